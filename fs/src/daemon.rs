@@ -1,0 +1,1 @@
+//! The handler daemon: its control socket, its mounts, its end.

@@ -1,0 +1,1 @@
+//! The only map from errors to errno.

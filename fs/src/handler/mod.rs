@@ -1,0 +1,1 @@
+//! Files to layouts to byte ranges: everything a mount does, in our own types.

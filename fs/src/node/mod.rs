@@ -1,0 +1,1 @@
+//! The memory node (`rdmafs serve`): arena, doors, namespace service and its store.

@@ -1,0 +1,85 @@
+//! Attributes of an inode and changes to them.
+
+use crate::id::{InodeId, Version};
+use crate::time::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// What an inode is (`S_IFMT` of `mode`, without the permission bits).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum FileKind {
+    /// A regular file.
+    Regular,
+    /// A directory.
+    Directory,
+    /// A symbolic link.
+    Symlink,
+    /// A named pipe.
+    Fifo,
+    /// A Unix socket.
+    Socket,
+    /// A character device.
+    CharDevice,
+    /// A block device.
+    BlockDevice,
+}
+
+/// What `stat(2)` shows, and two counters of our own.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attr {
+    /// The inode.
+    pub ino: InodeId,
+    /// What it is.
+    pub kind: FileKind,
+    /// Permission and set-id bits, 0 to 0o7777.
+    pub mode: u16,
+    /// Hard links; 0 when only open handles keep it.
+    pub nlink: u32,
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+    /// Device number of a device node, else 0.
+    pub rdev: u32,
+    /// Bytes.
+    pub size: u64,
+    /// Allocated bytes: whole granules, holes not counted.
+    pub allocated: u64,
+    /// Last access (kept as `relatime` would: see docs/semantics.md).
+    pub atime: Timestamp,
+    /// Last change of the bytes.
+    pub mtime: Timestamp,
+    /// Last change of the inode.
+    pub ctime: Timestamp,
+    /// Creation.
+    pub birth: Timestamp,
+    /// Rises with every change of bytes, size or layout that was committed.
+    pub version: Version,
+    /// Rises when the file shrinks: a size that a handler computed before is then void.
+    pub shrinks: u64,
+}
+
+/// A new value of a time stamp.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum SetTime {
+    /// The service's clock.
+    Now,
+    /// This time; only the owner or root may choose one (utimensat(2)).
+    At(Timestamp),
+}
+
+/// A change of attributes; `None` leaves a field alone.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SetAttr {
+    /// Permission and set-id bits.
+    pub mode: Option<u16>,
+    /// Owner.
+    pub uid: Option<u32>,
+    /// Group.
+    pub gid: Option<u32>,
+    /// Truncate or extend to this size.
+    pub size: Option<u64>,
+    /// Last access.
+    pub atime: Option<SetTime>,
+    /// Last change of the bytes.
+    pub mtime: Option<SetTime>,
+}

@@ -1,0 +1,65 @@
+//! Everything the namespace may answer instead of doing what it was asked.
+//!
+//! Each variant is one reason; `rdmafs_fs::errno` is the only place that turns it into an errno.
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+/// Why the namespace refused. Crosses the wire, so variants are only ever appended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error, Serialize, Deserialize)]
+pub enum MetaError {
+    /// ENOENT.
+    #[error("no such file or directory")]
+    NotFound,
+    /// EEXIST.
+    #[error("it exists already")]
+    Exists,
+    /// ENOTDIR.
+    #[error("not a directory")]
+    NotDirectory,
+    /// EISDIR.
+    #[error("it is a directory")]
+    IsDirectory,
+    /// ENOTEMPTY.
+    #[error("the directory is not empty")]
+    NotEmpty,
+    /// EACCES: the mode bits refuse it.
+    #[error("permission denied")]
+    AccessDenied,
+    /// EPERM: only the owner or root may do it.
+    #[error("only the owner or root may do this")]
+    NotOwner,
+    /// EINVAL.
+    #[error("the request makes no sense")]
+    Invalid,
+    /// ENAMETOOLONG.
+    #[error("the name is longer than 255 bytes")]
+    NameTooLong,
+    /// EMLINK.
+    #[error("too many links to one inode")]
+    TooManyLinks,
+    /// EFBIG.
+    #[error("the file would be larger than a file can be")]
+    TooBig,
+    /// ENOSPC: no free extents are left, and none are being cleaned.
+    #[error("the pool is full")]
+    NoSpace,
+    /// Space enough is free but still being recalled or zeroed: ask again shortly. Never shown to a program.
+    #[error("freed space is still being cleaned")]
+    Cleaning,
+    /// EIO: the bytes lay in an arena that is gone.
+    #[error("the bytes were lost with the memory that held them")]
+    Lost,
+    /// ESTALE: the inode is gone.
+    #[error("the inode does not exist any more")]
+    Stale,
+    /// The session is unknown or was fenced: begin a new one.
+    #[error("the session has ended")]
+    SessionEnded,
+    /// EOPNOTSUPP.
+    #[error("not supported")]
+    Unsupported,
+    /// EIO: the store of the namespace failed.
+    #[error("the store of the namespace failed")]
+    StoreFailed,
+}

@@ -1,0 +1,43 @@
+//! Newtypes for every id, so that one can never be passed for another.
+//!
+//! Inode ids are durable and never reused: a handler may remember one across a restart of the
+//! service and must then meet the same file or none. The FUSE node id is the inode id.
+
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+macro_rules! id {
+    ($(#[$doc:meta])* $name:ident($int:ty)) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        pub struct $name(pub $int);
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.fmt(f)
+            }
+        }
+    };
+}
+
+id!(/// An inode of a pool. 1 is the root; 0 is no inode.
+    InodeId(u64));
+id!(/// A memory node of a pool.
+    NodeId(u16));
+id!(/// One life of a node's arena: a restarted node has a new one, and what lay in the old one is lost.
+    Incarnation(u64));
+id!(/// A handler's authenticated presence at a pool. 0 before the service gave one.
+    SessionId(u64));
+id!(/// One life of the namespace service; rises with every start.
+    Term(u64));
+id!(/// Numbers the requests of one session, so that a retry is recognised.
+    RequestId(u64));
+id!(/// The state of an inode's bytes, size and layout: it rises when any of them changes.
+    Version(u64));
+id!(/// One round of recalling a layout.
+    RecallId(u64));
+
+impl InodeId {
+    /// The root directory of every pool (`FUSE_ROOT_ID`, include/uapi/linux/fuse.h).
+    pub const ROOT: InodeId = InodeId(1);
+}

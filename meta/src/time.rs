@@ -1,0 +1,23 @@
+//! Points in time, always handed in by the caller: this crate reads no clock.
+
+use serde::{Deserialize, Serialize};
+
+/// Wall-clock time of a file's attribute, as in `struct timespec`.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+pub struct Timestamp {
+    /// Seconds since 1970-01-01 UTC; negative before.
+    pub seconds: i64,
+    /// Nanoseconds within the second, below 1,000,000,000.
+    pub nanos: u32,
+}
+
+/// The service's two clocks at the moment of a call.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Now {
+    /// For attributes. May jump.
+    pub wall: Timestamp,
+    /// For leases: monotonic, from any fixed start.
+    pub monotonic: std::time::Duration,
+}

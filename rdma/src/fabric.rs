@@ -1,0 +1,275 @@
+//! The contract of a fabric: what moves bytes between a handler and one memory node.
+//!
+//! A [`Fabric`] sets up; the [`Endpoint`] it gives is used by one [`Link`](crate::link::Link). Work is posted and completes
+//! later (or at once, where a fabric can); nothing on an endpoint blocks except [`Endpoint::wait`]. Work of one queue
+//! completes in order; nothing orders two queues. The buffer of a work request belongs to the endpoint until its completion,
+//! which always comes: after [`Endpoint::close`] or the peer's death as an error.
+
+use crate::buffer::{Buffer, BufferPool};
+use crate::key::Key;
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use thiserror::Error;
+
+/// The fabrics there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum FabricKind {
+    /// The node's arena mapped into the handler; same host.
+    Shm,
+    /// RDMA verbs.
+    Verbs,
+    /// The node's threads, over TCP.
+    Tcp,
+    /// In-process, deterministic; tests only.
+    Sim,
+}
+
+impl FabricKind {
+    /// The word of the command line.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Shm => "shm",
+            Self::Verbs => "verbs",
+            Self::Tcp => "tcp",
+            Self::Sim => "sim",
+        }
+    }
+}
+
+/// Whether tcp data is encrypted (RPCs always are).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Crypt {
+    /// Unless the peer is a loopback address.
+    #[default]
+    Auto,
+    /// Always.
+    On,
+    /// Never.
+    Off,
+}
+
+/// Where to connect, and how.
+#[derive(Clone, Debug)]
+pub struct Target {
+    /// Host name or address.
+    pub host: String,
+    /// TCP port of the node's door.
+    pub port: u16,
+    /// The pool.
+    pub pool: String,
+    /// The pool's key.
+    pub key: Key,
+    /// This host, for the node's logs and `status`.
+    pub host_id: String,
+    /// Time limit of each step of the set-up.
+    pub step_timeout: Duration,
+    /// Queue pairs (K): 1 to 16.
+    pub queues: usize,
+    /// Encryption of tcp data.
+    pub crypt: Crypt,
+    /// Where doors on this host have their sockets (`/run/rdmafs`).
+    pub run_dir: PathBuf,
+    /// Memory that buffers of this endpoint come from.
+    pub buffers: BufferPool,
+}
+
+/// Why a connection could not be set up. Each message names what failed and the remedy.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum ConnectError {
+    /// The name has no address.
+    #[error("cannot resolve {host}: {source}")]
+    Resolve {
+        /// The name.
+        host: String,
+        /// The cause.
+        source: std::io::Error,
+    },
+    /// Nobody answers there.
+    #[error("no memory node answers at {address}: {source} (is 'rdmafs serve' running there?)")]
+    Unreachable {
+        /// Address and port.
+        address: String,
+        /// The cause.
+        source: std::io::Error,
+    },
+    /// The peer did not go on in time.
+    #[error("{address} did not answer the {step} step of the set-up within {seconds} s")]
+    TimedOut {
+        /// Address and port.
+        address: String,
+        /// Which step.
+        step: &'static str,
+        /// The limit.
+        seconds: u64,
+    },
+    /// The peer does not hold our key, or is no memory node.
+    #[error(
+        "{address} refused the key: use the key file that 'rdmafs serve' wrote there (option key=FILE)"
+    )]
+    BadKey {
+        /// Address and port.
+        address: String,
+    },
+    /// The node serves another pool.
+    #[error("{address} serves no pool '{pool}'")]
+    NoSuchPool {
+        /// Address and port.
+        address: String,
+        /// What was asked for.
+        pool: String,
+    },
+    /// The peers' versions do not fit.
+    #[error(
+        "{address} speaks protocol version {theirs}, this host {ours}: install the same rdmafs on both"
+    )]
+    Version {
+        /// Address and port.
+        address: String,
+        /// Theirs.
+        theirs: u16,
+        /// Ours.
+        ours: u16,
+    },
+    /// This fabric cannot reach that node: the reason, for `fabric=auto` to show.
+    #[error("{0}")]
+    NotHere(String),
+    /// Anything else.
+    #[error("set-up with {address} failed: {source}")]
+    Io {
+        /// Address and port.
+        address: String,
+        /// The cause.
+        source: std::io::Error,
+    },
+}
+
+/// Why work or an endpoint failed.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum FabricError {
+    /// The peer is gone or unreachable.
+    #[error("the connection to the node is gone: {0}")]
+    Disconnected(String),
+    /// The node refused the access (bounds or permission).
+    #[error("the node refused the access")]
+    AccessRefused,
+    /// The endpoint was closed before the work was done.
+    #[error("the endpoint was closed")]
+    Flushed,
+    /// More is queued than the peer takes.
+    #[error("the send queue is full")]
+    Full,
+    /// The peer broke the protocol.
+    #[error("the peer broke the protocol: {0}")]
+    Protocol(String),
+}
+
+/// What a work request does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verb {
+    /// Arena to buffer.
+    Read,
+    /// Buffer to arena.
+    Write,
+}
+
+/// A one-sided operation on `buffer.len()` bytes of the node's arena from `remote` on.
+#[derive(Debug)]
+pub struct Work {
+    /// Comes back in the completion; chosen by the poster, unique among outstanding work.
+    pub id: u64,
+    /// What to do.
+    pub verb: Verb,
+    /// Offset in the node's arena.
+    pub remote: u64,
+    /// Local memory, from [`Target::buffers`].
+    pub buffer: Buffer,
+}
+
+/// A finished work request.
+#[derive(Debug)]
+pub struct Completion {
+    /// Of the work.
+    pub id: u64,
+    /// The local memory, given back. After an error its contents are unspecified.
+    pub buffer: Buffer,
+    /// How it went.
+    pub result: Result<(), FabricError>,
+}
+
+/// What comes out of an endpoint.
+#[derive(Debug)]
+pub enum Event {
+    /// Work is done.
+    Done(Completion),
+    /// The node sent a message.
+    Message(Vec<u8>),
+    /// The endpoint is dead; said once, after the completions of all work.
+    Down(FabricError),
+}
+
+/// What an endpoint is.
+#[derive(Clone, Debug)]
+pub struct Facts {
+    /// Its fabric.
+    pub kind: FabricKind,
+    /// Queue pairs that carry data.
+    pub queues: usize,
+    /// The device, or "" where there is none.
+    pub device: String,
+    /// Data bytes on the wire are encrypted.
+    pub encrypted: bool,
+    /// How long a poster should poll before it parks; zero where completions come at once or late.
+    pub spin: Duration,
+}
+
+/// A live connection to one node. Threads may share it.
+pub trait Endpoint: Send + Sync {
+    /// What it is.
+    fn facts(&self) -> &Facts;
+
+    /// Posts work on queue `queue % facts().queues`. Never blocks; may complete at once and then returns the completion.
+    ///
+    /// # Errors
+    /// The work is not posted and never will be; a failed post comes back as a completion with an error.
+    fn post(&self, queue: usize, work: Work) -> Option<Completion>;
+
+    /// Sends a message of at most [`MAX_MESSAGE`] bytes, in order with other messages. Never blocks.
+    ///
+    /// # Errors
+    /// [`FabricError::Full`], [`FabricError::Disconnected`].
+    fn send(&self, message: &[u8]) -> Result<(), FabricError>;
+
+    /// Moves what happened since into `events`. Never blocks.
+    fn poll(&self, events: &mut Vec<Event>);
+
+    /// Sleeps until [`Endpoint::poll`] may have something, [`Endpoint::wake`] is called, or `timeout` is over. May return early.
+    fn wait(&self, timeout: Duration);
+
+    /// Ends a [`Endpoint::wait`] of another thread; remembered if none is waiting.
+    fn wake(&self);
+
+    /// Ends the connection. Outstanding work comes out of [`Endpoint::poll`] as [`FabricError::Flushed`], then `Down`. Idempotent.
+    fn close(&self);
+}
+
+/// The longest message, in bytes.
+pub const MAX_MESSAGE: usize = 62 * 1024;
+
+/// A way to reach nodes.
+pub trait Fabric: Send + Sync {
+    /// Which.
+    fn kind(&self) -> FabricKind;
+
+    /// Sets up an authenticated endpoint. Blocking, each step limited by [`Target::step_timeout`].
+    ///
+    /// # Errors
+    /// See [`ConnectError`].
+    fn connect(&self, target: &Target) -> Result<Arc<dyn Endpoint>, ConnectError>;
+}

@@ -1,0 +1,1 @@
+//! The authenticated set-up (Noise) and the encrypted channel.

@@ -1,0 +1,22 @@
+//! Moving bytes for many mounts over few queue pairs.
+//!
+//! A [`fabric::Fabric`] connects to a memory node and gives an [`fabric::Endpoint`]; a [`link::Link`] shares that
+//! endpoint among all mounts of a host, under the scheduler of [`qos`]. On the node's side a
+//! [`door::Door`] lets authenticated peers in to the [`arena::Arena`].
+//!
+//! Modules stand bottom-up: each imports only what stands above it.
+
+pub mod arena;
+pub mod buffer;
+pub mod clock;
+pub mod door;
+pub mod fabric;
+pub mod handshake;
+pub mod key;
+pub mod link;
+pub mod qos;
+pub mod shm;
+pub mod sim;
+pub mod stream;
+pub mod sys;
+pub mod tcp;

@@ -1,0 +1,1 @@
+//! Deficit round-robin over the window of a link.

@@ -1,0 +1,27 @@
+//! What a mount may use of the links.
+
+use serde::{Deserialize, Serialize};
+
+/// A mount's share. Zero means no limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Share {
+    /// Bytes per second of link traffic, reads and writes together.
+    pub bw: u64,
+    /// Operations per second.
+    pub iops: u64,
+    /// Bytes that may be moved at once after idling; 0 stands for 100 ms of `bw`.
+    pub burst: u64,
+    /// Weight among the mounts of one handler, 1 to 10,000.
+    pub weight: u32,
+}
+
+impl Default for Share {
+    fn default() -> Self {
+        Self {
+            bw: 0,
+            iops: 0,
+            burst: 0,
+            weight: 100,
+        }
+    }
+}

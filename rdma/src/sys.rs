@@ -1,0 +1,1 @@
+//! The few system calls that this crate makes by hand, behind safe functions.
