@@ -3,9 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 /// Wall-clock time of a file's attribute, as in `struct timespec`.
-#[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
-)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Timestamp {
     /// Seconds since 1970-01-01 UTC; negative before.
     pub seconds: i64,

@@ -87,11 +87,7 @@ impl Door {
     ///
     /// # Errors
     /// An address or socket cannot be had; the message says which.
-    pub fn open(
-        config: DoorConfig,
-        arena: Arc<Arena>,
-        desk: Arc<dyn Desk>,
-    ) -> std::io::Result<Self> {
+    pub fn open(config: DoorConfig, arena: Arc<Arena>, desk: Arc<dyn Desk>) -> std::io::Result<Self> {
         todo!()
     }
 

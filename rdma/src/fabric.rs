@@ -109,9 +109,7 @@ pub enum ConnectError {
         seconds: u64,
     },
     /// The peer does not hold our key, or is no memory node.
-    #[error(
-        "{address} refused the key: use the key file that 'rdmafs serve' wrote there (option key=FILE)"
-    )]
+    #[error("{address} refused the key: use the key file that 'rdmafs serve' wrote there (option key=FILE)")]
     BadKey {
         /// Address and port.
         address: String,
@@ -125,9 +123,7 @@ pub enum ConnectError {
         pool: String,
     },
     /// The peers' versions do not fit.
-    #[error(
-        "{address} speaks protocol version {theirs}, this host {ours}: install the same rdmafs on both"
-    )]
+    #[error("{address} speaks protocol version {theirs}, this host {ours}: install the same rdmafs on both")]
     Version {
         /// Address and port.
         address: String,

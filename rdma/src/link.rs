@@ -75,19 +75,10 @@ pub struct FlowCounters {
     pub throttled_us: u64,
 }
 
-#[allow(
-    unused_variables,
-    clippy::todo,
-    clippy::unused_async,
-    reason = "skeleton"
-)]
+#[allow(unused_variables, clippy::todo, clippy::unused_async, reason = "skeleton")]
 impl Link {
     /// Takes an endpoint over and starts its poller thread.
-    pub fn start(
-        endpoint: Arc<dyn Endpoint>,
-        config: LinkConfig,
-        events: Arc<dyn LinkEvents>,
-    ) -> Arc<Self> {
+    pub fn start(endpoint: Arc<dyn Endpoint>, config: LinkConfig, events: Arc<dyn LinkEvents>) -> Arc<Self> {
         todo!()
     }
 
