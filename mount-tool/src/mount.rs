@@ -66,7 +66,7 @@ pub(crate) fn run(args: Args, caller: Caller) -> Result<(), Failure> {
         return Err(Failure::usage(format!("cannot mount {source}: only root may mount (try sudo)")));
     }
     let place = Place { namespace: args.namespace.as_deref().map(namespace_file), dir: args.dir };
-    let dir = place.within(|dir| check_dir(dir))?;
+    let dir = place.within(check_dir)?;
     if args.fake {
         return Ok(());
     }

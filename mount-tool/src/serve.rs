@@ -186,7 +186,7 @@ fn ready_text(pool: &str, memory: u64, key: &Path, ready: &Ready) -> String {
 /// The address as others write it: a wildcard is no place to connect to.
 fn reachable(address: SocketAddr) -> NodeAddress {
     let host = if address.ip().is_unspecified() {
-        nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok())
+        std::fs::read_to_string("/proc/sys/kernel/hostname").ok().map(|name| name.trim().to_owned())
     } else {
         None
     };
