@@ -1,0 +1,52 @@
+//! `rdmafs handler`: the daemon that serves all mounts of this host. `rdmafs mount` starts it; people seldom do.
+
+use crate::failure::Failure;
+use crate::output;
+use crate::settings::{run_dir, start_logging};
+use rdmafs_fs::daemon;
+use rdmafs_fs::process::{Daemon, Report, detach, prepare_run_dir};
+
+const EXAMPLES: &str = "\
+'rdmafs mount' starts it where none runs. It ends after its last unmount, or 10 s after its start when nothing is
+mounted. Its log is RUN_DIR/handler.log (/run/rdmafs unless RDMAFS_RUN_DIR says otherwise).";
+
+/// Run the daemon that serves all mounts of this host
+#[derive(clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Args {
+    /// Stay in the foreground and log to standard error
+    #[arg(long)]
+    foreground: bool,
+}
+
+/// Serves until the last mount is gone, or starts a daemon that does. Blocking.
+pub(crate) fn run(args: Args) -> Result<(), Failure> {
+    if !nix::unistd::geteuid().is_root() {
+        return Err(Failure::usage("only root may run the handler: it mounts file systems (try sudo)"));
+    }
+    if args.foreground { serve() } else { start() }
+}
+
+fn serve() -> Result<(), Failure> {
+    let report = Report::begin()
+        .map_err(|error| Failure::system(format!("cannot become a daemon: {error}")))?;
+    start_logging();
+    let report = std::cell::RefCell::new(report);
+    let ready = || report.borrow_mut().ready(&ready_text());
+    daemon::run(run_dir(), ready).map_err(|line| {
+        report.borrow_mut().failed(&line);
+        Failure::system(line)
+    })
+}
+
+fn start() -> Result<(), Failure> {
+    let run_dir = run_dir();
+    prepare_run_dir(&run_dir).map_err(Failure::system)?;
+    let arguments = vec!["handler".into(), "--foreground".into()];
+    let text = detach(&Daemon { name: "handler", run_dir: &run_dir, arguments }, |_| {});
+    output::print(&text.map_err(Failure::system)?)
+}
+
+fn ready_text() -> String {
+    format!("the handler runs (pid {})", std::process::id())
+}
