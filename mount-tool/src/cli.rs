@@ -63,7 +63,9 @@ pub(crate) fn main(args: Vec<OsString>) -> ExitCode {
 
 /// mount(8) looks for `mount.TYPE`; the kernel calls our type `fuse.rdmafs`.
 fn is_helper(name: Option<&OsString>) -> bool {
-    let name = name.and_then(|name| Path::new(name).file_name()).and_then(|name| name.to_str());
+    let name = name
+        .and_then(|name| Path::new(name).file_name())
+        .and_then(|name| name.to_str());
     matches!(name, Some("mount.rdmafs" | "mount.fuse.rdmafs"))
 }
 
@@ -95,19 +97,27 @@ fn run(args: Vec<OsString>) -> (&'static str, Result<(), Failure>) {
 }
 
 fn subcommand(name: &str) -> &'static str {
-    let names = ["serve", "handler", "mount", "umount", "status", "qos", "layout", "man"];
+    let names = [
+        "serve", "handler", "mount", "umount", "status", "qos", "layout", "man",
+    ];
     names.into_iter().find(|known| *known == name).unwrap_or("")
 }
 
 /// Prints help where help was asked for; makes one line of anything else that clap has to say.
 fn explain(error: &clap::Error, name: &str) -> Result<(), Failure> {
     if !error.use_stderr() {
-        return error.print().map_err(|error| Failure::system(format!("cannot print the help: {error}")));
+        return error
+            .print()
+            .map_err(|error| Failure::system(format!("cannot print the help: {error}")));
     }
     let text = error.to_string();
     let said = text.split("\n\nUsage:").next().unwrap_or(&text);
     let said = said.split("\n\nFor more information").next().unwrap_or(said);
-    let said = said.trim_start_matches("error: ").split_whitespace().collect::<Vec<_>>().join(" ");
+    let said = said
+        .trim_start_matches("error: ")
+        .split_whitespace()
+        .collect::<Vec<_>>()
+        .join(" ");
     let space = if name.is_empty() { "" } else { " " };
     let failure = Failure::usage(format!("{said} (see 'rdmafs{space}{name} --help')"));
     debug_assert_eq!(failure.code, Code::Usage);
@@ -149,11 +159,17 @@ mod tests {
     #[test]
     fn wrong_words_are_one_line_that_names_them_and_the_help() {
         let line = refused(&["rdmafs", "mount"]);
-        assert!(line.contains("<SOURCE>") && line.ends_with("(see 'rdmafs mount --help')"), "{line}");
+        assert!(
+            line.contains("<SOURCE>") && line.ends_with("(see 'rdmafs mount --help')"),
+            "{line}"
+        );
         let line = refused(&["rdmafs", "mout", "a:/b", "/c"]);
         assert!(line.contains("'mout'") && line.contains("'mount'"), "{line}");
         let line = refused(&["rdmafs", "serve", "--pool", "p", "--memory", "4X"]);
-        assert!(line.contains("'4X' is no size: use a number with K, M, G or T"), "{line}");
+        assert!(
+            line.contains("'4X' is no size: use a number with K, M, G or T"),
+            "{line}"
+        );
         let line = refused(&["rdmafs", "serve", "--memory", "4G", "--pol", "p"]);
         assert!(line.contains("'--pol'") && line.contains("'--pool'"), "{line}");
         let line = refused(&["rdmafs", "status", "--jsn"]);

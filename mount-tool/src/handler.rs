@@ -22,14 +22,16 @@ pub(crate) struct Args {
 /// Serves until the last mount is gone, or starts a daemon that does. Blocking.
 pub(crate) fn run(args: Args) -> Result<(), Failure> {
     if !nix::unistd::geteuid().is_root() {
-        return Err(Failure::usage("only root may run the handler: it mounts file systems (try sudo)"));
+        return Err(Failure::usage(
+            "only root may run the handler: it mounts file systems (try sudo)",
+        ));
     }
     if args.foreground { serve() } else { start() }
 }
 
 fn serve() -> Result<(), Failure> {
-    let report = Report::begin()
-        .map_err(|error| Failure::system(format!("cannot become a daemon: {error}")))?;
+    let report =
+        Report::begin().map_err(|error| Failure::system(format!("cannot become a daemon: {error}")))?;
     start_logging();
     let report = std::cell::RefCell::new(report);
     let ready = || report.borrow_mut().ready(&ready_text());
@@ -43,7 +45,14 @@ fn start() -> Result<(), Failure> {
     let run_dir = run_dir();
     prepare_run_dir(&run_dir).map_err(Failure::system)?;
     let arguments = vec!["handler".into(), "--foreground".into()];
-    let text = detach(&Daemon { name: "handler", run_dir: &run_dir, arguments }, |_| {});
+    let text = detach(
+        &Daemon {
+            name: "handler",
+            run_dir: &run_dir,
+            arguments,
+        },
+        |_| {},
+    );
     output::print(&text.map_err(Failure::system)?)
 }
 
