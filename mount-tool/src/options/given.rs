@@ -83,10 +83,11 @@ fn accept(given: &mut Given, word: &'static Word, name: &str, value: Option<&str
 }
 
 fn unknown(name: &str) -> String {
+    let lower = name.to_ascii_lowercase();
     let nearest = TABLE
         .iter()
         .filter(|word| !word.name.ends_with('*'))
-        .map(|word| (strsim::damerau_levenshtein(name, word.name), word.name))
+        .map(|word| (strsim::damerau_levenshtein(&lower, word.name), word.name))
         .min()
         .filter(|&(distance, word)| distance <= 1 + word.len() / 4);
     match nearest {
