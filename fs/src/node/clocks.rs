@@ -39,6 +39,9 @@ mod tests {
     fn wall_time_counts_from_1970() {
         let at = timestamp(UNIX_EPOCH + Duration::new(5, 7));
         assert_eq!(at, Timestamp { seconds: 5, nanos: 7 });
-        assert_eq!(timestamp(UNIX_EPOCH - Duration::from_secs(1)), Timestamp::default());
+        assert_eq!(
+            timestamp(UNIX_EPOCH - Duration::from_secs(1)),
+            Timestamp::default()
+        );
     }
 }

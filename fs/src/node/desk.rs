@@ -10,13 +10,21 @@ use std::sync::Arc;
 impl Desk for Service {
     fn arrived(&self, peer: Arc<dyn Peer>) {
         let who = peer.identity();
-        tracing::info!(peer = who.id.0, host = who.host, fabric = who.fabric.name(), "a handler came");
+        tracing::info!(
+            peer = who.id.0,
+            host = who.host,
+            fabric = who.fabric.name(),
+            "a handler came"
+        );
         Service::arrived(self, peer);
     }
 
     fn message(&self, peer: PeerId, message: &[u8]) {
         let Some((id, call)) = framing::call(message) else {
-            tracing::warn!(peer = peer.0, "a handler sent what is no call: its connection is closed");
+            tracing::warn!(
+                peer = peer.0,
+                "a handler sent what is no call: its connection is closed"
+            );
             self.expel(peer);
             return;
         };

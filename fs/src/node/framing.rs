@@ -56,7 +56,11 @@ mod tests {
     fn a_call_has_an_id_and_a_message() {
         let good = frame(5, &renew()).unwrap();
         assert_eq!(call(&good), Some((5, renew())));
-        assert_eq!(call(&frame(NOTICE, &renew()).unwrap()), None, "a peer sends no notices");
+        assert_eq!(
+            call(&frame(NOTICE, &renew()).unwrap()),
+            None,
+            "a peer sends no notices"
+        );
         assert_eq!(call(&good[..good.len() - 1]), None);
         assert_eq!(call(&[good.as_slice(), &[0]].concat()), None);
         assert_eq!(call(&good[..7]), None);
@@ -68,7 +72,10 @@ mod tests {
         let long = Ok(Reply::Target(vec![0; wire::MAX_MESSAGE]));
         let frame = answer(7, &long);
         assert_eq!(frame[..8], 7_u64.to_le_bytes());
-        assert_eq!(wire::decode::<Answer>(&frame[8..]).unwrap(), Err(MetaError::Unsupported));
+        assert_eq!(
+            wire::decode::<Answer>(&frame[8..]).unwrap(),
+            Err(MetaError::Unsupported)
+        );
     }
 
     proptest! {

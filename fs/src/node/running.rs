@@ -48,8 +48,9 @@ impl Prepared {
         let (key, key_created) = Key::load_or_create(&config.key).map_err(|error| error.to_string())?;
         let mut store = config.state.as_deref().map(StateDir::open).transpose()?;
         let mut namespace = load(&config, store.as_mut())?;
-        let arena = Arena::allocate(config.memory, &mut progress)
-            .map_err(|error| format!("cannot prepare the memory to lend: {error}; give less with --memory"))?;
+        let arena = Arena::allocate(config.memory, &mut progress).map_err(|error| {
+            format!("cannot prepare the memory to lend: {error}; give less with --memory")
+        })?;
         let incarnation = new_incarnation().map_err(|error| format!("cannot read /dev/urandom: {error}"))?;
         namespace.add_arena(NODE, incarnation, arena.len());
         Ok(Self {
@@ -99,7 +100,10 @@ impl Node {
         let arena = Arc::new(arena);
         let (dirty, cleaning) = mpsc::channel();
         let term = namespace.term();
-        let journal = store.map(|store| Journal::start(store, term)).transpose().map_err(no_thread)?;
+        let journal = store
+            .map(|store| Journal::start(store, term))
+            .transpose()
+            .map_err(no_thread)?;
         let service = Arc::new(Service::new(Parts {
             namespace,
             arena: Arc::clone(&arena),

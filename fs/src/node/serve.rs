@@ -57,14 +57,19 @@ pub fn serve(
     harden()?;
     abort_on_panic();
     // A daemon works in `/`, whatever directory the paths were named from.
-    for path in [&mut config.key, &mut config.run_dir].into_iter().chain(config.state.as_mut()) {
+    for path in [&mut config.key, &mut config.run_dir]
+        .into_iter()
+        .chain(config.state.as_mut())
+    {
         *path = std::path::absolute(&*path).map_err(|error| format!("{}: {error}", path.display()))?;
     }
     let prepared = Prepared::new(config, progress)?;
     let signals = Signals::block().map_err(|error| format!("cannot block signals: {error}"))?;
     let node = Node::start(prepared)?;
     ready(node.ready());
-    let signal = signals.wait().map_err(|error| format!("cannot wait for signals: {error}"))?;
+    let signal = signals
+        .wait()
+        .map_err(|error| format!("cannot wait for signals: {error}"))?;
     tracing::info!(signal, "draining");
     node.stop()
 }

@@ -139,7 +139,12 @@ impl Service {
 
     /// Ends the connection of a peer that breaks the protocol.
     pub(super) fn expel(&self, peer: PeerId) {
-        let peer = self.state.lock().guests.get(&peer).map(|guest| Arc::clone(&guest.peer));
+        let peer = self
+            .state
+            .lock()
+            .guests
+            .get(&peer)
+            .map(|guest| Arc::clone(&guest.peer));
         if let Some(peer) = peer {
             peer.close();
         }
@@ -195,7 +200,11 @@ impl Service {
             _ => return Err(MetaError::SessionEnded),
         }
         let failed = changes && self.journal.as_ref().is_some_and(Journal::has_failed);
-        if failed { Err(MetaError::StoreFailed) } else { Ok(()) }
+        if failed {
+            Err(MetaError::StoreFailed)
+        } else {
+            Ok(())
+        }
     }
 
     /// Does what the namespace left to do, in the order that [`Output`] gives; then lets go of the lock and closes the connections
@@ -218,7 +227,11 @@ impl Service {
             // A cleaner that is gone has nothing to clean for: the node ends.
             let _ = dirty.send(output.clean);
         }
-        let ended: Vec<_> = output.ended.iter().filter_map(|session| state.guest(*session)).collect();
+        let ended: Vec<_> = output
+            .ended
+            .iter()
+            .filter_map(|session| state.guest(*session))
+            .collect();
         let ended: Vec<_> = ended.into_iter().map(|guest| Arc::clone(&guest.peer)).collect();
         drop(state);
         for peer in ended {

@@ -4,6 +4,7 @@
 
 use rdmafs_meta::id::Term;
 use rdmafs_meta::store::{Batch, Store, StoreError};
+use redb::backends::FileBackend;
 use redb::{Builder, Database, ReadableDatabase, ReadableTable, TableDefinition};
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
@@ -45,7 +46,12 @@ impl StateDir {
         let path = dir.join("namespace.redb");
         let database = private_file(&path)
             .map_err(redb::DatabaseError::from)
-            .and_then(|file| Builder::new().set_cache_size(CACHE_BYTES).create_file(file))
+            .and_then(FileBackend::new)
+            .and_then(|file| {
+                Builder::new()
+                    .set_cache_size(CACHE_BYTES)
+                    .create_with_backend(file)
+            })
             .map_err(|error| format!("cannot open the namespace {}: {error}", path.display()))?;
         let this = Self {
             database,
@@ -154,7 +160,9 @@ fn lock(dir: &Path) -> Result<File, String> {
         }
     }
     let text = format!("{}\n", std::process::id());
-    file.set_len(0).and_then(|()| file.write_all(text.as_bytes())).map_err(fail)?;
+    file.set_len(0)
+        .and_then(|()| file.write_all(text.as_bytes()))
+        .map_err(fail)?;
     Ok(file)
 }
 
@@ -171,7 +179,18 @@ fn private_file(path: &Path) -> io::Result<File> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rdmafs_meta::store::conformance;
     use std::os::unix::fs::MetadataExt;
+
+    #[test]
+    fn it_keeps_the_contract_of_stores() {
+        let dir = tempfile::tempdir().unwrap();
+        let count = std::cell::Cell::new(0);
+        conformance::check(|| {
+            count.set(count.get() + 1);
+            StateDir::open(&dir.path().join(count.get().to_string())).unwrap()
+        });
+    }
 
     fn put(key: &[u8], value: &[u8]) -> Batch {
         Batch {
@@ -195,11 +214,16 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let mut store = StateDir::open(dir.path()).unwrap();
         store.take_over(Term(7)).unwrap();
-        store.commit(&[put(b"a", b"1"), put(b"b", b"2")], Term(7)).unwrap();
+        store
+            .commit(&[put(b"a", b"1"), put(b"b", b"2")], Term(7))
+            .unwrap();
         drop(store);
         let store = StateDir::open(dir.path()).unwrap();
         assert_eq!(store.term().unwrap(), Term(7));
-        assert_eq!(all(&store), [(b"a".to_vec(), b"1".to_vec()), (b"b".to_vec(), b"2".to_vec())]);
+        assert_eq!(
+            all(&store),
+            [(b"a".to_vec(), b"1".to_vec()), (b"b".to_vec(), b"2".to_vec())]
+        );
     }
 
     /// A crash is a copy of the file taken while the store is open: nothing was closed or flushed for it.
@@ -211,7 +235,11 @@ mod tests {
         for round in 0..50_u8 {
             store.commit(&[put(&[round], &[round; 5000])], Term(1)).unwrap();
         }
-        std::fs::copy(dir.path().join("namespace.redb"), other.path().join("namespace.redb")).unwrap();
+        std::fs::copy(
+            dir.path().join("namespace.redb"),
+            other.path().join("namespace.redb"),
+        )
+        .unwrap();
         let after = StateDir::open(other.path()).unwrap();
         assert_eq!(all(&after), all(&store));
         assert_eq!(all(&after).len(), 50);
@@ -222,7 +250,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let mut store = StateDir::open(dir.path()).unwrap();
         store.take_over(Term(2)).unwrap();
-        assert!(matches!(store.take_over(Term(2)), Err(StoreError::Superseded { found: 2 })));
+        assert!(matches!(
+            store.take_over(Term(2)),
+            Err(StoreError::Superseded { found: 2 })
+        ));
         for wrong in [Term(1), Term(3)] {
             let refused = store.commit(&[put(b"a", b"1")], wrong);
             assert!(matches!(refused, Err(StoreError::Superseded { found: 2 })));
@@ -236,7 +267,10 @@ mod tests {
         let first = StateDir::open(dir.path()).unwrap();
         let line = StateDir::open(dir.path()).unwrap_err();
         let me = format!("(process {})", std::process::id());
-        assert!(line.contains("in use by another rdmafs serve") && line.contains(&me), "{line}");
+        assert!(
+            line.contains("in use by another rdmafs serve") && line.contains(&me),
+            "{line}"
+        );
         drop(first);
         StateDir::open(dir.path()).unwrap();
     }
@@ -246,7 +280,8 @@ mod tests {
         let parent = tempfile::tempdir().unwrap();
         let dir = parent.path().join("state");
         let _store = StateDir::open(&dir).unwrap();
-        let modes = ["", "lock", "namespace.redb"].map(|name| dir.join(name).metadata().unwrap().mode() & 0o777);
+        let modes =
+            ["", "lock", "namespace.redb"].map(|name| dir.join(name).metadata().unwrap().mode() & 0o777);
         assert_eq!(modes, [0o700, 0o600, 0o600]);
     }
 
