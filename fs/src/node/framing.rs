@@ -6,7 +6,7 @@ use rdmafs_meta::error::MetaError;
 use rdmafs_meta::wire::{self, Answer, Call, Message, Notice};
 
 /// The id of messages that answer nothing.
-const NOTICE: u64 = 0;
+pub(super) const NOTICE: u64 = 0;
 
 /// Takes a call apart. `None` for anything else. Total.
 pub(super) fn call(frame: &[u8]) -> Option<(u64, Call)> {

@@ -140,6 +140,7 @@ impl Intervals {
 }
 
 #[cfg(test)]
+#[expect(clippy::cast_possible_truncation, reason = "the model has 24 bytes")]
 mod tests {
     use super::*;
     use proptest::prelude::*;

@@ -199,7 +199,7 @@ fn size(batch: &Batch) -> usize {
 mod tests {
     use super::*;
     use rdmafs_meta::store::StoreError;
-    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::atomic::{AtomicBool, Ordering};
 
     /// Records commits; each waits for a permit, and from the `fail_from`-th on they fail.
     struct Gated {
@@ -319,21 +319,25 @@ mod tests {
 
     #[test]
     fn a_full_queue_makes_its_writers_wait() {
-        let (journal, permit, _) = gated(usize::MAX);
+        let (journal, permit, commits) = gated(usize::MAX);
         journal.append(put(1), None);
         until_taken(&journal);
         let large = vec![(vec![1], Some(vec![0; QUEUE_BYTES]))];
         journal.append(vec![Batch { changes: large }], None);
-        let passed = AtomicUsize::new(0);
+        let started = AtomicBool::new(false);
         std::thread::scope(|scope| {
-            scope.spawn(|| {
+            let writer = scope.spawn(|| {
+                started.store(true, Ordering::SeqCst);
                 journal.wait_for_room();
-                passed.store(1, Ordering::SeqCst);
+                commits.lock().len()
             });
-            assert_eq!(passed.load(Ordering::SeqCst), 0);
+            while !started.load(Ordering::SeqCst) {
+                std::thread::yield_now();
+            }
             (0..2).for_each(|_| permit.send(()).unwrap());
+            let before = writer.join().unwrap();
+            assert!(before >= 1, "it waited for the commit before the large one");
         });
-        assert_eq!(passed.load(Ordering::SeqCst), 1);
         assert_eq!(journal.stop(), Ok(()));
     }
 
