@@ -26,3 +26,6 @@ pub(crate) use secure::{Broken, MAX_PLAIN, Secure, TAG};
 pub(crate) use words::{Answer, Hello, MAX_SETUP_RECORD, Refusal, Role, Token, Welcome};
 
 pub use noise::VERSION;
+
+#[cfg(test)]
+pub(crate) use noise::tests;

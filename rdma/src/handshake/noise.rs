@@ -164,12 +164,12 @@ fn builder<'a>(secret: &'a [u8; 32], prologue: &'a [u8]) -> Result<Builder<'a>, 
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(crate) mod tests {
     use super::*;
     use proptest::prelude::*;
 
     /// Both ends of a channel.
-    pub(in crate::handshake) fn pair() -> (Secure, Secure) {
+    pub(crate) fn pair() -> (Secure, Secure) {
         let key = Key::generate().unwrap();
         let (initiator, opening) = Initiator::new(&key).unwrap();
         let (reply, node) = respond(&opening, |_| Some(key.clone()));

@@ -92,6 +92,14 @@ pub(crate) enum Refusal {
     Closing,
 }
 
+impl std::fmt::Debug for Welcome {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Welcome")
+            .field("arena", &self.arena)
+            .finish_non_exhaustive()
+    }
+}
+
 impl Hello {
     /// A Hello whose host id has a length that fits.
     pub(crate) fn new(pool: &str, host: &str, role: Role) -> Self {
