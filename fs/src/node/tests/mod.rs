@@ -1,0 +1,7 @@
+//! A whole node in this process, met by clients over real sockets.
+
+mod client;
+mod durable;
+mod memory;
+mod peers;
+mod process;
