@@ -1,6 +1,7 @@
 //! A node, from its parts to its orderly end.
 
 use super::cleaner;
+use super::clocks::Clocks;
 use super::journal::Journal;
 use super::limits;
 use super::serve::{Ready, ServeConfig};
@@ -10,6 +11,7 @@ use crate::process::{PidFile, prepare_run_dir};
 use rdmafs_meta::id::{Incarnation, NodeId};
 use rdmafs_meta::namespace::{Config, Namespace};
 use rdmafs_meta::store::MemoryStore;
+use rdmafs_meta::time::Now;
 use rdmafs_rdma::arena::Arena;
 use rdmafs_rdma::door::{Desk, Door, DoorConfig};
 use rdmafs_rdma::key::Key;
@@ -35,6 +37,7 @@ pub(super) struct Prepared {
     incarnation: Incarnation,
     namespace: Namespace,
     store: Option<StateDir>,
+    clocks: Clocks,
 }
 
 impl Prepared {
@@ -47,7 +50,8 @@ impl Prepared {
         prepare_run_dir(&config.run_dir)?;
         let (key, key_created) = Key::load_or_create(&config.key).map_err(|error| error.to_string())?;
         let mut store = config.state.as_deref().map(StateDir::open).transpose()?;
-        let mut namespace = load(&config, store.as_mut())?;
+        let clocks = Clocks::default();
+        let mut namespace = load(&config, store.as_mut(), clocks.now())?;
         let arena = Arena::allocate(config.memory, &mut progress).map_err(|error| {
             format!("cannot prepare the memory to lend: {error}; give less with --memory")
         })?;
@@ -61,6 +65,7 @@ impl Prepared {
             incarnation,
             namespace,
             store,
+            clocks,
         })
     }
 }
@@ -96,6 +101,7 @@ impl Node {
             incarnation,
             namespace,
             store,
+            clocks,
         } = prepared;
         let arena = Arc::new(arena);
         let (dirty, cleaning) = mpsc::channel();
@@ -110,6 +116,7 @@ impl Node {
             life: (NODE, incarnation),
             journal,
             dirty,
+            now: Box::new(move || clocks.now()),
         }));
         let door = DoorConfig {
             listen: config.listen,
@@ -164,13 +171,12 @@ impl Node {
 }
 
 /// Loads the namespace from the store, or makes a new one where there is none.
-fn load(config: &ServeConfig, store: Option<&mut StateDir>) -> Result<Namespace, String> {
+fn load(config: &ServeConfig, store: Option<&mut StateDir>, now: Now) -> Result<Namespace, String> {
     let namespace = Config {
         lease: config.lease,
         root_owner: config.root_owner,
         root_mode: config.root_mode,
     };
-    let now = super::clocks::Clocks::default().now();
     let loaded = match store {
         Some(store) => Namespace::load(store, namespace, now),
         None => Namespace::load(&mut MemoryStore::default(), namespace, now),

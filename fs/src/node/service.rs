@@ -4,7 +4,6 @@
 //! in which the namespace made them, and the store gets batches in theirs. Nothing under the lock blocks: peers buffer, the
 //! journal queues, long zeroing goes to the cleaner.
 
-use super::clocks::Clocks;
 use super::framing;
 use super::grants::Grants;
 use super::journal::{Journal, JournalFailed};
@@ -14,6 +13,7 @@ use rdmafs_meta::extent::Extent;
 use rdmafs_meta::id::{Incarnation, NodeId, SessionId};
 use rdmafs_meta::namespace::{GrantChange, Namespace, Output};
 use rdmafs_meta::store::Batch;
+use rdmafs_meta::time::Now;
 use rdmafs_meta::wire::{Answer, Call, Reply, Request};
 use rdmafs_rdma::arena::Arena;
 use rdmafs_rdma::door::{Peer, PeerId};
@@ -35,7 +35,12 @@ pub(super) struct Parts {
     pub(super) journal: Option<Journal>,
     /// To the cleaner: extents to zero and to give to [`Service::cleaned`].
     pub(super) dirty: Sender<Vec<Extent>>,
+    /// The time.
+    pub(super) now: ReadClocks,
 }
+
+/// Reads both clocks. Never blocks.
+pub(super) type ReadClocks = Box<dyn Fn() -> Now + Send + Sync>;
 
 /// The namespace service of a node.
 pub(super) struct Service {
@@ -45,7 +50,7 @@ pub(super) struct Service {
     arena: Arc<Arena>,
     life: (NodeId, Incarnation),
     journal: Option<Journal>,
-    clocks: Clocks,
+    now: ReadClocks,
     stopping: AtomicBool,
 }
 
@@ -81,7 +86,7 @@ impl Service {
             arena: parts.arena,
             life: parts.life,
             journal: parts.journal,
-            clocks: Clocks::default(),
+            now: parts.now,
             stopping: AtomicBool::new(false),
         }
     }
@@ -120,7 +125,7 @@ impl Service {
             send(&*peer, &framing::answer(id, &Err(refusal)));
             return;
         }
-        let output = state.namespace.call(call, self.clocks.now());
+        let output = state.namespace.call(call, (self.now)());
         state.bind(from, output.answer.as_ref());
         self.perform(state, output, Some(Caller { peer, id }));
     }
@@ -133,7 +138,7 @@ impl Service {
             return;
         };
         state.sessions.remove(&session);
-        let output = state.namespace.fenced(session, self.clocks.now());
+        let output = state.namespace.fenced(session, (self.now)());
         self.perform(state, output, None);
     }
 
@@ -155,7 +160,7 @@ impl Service {
     pub(super) fn tick(&self) -> bool {
         self.wait_for_room();
         let mut state = self.state.lock();
-        let (output, more) = state.namespace.tick(self.clocks.now());
+        let (output, more) = state.namespace.tick((self.now)());
         self.perform(state, output, None);
         more
     }
@@ -222,7 +227,7 @@ impl Service {
             }
         }
         let answer = caller.zip(output.answer);
-        self.record(vec![output.batch], answer, output.sync);
+        self.record(output.batch, answer, output.sync);
         if let Some(dirty) = state.dirty.as_ref().filter(|_| !output.clean.is_empty()) {
             // A cleaner that is gone has nothing to clean for: the node ends.
             let _ = dirty.send(output.clean);
