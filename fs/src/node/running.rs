@@ -93,47 +93,34 @@ impl Node {
     /// One line: an address or socket cannot be had, or a thread cannot be started.
     pub(super) fn start(prepared: Prepared) -> Result<Self, String> {
         let no_thread = |error: io::Error| format!("cannot start a thread: {error}");
-        let Prepared {
-            config,
-            key,
-            key_created,
-            arena,
-            incarnation,
-            namespace,
-            store,
-            clocks,
-        } = prepared;
-        let arena = Arc::new(arena);
+        let arena = Arc::new(prepared.arena);
         let (dirty, cleaning) = mpsc::channel();
-        let term = namespace.term();
-        let journal = store
+        let term = prepared.namespace.term();
+        let journal = prepared
+            .store
             .map(|store| Journal::start(store, term))
             .transpose()
             .map_err(no_thread)?;
+        let clocks = prepared.clocks;
         let service = Arc::new(Service::new(Parts {
-            namespace,
+            namespace: prepared.namespace,
             arena: Arc::clone(&arena),
-            life: (NODE, incarnation),
+            life: (NODE, prepared.incarnation),
             journal,
             dirty,
             now: Box::new(move || clocks.now()),
         }));
-        let door = DoorConfig {
-            listen: config.listen,
-            pool: config.pool,
-            key,
-            fabrics: config.fabrics,
-            step_timeout: STEP_TIMEOUT,
-            run_dir: config.run_dir.clone(),
-        };
+        let run_dir = prepared.config.run_dir.clone();
+        let config = door_config(prepared.config, prepared.key);
         let desk = Arc::clone(&service) as Arc<dyn Desk>;
-        let door = Door::open(door, arena, desk).map_err(|error| error.to_string())?;
+        let door = Door::open(config, arena, desk).map_err(|error| error.to_string())?;
         let address = door.address();
-        let pid_file = PidFile::write(config.run_dir.join(format!("node-{}.pid", address.port())))?;
+        let pid_file = PidFile::write(run_dir.join(format!("node-{}.pid", address.port())))?;
         let (stop, stopped) = mpsc::channel();
         let (at_ticks, at_dirt) = (Arc::clone(&service), Arc::clone(&service));
         let thread = spawn("tick", move || cleaner::tick(&at_ticks, &stopped)).map_err(no_thread)?;
         let cleaner = spawn("cleaner", move || cleaner::clean(&at_dirt, &cleaning)).map_err(no_thread)?;
+        let key_created = prepared.key_created;
         Ok(Self {
             ready: Ready { address, key_created },
             service,
@@ -167,6 +154,17 @@ impl Node {
             return Err("a thread of the node panicked: see the log".into());
         }
         stored.map_err(|_| "the store failed: changes since its failure are lost; see the log".into())
+    }
+}
+
+fn door_config(config: ServeConfig, key: Key) -> DoorConfig {
+    DoorConfig {
+        listen: config.listen,
+        pool: config.pool,
+        key,
+        fabrics: config.fabrics,
+        step_timeout: STEP_TIMEOUT,
+        run_dir: config.run_dir,
     }
 }
 
