@@ -155,10 +155,12 @@ impl Service {
         }
     }
 
-    /// Lets time pass. True when there is more to do at once. Waits for the store to catch up: leases do not run out while a
-    /// slow disk holds up the calls that would renew them.
+    /// Lets time pass. True when there is more to do at once. While the store has to catch up time stands still: no lease
+    /// runs out because a slow disk holds up the calls that would renew it.
     pub(super) fn tick(&self) -> bool {
-        self.wait_for_room();
+        if self.wait_for_room() {
+            return false;
+        }
         let mut state = self.state.lock();
         let (output, more) = state.namespace.tick((self.now)());
         self.perform(state, output, None);
@@ -189,10 +191,9 @@ impl Service {
         self.stopping.load(Ordering::Relaxed)
     }
 
-    fn wait_for_room(&self) {
-        if let Some(journal) = &self.journal {
-            journal.wait_for_room();
-        }
+    /// Waits until the store has caught up; true if it had to.
+    fn wait_for_room(&self) -> bool {
+        self.journal.as_ref().is_some_and(Journal::wait_for_room)
     }
 
     /// A peer speaks for the session that it began, and for no other; a store that failed ends all changes.
@@ -232,12 +233,8 @@ impl Service {
             // A cleaner that is gone has nothing to clean for: the node ends.
             let _ = dirty.send(output.clean);
         }
-        let ended: Vec<_> = output
-            .ended
-            .iter()
-            .filter_map(|session| state.guest(*session))
-            .collect();
-        let ended: Vec<_> = ended.into_iter().map(|guest| Arc::clone(&guest.peer)).collect();
+        let peer = |session: &SessionId| Some(Arc::clone(&state.guest(*session)?.peer));
+        let ended: Vec<_> = output.ended.iter().filter_map(peer).collect();
         drop(state);
         for peer in ended {
             self.grants.forget(peer.identity().id);
