@@ -70,12 +70,15 @@ impl Journal {
     }
 
     /// Waits until the queue is short enough for more work. Called without any lock, so that a slow disk holds up only those who
-    /// change something. Blocking.
-    pub(super) fn wait_for_room(&self) {
+    /// change something. True if it had to wait. Blocking.
+    pub(super) fn wait_for_room(&self) -> bool {
         let mut queue = self.shared.queue.lock();
-        while queue.waiting.bytes > QUEUE_BYTES {
+        let full = |queue: &Queue| queue.waiting.bytes > QUEUE_BYTES;
+        let waited = full(&queue);
+        while full(&queue) {
             self.shared.changed.wait(&mut queue);
         }
+        waited
     }
 
     /// Queues batches, in the order of the calls. `then` hears when they and all before them are durable; it may be called
@@ -312,7 +315,7 @@ mod tests {
         assert!(journal.has_failed());
         assert_eq!(waiter(&journal, put(4)).recv().unwrap(), Err(JournalFailed));
         assert_eq!(journal.flush(), Err(JournalFailed));
-        journal.wait_for_room();
+        assert!(!journal.wait_for_room());
         assert_eq!(journal.stop(), Err(JournalFailed));
         assert_eq!(commits.lock().len(), 1);
     }
@@ -328,7 +331,7 @@ mod tests {
         std::thread::scope(|scope| {
             let writer = scope.spawn(|| {
                 started.store(true, Ordering::SeqCst);
-                journal.wait_for_room();
+                assert!(journal.wait_for_room());
                 commits.lock().len()
             });
             while !started.load(Ordering::SeqCst) {

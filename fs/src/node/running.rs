@@ -1,6 +1,7 @@
 //! A node, from its parts to its orderly end.
 
 use super::cleaner;
+use super::clocks::Clocks;
 use super::journal::Journal;
 use super::limits;
 use super::serve::{Ready, ServeConfig};
@@ -10,6 +11,7 @@ use crate::process::{PidFile, prepare_run_dir};
 use rdmafs_meta::id::{Incarnation, NodeId};
 use rdmafs_meta::namespace::{Config, Namespace};
 use rdmafs_meta::store::MemoryStore;
+use rdmafs_meta::time::Now;
 use rdmafs_rdma::arena::Arena;
 use rdmafs_rdma::door::{Desk, Door, DoorConfig};
 use rdmafs_rdma::key::Key;
@@ -35,6 +37,7 @@ pub(super) struct Prepared {
     incarnation: Incarnation,
     namespace: Namespace,
     store: Option<StateDir>,
+    clocks: Clocks,
 }
 
 impl Prepared {
@@ -47,7 +50,8 @@ impl Prepared {
         prepare_run_dir(&config.run_dir)?;
         let (key, key_created) = Key::load_or_create(&config.key).map_err(|error| error.to_string())?;
         let mut store = config.state.as_deref().map(StateDir::open).transpose()?;
-        let mut namespace = load(&config, store.as_mut())?;
+        let clocks = Clocks::default();
+        let mut namespace = load(&config, store.as_mut(), clocks.now())?;
         let arena = Arena::allocate(config.memory, &mut progress).map_err(|error| {
             format!("cannot prepare the memory to lend: {error}; give less with --memory")
         })?;
@@ -61,6 +65,7 @@ impl Prepared {
             incarnation,
             namespace,
             store,
+            clocks,
         })
     }
 }
@@ -88,45 +93,34 @@ impl Node {
     /// One line: an address or socket cannot be had, or a thread cannot be started.
     pub(super) fn start(prepared: Prepared) -> Result<Self, String> {
         let no_thread = |error: io::Error| format!("cannot start a thread: {error}");
-        let Prepared {
-            config,
-            key,
-            key_created,
-            arena,
-            incarnation,
-            namespace,
-            store,
-        } = prepared;
-        let arena = Arc::new(arena);
+        let arena = Arc::new(prepared.arena);
         let (dirty, cleaning) = mpsc::channel();
-        let term = namespace.term();
-        let journal = store
+        let term = prepared.namespace.term();
+        let journal = prepared
+            .store
             .map(|store| Journal::start(store, term))
             .transpose()
             .map_err(no_thread)?;
+        let clocks = prepared.clocks;
         let service = Arc::new(Service::new(Parts {
-            namespace,
+            namespace: prepared.namespace,
             arena: Arc::clone(&arena),
-            life: (NODE, incarnation),
+            life: (NODE, prepared.incarnation),
             journal,
             dirty,
+            now: Box::new(move || clocks.now()),
         }));
-        let door = DoorConfig {
-            listen: config.listen,
-            pool: config.pool,
-            key,
-            fabrics: config.fabrics,
-            step_timeout: STEP_TIMEOUT,
-            run_dir: config.run_dir.clone(),
-        };
+        let run_dir = prepared.config.run_dir.clone();
+        let config = door_config(prepared.config, prepared.key);
         let desk = Arc::clone(&service) as Arc<dyn Desk>;
-        let door = Door::open(door, arena, desk).map_err(|error| error.to_string())?;
+        let door = Door::open(config, arena, desk).map_err(|error| error.to_string())?;
         let address = door.address();
-        let pid_file = PidFile::write(config.run_dir.join(format!("node-{}.pid", address.port())))?;
+        let pid_file = PidFile::write(run_dir.join(format!("node-{}.pid", address.port())))?;
         let (stop, stopped) = mpsc::channel();
         let (at_ticks, at_dirt) = (Arc::clone(&service), Arc::clone(&service));
         let thread = spawn("tick", move || cleaner::tick(&at_ticks, &stopped)).map_err(no_thread)?;
         let cleaner = spawn("cleaner", move || cleaner::clean(&at_dirt, &cleaning)).map_err(no_thread)?;
+        let key_created = prepared.key_created;
         Ok(Self {
             ready: Ready { address, key_created },
             service,
@@ -163,14 +157,24 @@ impl Node {
     }
 }
 
+fn door_config(config: ServeConfig, key: Key) -> DoorConfig {
+    DoorConfig {
+        listen: config.listen,
+        pool: config.pool,
+        key,
+        fabrics: config.fabrics,
+        step_timeout: STEP_TIMEOUT,
+        run_dir: config.run_dir,
+    }
+}
+
 /// Loads the namespace from the store, or makes a new one where there is none.
-fn load(config: &ServeConfig, store: Option<&mut StateDir>) -> Result<Namespace, String> {
+fn load(config: &ServeConfig, store: Option<&mut StateDir>, now: Now) -> Result<Namespace, String> {
     let namespace = Config {
         lease: config.lease,
         root_owner: config.root_owner,
         root_mode: config.root_mode,
     };
-    let now = super::clocks::Clocks::default().now();
     let loaded = match store {
         Some(store) => Namespace::load(store, namespace, now),
         None => Namespace::load(&mut MemoryStore::default(), namespace, now),

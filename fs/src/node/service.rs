@@ -4,7 +4,6 @@
 //! in which the namespace made them, and the store gets batches in theirs. Nothing under the lock blocks: peers buffer, the
 //! journal queues, long zeroing goes to the cleaner.
 
-use super::clocks::Clocks;
 use super::framing;
 use super::grants::Grants;
 use super::journal::{Journal, JournalFailed};
@@ -14,6 +13,7 @@ use rdmafs_meta::extent::Extent;
 use rdmafs_meta::id::{Incarnation, NodeId, SessionId};
 use rdmafs_meta::namespace::{GrantChange, Namespace, Output};
 use rdmafs_meta::store::Batch;
+use rdmafs_meta::time::Now;
 use rdmafs_meta::wire::{Answer, Call, Reply, Request};
 use rdmafs_rdma::arena::Arena;
 use rdmafs_rdma::door::{Peer, PeerId};
@@ -35,7 +35,12 @@ pub(super) struct Parts {
     pub(super) journal: Option<Journal>,
     /// To the cleaner: extents to zero and to give to [`Service::cleaned`].
     pub(super) dirty: Sender<Vec<Extent>>,
+    /// The time.
+    pub(super) now: ReadClocks,
 }
+
+/// Reads both clocks. Never blocks.
+pub(super) type ReadClocks = Box<dyn Fn() -> Now + Send + Sync>;
 
 /// The namespace service of a node.
 pub(super) struct Service {
@@ -45,7 +50,7 @@ pub(super) struct Service {
     arena: Arc<Arena>,
     life: (NodeId, Incarnation),
     journal: Option<Journal>,
-    clocks: Clocks,
+    now: ReadClocks,
     stopping: AtomicBool,
 }
 
@@ -81,7 +86,7 @@ impl Service {
             arena: parts.arena,
             life: parts.life,
             journal: parts.journal,
-            clocks: Clocks::default(),
+            now: parts.now,
             stopping: AtomicBool::new(false),
         }
     }
@@ -120,7 +125,7 @@ impl Service {
             send(&*peer, &framing::answer(id, &Err(refusal)));
             return;
         }
-        let output = state.namespace.call(call, self.clocks.now());
+        let output = state.namespace.call(call, (self.now)());
         state.bind(from, output.answer.as_ref());
         self.perform(state, output, Some(Caller { peer, id }));
     }
@@ -133,7 +138,7 @@ impl Service {
             return;
         };
         state.sessions.remove(&session);
-        let output = state.namespace.fenced(session, self.clocks.now());
+        let output = state.namespace.fenced(session, (self.now)());
         self.perform(state, output, None);
     }
 
@@ -150,12 +155,14 @@ impl Service {
         }
     }
 
-    /// Lets time pass. True when there is more to do at once. Waits for the store to catch up: leases do not run out while a
-    /// slow disk holds up the calls that would renew them.
+    /// Lets time pass. True when there is more to do at once. While the store has to catch up time stands still: no lease
+    /// runs out because a slow disk holds up the calls that would renew it.
     pub(super) fn tick(&self) -> bool {
-        self.wait_for_room();
+        if self.wait_for_room() {
+            return false;
+        }
         let mut state = self.state.lock();
-        let (output, more) = state.namespace.tick(self.clocks.now());
+        let (output, more) = state.namespace.tick((self.now)());
         self.perform(state, output, None);
         more
     }
@@ -184,10 +191,9 @@ impl Service {
         self.stopping.load(Ordering::Relaxed)
     }
 
-    fn wait_for_room(&self) {
-        if let Some(journal) = &self.journal {
-            journal.wait_for_room();
-        }
+    /// Waits until the store has caught up; true if it had to.
+    fn wait_for_room(&self) -> bool {
+        self.journal.as_ref().is_some_and(Journal::wait_for_room)
     }
 
     /// A peer speaks for the session that it began, and for no other; a store that failed ends all changes.
@@ -222,17 +228,13 @@ impl Service {
             }
         }
         let answer = caller.zip(output.answer);
-        self.record(vec![output.batch], answer, output.sync);
+        self.record(output.batch, answer, output.sync);
         if let Some(dirty) = state.dirty.as_ref().filter(|_| !output.clean.is_empty()) {
             // A cleaner that is gone has nothing to clean for: the node ends.
             let _ = dirty.send(output.clean);
         }
-        let ended: Vec<_> = output
-            .ended
-            .iter()
-            .filter_map(|session| state.guest(*session))
-            .collect();
-        let ended: Vec<_> = ended.into_iter().map(|guest| Arc::clone(&guest.peer)).collect();
+        let peer = |session: &SessionId| Some(Arc::clone(&state.guest(*session)?.peer));
+        let ended: Vec<_> = output.ended.iter().filter_map(peer).collect();
         drop(state);
         for peer in ended {
             self.grants.forget(peer.identity().id);

@@ -6,9 +6,10 @@
 use super::bell::{ready, watch};
 use super::socket::{Received, Socket};
 use crate::clock::{Clock, SystemClock};
+use crate::fabric::{ConnectError, FabricKind, Target};
 use crate::handshake::{
     Answer, Hello, Initiator, MAX_SETUP_RECORD, OPENING, OPENING_HEAD, REPLY, REPLY_HEAD, Refusal, Rejected,
-    Secure, Welcome, judge_opening, respond,
+    Secure, VERSION, Welcome, judge_opening, respond,
 };
 use crate::key::{Key, KeyId};
 use std::io::{self, IoSlice, IoSliceMut};
@@ -35,6 +36,41 @@ pub(crate) enum SetupError {
     Io(#[from] io::Error),
 }
 
+impl SetupError {
+    /// The same in the words of who wanted to connect.
+    pub(crate) fn of(self, target: &Target, kind: FabricKind) -> ConnectError {
+        let address = target.address();
+        match self {
+            Self::TimedOut(step) => ConnectError::TimedOut {
+                address,
+                step,
+                seconds: target.step_timeout.as_secs(),
+            },
+            Self::Rejected(Rejected::WrongKey) => ConnectError::BadKey { address },
+            Self::Rejected(Rejected::Version(theirs)) => ConnectError::Version {
+                address,
+                theirs,
+                ours: VERSION,
+            },
+            Self::Refused(Refusal::NoSuchPool) => ConnectError::NoSuchPool {
+                address,
+                pool: target.pool.clone(),
+            },
+            Self::Refused(Refusal::NoSuchFabric) => {
+                ConnectError::NotHere(format!("{address} does not offer {}", kind.name()))
+            }
+            Self::Refused(refusal @ Refusal::ProcessHidden) => {
+                ConnectError::NotHere(format!("{address}: {refusal}"))
+            }
+            Self::Io(source) => ConnectError::Io { address, source },
+            other => ConnectError::Io {
+                address,
+                source: io::Error::new(io::ErrorKind::InvalidData, other),
+            },
+        }
+    }
+}
+
 /// When a set-up has lasted too long.
 #[derive(Debug)]
 pub(crate) struct Limits {
@@ -54,7 +90,7 @@ impl Limits {
     }
 
     /// The end of a step that starts now.
-    fn step_end(&self) -> Duration {
+    pub(crate) fn step_end(&self) -> Duration {
         self.whole.min(self.clock.now().saturating_add(self.step))
     }
 
@@ -215,7 +251,6 @@ fn hear_out(socket: &Socket, limits: &Limits) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fabric::FabricKind;
     use crate::handshake::Role;
     use std::os::unix::net::UnixStream;
 
