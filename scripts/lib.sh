@@ -1,5 +1,5 @@
-# What the scripts share: words, progress, and installing what is missing. Sourced, never run.
 # shellcheck shell=sh
+# What the scripts share: words, progress, and installing what is missing. Sourced, never run.
 
 root=$(cd "$(dirname "$0")/.." && pwd)
 export CARGO_TERM_PROGRESS_WHEN="${CARGO_TERM_PROGRESS_WHEN:-auto}"

@@ -2,6 +2,7 @@
 
 use crate::failure::{Code, Failure};
 use crate::{handler, layout, man, mount, qos, serve, status, umount};
+use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 use std::ffi::OsString;
 use std::path::Path;
@@ -17,6 +18,8 @@ Try it on one machine (as root):
 
 RDMAFS_RUN_DIR moves /run/rdmafs. RUST_LOG sets what the daemons log (default info).
 Exit codes are those of mount(8): 0 done, 1 wrong words or not root, 2 system error, 32 mount failure.";
+
+const NAMES: [&str; 7] = ["serve", "handler", "mount", "umount", "status", "qos", "layout"];
 
 /// A directory whose bytes lie in the memory of another process or host
 #[derive(Parser)]
@@ -110,6 +113,12 @@ fn explain(error: &clap::Error, name: &str) -> Result<(), Failure> {
             .print()
             .map_err(|error| Failure::system(format!("cannot print the help: {error}")));
     }
+    if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        return Err(Failure::usage(format!(
+            "say what to do: {} (see 'rdmafs --help')",
+            NAMES.join(", ")
+        )));
+    }
     let text = error.to_string();
     let said = text.split("\n\nUsage:").next().unwrap_or(&text);
     let said = said.split("\n\nFor more information").next().unwrap_or(said);
@@ -139,6 +148,12 @@ mod tests {
 
     #[test]
     fn the_definitions_agree() {
+        let visible = Cli::command();
+        let visible = visible
+            .get_subcommands()
+            .filter(|sub| !sub.is_hide_set())
+            .map(|sub| sub.get_name());
+        assert!(visible.eq(NAMES));
         Cli::command().debug_assert();
         Helper::command().debug_assert();
     }
@@ -172,6 +187,11 @@ mod tests {
         );
         let line = refused(&["rdmafs", "serve", "--memory", "4G", "--pol", "p"]);
         assert!(line.contains("'--pol'") && line.contains("'--pool'"), "{line}");
+        let line = refused(&["rdmafs"]);
+        assert_eq!(
+            line,
+            "rdmafs : say what to do: serve, handler, mount, umount, status, qos, layout (see 'rdmafs --help')"
+        );
         let line = refused(&["rdmafs", "status", "--jsn"]);
         assert!(!line.contains('\n') && line.contains("'--json'"), "{line}");
     }

@@ -2,7 +2,7 @@
 
 use crate::control::{Refusal, ask, unexpected};
 use crate::failure::Failure;
-use crate::output;
+use crate::output::{self, columns};
 use crate::qos;
 use crate::units::show_size;
 use rdmafs_fs::control::{ControlReply, ControlRequest, LinkStatus, MountStatus, PoolStatus, Status};
@@ -144,36 +144,6 @@ fn pool(pool: &PoolStatus) -> Vec<String> {
         .chain(sizes)
         .chain([pool.inodes.to_string()])
         .collect()
-}
-
-/// Lines of cells, each column as wide as its widest cell; an empty cell is `-`.
-fn columns(heads: &[&str], rows: Vec<Vec<String>>) -> String {
-    let heads = heads.iter().map(|&head| head.to_owned()).collect();
-    let lines: Vec<Vec<String>> = std::iter::once(heads).chain(rows).collect();
-    let shown = |cell: &String| {
-        if cell.is_empty() {
-            "-".to_owned()
-        } else {
-            cell.replace('\n', " ")
-        }
-    };
-    let widths: Vec<usize> = (0..lines[0].len())
-        .map(|column| {
-            lines
-                .iter()
-                .map(|line| shown(&line[column]).chars().count())
-                .max()
-                .unwrap_or(0)
-        })
-        .collect();
-    let text = lines.iter().map(|line| {
-        let cells = line
-            .iter()
-            .zip(&widths)
-            .map(|(cell, &width)| format!("{:width$}", shown(cell)));
-        cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
-    });
-    text.collect::<Vec<_>>().join("\n")
 }
 
 #[cfg(test)]
