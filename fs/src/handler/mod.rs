@@ -4,6 +4,9 @@
 //! and one inode table. A [`Mount`] is what one FUSE session calls: an operation is an `async fn`, so the compiler makes
 //! the owned state machine.
 
+#[doc(hidden)]
+pub mod testing;
+
 use crate::control::{LinkStatus, PoolStatus};
 use crate::errno::Error;
 use crate::executor::Executor;
