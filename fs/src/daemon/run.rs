@@ -1,13 +1,142 @@
-//! The handler daemon: its control socket, its mounts, its end.
+//! From the lock file to the last unmount.
 
-use std::path::PathBuf;
+use super::answer::Daemon;
+use super::mounts::Mounts;
+use crate::control::{Connection, ControlReply, Listener};
+use crate::executor::Executor;
+use crate::handler::Handler;
+use crate::process::{PidFile, Signals, harden, prepare_run_dir};
+use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg};
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+/// How long unmounted mounts may take to end after a signal.
+const FAREWELL: Duration = Duration::from_secs(3);
 
 /// Runs the handler until its last mount is gone (or, never mounted, until it has been idle for 10 s), or SIGTERM. `ready` is
-/// called once the control socket accepts. Blocking.
+/// called once the control socket accepts. Blocking. Call it before the process starts threads.
 ///
 /// # Errors
 /// One line: another handler runs, or a directory or socket cannot be had.
-#[allow(unused_variables, clippy::todo, reason = "skeleton")]
 pub fn run(run_dir: PathBuf, ready: impl FnOnce()) -> Result<(), String> {
-    todo!()
+    let signals = Signals::block().map_err(|error| format!("cannot block signals: {error}"))?;
+    harden()?;
+    prepare_run_dir(&run_dir)?;
+    let _lock = lock(&run_dir)?;
+    let listener = Listener::bind(&run_dir)
+        .map_err(|error| format!("cannot make the control socket in {}: {error}", run_dir.display()))?;
+    let _pid_file = PidFile::write(run_dir.join("handler.pid"))?;
+    let daemon = Arc::new(Daemon {
+        handler: Handler::new(Executor::start(), run_dir),
+        mounts: Mounts::new(),
+    });
+    let listener = Arc::new(listener);
+    spawn("signals", {
+        let daemon = daemon.clone();
+        move || await_signal(signals, &daemon)
+    })?;
+    spawn("control", {
+        let (daemon, listener) = (daemon.clone(), listener.clone());
+        move || accept(&listener, &daemon)
+    })?;
+    ready();
+    daemon.mounts.wait_for_end();
+    listener.close();
+    end(&daemon);
+    Ok(())
+}
+
+/// Holds `handler.lock` for as long as this process lives: the kernel lets go of it however the process ends.
+fn lock(run_dir: &Path) -> Result<Flock<File>, String> {
+    let path = run_dir.join("handler.lock");
+    let file = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&path)
+        .map_err(|error| format!("{}: {error}", path.display()))?;
+    Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, error)| match error {
+        Errno::EWOULDBLOCK => format!("another rdmafs handler runs in {}", run_dir.display()),
+        _ => format!("cannot lock {}: {error}", path.display()),
+    })
+}
+
+fn spawn(name: &str, job: impl FnOnce() + Send + 'static) -> Result<(), String> {
+    let thread = thread::Builder::new().name(name.into()).spawn(job);
+    thread
+        .map(drop)
+        .map_err(|error| format!("cannot start a thread: {error}"))
+}
+
+fn await_signal(signals: Signals, daemon: &Daemon) {
+    match signals.wait() {
+        Ok(name) => tracing::info!("{name}: unmounting and ending"),
+        Err(error) => tracing::error!("cannot wait for signals, so the handler ends: {error}"),
+    }
+    daemon.mounts.end();
+}
+
+/// Takes callers until the listener is closed; each is served by a thread of its own.
+fn accept(listener: &Listener, daemon: &Arc<Daemon>) {
+    loop {
+        let connection = match listener.accept() {
+            Ok(connection) => connection,
+            Err(error) if error.raw_os_error() == Some(libc::EINVAL) => return,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => {
+                // Too many open files, most likely: that passes.
+                tracing::error!("control socket: {error}");
+                thread::sleep(Duration::from_millis(100));
+                continue;
+            }
+        };
+        let daemon = daemon.clone();
+        if let Err(error) = spawn("request", move || serve(connection, &daemon)) {
+            tracing::error!("a control request is dropped: {error}");
+        }
+    }
+}
+
+fn serve(connection: Connection, daemon: &Arc<Daemon>) {
+    // Closed without an answer, a caller knows that this handler ended, and starts another one.
+    let Some(_busy) = daemon.mounts.busy() else {
+        return;
+    };
+    let reply = match connection.receive() {
+        Ok((request, device)) => daemon.answer(request, device, connection.pid()),
+        Err(refusal) => ControlReply::Error(refusal.to_string()),
+    };
+    connection.reply(&reply);
+}
+
+fn end(daemon: &Daemon) {
+    daemon.detach_all();
+    daemon.mounts.wait_until_empty(FAREWELL);
+    daemon.abort_all();
+    for mount in daemon.mounts.take_all() {
+        mount.close();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_handler_per_run_directory() {
+        let dir = tempfile::tempdir().unwrap();
+        let held = lock(dir.path()).unwrap();
+        let refused = lock(dir.path()).unwrap_err();
+        assert_eq!(
+            refused,
+            format!("another rdmafs handler runs in {}", dir.path().display())
+        );
+        drop(held);
+        assert!(lock(dir.path()).is_ok());
+    }
 }

@@ -1,14 +1,18 @@
 //! The handler's words in fuser's, and back.
 
-use fuser::{Errno, FileAttr, FileType, FopenFlags, INodeNo, OpenAccMode, OpenFlags, RenameFlags, TimeOrNow};
+use crate::errno::Error;
+use crate::handler::{HandleId, OpenMode, Opened};
+use fuser::{
+    Errno, FileAttr, FileHandle, FileType, FopenFlags, INodeNo, OpenAccMode, OpenFlags, RenameFlags,
+    TimeOrNow,
+};
 use rdmafs_meta::attr::{Attr, FileKind, SetTime};
 use rdmafs_meta::id::InodeId;
 use rdmafs_meta::time::Timestamp;
 use rdmafs_meta::wire::{NewInode, RenameMode};
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
-
-use crate::errno::Error;
-use crate::handler::{OpenMode, Opened};
 
 /// What `stat(2)` and `statfs(2)` give as the good size of a transfer.
 pub(super) const BLOCK: u32 = 4096;
@@ -66,7 +70,6 @@ pub(super) fn new_node(mode: u32, rdev: u32) -> Option<NewInode> {
 }
 
 /// Permission and set-id bits, without those that the umask takes away.
-#[expect(clippy::cast_possible_truncation, reason = "twelve bits are left")]
 pub(super) fn permissions(mode: u32, umask: u32) -> u16 {
     (mode & !umask & 0o7777) as u16
 }
@@ -139,6 +142,14 @@ fn system_time(time: Timestamp) -> SystemTime {
 
 pub(super) fn ino(number: INodeNo) -> InodeId {
     InodeId(number.0)
+}
+
+pub(super) fn handle(number: FileHandle) -> HandleId {
+    HandleId(number.0)
+}
+
+pub(super) fn bytes(name: &OsStr) -> Vec<u8> {
+    name.as_bytes().to_vec()
 }
 
 #[cfg(test)]

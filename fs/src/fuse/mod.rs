@@ -2,9 +2,11 @@
 
 mod adapter;
 mod convert;
+mod filesystem;
 mod groups;
 mod meter;
 mod notify;
+mod reply;
 mod session;
 
 pub use meter::{Meter, Reading};

@@ -5,8 +5,10 @@ use super::meter::Meter;
 use super::notify::Notify;
 use crate::handler::Mount;
 use fuser::{Config, InitFlags, KernelConfig, SessionACL};
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, poll};
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::thread::available_parallelism;
 use std::time::Duration;
@@ -17,6 +19,9 @@ const MAX_WRITE: u32 = 1 << 20;
 /// Background requests (cached reads, read-ahead, writeback) in flight: more than can be parked at a time without
 /// holding up others.
 const MAX_BACKGROUND: u16 = 256;
+
+/// Milliseconds.
+const INIT_WAIT: u16 = 5000;
 
 /// What is asked of the kernel, where it has it.
 const WANTED: [InitFlags; 9] = [
@@ -45,8 +50,9 @@ impl Session {
     /// process's pid namespace, so the thread ids of requests mean what they say here. Blocking, briefly.
     ///
     /// # Errors
-    /// The device is not mounted any more, or threads cannot be had.
+    /// The device is not mounted (any more), another process has shaken hands on it, or threads cannot be had.
     pub fn start(mount: Arc<Mount>, device: OwnedFd, callers_visible: bool) -> io::Result<Self> {
+        await_init(&device)?;
         let meter = Arc::new(Meter::default());
         let adapter = Adapter::new(mount.clone(), meter.clone(), callers_visible);
         let mut config = Config::default();
@@ -77,6 +83,17 @@ impl Session {
         let ended = self.session.run();
         self.notify.stop();
         ended
+    }
+}
+
+/// INIT waits in a mounted device from mount(2) on; one that has none is served by someone else, and reading it would
+/// block for ever.
+fn await_init(device: &OwnedFd) -> io::Result<()> {
+    let mut polled = [PollFd::new(device.as_fd(), PollFlags::POLLIN)];
+    match poll(&mut polled, INIT_WAIT) {
+        Ok(0) => Err(io::Error::other("no INIT request came from it")),
+        Ok(_) | Err(Errno::EINTR) => Ok(()),
+        Err(error) => Err(error.into()),
     }
 }
 

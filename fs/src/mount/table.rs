@@ -95,6 +95,8 @@ fn unescape(field: &[u8]) -> PathBuf {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::mount::{KernelFlags, attach, detach};
+    use std::io::Read;
 
     #[test]
     fn our_mounts_are_found_among_others() {
@@ -120,5 +122,33 @@ mod tests {
     fn the_table_of_this_process_can_be_read() {
         assert!(of_process(std::process::id()).is_ok());
         assert!(of_process(u32::MAX).is_err());
+    }
+
+    /// Needs root and /dev/fuse, as every mount does.
+    #[test]
+    fn a_mount_is_listed_with_a_device_that_can_be_tuned_and_aborted() {
+        if !nix::unistd::geteuid().is_root() || !Path::new("/dev/fuse").exists() {
+            return;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let dir = dir.path().canonicalize().unwrap().join("with space");
+        fs::create_dir(&dir).unwrap();
+        let mut fuse = fs::File::from(attach("node1:/pool", &dir, KernelFlags::default()).unwrap());
+        let table = of_process(std::process::id()).unwrap();
+        let device = MountPoint::topmost(&table, &dir).map(|found| found.device);
+        let tuned = device.map(|device| device.set_read_ahead(1024));
+        let aborted = device.map(Device::abort);
+        // INIT first, which waited since mount(2), unless the connection is gone.
+        let after = fuse.read(&mut [0; 8192]);
+        detach(&dir);
+        assert!(matches!(tuned, Some(Ok(()))), "{tuned:?}");
+        if matches!(aborted, Some(Ok(()))) {
+            assert_eq!(after.unwrap_err().raw_os_error(), Some(libc::ENODEV));
+        } else {
+            // fusectl is not mounted here.
+            assert!(after.is_ok(), "{aborted:?} {after:?}");
+        }
+        let table = of_process(std::process::id()).unwrap();
+        assert!(MountPoint::topmost(&table, &dir).is_none());
     }
 }
