@@ -7,7 +7,7 @@ use parking_lot::{Condvar, Mutex};
 use std::ops::Range;
 use std::pin::pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 /// A simulated memory node. Clones are the same one.
@@ -81,7 +81,8 @@ impl Sim {
         self.shared.changed.notify_all();
     }
 
-    /// Blocks until every poller has seen everything that is ready and waits again, or has ended. Each endpoint must have a poller.
+    /// Blocks until every poller has seen everything that is ready and waits again, or has taken the end of its connection (what
+    /// it does then may still be under way). Each endpoint must have a poller.
     pub fn settle(&self) {
         let mut world = self.shared.world.lock();
         while !settled(&mut world) {
@@ -90,10 +91,13 @@ impl Sim {
     }
 
     /// Steps through time, from event to event and from one poller's deadline to the next, until the future is ready. Each
-    /// endpoint must have a poller. Gives up (`None`) when `limit` of simulated time has passed.
+    /// endpoint must have a poller. Gives up (`None`) when `limit` of simulated time has passed, or when every
+    /// connection has ended and no wake comes within 10 s of real time.
     pub fn drive<T>(&self, future: impl Future<Output = T>, limit: Duration) -> Option<T> {
         let mut future = pin!(future);
-        let mut context = Context::from_waker(Waker::noop());
+        let woken = Arc::new(Woken::default());
+        let waker = Waker::from(Arc::clone(&woken));
+        let mut context = Context::from_waker(&waker);
         let end = self.shared.world.lock().now + limit;
         loop {
             self.settle();
@@ -101,6 +105,12 @@ impl Sim {
                 return Some(value);
             }
             let mut world = self.shared.world.lock();
+            if world.ends.iter().all(|end| end.finished) {
+                drop(world);
+                // No time will pass any more; the last pollers may still be failing what is left.
+                woken.wait()?;
+                continue;
+            }
             if world.now >= end {
                 return None;
             }
@@ -133,6 +143,35 @@ impl Sim {
 impl Clock for SimClock {
     fn now(&self) -> Duration {
         self.0.world.lock().now
+    }
+}
+
+/// Lets [`Sim::drive`] wait for a wake.
+#[derive(Default)]
+struct Woken {
+    flag: Mutex<bool>,
+    changed: Condvar,
+}
+
+impl Woken {
+    /// Waits for the next wake; `None` when none comes.
+    fn wait(&self) -> Option<()> {
+        let mut flag = self.flag.lock();
+        while !*flag {
+            let waited = self.changed.wait_for(&mut flag, Duration::from_secs(10));
+            if waited.timed_out() {
+                return None;
+            }
+        }
+        *flag = false;
+        Some(())
+    }
+}
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        *self.flag.lock() = true;
+        self.changed.notify_all();
     }
 }
 
