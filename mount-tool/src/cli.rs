@@ -42,7 +42,7 @@ enum Command {
     Man(man::Args),
 }
 
-/// `mount.rdmafs SPEC DIR [-sfnv] [-N NAMESPACE] [-o OPTIONS] [-t TYPE]`, as mount(8) calls it
+/// Mount a pool on a directory, for mount(8)
 #[derive(Parser)]
 #[command(name = "mount.rdmafs", version)]
 pub(crate) struct Helper {
