@@ -14,6 +14,7 @@ use rdmafs_rdma::fabric::{
 };
 use rdmafs_rdma::key::Key;
 use rdmafs_rdma::{shm::Shm, tcp::Tcp};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,10 +31,12 @@ pub(super) struct TestNode {
 impl TestNode {
     /// Starts one; with `durable` it keeps its namespace in a state directory.
     pub(super) fn start(durable: bool) -> Self {
-        let mut this = Self {
-            dir: tempfile::tempdir().unwrap(),
-            node: None,
-        };
+        Self::on(tempfile::tempdir().unwrap(), durable)
+    }
+
+    /// The same in a directory that may hold a state.
+    pub(super) fn on(dir: tempfile::TempDir, durable: bool) -> Self {
+        let mut this = Self { dir, node: None };
         this.node = Some(this.launch(durable).unwrap());
         this
     }
@@ -105,7 +108,20 @@ pub(super) struct Client {
 impl Client {
     /// Connects and begins a session.
     pub(super) fn new(node: &TestNode, kind: FabricKind) -> Self {
-        let mut this = Self::silent(node, kind);
+        Self::begun(Self::silent(node, kind))
+    }
+
+    /// The same, with a node in another process.
+    pub(super) fn away(dir: &Path, address: SocketAddr, kind: FabricKind) -> Self {
+        Self::begun(Self::connect(dir, address, kind))
+    }
+
+    /// Connects without beginning a session.
+    pub(super) fn silent(node: &TestNode, kind: FabricKind) -> Self {
+        Self::connect(node.dir.path(), node.node().ready().address, kind)
+    }
+
+    fn begun(mut this: Self) -> Self {
         let Ok(Reply::Begun(begun)) = this.begin() else {
             panic!("no session was begun");
         };
@@ -113,21 +129,19 @@ impl Client {
         this
     }
 
-    /// Connects without beginning a session.
-    pub(super) fn silent(node: &TestNode, kind: FabricKind) -> Self {
+    fn connect(dir: &Path, address: SocketAddr, kind: FabricKind) -> Self {
         let fabric: &dyn Fabric = if kind == FabricKind::Shm { &Shm } else { &Tcp };
         let buffers = BufferPool::new(4, 4).unwrap();
-        let address = node.node().ready().address;
         let target = Target {
             host: address.ip().to_string(),
             port: address.port(),
             pool: "test".into(),
-            key: Key::load(&node.dir.path().join("key")).unwrap(),
+            key: Key::load(&dir.join("key")).unwrap(),
             host_id: "tests".into(),
             step_timeout: Duration::from_secs(10),
             queues: 2,
             crypt: Crypt::Auto,
-            run_dir: node.dir.path().to_owned(),
+            run_dir: dir.to_owned(),
             buffers: buffers.clone(),
         };
         Self {
