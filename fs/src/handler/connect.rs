@@ -2,6 +2,7 @@
 
 use crate::options::{MountOptions, Source};
 use rdmafs_rdma::buffer::BufferPool;
+use rdmafs_rdma::clock::{Clock, SystemClock};
 use rdmafs_rdma::fabric::{Endpoint, Fabric, FabricKind, Target};
 use rdmafs_rdma::key::Key;
 use rdmafs_rdma::shm::Shm;
@@ -17,6 +18,11 @@ const QUEUES: usize = 2;
 pub(super) trait Connect: Send + Sync {
     /// The node, as the user wrote it, with its port.
     fn label(&self) -> String;
+
+    /// What the link's time limits are measured by.
+    fn clock(&self) -> Arc<dyn Clock> {
+        Arc::new(SystemClock::new())
+    }
 
     /// Connects. Blocking, with time limits. Gives the endpoint, and which fabric it is and why.
     ///
@@ -123,6 +129,7 @@ fn by(kind: FabricKind, target: &Target) -> Result<Arc<dyn Endpoint>, String> {
 
 /// This host, as nodes show it.
 pub(super) fn host_name() -> String {
-    let name = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok());
-    name.filter(|name| !name.is_empty()).unwrap_or_else(|| "unknown".into())
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let name = name.trim();
+    if name.is_empty() { "unknown".into() } else { name.to_owned() }
 }

@@ -24,7 +24,7 @@ impl Epoch {
     }
 
     /// Puts a new epoch in the place of `present`; the answer is ready when nobody holds the old one or an earlier one.
-    pub(super) fn retire(present: &mut Arc<Self>) -> impl Future<Output = ()> + Send + 'static {
+    pub(super) fn retire(present: &mut Arc<Self>) -> impl Future<Output = ()> + Send + use<> {
         let new = Self::new();
         let old = std::mem::replace(present, new.clone());
         let ended = old.ended.clone();

@@ -80,6 +80,13 @@ pub(super) struct Transfer {
     pub(super) shrinks: u64,
 }
 
+impl Transfer {
+    /// Bytes.
+    pub(super) fn len(&self) -> usize {
+        self.segments.iter().map(|segment| segment.len).sum()
+    }
+}
+
 impl Inode {
     pub(super) fn new(ino: InodeId) -> Arc<Self> {
         Arc::new(Self {
@@ -180,7 +187,7 @@ impl Inode {
     }
 
     /// Gives up the layout from `from` on. Ready when nothing uses what was known of it.
-    pub(super) fn recall(&self, from: u64, shrinks: u64) -> impl Future<Output = ()> + Send + 'static {
+    pub(super) fn recall(&self, from: u64, shrinks: u64) -> impl Future<Output = ()> + Send + use<> {
         let mut state = self.state.lock();
         state.generation += 1;
         state.stale = true;
@@ -206,7 +213,7 @@ impl Inode {
 
     /// One open less. After the last, the service forgets that this session holds the layout, so it is given up
     /// first: then the answer is ready when nothing uses it.
-    pub(super) fn closed(&self) -> Option<impl Future<Output = ()> + Send + 'static> {
+    pub(super) fn closed(&self) -> Option<impl Future<Output = ()> + Send + use<>> {
         let mut state = self.state.lock();
         state.opens = state.opens.saturating_sub(1);
         if state.opens > 0 {

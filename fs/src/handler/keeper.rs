@@ -6,7 +6,6 @@ use crate::errno::Error;
 use crate::executor::Executor;
 use rdmafs_meta::id::InodeId;
 use rdmafs_meta::wire::{Notice, Reply, Request, decode};
-use rdmafs_rdma::clock::SystemClock;
 use rdmafs_rdma::fabric::FabricError;
 use rdmafs_rdma::link::{Link, LinkConfig, LinkEvents};
 use std::sync::{Arc, OnceLock, Weak};
@@ -37,7 +36,7 @@ pub(super) fn establish(pool: &Arc<Pool>) -> Result<(), String> {
         window: WINDOW,
         slice: SLICE,
         rate: 0,
-        clock: Arc::new(SystemClock::new()),
+        clock: pool.connect.clock(),
     };
     let link = Link::start(endpoint, config, events.clone());
     let begun = pool.executor.block_on(begin(pool, &link, &events));

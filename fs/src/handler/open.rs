@@ -184,10 +184,11 @@ impl Mount {
         }
         let held = self.pool.hold(ino);
         let inode = held.inode.clone();
+        let alone = if open.truncate { Some(inode.data.write().await) } else { None };
         if open.truncate {
+            // What was written before must not make the file longer again when it is committed later.
             self.pool.commit(&held, self.id, false).await?;
         }
-        let alone = if open.truncate { Some(inode.data.write().await) } else { None };
         let asked = ToTheEnd::new(&self.pool.executor, ask_to_open(held, caller, open));
         let (service, attr) = asked.await?;
         drop(alone);
