@@ -85,11 +85,9 @@ fn lock(run_dir: &Path) -> Result<Flock<File>, String> {
     Err(format!("another rdmafs handler runs in {}", run_dir.display()))
 }
 
-fn spawn(name: &str, job: impl FnOnce() + Send + 'static) -> Result<(), String> {
+fn spawn(name: &str, job: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, String> {
     let thread = thread::Builder::new().name(name.into()).spawn(job);
-    thread
-        .map(drop)
-        .map_err(|error| format!("cannot start a thread: {error}"))
+    thread.map_err(|error| format!("cannot start a thread: {error}"))
 }
 
 fn await_signal(signals: Signals, daemon: &Daemon) {
