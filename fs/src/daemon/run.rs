@@ -2,7 +2,7 @@
 
 use super::answer::Daemon;
 use super::mounts::Mounts;
-use crate::control::{Connection, ControlReply, Listener};
+use crate::control::{Connection, ControlReply, Listener, socket_path};
 use crate::executor::Executor;
 use crate::handler::Handler;
 use crate::process::{PidFile, Signals, harden, prepare_run_dir};
@@ -10,13 +10,18 @@ use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 use std::fs::File;
 use std::io;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 /// How long unmounted mounts may take to end after a signal.
 const FAREWELL: Duration = Duration::from_secs(3);
+
+/// How often, and at what distance, the lock of a handler that ends is tried: in all a little longer than its farewell.
+const LOCK_TRIES: u32 = 100;
+const LOCK_PAUSE: Duration = Duration::from_millis(50);
 
 /// Runs the handler until its last mount is gone (or, never mounted, until it has been idle for 10 s), or SIGTERM. `ready` is
 /// called once the control socket accepts. Blocking. Call it before the process starts threads.
@@ -40,37 +45,49 @@ pub fn run(run_dir: PathBuf, ready: impl FnOnce()) -> Result<(), String> {
         let daemon = daemon.clone();
         move || await_signal(signals, &daemon)
     })?;
-    spawn("control", {
+    let acceptor = spawn("control", {
         let (daemon, listener) = (daemon.clone(), listener.clone());
         move || accept(&listener, &daemon)
     })?;
     ready();
     daemon.mounts.wait_for_end();
     listener.close();
+    if acceptor.join().is_err() {
+        tracing::error!("the control thread panicked");
+    }
+    // Its file goes now, while the lock is held: later it might be the next handler's.
+    drop(listener);
     end(&daemon);
     Ok(())
 }
 
-/// Holds `handler.lock` for as long as this process lives: the kernel lets go of it however the process ends.
+/// Holds `handler.lock` for as long as this process lives: the kernel lets go of it however the process ends. A handler that is
+/// just ending, which listens no more, is waited for. Blocking.
 fn lock(run_dir: &Path) -> Result<Flock<File>, String> {
     let path = run_dir.join("handler.lock");
-    let file = File::options()
+    let mut file = File::options()
         .create(true)
         .truncate(false)
         .write(true)
         .open(&path)
         .map_err(|error| format!("{}: {error}", path.display()))?;
-    Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, error)| match error {
-        Errno::EWOULDBLOCK => format!("another rdmafs handler runs in {}", run_dir.display()),
-        _ => format!("cannot lock {}: {error}", path.display()),
-    })
+    for _ in 0..LOCK_TRIES {
+        file = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+            Ok(lock) => return Ok(lock),
+            Err((file, Errno::EWOULDBLOCK)) => file,
+            Err((_, error)) => return Err(format!("cannot lock {}: {error}", path.display())),
+        };
+        if UnixStream::connect(socket_path(run_dir)).is_ok() {
+            break;
+        }
+        thread::sleep(LOCK_PAUSE);
+    }
+    Err(format!("another rdmafs handler runs in {}", run_dir.display()))
 }
 
-fn spawn(name: &str, job: impl FnOnce() + Send + 'static) -> Result<(), String> {
+fn spawn(name: &str, job: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, String> {
     let thread = thread::Builder::new().name(name.into()).spawn(job);
-    thread
-        .map(drop)
-        .map_err(|error| format!("cannot start a thread: {error}"))
+    thread.map_err(|error| format!("cannot start a thread: {error}"))
 }
 
 fn await_signal(signals: Signals, daemon: &Daemon) {
@@ -131,12 +148,17 @@ mod tests {
     fn one_handler_per_run_directory() {
         let dir = tempfile::tempdir().unwrap();
         let held = lock(dir.path()).unwrap();
+        let listener = Listener::bind(dir.path()).unwrap();
         let refused = lock(dir.path()).unwrap_err();
         assert_eq!(
             refused,
             format!("another rdmafs handler runs in {}", dir.path().display())
         );
+        drop(listener);
+        // The first one listens no more: the next one waits for its end.
+        let path = dir.path().to_owned();
+        let next = thread::spawn(move || lock(&path).map(drop));
         drop(held);
-        assert!(lock(dir.path()).is_ok());
+        assert_eq!(next.join().unwrap(), Ok(()));
     }
 }
