@@ -9,6 +9,7 @@ use crate::fabric::{FabricError, MAX_MESSAGE};
 use crate::handshake::{MAX_PLAIN, Secure};
 use parking_lot::Mutex;
 use std::io::IoSlice;
+use std::sync::Arc;
 
 /// A message.
 const MESSAGE: u8 = 0;
@@ -29,7 +30,7 @@ pub(crate) enum Frame {
 /// One end of a message connection.
 #[derive(Debug)]
 pub(crate) struct Mailbox {
-    socket: Socket,
+    socket: Arc<Socket>,
     /// Most bytes that may wait.
     backlog: usize,
     /// Held only while bytes are copied, encrypted or given to the kernel; taken last.
@@ -50,7 +51,7 @@ struct State {
 }
 
 impl Mailbox {
-    pub(crate) fn new(socket: Socket, secure: Secure, backlog: usize) -> Self {
+    pub(crate) fn new(socket: Arc<Socket>, secure: Secure, backlog: usize) -> Self {
         let state = State {
             secure,
             incoming: Records::new(),
@@ -185,8 +186,8 @@ mod tests {
         let (a, b) = UnixStream::pair().unwrap();
         let (x, y) = pair();
         (
-            Mailbox::new(Socket::new(a), x, BACKLOG),
-            Mailbox::new(Socket::new(b), y, BACKLOG),
+            Mailbox::new(Arc::new(Socket::new(a)), x, BACKLOG),
+            Mailbox::new(Arc::new(Socket::new(b)), y, BACKLOG),
         )
     }
 

@@ -94,7 +94,8 @@ impl Limits {
         self.whole.min(self.clock.now().saturating_add(self.step))
     }
 
-    fn wait(
+    /// Sleeps until the socket is ready, at most until `end`.
+    pub(crate) fn wait(
         &self,
         socket: &Socket,
         writable: bool,

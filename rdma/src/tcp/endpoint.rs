@@ -57,7 +57,7 @@ impl TcpEndpoint {
         Ok(Self {
             facts,
             lanes: lanes.collect(),
-            mailbox: Mailbox::new(control, secure, BACKLOG),
+            mailbox: Mailbox::new(Arc::new(control), secure, BACKLOG),
             fate: Fate::default(),
             bell: Bell::new()?,
             polling: Mutex::new(Vec::new()),
