@@ -1,4 +1,4 @@
-//! The ordered key-value store under the namespace.
+//! What the namespace asks of a store, and what it promises in return.
 
 use thiserror::Error;
 
@@ -63,4 +63,63 @@ pub trait Store: Send {
     /// # Errors
     /// [`StoreError::Io`].
     fn term(&self) -> Result<crate::id::Term, StoreError>;
+}
+
+impl Batch {
+    /// Bytes of keys and values.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        let size = |(key, value): &(Vec<u8>, Option<Vec<u8>>)| key.len() + value.as_ref().map_or(0, Vec::len);
+        self.changes.iter().map(size).sum()
+    }
+
+    /// Cuts changes into batches within the limits, in order. What must happen together must come first and fit one.
+    #[must_use]
+    pub fn split(changes: Vec<(Vec<u8>, Option<Vec<u8>>)>) -> Vec<Batch> {
+        let mut batches: Vec<Batch> = Vec::new();
+        let mut bytes = 0;
+        for (key, value) in changes {
+            let size = key.len() + value.as_ref().map_or(0, Vec::len);
+            match batches.last_mut() {
+                Some(last) if last.changes.len() < MAX_BATCH_KEYS && bytes + size <= MAX_BATCH_BYTES => {
+                    bytes += size;
+                    last.changes.push((key, value));
+                }
+                _ => {
+                    bytes = size;
+                    let changes = vec![(key, value)];
+                    batches.push(Batch { changes });
+                }
+            }
+        }
+        batches
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_split_keeps_order_and_limits() {
+        let half = vec![0; MAX_BATCH_BYTES / 2];
+        let changes: Vec<_> = (0..=MAX_BATCH_KEYS)
+            .map(|i| (vec![u8::try_from(i).unwrap()], None))
+            .collect();
+        let batches = Batch::split(changes.clone());
+        assert_eq!(
+            batches.iter().map(|b| b.changes.len()).collect::<Vec<_>>(),
+            vec![MAX_BATCH_KEYS, 1]
+        );
+        assert_eq!(
+            batches.into_iter().flat_map(|b| b.changes).collect::<Vec<_>>(),
+            changes
+        );
+        let large = (0..3).map(|i| (vec![i], Some(half.clone()))).collect();
+        assert!(
+            Batch::split(large)
+                .iter()
+                .all(|b| b.bytes() <= MAX_BATCH_BYTES && b.changes.len() == 1)
+        );
+    }
 }
