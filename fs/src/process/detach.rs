@@ -157,19 +157,8 @@ impl Report {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+mod tests {
     use super::*;
-    use std::process::Output;
-
-    /// Runs one test of this program in a process of its own, with RDMAFS_TEST_CHILD set.
-    pub(crate) fn run_in_child(test: &str) -> Output {
-        Command::new("/proc/self/exe")
-            .args(["--exact", test, "--nocapture", "--test-threads=1"])
-            .env("RDMAFS_TEST_CHILD", "1")
-            .output()
-            .unwrap()
-    }
-
     fn detach_test(test: &str, progress: impl FnMut(&str)) -> (Result<String, String>, String) {
         let run_dir = tempfile::tempdir().unwrap();
         let daemon = Daemon {

@@ -83,7 +83,7 @@ fn has_ipc_lock() -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::process::detach::tests::run_in_child;
+    use crate::process::run_in_child;
     #[test]
     fn a_hardened_process_is_undumpable_and_leaves_no_core() {
         let output = run_in_child("process::harden::tests::child_hardens");
