@@ -2,6 +2,7 @@
 
 use crate::failure::{Code, Failure};
 use crate::{handler, layout, man, mount, qos, serve, status, umount};
+use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 use std::ffi::OsString;
 use std::path::Path;
@@ -17,6 +18,8 @@ Try it on one machine (as root):
 
 RDMAFS_RUN_DIR moves /run/rdmafs. RUST_LOG sets what the daemons log (default info).
 Exit codes are those of mount(8): 0 done, 1 wrong words or not root, 2 system error, 32 mount failure.";
+
+const NAMES: [&str; 7] = ["serve", "handler", "mount", "umount", "status", "qos", "layout"];
 
 /// A directory whose bytes lie in the memory of another process or host
 #[derive(Parser)]
@@ -39,7 +42,7 @@ enum Command {
     Man(man::Args),
 }
 
-/// `mount.rdmafs SPEC DIR [-sfnv] [-N NAMESPACE] [-o OPTIONS] [-t TYPE]`, as mount(8) calls it
+/// Mount a pool on a directory, for mount(8)
 #[derive(Parser)]
 #[command(name = "mount.rdmafs", version)]
 pub(crate) struct Helper {
@@ -63,7 +66,9 @@ pub(crate) fn main(args: Vec<OsString>) -> ExitCode {
 
 /// mount(8) looks for `mount.TYPE`; the kernel calls our type `fuse.rdmafs`.
 fn is_helper(name: Option<&OsString>) -> bool {
-    let name = name.and_then(|name| Path::new(name).file_name()).and_then(|name| name.to_str());
+    let name = name
+        .and_then(|name| Path::new(name).file_name())
+        .and_then(|name| name.to_str());
     matches!(name, Some("mount.rdmafs" | "mount.fuse.rdmafs"))
 }
 
@@ -95,19 +100,33 @@ fn run(args: Vec<OsString>) -> (&'static str, Result<(), Failure>) {
 }
 
 fn subcommand(name: &str) -> &'static str {
-    let names = ["serve", "handler", "mount", "umount", "status", "qos", "layout", "man"];
+    let names = [
+        "serve", "handler", "mount", "umount", "status", "qos", "layout", "man",
+    ];
     names.into_iter().find(|known| *known == name).unwrap_or("")
 }
 
 /// Prints help where help was asked for; makes one line of anything else that clap has to say.
 fn explain(error: &clap::Error, name: &str) -> Result<(), Failure> {
     if !error.use_stderr() {
-        return error.print().map_err(|error| Failure::system(format!("cannot print the help: {error}")));
+        return error
+            .print()
+            .map_err(|error| Failure::system(format!("cannot print the help: {error}")));
+    }
+    if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        return Err(Failure::usage(format!(
+            "say what to do: {} (see 'rdmafs --help')",
+            NAMES.join(", ")
+        )));
     }
     let text = error.to_string();
     let said = text.split("\n\nUsage:").next().unwrap_or(&text);
     let said = said.split("\n\nFor more information").next().unwrap_or(said);
-    let said = said.trim_start_matches("error: ").split_whitespace().collect::<Vec<_>>().join(" ");
+    let said = said
+        .trim_start_matches("error: ")
+        .split_whitespace()
+        .collect::<Vec<_>>()
+        .join(" ");
     let space = if name.is_empty() { "" } else { " " };
     let failure = Failure::usage(format!("{said} (see 'rdmafs{space}{name} --help')"));
     debug_assert_eq!(failure.code, Code::Usage);
@@ -129,6 +148,12 @@ mod tests {
 
     #[test]
     fn the_definitions_agree() {
+        let visible = Cli::command();
+        let visible = visible
+            .get_subcommands()
+            .filter(|sub| !sub.is_hide_set())
+            .map(|sub| sub.get_name());
+        assert!(visible.eq(NAMES));
         Cli::command().debug_assert();
         Helper::command().debug_assert();
     }
@@ -149,13 +174,24 @@ mod tests {
     #[test]
     fn wrong_words_are_one_line_that_names_them_and_the_help() {
         let line = refused(&["rdmafs", "mount"]);
-        assert!(line.contains("<SOURCE>") && line.ends_with("(see 'rdmafs mount --help')"), "{line}");
+        assert!(
+            line.contains("<SOURCE>") && line.ends_with("(see 'rdmafs mount --help')"),
+            "{line}"
+        );
         let line = refused(&["rdmafs", "mout", "a:/b", "/c"]);
         assert!(line.contains("'mout'") && line.contains("'mount'"), "{line}");
         let line = refused(&["rdmafs", "serve", "--pool", "p", "--memory", "4X"]);
-        assert!(line.contains("'4X' is no size: use a number with K, M, G or T"), "{line}");
+        assert!(
+            line.contains("'4X' is no size: use a number with K, M, G or T"),
+            "{line}"
+        );
         let line = refused(&["rdmafs", "serve", "--memory", "4G", "--pol", "p"]);
         assert!(line.contains("'--pol'") && line.contains("'--pool'"), "{line}");
+        let line = refused(&["rdmafs"]);
+        assert_eq!(
+            line,
+            "rdmafs : say what to do: serve, handler, mount, umount, status, qos, layout (see 'rdmafs --help')"
+        );
         let line = refused(&["rdmafs", "status", "--jsn"]);
         assert!(!line.contains('\n') && line.contains("'--json'"), "{line}");
     }

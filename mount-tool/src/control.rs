@@ -7,7 +7,11 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 const UNIT: &str = "rdmafs-handler.service";
-const UNIT_DIRS: [&str; 3] = ["/etc/systemd/system", "/usr/local/lib/systemd/system", "/lib/systemd/system"];
+const UNIT_DIRS: [&str; 3] = [
+    "/etc/systemd/system",
+    "/usr/local/lib/systemd/system",
+    "/lib/systemd/system",
+];
 
 /// Why there is no answer. Each holds one line.
 #[derive(Debug, PartialEq, Eq)]
@@ -44,7 +48,10 @@ pub(crate) fn ask(
 /// The answer does not fit the question: the two programs are of different versions.
 pub(crate) fn unexpected(reply: &ControlReply) -> String {
     let word = format!("{reply:?}");
-    let word = word.split(|c: char| !c.is_alphanumeric()).next().unwrap_or_default();
+    let word = word
+        .split(|c: char| !c.is_alphanumeric())
+        .next()
+        .unwrap_or_default();
     format!("the handler answered '{word}', which does not fit: unmount all, then use one version of rdmafs")
 }
 
@@ -87,7 +94,9 @@ mod tests {
 
     #[test]
     fn an_answer_that_does_not_fit_is_named_without_its_contents() {
-        let line = unexpected(&ControlReply::Ready { note: "secret".to_owned() });
+        let line = unexpected(&ControlReply::Ready {
+            note: "secret".to_owned(),
+        });
         assert!(line.contains("'Ready'") && line.contains("one version") && !line.contains("secret"));
     }
 }

@@ -38,7 +38,12 @@ impl Failure {
 
     fn new(code: Code, line: String) -> Self {
         // A daemon's message may have been wrapped; what a user sees is one line.
-        let line = line.lines().map(str::trim).filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ");
+        let line = line
+            .lines()
+            .map(str::trim)
+            .filter(|part| !part.is_empty())
+            .collect::<Vec<_>>()
+            .join(" ");
         Self { code, line }
     }
 }
@@ -60,6 +65,9 @@ mod tests {
 
     #[test]
     fn codes_are_those_of_mount_8() {
-        assert_eq!([Code::Usage as u8, Code::System as u8, Code::Mount as u8], [1, 2, 32]);
+        assert_eq!(
+            [Code::Usage as u8, Code::System as u8, Code::Mount as u8],
+            [1, 2, 32]
+        );
     }
 }

@@ -43,15 +43,27 @@ mod tests {
     #[test]
     fn every_subcommand_has_a_page() {
         let dir = tempfile::tempdir().unwrap();
-        run(Args { dir: dir.path().to_owned() }).unwrap();
-        for name in ["rdmafs", "rdmafs-serve", "rdmafs-mount", "rdmafs-qos", "mount.rdmafs"] {
+        run(Args {
+            dir: dir.path().to_owned(),
+        })
+        .unwrap();
+        for name in [
+            "rdmafs",
+            "rdmafs-serve",
+            "rdmafs-mount",
+            "rdmafs-qos",
+            "mount.rdmafs",
+        ] {
             let page = std::fs::read_to_string(dir.path().join(format!("{name}.8"))).unwrap();
             assert!(page.contains(".TH") && page.contains("NAME"), "{name}");
         }
         let page = std::fs::read_to_string(dir.path().join("mount.rdmafs.8")).unwrap();
         assert!(page.contains("timeout=TIME"), "the options are in the page");
         assert!(!dir.path().join("rdmafs-man.8").exists());
-        let failure = run(Args { dir: dir.path().join("no") }).unwrap_err();
+        let failure = run(Args {
+            dir: dir.path().join("no"),
+        })
+        .unwrap_err();
         assert!(failure.to_string().starts_with("cannot write "), "{failure}");
     }
 }

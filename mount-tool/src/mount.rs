@@ -57,16 +57,26 @@ pub(crate) enum Caller {
 
 /// Mounts, or changes a mount. Blocking, as long as the node takes (within `timeout=` for each step).
 pub(crate) fn run(args: Args, caller: Caller) -> Result<(), Failure> {
-    let Args { no_mtab: _, kind: _, .. } = args;
+    let Args {
+        no_mtab: _, kind: _, ..
+    } = args;
     let given = options::read(&args.options, args.sloppy).map_err(Failure::usage)?;
-    let source: Source = args.source.parse().map_err(|error| Failure::usage(format!("{error}")))?;
+    let source: Source = args
+        .source
+        .parse()
+        .map_err(|error| Failure::usage(format!("{error}")))?;
     let meaning = options::resolve(&source, &given).map_err(Failure::usage)?;
     only_one_node(&source)?;
     if !nix::unistd::geteuid().is_root() {
-        return Err(Failure::usage(format!("cannot mount {source}: only root may mount (try sudo)")));
+        return Err(Failure::usage(format!(
+            "cannot mount {source}: only root may mount (try sudo)"
+        )));
     }
-    let place = Place { namespace: args.namespace.as_deref().map(namespace_file), dir: args.dir };
-    let dir = place.within(|dir| check_dir(dir))?;
+    let place = Place {
+        namespace: args.namespace.as_deref().map(namespace_file),
+        dir: args.dir,
+    };
+    let dir = place.within(check_dir)?;
     if args.fake {
         return Ok(());
     }
@@ -94,10 +104,17 @@ fn only_one_node(source: &Source) -> Result<(), Failure> {
 fn mount(source: &Source, dir: &Path, place: &Place, meaning: Meaning) -> Result<String, Failure> {
     let failed = |line: String| Failure::mount(format!("cannot mount {source} on {}: {line}", dir.display()));
     let Meaning { options, flags } = meaning;
-    prepare(&ControlRequest::Prepare { source: source.clone(), options: options.clone() })
-        .map_err(|refusal| failed(refusal.into_line()))?;
+    prepare(&ControlRequest::Prepare {
+        source: source.clone(),
+        options: options.clone(),
+    })
+    .map_err(|refusal| failed(refusal.into_line()))?;
     let fuse = place.within(|_| attach(&source.to_string(), dir, flags).map_err(failed))?;
-    let request = ControlRequest::Mount { source: source.clone(), dir: dir.to_owned(), options };
+    let request = ControlRequest::Mount {
+        source: source.clone(),
+        dir: dir.to_owned(),
+        options,
+    };
     let answer = ask(&request, Some(fuse.as_fd())).map_err(Refusal::into_line);
     match answer {
         Ok(ControlReply::Mounted { note }) => Ok(format!("mounted {source} on {} ({note})", dir.display())),
@@ -124,10 +141,12 @@ fn prepare(request: &ControlRequest) -> Result<(), Refusal> {
             Err(Refusal::Gone(line)) => last = Some(start_handler().err().unwrap_or(line)),
         }
     }
-    ask(request, None).map(|_| ()).map_err(|refusal| match (refusal, last) {
-        (Refusal::Gone(_), Some(line)) => Refusal::Gone(line),
-        (refusal, _) => refusal,
-    })
+    ask(request, None)
+        .map(|_| ())
+        .map_err(|refusal| match (refusal, last) {
+            (Refusal::Gone(_), Some(line)) => Refusal::Gone(line),
+            (refusal, _) => refusal,
+        })
 }
 
 /// Where the mount shall appear.
@@ -140,10 +159,15 @@ struct Place {
 impl Place {
     /// Runs `job` in the place's mount namespace, then comes back.
     fn within<T>(&self, job: impl FnOnce(&Path) -> Result<T, Failure>) -> Result<T, Failure> {
-        let Some(namespace) = &self.namespace else { return job(&self.dir) };
+        let Some(namespace) = &self.namespace else {
+            return job(&self.dir);
+        };
         let enter = |file: &File, name: &Path| {
             setns(file, CloneFlags::CLONE_NEWNS).map_err(|error| {
-                Failure::system(format!("cannot enter the mount namespace {}: {error}", name.display()))
+                Failure::system(format!(
+                    "cannot enter the mount namespace {}: {error}",
+                    name.display()
+                ))
             })
         };
         let own = Path::new("/proc/self/ns/mnt");
@@ -156,13 +180,20 @@ impl Place {
 }
 
 fn open_namespace(path: &Path) -> Result<File, Failure> {
-    File::open(path)
-        .map_err(|error| Failure::usage(format!("cannot open the mount namespace {}: {error}", path.display())))
+    File::open(path).map_err(|error| {
+        Failure::usage(format!(
+            "cannot open the mount namespace {}: {error}",
+            path.display()
+        ))
+    })
 }
 
 /// `-N 1234` means the namespace of that process.
 fn namespace_file(name: &Path) -> PathBuf {
-    match name.to_str().filter(|name| name.bytes().all(|b| b.is_ascii_digit())) {
+    match name
+        .to_str()
+        .filter(|name| name.bytes().all(|b| b.is_ascii_digit()))
+    {
         Some(pid) => PathBuf::from(format!("/proc/{pid}/ns/mnt")),
         None => name.to_owned(),
     }
@@ -181,7 +212,9 @@ fn check_dir(dir: &Path) -> Result<PathBuf, Failure> {
     if whole.is_dir() {
         return Ok(whole);
     }
-    Err(Failure::usage(format!("{name} is not a directory: a pool is mounted on a directory")))
+    Err(Failure::usage(format!(
+        "{name} is not a directory: a pool is mounted on a directory"
+    )))
 }
 
 /// The option table as help.
@@ -190,7 +223,9 @@ pub(crate) fn after_help() -> String {
     let mut text = "Mount options:\n".to_owned();
     for word in TABLE.iter().filter(|word| !word.help.is_empty()) {
         let line = match (word.kind, word.help.split_once(": ")) {
-            (Kind::Value(_), Some((value, what))) => format!("  {}={value}\n  {:width$}{what}\n", word.name, ""),
+            (Kind::Value(_), Some((value, what))) => {
+                format!("  {}={value}\n  {:width$}{what}\n", word.name, "")
+            }
             _ => format!("  {:width$}{}\n", word.name, word.help),
         };
         text.push_str(&line);
@@ -246,7 +281,10 @@ mod tests {
         let file = dir.path().join("file");
         std::fs::write(&file, "").unwrap();
         let line = check_dir(&missing).unwrap_err().to_string();
-        assert_eq!(line, format!("{0} does not exist: mkdir -p {0}", missing.display()));
+        assert_eq!(
+            line,
+            format!("{0} does not exist: mkdir -p {0}", missing.display())
+        );
         let line = check_dir(&file).unwrap_err().to_string();
         assert!(line.contains("file is not a directory: "), "{line}");
         let link = dir.path().join("link");
@@ -259,15 +297,20 @@ mod tests {
         assert_eq!(namespace_file(Path::new("12")), Path::new("/proc/12/ns/mnt"));
         assert_eq!(namespace_file(Path::new("/run/ns")), Path::new("/run/ns"));
         let failure = open_namespace(Path::new("/no/ns")).unwrap_err();
-        assert!(failure.to_string().starts_with("cannot open the mount namespace /no/ns: "));
+        assert!(
+            failure
+                .to_string()
+                .starts_with("cannot open the mount namespace /no/ns: ")
+        );
     }
 
     #[test]
     fn the_help_teaches_every_option_of_ours() {
         let help = after_help();
-        for name in
-            ["fabric=", "key=", "crypt=", "timeout=", "cache=", "bw=", "iops=", "burst=", "weight=", "ro", "fstab"]
-        {
+        for name in [
+            "fabric=", "key=", "crypt=", "timeout=", "cache=", "bw=", "iops=", "burst=", "weight=", "ro",
+            "fstab",
+        ] {
             assert!(help.contains(name), "{name}");
         }
         assert!(!help.contains("tclass"), "only what this version has");

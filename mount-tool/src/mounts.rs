@@ -29,10 +29,15 @@ pub(crate) fn find(dir: &Path) -> Result<Mounted, String> {
     let wanted = resolve(dir);
     let top = parse(&table).into_iter().rev().find(|mount| mount.dir == wanted);
     match top {
-        None => Err(format!("nothing is mounted on {}: 'rdmafs status' lists the mounts", dir.display())),
-        Some(mount) if mount.kind != TYPE => {
-            Err(format!("{} is a {} mount, not one of rdmafs", dir.display(), mount.kind))
-        }
+        None => Err(format!(
+            "nothing is mounted on {}: 'rdmafs status' lists the mounts",
+            dir.display()
+        )),
+        Some(mount) if mount.kind != TYPE => Err(format!(
+            "{} is a {} mount, not one of rdmafs",
+            dir.display(),
+            mount.kind
+        )),
         Some(mount) => Ok(mount),
     }
 }
@@ -44,7 +49,12 @@ fn resolve(dir: &Path) -> PathBuf {
         let path = parent.canonicalize().ok()?.join(name);
         // A link has to be followed; a mount never is one, and lstat of its root may wait for a dead node. The
         // kernel knows the link without asking us, so readlink fails at once for a mount.
-        Some(std::fs::read_link(&path).ok().and_then(|_| path.canonicalize().ok()).unwrap_or(path))
+        Some(
+            std::fs::read_link(&path)
+                .ok()
+                .and_then(|_| path.canonicalize().ok())
+                .unwrap_or(path),
+        )
     });
     by_parent.unwrap_or(whole)
 }
@@ -79,7 +89,9 @@ fn unescape(field: &[u8]) -> Vec<u8> {
 }
 
 fn octal(digits: &[u8]) -> Option<u8> {
-    std::str::from_utf8(digits).ok().and_then(|digits| u8::from_str_radix(digits, 8).ok())
+    std::str::from_utf8(digits)
+        .ok()
+        .and_then(|digits| u8::from_str_radix(digits, 8).ok())
 }
 
 #[cfg(test)]
@@ -96,7 +108,10 @@ mod tests {
         let mounts = parse(TABLE);
         assert_eq!(mounts.len(), 3);
         assert_eq!(mounts[1].dir, Path::new("/mnt/a b"));
-        assert_eq!((mounts[1].kind.as_str(), mounts[1].source.as_str()), (TYPE, "n:/p\\"));
+        assert_eq!(
+            (mounts[1].kind.as_str(), mounts[1].source.as_str()),
+            (TYPE, "n:/p\\")
+        );
         assert_eq!(mounts[1].options, ["rw", "nosuid", "nodev", "relatime"]);
         assert_eq!(mounts[2].kind, "tmpfs");
     }
@@ -112,7 +127,10 @@ mod tests {
         let error = find(Path::new("/proc")).unwrap_err();
         assert_eq!(error, "/proc is a proc mount, not one of rdmafs");
         let error = find(Path::new("/no/such/place")).unwrap_err();
-        assert!(error.starts_with("nothing is mounted on /no/such/place: "), "{error}");
+        assert!(
+            error.starts_with("nothing is mounted on /no/such/place: "),
+            "{error}"
+        );
     }
 
     #[test]

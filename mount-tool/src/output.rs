@@ -1,4 +1,4 @@
-//! Words for standard output, and progress for a person who waits.
+//! Words and tables for standard output, and progress for a person who waits.
 
 use crate::failure::Failure;
 use std::io::{ErrorKind, IsTerminal, Write};
@@ -10,9 +10,9 @@ use std::io::{ErrorKind, IsTerminal, Write};
 pub(crate) fn print(text: &str) -> Result<(), Failure> {
     let mut out = std::io::stdout().lock();
     match writeln!(out, "{text}").and_then(|()| out.flush()) {
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
-            Err(Failure::system(format!("cannot write to standard output: {error}")))
-        }
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(Failure::system(format!(
+            "cannot write to standard output: {error}"
+        ))),
         _ => Ok(()),
     }
 }
@@ -44,4 +44,34 @@ impl Drop for Progress {
             let _ = write!(std::io::stderr(), "\r\x1b[K");
         }
     }
+}
+
+/// A table as text: lines of cells, each column as wide as its widest cell; an empty cell is `-`.
+pub(crate) fn columns(heads: &[&str], rows: Vec<Vec<String>>) -> String {
+    let heads = heads.iter().map(|&head| head.to_owned()).collect();
+    let lines: Vec<Vec<String>> = std::iter::once(heads).chain(rows).collect();
+    let shown = |cell: &String| {
+        if cell.is_empty() {
+            "-".to_owned()
+        } else {
+            cell.replace('\n', " ")
+        }
+    };
+    let widths: Vec<usize> = (0..lines[0].len())
+        .map(|column| {
+            lines
+                .iter()
+                .map(|line| shown(&line[column]).chars().count())
+                .max()
+                .unwrap_or(0)
+        })
+        .collect();
+    let text = lines.iter().map(|line| {
+        let cells = line
+            .iter()
+            .zip(&widths)
+            .map(|(cell, &width)| format!("{:width$}", shown(cell)));
+        cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
+    });
+    text.collect::<Vec<_>>().join("\n")
 }

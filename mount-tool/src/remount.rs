@@ -9,7 +9,7 @@ use crate::mounts::{self, Mounted};
 use crate::options::Given;
 use crate::qos;
 use rdmafs_fs::control::{ControlReply, ControlRequest, LinkStatus, ShareChange, Status};
-use rdmafs_fs::options::{CacheMode, FabricKind, Source};
+use rdmafs_fs::options::{CacheMode, NodeAddress, Source};
 use std::path::Path;
 
 /// Does it, and says what came of it.
@@ -26,7 +26,9 @@ pub(crate) fn remount(source: &Source, dir: &Path, given: &Given) -> Result<Stri
     if given.share == ShareChange::default() {
         return Ok(format!("nothing to change on {}", dir.display()));
     }
-    let share = qos::change(dir, given.share).map_err(Refusal::into_line).map_err(failed)?;
+    let share = qos::change(dir, given.share)
+        .map_err(Refusal::into_line)
+        .map_err(failed)?;
     Ok(format!("{}: {}", dir.display(), qos::show(&share)))
 }
 
@@ -41,13 +43,27 @@ fn check_kernel_side(mounted: &Mounted, source: &Source, given: &Given) -> Resul
         ("nosuid", !flags.suid, given.has("suid") || given.has("nosuid")),
         ("nodev", !flags.dev, given.has("dev") || given.has("nodev")),
         ("noexec", flags.noexec, given.has("noexec") || given.has("exec")),
-        ("noatime", flags.noatime, given.has("noatime") || given.has("atime")),
-        ("nodiratime", flags.nodiratime, given.has("nodiratime") || given.has("diratime")),
+        (
+            "noatime",
+            flags.noatime,
+            given.has("noatime") || given.has("atime"),
+        ),
+        (
+            "nodiratime",
+            flags.nodiratime,
+            given.has("nodiratime") || given.has("diratime"),
+        ),
     ];
     for (name, want, said) in wanted {
         let has = mounted.options.iter().any(|option| option == name);
         if said && has != want {
-            let word = |on: bool| if on { name.to_owned() } else { format!("not {name}") };
+            let word = |on: bool| {
+                if on {
+                    name.to_owned()
+                } else {
+                    format!("not {name}")
+                }
+            };
             return Err(fixed("this", &word(has), &word(want)));
         }
     }
@@ -71,14 +87,25 @@ fn check_handler_side(status: &Status, dir: &Path, source: &Source, given: &Give
             return Err(fixed("cache=", &mount.cache, word));
         }
     }
-    match (given.fabric.flatten(), status.links.iter().find(|link| link.pool == source.pool)) {
-        (Some(kind), Some(link)) if !is_kind(link, kind) => Err(fixed("fabric=", &link.fabric, kind.name())),
+    let Some(kind) = given.fabric.flatten() else {
+        return Ok(());
+    };
+    let links: Vec<&LinkStatus> = status
+        .links
+        .iter()
+        .filter(|link| leads_to(link, source))
+        .collect();
+    match links.first() {
+        Some(link) if links.iter().all(|link| link.fabric != kind.name()) => {
+            Err(fixed("fabric=", &link.fabric, kind.name()))
+        }
         _ => Ok(()),
     }
 }
 
-fn is_kind(link: &LinkStatus, kind: FabricKind) -> bool {
-    link.fabric == kind.name()
+fn leads_to(link: &LinkStatus, source: &Source) -> bool {
+    let node = link.node.parse::<NodeAddress>();
+    link.pool == source.pool && node.is_ok_and(|node| source.nodes.contains(&node))
 }
 
 fn fixed(what: &str, is: &str, wanted: &str) -> String {
@@ -109,7 +136,12 @@ mod tests {
 
     #[test]
     fn what_fstab_repeats_is_no_change() {
-        check("rw,nosuid,nodev,noexec,relatime", "n:7470:/p", "rw,remount,noexec,nosuid,bw=1M").unwrap();
+        check(
+            "rw,nosuid,nodev,noexec,relatime",
+            "n:7470:/p",
+            "rw,remount,noexec,nosuid,bw=1M",
+        )
+        .unwrap();
         check("ro,nosuid,nodev", "n:/p", "remount,ro").unwrap();
     }
 
@@ -122,7 +154,11 @@ mod tests {
         );
         assert!(check("rw,nosuid", "n:/p", "remount,suid").is_err());
         assert!(check("ro", "n:/p", "remount,rw").is_err());
-        assert!(check("rw", "n:/q", "remount").unwrap_err().starts_with("the source is 'n:/p'"));
+        assert!(
+            check("rw", "n:/q", "remount")
+                .unwrap_err()
+                .starts_with("the source is 'n:/p'")
+        );
     }
 
     #[test]
@@ -156,8 +192,16 @@ mod tests {
         };
         check("/m", "cache=auto,fabric=tcp,key=/k").unwrap();
         check("/m", "fabric=auto").unwrap();
-        assert!(check("/m", "cache=none").unwrap_err().starts_with("cache= is 'auto' and cannot become 'none'"));
-        assert!(check("/m", "fabric=shm").unwrap_err().starts_with("fabric= is 'tcp' and cannot become 'shm'"));
+        assert!(
+            check("/m", "cache=none")
+                .unwrap_err()
+                .starts_with("cache= is 'auto' and cannot become 'none'")
+        );
+        assert!(
+            check("/m", "fabric=shm")
+                .unwrap_err()
+                .starts_with("fabric= is 'tcp' and cannot become 'shm'")
+        );
         assert!(check("/x", "").unwrap_err().contains("does not serve it"));
     }
 }

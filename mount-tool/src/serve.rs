@@ -63,6 +63,8 @@ pub(crate) struct Args {
 }
 
 /// Serves (in the foreground until SIGTERM or SIGINT), or starts a daemon that does. Blocking.
+///
+/// A pool that cannot be served as asked for ends with code 1; a node that fails later with 2.
 pub(crate) fn run(args: Args) -> Result<(), Failure> {
     let config = resolve(args.clone())?;
     if args.foreground {
@@ -73,11 +75,12 @@ pub(crate) fn run(args: Args) -> Result<(), Failure> {
 }
 
 fn serve(config: ServeConfig) -> Result<(), Failure> {
-    let mut report = Report::begin()
-        .map_err(|error| Failure::system(format!("cannot become a daemon: {error}")))?;
+    let mut report =
+        Report::begin().map_err(|error| Failure::system(format!("cannot become a daemon: {error}")))?;
     start_logging();
     let (pool, memory, key) = (config.pool.clone(), config.memory, config.key.clone());
     let report = std::cell::RefCell::new(&mut report);
+    let serving = std::cell::Cell::new(false);
     let mut steps = Steps::new(memory);
     let mut line = Progress::new();
     let progress = |bytes| {
@@ -87,6 +90,7 @@ fn serve(config: ServeConfig) -> Result<(), Failure> {
         }
     };
     let ready = |ready: &Ready| {
+        serving.set(true);
         let text = ready_text(&pool, memory, &key, ready);
         let mut report = report.borrow_mut();
         if report.is_detached() {
@@ -98,16 +102,24 @@ fn serve(config: ServeConfig) -> Result<(), Failure> {
     let served = node::serve(config, progress, ready);
     served.map_err(|line| {
         report.borrow_mut().failed(&line);
-        Failure::system(line)
+        if serving.get() {
+            Failure::system(line)
+        } else {
+            Failure::usage(line)
+        }
     })
 }
 
 fn start(args: &Args, config: &ServeConfig) -> Result<(), Failure> {
     prepare_run_dir(&config.run_dir).map_err(Failure::system)?;
     let name = format!("node-{}", config.listen.port());
-    let daemon = Daemon { name: &name, run_dir: &config.run_dir, arguments: foreground_words(args, config) };
+    let daemon = Daemon {
+        name: &name,
+        run_dir: &config.run_dir,
+        arguments: foreground_words(args, config),
+    };
     let mut line = Progress::new();
-    let text = detach(&daemon, |text| line.show(text)).map_err(Failure::system)?;
+    let text = detach(&daemon, |text| line.show(text)).map_err(Failure::usage)?;
     drop(line);
     output::print(&text)
 }
@@ -152,7 +164,10 @@ fn foreground_words(args: &Args, config: &ServeConfig) -> Vec<OsString> {
     if let Some(state) = &config.state {
         say("state", state.clone().into());
     }
-    say("root-owner", format!("{}:{}", args.root_owner.0, args.root_owner.1).into());
+    say(
+        "root-owner",
+        format!("{}:{}", args.root_owner.0, args.root_owner.1).into(),
+    );
     say("root-mode", format!("{:o}", args.root_mode).into());
     say("lease", format!("{}ms", args.lease.as_millis()).into());
     words
@@ -160,13 +175,23 @@ fn foreground_words(args: &Args, config: &ServeConfig) -> Vec<OsString> {
 
 /// What a person needs now: the line that mounts the pool, and the process to end.
 fn ready_text(pool: &str, memory: u64, key: &Path, ready: &Ready) -> String {
-    let source = Source { nodes: vec![reachable(ready.address)], pool: pool.to_owned() };
+    let source = Source {
+        nodes: vec![reachable(ready.address)],
+        pool: pool.to_owned(),
+    };
     let mut text = String::new();
     if ready.key_created {
-        text = format!("made key file {}; copy it to every host that mounts the pool\n", key.display());
+        text = format!(
+            "made key file {}; copy it to every host that mounts the pool\n",
+            key.display()
+        );
     }
     let default = key == default_key(pool);
-    let option = if default { String::new() } else { format!(" -o key={}", key.display()) };
+    let option = if default {
+        String::new()
+    } else {
+        format!(" -o key={}", key.display())
+    };
     text.push_str(&format!(
         "serving pool '{pool}' ({}) at {} (pid {}); mount it with:\n  mount -t rdmafs {source} /mnt/far{option}",
         show_size(memory),
@@ -186,11 +211,16 @@ fn ready_text(pool: &str, memory: u64, key: &Path, ready: &Ready) -> String {
 /// The address as others write it: a wildcard is no place to connect to.
 fn reachable(address: SocketAddr) -> NodeAddress {
     let host = if address.ip().is_unspecified() {
-        nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok())
+        std::fs::read_to_string("/proc/sys/kernel/hostname")
+            .ok()
+            .map(|name| name.trim().to_owned())
     } else {
         None
     };
-    NodeAddress { host: host.unwrap_or_else(|| address.ip().to_string()), port: address.port() }
+    NodeAddress {
+        host: host.unwrap_or_else(|| address.ip().to_string()),
+        port: address.port(),
+    }
 }
 
 /// Turns bytes prepared into a text, at most once per percent.
@@ -201,11 +231,16 @@ struct Steps {
 
 impl Steps {
     fn new(total: u64) -> Self {
-        Self { total: total.max(1), percent: None }
+        Self {
+            total: total.max(1),
+            percent: None,
+        }
     }
 
     fn next(&mut self, bytes: u64) -> Option<String> {
-        let percent = u64::try_from(u128::from(bytes) * 100 / u128::from(self.total)).unwrap_or(100).min(100);
+        let percent = u64::try_from(u128::from(bytes) * 100 / u128::from(self.total))
+            .unwrap_or(100)
+            .min(100);
         if self.percent == Some(percent) {
             return None;
         }
@@ -226,13 +261,18 @@ fn parse_pool(text: &str) -> Result<String, String> {
 fn parse_memory(text: &str) -> Result<u64, String> {
     match parse_size(text)? {
         0 => Err("a pool needs memory: use at least 4K".to_owned()),
-        bytes => bytes.checked_next_multiple_of(GRANULE).ok_or_else(|| "give less".to_owned()),
+        bytes => bytes
+            .checked_next_multiple_of(GRANULE)
+            .ok_or_else(|| "give less".to_owned()),
     }
 }
 
 fn parse_listen(text: &str) -> Result<SocketAddr, String> {
     let refuse = || "use ADDRESS:PORT, for example 10.0.0.1:7470 or [::1]:7470".to_owned();
-    let with_port = if text.rsplit_once(':').is_some_and(|(host, _)| !host.is_empty() && !text.ends_with(']')) {
+    let with_port = if text
+        .rsplit_once(':')
+        .is_some_and(|(host, _)| !host.is_empty() && !text.ends_with(']'))
+    {
         text.parse().ok()
     } else {
         format!("{text}:{DEFAULT_PORT}").parse().ok()
@@ -289,7 +329,10 @@ mod tests {
     #[test]
     fn defaults_are_those_of_the_manual() {
         let config = resolve(said(&[])).unwrap();
-        assert_eq!((config.memory, config.listen.to_string().as_str()), (1 << 30, "127.0.0.1:7470"));
+        assert_eq!(
+            (config.memory, config.listen.to_string().as_str()),
+            (1 << 30, "127.0.0.1:7470")
+        );
         assert_eq!(config.fabrics, [FabricKind::Shm, FabricKind::Tcp]);
         assert_eq!(config.key, Path::new("/etc/rdmafs/p.key"));
         assert_eq!((config.root_owner, config.root_mode), ((0, 0), 0o755));
@@ -299,8 +342,20 @@ mod tests {
     #[test]
     fn the_daemon_is_told_the_same() {
         let args = said(&[
-            "--listen", "[::1]:99", "--fabric", "tcp", "--state", "s", "--key", "k", "--root-owner", "1:2",
-            "--root-mode", "1777", "--lease", "2s",
+            "--listen",
+            "[::1]:99",
+            "--fabric",
+            "tcp",
+            "--state",
+            "s",
+            "--key",
+            "k",
+            "--root-owner",
+            "1:2",
+            "--root-mode",
+            "1777",
+            "--lease",
+            "2s",
         ]);
         let config = resolve(args.clone()).unwrap();
         assert!(config.key.is_absolute() && config.state.as_ref().unwrap().is_absolute());
@@ -312,15 +367,30 @@ mod tests {
 
     #[test]
     fn ready_says_the_exact_mount_line() {
-        let ready = Ready { address: "127.0.0.1:7470".parse().unwrap(), key_created: false };
+        let ready = Ready {
+            address: "127.0.0.1:7470".parse().unwrap(),
+            key_created: false,
+        };
         let text = ready_text("p", 1 << 30, Path::new("/etc/rdmafs/p.key"), &ready);
-        assert!(text.starts_with("serving pool 'p' (1.0 GiB) at 127.0.0.1:7470 (pid "), "{text}");
-        assert!(text.contains("\n  mount -t rdmafs 127.0.0.1:/p /mnt/far"), "{text}");
+        assert!(
+            text.starts_with("serving pool 'p' (1.0 GiB) at 127.0.0.1:7470 (pid "),
+            "{text}"
+        );
+        assert!(
+            text.contains("\n  mount -t rdmafs 127.0.0.1:/p /mnt/far"),
+            "{text}"
+        );
         assert!(!text.contains("key"), "{text}");
-        let ready = Ready { address: "[::1]:99".parse().unwrap(), key_created: true };
+        let ready = Ready {
+            address: "[::1]:99".parse().unwrap(),
+            key_created: true,
+        };
         let text = ready_text("p", 1 << 30, Path::new("/k"), &ready);
         assert!(text.starts_with("made key file /k; copy it"), "{text}");
-        assert!(text.contains("\n  mount -t rdmafs [::1]:99:/p /mnt/far -o key=/k"), "{text}");
+        assert!(
+            text.contains("\n  mount -t rdmafs [::1]:99:/p /mnt/far -o key=/k"),
+            "{text}"
+        );
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use crate::control::{Refusal, ask, unexpected};
 use crate::failure::Failure;
-use crate::output;
+use crate::output::{self, columns};
 use crate::qos;
 use crate::units::show_size;
 use rdmafs_fs::control::{ControlReply, ControlRequest, LinkStatus, MountStatus, PoolStatus, Status};
@@ -31,7 +31,11 @@ pub(crate) struct Args {
 pub(crate) fn run(args: Args) -> Result<(), Failure> {
     loop {
         let status = fetch()?;
-        let text = if args.json { json(status)? } else { status.map_or_else(nothing, |status| table(&status)) };
+        let text = if args.json {
+            json(status)?
+        } else {
+            status.map_or_else(nothing, |status| table(&status))
+        };
         if args.watch && !args.json && std::io::stdout().is_terminal() {
             output::print(&format!("\x1b[H\x1b[2J{text}"))?;
         } else {
@@ -69,17 +73,43 @@ fn table(status: &Status) -> String {
         status.links.iter().map(link).collect(),
     );
     let mounts = columns(
-        &["MOUNT", "SOURCE", "CACHE", "SHARE", "READ", "WRITTEN", "OPS", "LATENCY", "WAITING", "THROTTLED"],
+        &[
+            "MOUNT",
+            "SOURCE",
+            "CACHE",
+            "SHARE",
+            "READ",
+            "WRITTEN",
+            "OPS",
+            "LATENCY",
+            "WAITING",
+            "THROTTLED",
+        ],
         status.mounts.iter().map(mount).collect(),
     );
-    let pools = columns(&["POOL", "SIZE", "USED", "FREE", "INODES"], status.pools.iter().map(pool).collect());
+    let pools = columns(
+        &["POOL", "SIZE", "USED", "FREE", "INODES"],
+        status.pools.iter().map(pool).collect(),
+    );
     [links, mounts, pools].join("\n\n")
 }
 
 fn link(link: &LinkStatus) -> Vec<String> {
     let crypt = if link.encrypted { "on" } else { "off" };
-    let words = [&link.node, &link.pool, &link.fabric, &link.qps.to_string(), &link.device, crypt, &link.state];
-    words.into_iter().map(str::to_owned).chain([link.why.clone()]).collect()
+    let words = [
+        &link.node,
+        &link.pool,
+        &link.fabric,
+        &link.qps.to_string(),
+        &link.device,
+        crypt,
+        &link.state,
+    ];
+    words
+        .into_iter()
+        .map(str::to_owned)
+        .chain([link.why.clone()])
+        .collect()
 }
 
 fn mount(mount: &MountStatus) -> Vec<String> {
@@ -100,25 +130,20 @@ fn mount(mount: &MountStatus) -> Vec<String> {
 fn pool(pool: &PoolStatus) -> Vec<String> {
     if pool.total == 0 {
         let unknown = || "-".to_owned();
-        return vec![pool.pool.clone(), "unreachable".to_owned(), unknown(), unknown(), unknown()];
+        return vec![
+            pool.pool.clone(),
+            "unreachable".to_owned(),
+            unknown(),
+            unknown(),
+            unknown(),
+        ];
     }
     let sizes = [pool.total, pool.used, pool.free].map(show_size);
-    [pool.pool.clone()].into_iter().chain(sizes).chain([pool.inodes.to_string()]).collect()
-}
-
-/// Lines of cells, each column as wide as its widest cell; an empty cell is `-`.
-fn columns(heads: &[&str], rows: Vec<Vec<String>>) -> String {
-    let heads = heads.iter().map(|&head| head.to_owned()).collect();
-    let lines: Vec<Vec<String>> = std::iter::once(heads).chain(rows).collect();
-    let shown = |cell: &String| if cell.is_empty() { "-".to_owned() } else { cell.replace('\n', " ") };
-    let widths: Vec<usize> = (0..lines[0].len())
-        .map(|column| lines.iter().map(|line| shown(&line[column]).chars().count()).max().unwrap_or(0))
-        .collect();
-    let text = lines.iter().map(|line| {
-        let cells = line.iter().zip(&widths).map(|(cell, &width)| format!("{:width$}", shown(cell)));
-        cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
-    });
-    text.collect::<Vec<_>>().join("\n")
+    [pool.pool.clone()]
+        .into_iter()
+        .chain(sizes)
+        .chain([pool.inodes.to_string()])
+        .collect()
 }
 
 #[cfg(test)]
@@ -143,13 +168,22 @@ mod tests {
                 dir: PathBuf::from("/mnt/far"),
                 source: "127.0.0.1:/p".to_owned(),
                 cache: "auto".to_owned(),
-                share: Share { bw: 200 << 20, ..Share::default() },
+                share: Share {
+                    bw: 200 << 20,
+                    ..Share::default()
+                },
                 traffic: Default::default(),
                 requests: 7,
                 parked: 1,
                 mean_latency_us: 12,
             }],
-            pools: vec![PoolStatus { pool: "p".to_owned(), total: 1 << 30, used: 0, free: 1 << 30, inodes: 1 }],
+            pools: vec![PoolStatus {
+                pool: "p".to_owned(),
+                total: 1 << 30,
+                used: 0,
+                free: 1 << 30,
+                inodes: 1,
+            }],
         }
     }
 
@@ -157,9 +191,18 @@ mod tests {
     fn tables_align_and_carry_units() {
         let text = table(&example());
         let lines: Vec<&str> = text.lines().collect();
-        assert_eq!(lines[0], "LINK            POOL  FABRIC  QPS  DEVICE  CRYPT  STATE  WHY");
-        assert_eq!(lines[1], "127.0.0.1:7470  p     shm     2    -       off    up     same host");
-        assert!(lines[4].contains("bw=200.0 MiB/s") && lines[4].contains("12 us"), "{text}");
+        assert_eq!(
+            lines[0],
+            "LINK            POOL  FABRIC  QPS  DEVICE  CRYPT  STATE  WHY"
+        );
+        assert_eq!(
+            lines[1],
+            "127.0.0.1:7470  p     shm     2    -       off    up     same host"
+        );
+        assert!(
+            lines[4].contains("bw=200.0 MiB/s") && lines[4].contains("12 us"),
+            "{text}"
+        );
         assert_eq!(lines[7], "p     1.0 GiB  0 B   1.0 GiB  1");
     }
 

@@ -33,7 +33,7 @@ fn explain(dir: &Path, errno: Errno) -> Failure {
     let dir = dir.display();
     match errno {
         Errno::EBUSY => Failure::mount(format!(
-            "{dir} is in use: end what works in it ('fuser -vm {dir}' shows it), or use -l"
+            "{dir} is busy: end what works in it ('fuser -vm {dir}' shows it), or use -l"
         )),
         Errno::EPERM => Failure::usage(format!("only root may unmount {dir} (try sudo)")),
         _ => Failure::mount(format!("cannot unmount {dir}: {}", errno.desc())),
@@ -47,7 +47,12 @@ mod tests {
 
     #[test]
     fn only_our_mounts_are_unmounted() {
-        let failure = run(Args { dir: PathBuf::from("/proc"), lazy: false, force: false }).unwrap_err();
+        let failure = run(Args {
+            dir: PathBuf::from("/proc"),
+            lazy: false,
+            force: false,
+        })
+        .unwrap_err();
         assert_eq!(failure.code, Code::Usage);
         assert_eq!(failure.to_string(), "/proc is a proc mount, not one of rdmafs");
     }
@@ -58,6 +63,10 @@ mod tests {
         assert_eq!(failure.code, Code::Mount);
         assert!(failure.to_string().contains("use -l"));
         assert_eq!(explain(Path::new("/m"), Errno::EPERM).code, Code::Usage);
-        assert!(explain(Path::new("/m"), Errno::EINVAL).to_string().starts_with("cannot unmount /m: "));
+        assert!(
+            explain(Path::new("/m"), Errno::EINVAL)
+                .to_string()
+                .starts_with("cannot unmount /m: ")
+        );
     }
 }

@@ -20,13 +20,16 @@ pub(crate) fn parse_size(text: &str) -> Result<u64, String> {
         _ => return Err(refuse()),
     };
     let number: u64 = number.parse().map_err(|_| refuse())?;
-    number.checked_mul(1 << (10 * power)).ok_or_else(|| format!("'{text}' is more than 16 EiB: give less"))
+    number
+        .checked_mul(1 << (10 * power))
+        .ok_or_else(|| format!("'{text}' is more than 16 EiB: give less"))
 }
 
 /// `200M` to bytes per second; `200M/s` is the same. 0 means no limit.
 pub(crate) fn parse_rate(text: &str) -> Result<u64, String> {
-    parse_size(text.strip_suffix("/s").unwrap_or(text))
-        .map_err(|_| format!("'{text}' is no rate: use bytes per second, for example 200M, or 0 for no limit"))
+    parse_size(text.strip_suffix("/s").unwrap_or(text)).map_err(|_| {
+        format!("'{text}' is no rate: use bytes per second, for example 200M, or 0 for no limit")
+    })
 }
 
 /// `5s`, `500ms`, `2m`.
@@ -41,7 +44,10 @@ pub(crate) fn parse_time(text: &str) -> Result<Duration, String> {
         "m" => 60_000,
         _ => return Err(refuse()),
     };
-    number.checked_mul(unit_ms).map(Duration::from_millis).ok_or_else(refuse)
+    number
+        .checked_mul(unit_ms)
+        .map(Duration::from_millis)
+        .ok_or_else(refuse)
 }
 
 /// Bytes with a binary unit and at most one decimal: `1.0 GiB`, `512 B`.
@@ -57,7 +63,11 @@ pub(crate) fn show_size(bytes: u64) -> String {
 
 /// A rate, or `-` for no limit.
 pub(crate) fn show_rate(bytes: u64) -> String {
-    if bytes == 0 { "-".to_owned() } else { format!("{}/s", show_size(bytes)) }
+    if bytes == 0 {
+        "-".to_owned()
+    } else {
+        format!("{}/s", show_size(bytes))
+    }
 }
 
 #[cfg(test)]
@@ -85,9 +95,15 @@ mod tests {
     fn what_is_no_size_is_named() {
         for text in ["", "G", "4X", "-1", "1.5G", " 4G", "4 G", "99999999999999999999"] {
             let error = parse_size(text).unwrap_err();
-            assert!(error.starts_with(&format!("'{text}' is no size: use ")), "{error}");
+            assert!(
+                error.starts_with(&format!("'{text}' is no size: use ")),
+                "{error}"
+            );
         }
-        assert_eq!(parse_size("16777216T").unwrap_err(), "'16777216T' is more than 16 EiB: give less");
+        assert_eq!(
+            parse_size("16777216T").unwrap_err(),
+            "'16777216T' is more than 16 EiB: give less"
+        );
         assert_eq!(parse_size("16777215T"), Ok(16_777_215 << 40));
     }
 
@@ -102,8 +118,21 @@ mod tests {
         assert_eq!(parse_time("5s"), Ok(Duration::from_secs(5)));
         assert_eq!(parse_time("500ms"), Ok(Duration::from_millis(500)));
         assert_eq!(parse_time("2m"), Ok(Duration::from_secs(120)));
-        for text in ["5", "s", "", "5 s", "1h", "99999999999999999999s", "9999999999999999999m"] {
-            assert!(parse_time(text).unwrap_err().contains("is no time: use a number with"), "{text}");
+        for text in [
+            "5",
+            "s",
+            "",
+            "5 s",
+            "1h",
+            "99999999999999999999s",
+            "9999999999999999999m",
+        ] {
+            assert!(
+                parse_time(text)
+                    .unwrap_err()
+                    .contains("is no time: use a number with"),
+                "{text}"
+            );
         }
     }
 

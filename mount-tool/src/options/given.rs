@@ -36,7 +36,11 @@ impl Given {
 /// One line that names the option, and the nearest known one or what to write.
 pub(crate) fn read<S: AsRef<str>>(lists: &[S], sloppy: bool) -> Result<Given, String> {
     let mut given = Given::default();
-    for text in lists.iter().flat_map(|list| list.as_ref().split(',')).filter(|text| !text.is_empty()) {
+    for text in lists
+        .iter()
+        .flat_map(|list| list.as_ref().split(','))
+        .filter(|text| !text.is_empty())
+    {
         let (name, value) = match text.split_once('=') {
             Some((name, value)) => (name, Some(value)),
             None => (text, None),
@@ -67,7 +71,9 @@ fn accept(given: &mut Given, word: &'static Word, name: &str, value: Option<&str
         }
         (Kind::Flag(set), None) => set(given),
         (Kind::Flag(_), Some(value)) => {
-            return Err(format!("mount option '{name}' takes no value: write {name}, not {name}={value}"));
+            return Err(format!(
+                "mount option '{name}' takes no value: write {name}, not {name}={value}"
+            ));
         }
         (Kind::Ignored, _) => {}
         (Kind::Refused(why), _) => return Err(format!("mount option '{name}': {why}")),
@@ -77,10 +83,11 @@ fn accept(given: &mut Given, word: &'static Word, name: &str, value: Option<&str
 }
 
 fn unknown(name: &str) -> String {
+    let lower = name.to_ascii_lowercase();
     let nearest = TABLE
         .iter()
         .filter(|word| !word.name.ends_with('*'))
-        .map(|word| (strsim::damerau_levenshtein(name, word.name), word.name))
+        .map(|word| (strsim::damerau_levenshtein(&lower, word.name), word.name))
         .min()
         .filter(|&(distance, word)| distance <= 1 + word.len() / 4);
     match nearest {
@@ -111,8 +118,12 @@ mod tests {
         assert_eq!(given.crypt, Some(Crypt::On));
         assert_eq!(given.timeout_ms, Some(500));
         assert_eq!(given.cache, Some(CacheMode::None));
-        let share =
-            ShareChange { bw: Some(200 << 20), iops: Some(1000), burst: Some(1 << 20), weight: Some(50) };
+        let share = ShareChange {
+            bw: Some(200 << 20),
+            iops: Some(1000),
+            burst: Some(1 << 20),
+            weight: Some(50),
+        };
         assert_eq!(given.share, share);
         assert_eq!(good("fabric=auto").fabric, Some(None));
         assert_eq!(good("fabric=shm").fabric, Some(Some(FabricKind::Shm)));
@@ -131,11 +142,14 @@ mod tests {
 
     #[test]
     fn what_mount_8_hands_over_is_accepted() {
-        let given = good("defaults,_netdev,auto,noauto,nofail,x-systemd.automount,X-a=b,comment=c,rw,nouser,,");
+        let given =
+            good("defaults,_netdev,auto,noauto,nofail,x-systemd.automount,X-a=b,comment=c,rw,nouser,,");
         assert_eq!(given.flags, KernelFlags::default());
         assert!(good("remount,bw=0").remount);
         // What the kernel lists for a mount comes back with `mount -o remount DIR`.
-        good("rw,nosuid,nodev,relatime,user_id=0,group_id=0,allow_other,default_permissions,max_read=1048576");
+        good(
+            "rw,nosuid,nodev,relatime,user_id=0,group_id=0,allow_other,default_permissions,max_read=1048576",
+        );
     }
 
     #[test]
@@ -146,48 +160,87 @@ mod tests {
 
     #[test]
     fn unknown_words_are_refused_with_the_nearest() {
-        assert_eq!(bad("fabrik=tcp"), "unknown mount option 'fabrik': did you mean 'fabric'?");
-        assert_eq!(bad("noatme"), "unknown mount option 'noatme': did you mean 'noatime'?");
+        assert_eq!(
+            bad("fabrik=tcp"),
+            "unknown mount option 'fabrik': did you mean 'fabric'?"
+        );
+        assert_eq!(
+            bad("noatme"),
+            "unknown mount option 'noatme': did you mean 'noatime'?"
+        );
         assert_eq!(bad("rW"), "unknown mount option 'rW': did you mean 'rw'?");
         assert_eq!(
             bad("compress=zstd"),
             "unknown mount option 'compress': see 'rdmafs mount --help' for those there are"
         );
         assert_eq!(read(&["compress=zstd,ro"], true).unwrap().named, ["ro"]);
-        assert!(read(&["bw=fast"], true).is_err(), "sloppy forgives unknown words, not wrong values");
+        assert!(
+            read(&["bw=fast"], true).is_err(),
+            "sloppy forgives unknown words, not wrong values"
+        );
     }
 
     #[test]
     fn wrong_values_name_option_value_and_remedy() {
         let cases = [
             ("fabric=rdma", "mount option fabric=rdma: use auto, shm or tcp"),
-            ("fabric=verbs", "mount option fabric=verbs: verbs is not in this version: use auto, shm or tcp"),
+            (
+                "fabric=verbs",
+                "mount option fabric=verbs: verbs is not in this version: use auto, shm or tcp",
+            ),
             ("fabric=sim", "mount option fabric=sim: use auto, shm or tcp"),
             ("crypt=yes", "mount option crypt=yes: use auto, on or off"),
             ("cache=all", "mount option cache=all: use auto or none"),
-            ("key=k", "mount option key=k: give the whole path, starting with /"),
-            ("timeout=5", "mount option timeout=5: '5' is no time: use a number with ms, s or m"),
-            ("timeout=99ms", "mount option timeout=99ms: out of range: use 100ms to 10m"),
+            (
+                "key=k",
+                "mount option key=k: give the whole path, starting with /",
+            ),
+            (
+                "timeout=5",
+                "mount option timeout=5: '5' is no time: use a number with ms, s or m",
+            ),
+            (
+                "timeout=99ms",
+                "mount option timeout=99ms: out of range: use 100ms to 10m",
+            ),
             ("timeout=601s", "mount option timeout=601s: out of range"),
             ("bw=fast", "mount option bw=fast: 'fast' is no rate"),
-            ("bw=4095", "mount option bw=4095: out of range: use 4K or more, or 0 for no limit"),
+            (
+                "bw=4095",
+                "mount option bw=4095: out of range: use 4K or more, or 0 for no limit",
+            ),
             ("iops=1k", "mount option iops=1k: '1k' is no number"),
             ("burst=x", "mount option burst=x: 'x' is no size"),
-            ("burst=4095", "mount option burst=4095: out of range: use 4K or more, or 0 for the default"),
+            (
+                "burst=4095",
+                "mount option burst=4095: out of range: use 4K or more, or 0 for the default",
+            ),
             ("weight=0", "mount option weight=0: out of range: use 1 to 10000"),
-            ("weight=10001", "mount option weight=10001: out of range: use 1 to 10000"),
+            (
+                "weight=10001",
+                "mount option weight=10001: out of range: use 1 to 10000",
+            ),
             ("weight=-1", "mount option weight=-1: '-1' is no number"),
             ("bw", "mount option 'bw' needs a value: bw=RATE"),
             ("key=", "mount option 'key' needs a value: key=FILE"),
             ("ro=1", "mount option 'ro' takes no value: write ro, not ro=1"),
-            ("device=mlx5_0", "mount option 'device': verbs is not in this version"),
-            ("prio=high", "mount option 'prio': priorities are not in this version"),
+            (
+                "device=mlx5_0",
+                "mount option 'device': verbs is not in this version",
+            ),
+            (
+                "prio=high",
+                "mount option 'prio': priorities are not in this version",
+            ),
             ("user", "mount option 'user': only root mounts rdmafs"),
             ("owner", "mount option 'owner': only root mounts rdmafs"),
         ];
         for (list, want) in cases {
             let error = bad(list);
-            assert!(error.starts_with(want), "{list}: {error:?} does not start with {want:?}");
+            assert!(
+                error.starts_with(want),
+                "{list}: {error:?} does not start with {want:?}"
+            );
             assert!(!error.contains('\n'));
         }
     }

@@ -36,7 +36,10 @@ pub(crate) fn resolve(source: &Source, given: &Given) -> Result<Meaning, String>
         share,
         read_only: given.flags.read_only,
     };
-    Ok(Meaning { options, flags: given.flags })
+    Ok(Meaning {
+        options,
+        flags: given.flags,
+    })
 }
 
 /// Where a pool's key is unless `key=` or `--key` says otherwise.
@@ -69,9 +72,18 @@ mod tests {
     fn defaults_are_those_of_the_manual() {
         let meaning = meaning("").unwrap();
         assert_eq!(meaning.options.key, Path::new("/etc/rdmafs/pool.key"));
-        assert_eq!((meaning.options.fabric, meaning.options.crypt), (None, Crypt::Auto));
-        assert_eq!((meaning.options.timeout_ms, meaning.options.cache), (5_000, CacheMode::Auto));
-        assert_eq!((meaning.options.share, meaning.options.read_only), (Share::default(), false));
+        assert_eq!(
+            (meaning.options.fabric, meaning.options.crypt),
+            (None, Crypt::Auto)
+        );
+        assert_eq!(
+            (meaning.options.timeout_ms, meaning.options.cache),
+            (5_000, CacheMode::Auto)
+        );
+        assert_eq!(
+            (meaning.options.share, meaning.options.read_only),
+            (Share::default(), false)
+        );
         assert_eq!(meaning.flags, KernelFlags::default());
     }
 
@@ -83,7 +95,11 @@ mod tests {
 
     #[test]
     fn contradictions_are_refused() {
-        assert!(meaning("fabric=shm,crypt=on").unwrap_err().starts_with("crypt=on contradicts fabric=shm"));
+        assert!(
+            meaning("fabric=shm,crypt=on")
+                .unwrap_err()
+                .starts_with("crypt=on contradicts fabric=shm")
+        );
         assert!(meaning("burst=1M").unwrap_err().starts_with("burst= needs bw="));
         assert!(meaning("burst=1M,bw=10M").is_ok());
         assert!(meaning("fabric=shm,crypt=auto").is_ok());

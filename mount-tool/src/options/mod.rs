@@ -5,5 +5,5 @@ mod meaning;
 mod table;
 
 pub(crate) use given::{Given, read};
-pub(crate) use meaning::{Meaning, resolve};
+pub(crate) use meaning::{Meaning, default_key, resolve};
 pub(crate) use table::{Kind, TABLE};

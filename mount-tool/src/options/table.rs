@@ -46,42 +46,106 @@ const fn value(
     set: fn(&mut Given, &str) -> Result<(), String>,
     help: &'static str,
 ) -> Word {
-    Word { name, kind: Kind::Value(set), help }
+    Word {
+        name,
+        kind: Kind::Value(set),
+        help,
+    }
 }
 
 const fn flag(name: &'static str, set: fn(&mut Given), help: &'static str) -> Word {
-    Word { name, kind: Kind::Flag(set), help }
+    Word {
+        name,
+        kind: Kind::Flag(set),
+        help,
+    }
 }
 
 const fn ignored(name: &'static str) -> Word {
-    Word { name, kind: Kind::Ignored, help: "" }
+    Word {
+        name,
+        kind: Kind::Ignored,
+        help: "",
+    }
 }
 
 const fn refused(name: &'static str, why: &'static str) -> Word {
-    Word { name, kind: Kind::Refused(why), help: "" }
+    Word {
+        name,
+        kind: Kind::Refused(why),
+        help: "",
+    }
 }
 
 /// All words.
 pub(crate) static TABLE: &[Word] = &[
-    value("fabric", fabric, "auto|shm|tcp: what moves the bytes (default auto: shm on the same host, else tcp)"),
+    value(
+        "fabric",
+        fabric,
+        "auto|shm|tcp: what moves the bytes (default auto: shm on the same host, else tcp)",
+    ),
     value("key", key, "FILE: the pool's key (default /etc/rdmafs/POOL.key)"),
-    value("crypt", crypt, "auto|on|off: encrypt data on tcp (default auto: unless the node is loopback)"),
-    value("timeout", timeout, "TIME: 100ms to 10m; a dead node is EIO after this long (default 5s)"),
-    value("cache", cache, "auto|none: page cache with close-to-open, or every access to the node (default auto)"),
-    value("bw", bw, "RATE: bytes per second of link traffic, like 200M; 0 is no limit (default 0)"),
-    value("iops", iops, "NUMBER: operations per second; 0 is no limit (default 0)"),
-    value("burst", burst, "SIZE: bytes at once after idling; 0 is 100 ms of bw (default 0)"),
-    value("weight", weight, "1..10000: share among the mounts of this host (default 100)"),
+    value(
+        "crypt",
+        crypt,
+        "auto|on|off: encrypt data on tcp (default auto: unless the node is loopback)",
+    ),
+    value(
+        "timeout",
+        timeout,
+        "TIME: 100ms to 10m; a dead node is EIO after this long (default 5s)",
+    ),
+    value(
+        "cache",
+        cache,
+        "auto|none: page cache with close-to-open, or every access to the node (default auto)",
+    ),
+    value(
+        "bw",
+        bw,
+        "RATE: bytes per second of link traffic, like 200M; 0 is no limit (default 0)",
+    ),
+    value(
+        "iops",
+        iops,
+        "NUMBER: operations per second; 0 is no limit (default 0)",
+    ),
+    value(
+        "burst",
+        burst,
+        "SIZE: bytes at once after idling; 0 is 100 ms of bw (default 0)",
+    ),
+    value(
+        "weight",
+        weight,
+        "1..10000: share among the mounts of this host (default 100)",
+    ),
     flag("ro", |g| g.flags.read_only = true, "no writing"),
     flag("rw", |g| g.flags.read_only = false, "writing (default)"),
-    flag("remount", |g| g.remount = true, "change bw, iops, burst and weight of the mount that is there"),
-    flag("suid", |g| g.flags.suid = true, "honour set-user-id bits (default nosuid)"),
+    flag(
+        "remount",
+        |g| g.remount = true,
+        "change bw, iops, burst and weight of the mount that is there",
+    ),
+    flag(
+        "suid",
+        |g| g.flags.suid = true,
+        "honour set-user-id bits (default nosuid)",
+    ),
     flag("nosuid", |g| g.flags.suid = false, ""),
-    flag("dev", |g| g.flags.dev = true, "honour device files (default nodev)"),
+    flag(
+        "dev",
+        |g| g.flags.dev = true,
+        "honour device files (default nodev)",
+    ),
     flag("nodev", |g| g.flags.dev = false, ""),
     flag("noexec", |g| g.flags.noexec = true, "no running of programs"),
     flag("exec", |g| g.flags.noexec = false, ""),
-    flag("noatime", |g| g.flags.noatime = true, "as in mount(8); so are atime, nodiratime, relatime, strictatime, sync, dirsync"),
+    flag(
+        "noatime",
+        |g| g.flags.noatime = true,
+        "as in mount(8); so are atime, nodiratime, relatime, strictatime, sync, dirsync",
+    ),
     flag("atime", |g| g.flags.noatime = false, ""),
     flag("nodiratime", |g| g.flags.nodiratime = true, ""),
     flag("diratime", |g| g.flags.nodiratime = false, ""),
@@ -121,7 +185,10 @@ pub(crate) static TABLE: &[Word] = &[
     refused("owner", ROOT),
     refused("group", ROOT),
     refused("device", VERBS),
-    refused("port", "verbs is not in this version: leave it out (a node's TCP port is written NODE:PORT:/POOL)"),
+    refused(
+        "port",
+        "verbs is not in this version: leave it out (a node's TCP port is written NODE:PORT:/POOL)",
+    ),
     refused("gid_index", VERBS),
     refused("tclass", VERBS),
     refused("prio", "priorities are not in this version: use weight="),
@@ -214,11 +281,17 @@ fn strictatime(given: &mut Given) {
 }
 
 fn parse_number(value: &str) -> Result<u64, String> {
-    value.parse().map_err(|_| format!("'{value}' is no number: use digits only"))
+    value
+        .parse()
+        .map_err(|_| format!("'{value}' is no number: use digits only"))
 }
 
 fn in_range(number: u64, range: std::ops::RangeInclusive<u64>, remedy: &str) -> Result<u64, String> {
-    if range.contains(&number) { Ok(number) } else { Err(format!("out of range: {remedy}")) }
+    if range.contains(&number) {
+        Ok(number)
+    } else {
+        Err(format!("out of range: {remedy}"))
+    }
 }
 
 #[cfg(test)]
