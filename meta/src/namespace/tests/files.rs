@@ -351,3 +351,83 @@ fn only_regular_files_are_opened() {
         Err(MetaError::AccessDenied)
     );
 }
+
+#[test]
+fn the_ends_of_the_number_line_are_survived() {
+    let mut w = World::new(64);
+    let s = w.session();
+    let ino = w.file(s, "f");
+    let edges = [
+        0,
+        1,
+        GRANULE - 1,
+        GRANULE,
+        (1 << 26) - 1,
+        MAX - GRANULE,
+        MAX - 1,
+        MAX,
+        MAX + 1,
+        u64::MAX - 1,
+        u64::MAX,
+    ];
+    for start in edges {
+        for end in edges {
+            for allocate in [false, true] {
+                let answer = w.ask(
+                    s,
+                    Request::Layout {
+                        ino,
+                        start,
+                        end,
+                        allocate,
+                    },
+                );
+                assert_eq!(
+                    answer.is_ok(),
+                    start < end && (!allocate || end <= MAX),
+                    "{start} {end} {allocate}"
+                );
+                if let Ok(Reply::Layout(slice)) = answer {
+                    assert!(slice.start == start && slice.end > start);
+                }
+            }
+            let commit = Request::Commit {
+                ino,
+                size: start,
+                shrinks: end,
+                mtime: at(1),
+                clear_set_id: true,
+                sync: true,
+            };
+            assert_eq!(w.ask(s, commit).is_ok(), start <= MAX);
+        }
+        assert_eq!(w.truncate(s, ino, start).is_ok(), start <= MAX);
+        while !w.recalls.is_empty() {
+            w.acknowledge();
+        }
+        w.clean();
+    }
+    let append = |len| Request::Append { ino, len };
+    w.truncate(s, ino, MAX - 1).unwrap();
+    assert_eq!(w.ask(s, append(2)), Err(MetaError::TooBig));
+    let Ok(Reply::Appended { offset, attr, .. }) = w.ask(s, append(1)) else {
+        panic!()
+    };
+    assert_eq!((offset, attr.size), (MAX - 1, MAX));
+    assert_eq!(w.ask(s, append(1)), Err(MetaError::TooBig));
+    assert_eq!(
+        w.ask(s, Request::Release { ino, opens: u32::MAX }),
+        Ok(Reply::Done)
+    );
+    assert_eq!(
+        w.ask(
+            s,
+            Request::Reopen {
+                opens: vec![(ino, 0), (ino, u32::MAX)]
+            }
+        ),
+        Ok(Reply::Gone(vec![]))
+    );
+    assert!(w.open(s, ino, READ).is_ok());
+    assert_eq!(w.ask(s, Request::Release { ino, opens: 0 }), Ok(Reply::Done));
+}
