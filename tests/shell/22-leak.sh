@@ -55,6 +55,7 @@ for round, remover in enumerate((mount, second)):
     size = POOL - (4 << 20)
     for at in range(0, size, 4096):
         write_all(fd, b"n", at + 7)
+    os.ftruncate(fd, size)
     os.fsync(fd)
     reader = os.open(os.path.join(second, f"new-{round}"), os.O_RDONLY)
     for at in range(0, size, 1 << 20):
@@ -67,8 +68,8 @@ for round, remover in enumerate((mount, second)):
     view.close()
 
     # The tail of the last page, before and after growing.
-    os.ftruncate(fd, size - 1000)
     view = mmap.mmap(fd, size)
+    os.ftruncate(fd, size - 1000)
     assert view[size - 1000:] == bytes(1000), "the tail of a mapping is not zero"
     view.close()
     os.ftruncate(fd, size + (1 << 20))

@@ -42,9 +42,9 @@ if libc.ptrace(16, int(sys.argv[1]), 0, 0) != 0:
     refused "killing $process" "not permitted" as_user 2001 sh -c "kill $process"
     # The same uid cannot look either, unless it has capabilities: the daemons are undumpable.
     refused "/proc/$process/mem without capabilities" "Permission denied|Operation not permitted" \
-        setpriv --bounding-set=-all --inh-caps=-all head -c 1 "/proc/$process/mem"
+        setpriv --bounding-set=-all --inh-caps=-all env head -c 1 "/proc/$process/mem"
     refused "/proc/$process/fd without capabilities" "Permission denied" \
-        setpriv --bounding-set=-all --inh-caps=-all ls "/proc/$process/fd/"
+        setpriv --bounding-set=-all --inh-caps=-all env ls "/proc/$process/fd/"
     same "core dumps of $process" "$(awk '/^Max core file size/ { print $5, $6 }' "/proc/$process/limits")" "0 0"
     [ "$(awk '/^VmLck/ { print $2 }' "/proc/$process/status")" -gt 0 ] || fail "process $process is not locked in memory"
     same "OOM score of $process" "$(cat "/proc/$process/oom_score_adj")" "-1000"
@@ -54,7 +54,7 @@ memfd=$(find "/proc/$node/fd" -lname '*memfd*' | head -n 1)
 # shellcheck disable=SC2016  # expanded by the inner shell
 for access in 'cat "$0"' 'echo x >"$0"'; do
     refused "the arena through $memfd" "Permission denied" as_user 2001 sh -c "$access" "$memfd"
-    refused "the arena through $memfd, same uid" "Permission denied" setpriv --bounding-set=-all --inh-caps=-all sh -c "$access" "$memfd"
+    refused "the arena through $memfd, same uid" "Permission denied" setpriv --bounding-set=-all --inh-caps=-all env sh -c "$access" "$memfd"
 done
 
 note "the node's port: no key, garbage, silence"

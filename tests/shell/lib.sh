@@ -167,11 +167,12 @@ wait_until() {
     done
 }
 
-# as_user UID COMMAND...: with that uid and gid, no other groups, no capabilities.
+# as_user UID COMMAND...: with that uid and gid, no other groups, no capabilities. `env` is between, because setpriv still has
+# capabilities when it runs its command.
 as_user() {
     user=$1
     shift
-    setpriv --reuid "$user" --regid "$user" --clear-groups --inh-caps=-all "$@"
+    setpriv --reuid "$user" --regid "$user" --clear-groups --inh-caps=-all env "$@"
 }
 
 # --- checks ---
