@@ -162,16 +162,17 @@ pub struct Op {
 }
 
 /// What a file is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[allow(missing_docs, reason = "their names say it")]
 pub enum Kind {
+    #[default]
     File,
     Directory,
     Symlink,
 }
 
 /// What stat(2) shows, as far as it can be compared.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the fields of struct stat")]
 pub struct Stat {
     pub kind: Kind,
@@ -183,6 +184,23 @@ pub struct Stat {
     pub size: u64,
     /// Seconds if a program chose it; 0 for "now"; `None` when either is right.
     pub mtime: Option<i64>,
+}
+
+impl Stat {
+    /// Of a new inode.
+    #[must_use]
+    pub fn new(kind: Kind, mode: u16, (uid, gid): (u32, u32)) -> Self {
+        let (nlink, mtime) = (1, Some(0));
+        Self {
+            kind,
+            mode,
+            nlink,
+            uid,
+            gid,
+            size: 0,
+            mtime,
+        }
+    }
 }
 
 /// What an operation gives.
@@ -272,17 +290,21 @@ pub struct Mix {
     pub mounts: usize,
     /// Callers are the first so many of [`CALLERS`].
     pub callers: usize,
-    /// Directories may be sticky. (Linux has sysctls that change what that means for its own file systems.)
-    pub sticky: bool,
+    /// With what the kernel's `fs.protected_*` sysctls change: sticky directories, and hard links by others than root.
+    pub protected: bool,
 }
 
 /// The next random operation.
 pub fn random(rng: &mut StdRng, mix: Mix) -> Op {
     let root = rng.random_bool(0.4);
+    let caller = if root { 0 } else { rng.random_range(0..mix.callers) };
+    let mount = rng.random_range(0..mix.mounts);
+    let action = random_action(rng, mix);
+    let tame = matches!(action, Action::Link { .. }) && !mix.protected;
     Op {
-        caller: if root { 0 } else { rng.random_range(0..mix.callers) },
-        mount: rng.random_range(0..mix.mounts),
-        action: random_action(rng, mix),
+        caller: if tame { 0 } else { caller },
+        mount,
+        action,
     }
 }
 
@@ -390,7 +412,7 @@ fn random_len(rng: &mut StdRng) -> usize {
         0..=3 => rng.random_range(1..200),
         4..=6 => rng.random_range(4000..4200),
         7..=8 => rng.random_range(1..20_000),
-        _ => rng.random_range(1..150_000),
+        _ => rng.random_range(1..70_000),
     }
 }
 
@@ -399,7 +421,11 @@ fn random_mode(rng: &mut StdRng, mix: Mix) -> u16 {
     let modes = [
         0o644, 0o666, 0o600, 0o000, 0o755, 0o777, 0o700, 0o770, 0o711, 0o4755, 0o6777, 0o2775, 0o1777,
     ];
-    let known = if mix.sticky { modes.len() } else { modes.len() - 1 };
+    let known = if mix.protected {
+        modes.len()
+    } else {
+        modes.len() - 1
+    };
     modes[rng.random_range(0..known)]
 }
 
