@@ -7,7 +7,13 @@ use serde::{Deserialize, Serialize};
 pub const GRANULE: u64 = 4096;
 
 /// `len` bytes at `offset` of one life of one node's arena.
+///
+/// Decoding refuses an empty extent and one that ends past 2^64, so [`Extent::end`] never overflows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(
+    try_from = "(NodeId, Incarnation, u64, u64)",
+    into = "(NodeId, Incarnation, u64, u64)"
+)]
 pub struct Extent {
     /// The node.
     pub node: NodeId,
@@ -49,4 +55,28 @@ pub fn granule_floor(at: u64) -> u64 {
 #[must_use]
 pub fn granule_ceil(at: u64) -> u64 {
     granule_floor(at.saturating_add(GRANULE - 1))
+}
+
+impl TryFrom<(NodeId, Incarnation, u64, u64)> for Extent {
+    type Error = &'static str;
+
+    fn try_from(
+        (node, incarnation, offset, len): (NodeId, Incarnation, u64, u64),
+    ) -> Result<Self, Self::Error> {
+        if len == 0 || offset.checked_add(len).is_none() {
+            return Err("an extent is empty or ends past 2^64");
+        }
+        Ok(Extent {
+            node,
+            incarnation,
+            offset,
+            len,
+        })
+    }
+}
+
+impl From<Extent> for (NodeId, Incarnation, u64, u64) {
+    fn from(extent: Extent) -> Self {
+        (extent.node, extent.incarnation, extent.offset, extent.len)
+    }
 }

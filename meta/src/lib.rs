@@ -7,18 +7,18 @@
 //! Modules stand bottom-up: each imports only what stands above it.
 #![forbid(unsafe_code)]
 
-pub mod alloc;
-pub mod attr;
-pub mod cred;
-pub mod error;
-pub mod extent;
 pub mod id;
-pub mod layout;
-pub mod name;
-pub mod namespace;
-pub mod permission;
-pub mod session;
-pub mod store;
 pub mod time;
-pub mod tree;
+pub mod error;
+pub mod cred;
+pub mod name;
+pub mod extent;
+pub mod attr;
+pub mod permission;
+pub mod layout;
+pub mod alloc;
+pub mod store;
 pub mod wire;
+mod session;
+mod tree;
+pub mod namespace;

@@ -2,8 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Wall-clock time of a file's attribute, as in `struct timespec`.
+/// Wall-clock time of a file's attribute, as in `struct timespec`. Decoding refuses nanoseconds above their range.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "(i64, u32)", into = "(i64, u32)")]
 pub struct Timestamp {
     /// Seconds since 1970-01-01 UTC; negative before.
     pub seconds: i64,
@@ -18,4 +19,21 @@ pub struct Now {
     pub wall: Timestamp,
     /// For leases: monotonic, from any fixed start.
     pub monotonic: std::time::Duration,
+}
+
+impl TryFrom<(i64, u32)> for Timestamp {
+    type Error = &'static str;
+
+    fn try_from((seconds, nanos): (i64, u32)) -> Result<Self, Self::Error> {
+        if nanos >= 1_000_000_000 {
+            return Err("a second has fewer nanoseconds");
+        }
+        Ok(Timestamp { seconds, nanos })
+    }
+}
+
+impl From<Timestamp> for (i64, u32) {
+    fn from(time: Timestamp) -> Self {
+        (time.seconds, time.nanos)
+    }
 }

@@ -1,0 +1,315 @@
+//! The whole layout of one file, as the service keeps it.
+//!
+//! Runs are kept as long as they can be, but never across a [`PIECE`] border: the pieces are what the store keeps, so a
+//! change in a long file rewrites the piece it touches and no more.
+
+use super::{Copy, CopyState, LayoutSlice, Run};
+use crate::extent::{Extent, granule_ceil};
+use crate::id::{Incarnation, NodeId};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// File bytes whose runs are stored under one key.
+pub const PIECE: u64 = 64 << 20;
+
+/// The layout of a file. Runs are disjoint, on granules, within a piece each, and merged where their copies adjoin.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LayoutMap {
+    runs: BTreeMap<u64, Run>,
+    allocated: u64,
+}
+
+impl LayoutMap {
+    /// Allocated bytes of the file, holes not counted, a byte with several copies counted once.
+    #[must_use]
+    pub fn allocated(&self) -> u64 {
+        self.allocated
+    }
+
+    /// One past the last allocated byte, 0 without any.
+    #[must_use]
+    pub fn end(&self) -> u64 {
+        self.runs.last_key_value().map_or(0, |(_, run)| run.end())
+    }
+
+    /// All runs, in order.
+    pub fn runs(&self) -> impl Iterator<Item = &Run> {
+        self.runs.values()
+    }
+
+    /// The runs that touch `[start, end)`, in order.
+    pub fn overlapping(&self, start: u64, end: u64) -> impl Iterator<Item = &Run> {
+        let first = self.runs.range(..=start).next_back().map_or(start, |(at, _)| *at);
+        let end = end.max(first);
+        self.runs
+            .range(first..end)
+            .map(|(_, run)| run)
+            .filter(move |run| run.end() > start)
+    }
+
+    /// Fills a hole. What is filled must be one: a byte that has a run already is a broken invariant of the caller.
+    pub fn insert(&mut self, run: Run) {
+        debug_assert!(self.overlapping(run.start, run.end()).next().is_none());
+        let mut done = 0;
+        while done < run.len() {
+            let at = run.start + done;
+            let room = PIECE - at % PIECE;
+            if let Some(part) = run.part(done, room) {
+                done += part.len();
+                self.insert_in_piece(part);
+            }
+        }
+    }
+
+    /// What is known of `[start, end)`, with at most `copies` copies in all (at least one run is given all the same):
+    /// where they do not suffice the slice ends early.
+    #[must_use]
+    pub fn slice(&self, start: u64, end: u64, shrinks: u64, copies: usize) -> LayoutSlice {
+        let mut slice = LayoutSlice {
+            start,
+            end,
+            shrinks,
+            runs: Vec::new(),
+        };
+        let mut left = copies;
+        for run in self.overlapping(start, end) {
+            if run.copies.len() > left && !slice.runs.is_empty() {
+                slice.end = run.start;
+                break;
+            }
+            left = left.saturating_sub(run.copies.len());
+            slice.runs.extend(clip(run, start, end));
+        }
+        slice
+    }
+
+    /// The holes of `[start, end)` as (start, end), in order.
+    #[must_use]
+    pub fn holes(&self, start: u64, end: u64) -> Vec<(u64, u64)> {
+        let mut holes = Vec::new();
+        let mut at = start;
+        for run in self.overlapping(start, end) {
+            if run.start > at {
+                holes.push((at, run.start));
+            }
+            at = run.end();
+        }
+        if at < end {
+            holes.push((at, end));
+        }
+        holes
+    }
+
+    /// Cuts everything away from `from` on, which is rounded up to a granule. Gives the copies that it frees and the
+    /// pieces that changed.
+    pub fn cut(&mut self, from: u64) -> (Vec<Copy>, BTreeSet<u64>) {
+        let from = granule_ceil(from);
+        let mut removed = self.runs.split_off(&from);
+        if let Some(mut last) = self.runs.last_entry()
+            && let Some(tail) = last.get().part(from - last.get().start, u64::MAX)
+        {
+            if let Some(head) = last.get().part(0, from - last.get().start) {
+                last.insert(head);
+            }
+            removed.insert(from, tail);
+        }
+        self.allocated -= removed.values().map(Run::len).sum::<u64>();
+        let pieces = removed.keys().map(|start| start / PIECE).collect();
+        (removed.into_values().flat_map(|run| run.copies).collect(), pieces)
+    }
+
+    /// The usable bytes from `from` to the end of its granule, one extent for each copy.
+    #[must_use]
+    pub fn granule_tail(&self, from: u64) -> Vec<Extent> {
+        let len = granule_ceil(from) - from;
+        let run = self.overlapping(from, from + len).next();
+        let copies = run.into_iter().flat_map(|run| {
+            let usable = run.copies.iter().filter(|copy| copy.state == CopyState::Valid);
+            usable.filter_map(|copy| copy.extent.part(from - run.start, len))
+        });
+        copies.collect()
+    }
+
+    /// Where the byte before `at` lies: what a new extent for `at` should adjoin.
+    #[must_use]
+    pub fn before(&self, at: u64) -> Option<Extent> {
+        let (_, run) = self.runs.range(..at).next_back()?;
+        run.copies.first().map(|copy| copy.extent)
+    }
+
+    /// Bytes in the node's arenas are valid when they lie in its present incarnation, and lost otherwise.
+    pub fn settle(&mut self, node: NodeId, present: Option<Incarnation>) {
+        let copies = self.runs.values_mut().flat_map(|run| &mut run.copies);
+        for copy in copies.filter(|copy| copy.extent.node == node) {
+            copy.state = match present {
+                Some(present) if copy.extent.incarnation == present => CopyState::Valid,
+                _ => CopyState::Lost,
+            };
+        }
+    }
+
+    /// The runs of one piece, as the store keeps them.
+    #[must_use]
+    pub fn piece(&self, piece: u64) -> Vec<Run> {
+        let start = piece.saturating_mul(PIECE);
+        self.overlapping(start, start.saturating_add(PIECE))
+            .cloned()
+            .collect()
+    }
+
+    fn insert_in_piece(&mut self, mut run: Run) {
+        self.allocated += run.len();
+        let before = self.runs.range(..run.start).next_back().map(|(at, _)| *at);
+        if let Some(before) = before
+            && let Some(joined) = self.runs.get(&before).and_then(|left| join(left, &run))
+        {
+            self.runs.remove(&before);
+            run = joined;
+        }
+        if let Some(joined) = self.runs.get(&run.end()).and_then(|right| join(&run, right)) {
+            self.runs.remove(&run.end());
+            run = joined;
+        }
+        self.runs.insert(run.start, run);
+    }
+}
+
+/// The part of a run within the range rounded to granules.
+fn clip(run: &Run, start: u64, end: u64) -> Option<Run> {
+    let skip = crate::extent::granule_floor(start).saturating_sub(run.start);
+    let end = granule_ceil(end).min(run.end());
+    run.part(skip, end.checked_sub(run.start + skip)?)
+}
+
+/// One run in place of two, when they adjoin in the file, in every copy, and in one piece.
+fn join(left: &Run, right: &Run) -> Option<Run> {
+    let adjoin = |(a, b): (&Copy, &Copy)| {
+        let same_place = (a.extent.node, a.extent.incarnation) == (b.extent.node, b.extent.incarnation);
+        same_place && a.state == b.state && a.extent.end() == b.extent.offset
+    };
+    let same_piece = left.start / PIECE == right.start / PIECE;
+    let all = left.copies.len() == right.copies.len() && left.copies.iter().zip(&right.copies).all(adjoin);
+    if left.end() != right.start || !same_piece || !all {
+        return None;
+    }
+    let mut joined = left.clone();
+    for copy in &mut joined.copies {
+        copy.extent.len += right.len();
+    }
+    Some(joined)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::extent::GRANULE;
+    use proptest::prelude::*;
+
+    fn run(start: u64, offset: u64, len: u64) -> Run {
+        let extent = Extent {
+            node: NodeId(1),
+            incarnation: Incarnation(1),
+            offset: offset * GRANULE,
+            len: len * GRANULE,
+        };
+        Run {
+            start: start * GRANULE,
+            copies: vec![Copy {
+                extent,
+                state: CopyState::Valid,
+            }],
+        }
+    }
+
+    #[test]
+    fn adjoining_runs_become_one() {
+        let mut map = LayoutMap::default();
+        map.insert(run(0, 10, 2));
+        map.insert(run(4, 14, 2));
+        map.insert(run(2, 12, 2));
+        assert_eq!(map.runs().cloned().collect::<Vec<_>>(), vec![run(0, 10, 6)]);
+        map.insert(run(6, 99, 1));
+        assert_eq!(map.runs().count(), 2);
+    }
+
+    #[test]
+    fn a_run_stops_at_a_piece_border() {
+        let piece = PIECE / GRANULE;
+        let mut map = LayoutMap::default();
+        map.insert(run(piece - 2, 0, 4));
+        assert_eq!(map.piece(0), vec![run(piece - 2, 0, 2)]);
+        assert_eq!(map.piece(1), vec![run(piece, 2, 2)]);
+        let (freed, pieces) = map.cut(0);
+        assert_eq!(freed.len(), 2);
+        assert_eq!(pieces, BTreeSet::from([0, 1]));
+        assert_eq!((map.allocated(), map.end()), (0, 0));
+    }
+
+    #[test]
+    fn a_short_budget_ends_the_slice_where_knowledge_ends() {
+        let mut map = LayoutMap::default();
+        for i in 0..4 {
+            map.insert(run(i * 2, i * 10, 1));
+        }
+        let slice = map.slice(0, 8 * GRANULE, 3, 2);
+        assert_eq!((slice.runs.len(), slice.end, slice.shrinks), (2, 4 * GRANULE, 3));
+        assert_eq!(map.slice(0, 8 * GRANULE, 0, 0).runs.len(), 1);
+    }
+
+    #[test]
+    fn the_tail_of_a_cut_granule_is_found() {
+        let mut map = LayoutMap::default();
+        map.insert(run(1, 7, 2));
+        let tail = map.granule_tail(GRANULE + 100);
+        assert_eq!((tail[0].offset, tail[0].len), (7 * GRANULE + 100, GRANULE - 100));
+        assert_eq!(map.granule_tail(2 * GRANULE), vec![]);
+        assert_eq!(map.granule_tail(5), vec![]);
+        map.settle(NodeId(1), Some(Incarnation(2)));
+        assert_eq!(map.granule_tail(GRANULE + 100), vec![]);
+    }
+
+    /// A file of 40 granules around a piece border: each granule has its place or none.
+    const BASE: u64 = PIECE / GRANULE - 20;
+
+    proptest! {
+        #[test]
+        fn agrees_with_a_table_of_granules(steps in prop::collection::vec((any::<bool>(), 0u64..40, 1u64..9), 1..60)) {
+            let mut map = LayoutMap::default();
+            let mut table: Vec<Option<u64>> = vec![None; 40];
+            let mut next = 0;
+            for (cut, at, len) in steps {
+                if cut {
+                    let (freed, _) = map.cut((BASE + at) * GRANULE);
+                    let freed: u64 = freed.iter().map(|copy| copy.extent.len).sum();
+                    let gone = table[at as usize..].iter().flatten().count() as u64;
+                    prop_assert_eq!(freed, gone * GRANULE);
+                    table[at as usize..].fill(None);
+                    continue;
+                }
+                let end = (at + len).min(40);
+                for (start, stop) in map.holes((BASE + at) * GRANULE, (BASE + end) * GRANULE) {
+                    let (start, stop) = (start / GRANULE, stop / GRANULE);
+                    map.insert(run(start, next, stop - start));
+                    for granule in start..stop {
+                        let slot = &mut table[(granule - BASE) as usize];
+                        prop_assert!(slot.is_none());
+                        *slot = Some(next);
+                        next += 1;
+                    }
+                }
+                prop_assert!(table[at as usize..end as usize].iter().all(Option::is_some));
+            }
+            let slice = map.slice(BASE * GRANULE, (BASE + 40) * GRANULE, 0, 100);
+            let mut seen: Vec<Option<u64>> = vec![None; 40];
+            for run in &slice.runs {
+                prop_assert_eq!(run.start / PIECE, (run.end() - 1) / PIECE);
+                for i in 0..run.len() / GRANULE {
+                    seen[(run.start / GRANULE + i - BASE) as usize] = Some(run.copies[0].extent.offset / GRANULE + i);
+                }
+            }
+            prop_assert_eq!(&seen, &table);
+            prop_assert_eq!(map.allocated(), table.iter().flatten().count() as u64 * GRANULE);
+            let pieces: usize = (0..2).map(|piece| map.piece(piece).len()).sum();
+            prop_assert_eq!(pieces, map.runs().count());
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! From a call to the method that serves it.
+
+use super::files::Written;
+use super::output::Output;
+use super::service::Namespace;
+use crate::cred::Credentials;
+use crate::error::MetaError;
+use crate::id::SessionId;
+use crate::time::Now;
+use crate::tree::{Move, NewEntry};
+use crate::wire::{Answer, Call, Reply, Request};
+
+/// One call being served: who, when, and what the node must do about it.
+#[derive(Debug)]
+pub(super) struct Step<'a> {
+    pub(super) session: SessionId,
+    pub(super) who: &'a Credentials,
+    pub(super) now: Now,
+    pub(super) out: &'a mut Output,
+}
+
+impl Namespace {
+    /// Serves one call. Total: hostile input gives an error answer. An error changes nothing.
+    pub fn call(&mut self, call: Call, now: Now) -> Output {
+        let mut out = Output::default();
+        let answer = self.serve(call, now, &mut out);
+        self.finish(now, &mut out);
+        out.answer = Some(answer);
+        out
+    }
+
+    fn serve(&mut self, call: Call, now: Now, out: &mut Output) -> Answer {
+        if let Request::Begin { .. } = call.request {
+            return self.begin(now);
+        }
+        if call.term != self.term {
+            return Err(MetaError::SessionEnded);
+        }
+        self.sessions.renew(call.session, now.monotonic)?;
+        out.sync = matches!(call.request, Request::Sync | Request::Commit { sync: true, .. });
+        if let Some(answer) = self.sessions.cached(call.session, call.id) {
+            return answer.clone();
+        }
+        let mutates = mutates(&call.request);
+        let mut step = Step {
+            session: call.session,
+            who: &call.caller,
+            now,
+            out,
+        };
+        let answer = self.dispatch(&mut step, call.request);
+        // A retry of a request that found no room yet must be judged anew.
+        if mutates && answer != Err(MetaError::Cleaning) {
+            self.sessions.remember(call.session, call.id, answer.clone());
+        }
+        answer
+    }
+
+    fn dispatch(&mut self, step: &mut Step<'_>, request: Request) -> Answer {
+        match request {
+            Request::Begin { .. } | Request::Renew | Request::Sync => Ok(Reply::Done),
+            Request::Reopen { opens } => self.reopen(step, &opens),
+            Request::Recalled { recall } => self.recalled(step, recall),
+            Request::StatFs => self.stat_fs(),
+            Request::Lookup { parent, name } => self.lookup(step, parent, &name),
+            Request::Parent { ino } => self.parent(step, ino),
+            Request::GetAttr { ino } => self.attr(ino),
+            Request::SetAttr {
+                ino,
+                change,
+                by_handle,
+            } => self.set_attr(step, ino, &change, by_handle),
+            Request::Make {
+                parent,
+                name,
+                what,
+                mode,
+            } => self.make(
+                step,
+                &NewEntry {
+                    parent,
+                    name,
+                    what,
+                    mode,
+                },
+            ),
+            Request::Link { ino, parent, name } => self.link(step, ino, parent, &name),
+            Request::Unlink { parent, name } => self.unlink(step, parent, &name),
+            Request::RemoveDir { parent, name } => self.remove_dir(step, parent, &name),
+            Request::Rename {
+                parent,
+                name,
+                new_parent,
+                new_name,
+                mode,
+            } => {
+                let (from, to) = ((parent, name), (new_parent, new_name));
+                self.rename(step, &Move { from, to, mode })
+            }
+            Request::ReadLink { ino } => self.read_link(step, ino),
+            Request::ReadDir { ino, after, limit } => self.read_dir(step, ino, after, limit),
+            Request::Open { ino, access } => self.open(step, ino, access),
+            Request::Release { ino, opens } => self.release(step, ino, opens),
+            Request::Layout {
+                ino,
+                start,
+                end,
+                allocate,
+            } => self.layout(step, ino, (start, end), allocate),
+            Request::Append { ino, len } => self.append(step, ino, len),
+            Request::Commit {
+                ino,
+                size,
+                shrinks,
+                mtime,
+                clear_set_id,
+                sync: _,
+            } => {
+                let written = Written {
+                    size,
+                    shrinks,
+                    mtime,
+                    clear_set_id,
+                };
+                self.commit(step, ino, written)
+            }
+        }
+    }
+}
+
+/// Whether doing it twice differs from doing it once: its answer is kept for a retry.
+fn mutates(request: &Request) -> bool {
+    match request {
+        Request::Begin { .. }
+        | Request::Renew
+        | Request::Sync
+        | Request::StatFs
+        | Request::Recalled { .. } => false,
+        Request::Lookup { .. } | Request::Parent { .. } | Request::GetAttr { .. } => false,
+        Request::ReadLink { .. } | Request::ReadDir { .. } | Request::Layout { .. } => false,
+        Request::Reopen { .. } | Request::SetAttr { .. } | Request::Make { .. } | Request::Link { .. } => {
+            true
+        }
+        Request::Unlink { .. } | Request::RemoveDir { .. } | Request::Rename { .. } => true,
+        Request::Open { .. } | Request::Release { .. } | Request::Append { .. } | Request::Commit { .. } => {
+            true
+        }
+    }
+}

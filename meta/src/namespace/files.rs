@@ -1,0 +1,225 @@
+//! Calls about open files and where their bytes are.
+
+use super::dispatch::Step;
+use super::service::Namespace;
+use super::space::MAX_SIZE;
+use crate::attr::{Attr, FileKind};
+use crate::error::MetaError;
+use crate::extent::{GRANULE, granule_ceil, granule_floor};
+use crate::id::{InodeId, SessionId};
+use crate::layout::{Copy, CopyState};
+use crate::permission::{self, Access};
+use crate::time::Timestamp;
+use crate::wire::{Answer, Notice, OpenAccess, Reply};
+
+/// Most copies in the layout that an open brings along.
+const OPEN_COPIES: usize = 128;
+/// Most copies in one answer: each takes at most 45 bytes of a message.
+const ANSWER_COPIES: usize = 1024;
+/// Most bytes that one call fills with extents: it bounds the time and the store's batch.
+const FILL: u64 = 64 << 20;
+/// Most bytes of one append.
+const MAX_APPEND: u32 = 1 << 20;
+
+/// What a handler says that it wrote.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Written {
+    pub(super) size: u64,
+    pub(super) shrinks: u64,
+    pub(super) mtime: Timestamp,
+    pub(super) clear_set_id: bool,
+}
+
+impl Namespace {
+    pub(super) fn open(&mut self, step: &mut Step<'_>, ino: InodeId, access: OpenAccess) -> Answer {
+        let attr = &self.tree.get(ino)?.attr;
+        if attr.nlink == 0 && !self.sessions.is_held(ino) {
+            return Err(MetaError::Stale);
+        }
+        may_open(step, attr, access)?;
+        if access.truncate {
+            let privileged = step.who.uid == 0;
+            self.resize(ino, 0, step.now, step.out)?;
+            self.tell_others(step, ino)?;
+            let attr = &mut self.tree.get_mut(ino)?.attr;
+            attr.mode = if privileged {
+                attr.mode
+            } else {
+                permission::without_set_id(attr.mode)
+            };
+        }
+        if access.read {
+            self.accessed(ino, step.now.wall);
+        }
+        self.sessions.open(step.session, ino, 1, access.write);
+        self.opened(step, ino)
+    }
+
+    /// The answer to an open: attributes, and as much of the layout as comes cheaply.
+    pub(super) fn opened(&mut self, step: &mut Step<'_>, ino: InodeId) -> Answer {
+        let attr = self.tree.get(ino)?.attr.clone();
+        let layout = self
+            .tree
+            .layout(ino)?
+            .slice(0, granule_ceil(attr.size), attr.shrinks, OPEN_COPIES);
+        let write = self.grants_writing(step.session, ino)?;
+        self.grant(step.session, &layout, write, step.out);
+        Ok(Reply::Opened { attr, layout })
+    }
+
+    pub(super) fn layout(
+        &mut self,
+        step: &mut Step<'_>,
+        ino: InodeId,
+        (start, end): (u64, u64),
+        allocate: bool,
+    ) -> Answer {
+        let write = self.grants_writing(step.session, ino)?;
+        let end = if allocate {
+            end
+        } else {
+            end.min(granule_floor(u64::MAX))
+        };
+        match () {
+            () if start >= end => return Err(MetaError::Invalid),
+            () if allocate && !self.sessions.held(step.session, ino)?.writable => {
+                return Err(MetaError::AccessDenied);
+            }
+            () if allocate && end > MAX_SIZE => return Err(MetaError::TooBig),
+            () => {}
+        }
+        let mut covered = end;
+        if allocate {
+            let wanted = end.min(granule_floor(start).saturating_add(FILL));
+            let wanted = self.ahead(ino, start, wanted)?;
+            let before = self.tree.layout(ino)?.allocated();
+            covered = self.fill(ino, start, wanted)?;
+            self.set_loose_tail(ino, true);
+            if self.tree.layout(ino)?.allocated() != before {
+                self.tell_others(step, ino)?;
+            }
+        }
+        let shrinks = self.tree.get(ino)?.attr.shrinks;
+        let layout = self
+            .tree
+            .layout(ino)?
+            .slice(start, covered, shrinks, ANSWER_COPIES);
+        self.grant(step.session, &layout, write, step.out);
+        Ok(Reply::Layout(layout))
+    }
+
+    pub(super) fn append(&mut self, step: &mut Step<'_>, ino: InodeId, len: u32) -> Answer {
+        if !self.sessions.held(step.session, ino)?.writable {
+            return Err(MetaError::AccessDenied);
+        }
+        let offset = self.tree.get(ino)?.attr.size;
+        let end = offset.saturating_add(len.into());
+        match () {
+            () if len == 0 || len > MAX_APPEND => return Err(MetaError::Invalid),
+            () if end > MAX_SIZE => return Err(MetaError::TooBig),
+            () => self.fill_whole(ino, offset, end)?,
+        }
+        self.set_loose_tail(ino, true);
+        let attr = &mut self.tree.get_mut(ino)?.attr;
+        attr.size = end;
+        attr.version.0 += 1;
+        (attr.mtime, attr.ctime) = (step.now.wall, step.now.wall);
+        self.tell_others(step, ino)?;
+        let attr = self.tree.get(ino)?.attr.clone();
+        let layout = self
+            .tree
+            .layout(ino)?
+            .slice(offset, end, attr.shrinks, ANSWER_COPIES);
+        self.grant(step.session, &layout, true, step.out);
+        Ok(Reply::Appended { offset, attr, layout })
+    }
+
+    pub(super) fn commit(&mut self, step: &mut Step<'_>, ino: InodeId, written: Written) -> Answer {
+        if !self.sessions.held(step.session, ino)?.writable {
+            return Err(MetaError::AccessDenied);
+        }
+        if written.size > MAX_SIZE {
+            return Err(MetaError::TooBig);
+        }
+        let now = step.now.wall;
+        let attr = &mut self.tree.get_mut(ino)?.attr;
+        let grows = written.shrinks == attr.shrinks && written.size > attr.size;
+        let mode = if written.clear_set_id {
+            permission::without_set_id(attr.mode)
+        } else {
+            attr.mode
+        };
+        if grows || written.mtime != attr.mtime || mode != attr.mode {
+            attr.ctime = now;
+        }
+        if grows {
+            attr.size = written.size;
+        }
+        attr.mode = mode;
+        attr.mtime = written.mtime;
+        attr.version.0 += 1;
+        if grows {
+            self.tell_others(step, ino)?;
+        }
+        self.attr(ino)
+    }
+
+    /// Tells every other session that has the inode open that its size or layout changed.
+    pub(super) fn tell_others(&mut self, step: &mut Step<'_>, ino: InodeId) -> Result<(), MetaError> {
+        let version = self.tree.get(ino)?.attr.version;
+        let notice = Notice::Changed { ino, version };
+        let others = self
+            .sessions
+            .holders(ino)
+            .filter(|session| *session != step.session);
+        step.out.notices.extend(others.map(|session| (session, notice)));
+        Ok(())
+    }
+
+    /// Extents for every byte of the range or for none; a lost one would leave a gap in the file, so it refuses too.
+    fn fill_whole(&mut self, ino: InodeId, start: u64, end: u64) -> Result<(), MetaError> {
+        let (start, end) = (granule_floor(start), granule_ceil(end));
+        let layout = self.tree.layout(ino)?;
+        let gone = |copy: &Copy| copy.state == CopyState::Lost;
+        if layout
+            .overlapping(start, end)
+            .any(|run| run.copies.iter().all(gone))
+        {
+            return Err(MetaError::Lost);
+        }
+        let missing: u64 = layout.holes(start, end).iter().map(|(at, stop)| stop - at).sum();
+        if missing > self.alloc.free_bytes() {
+            return Err(self.shortage(missing));
+        }
+        self.fill(ino, start, end).map(|_| ())
+    }
+
+    /// The session has the inode open; gives whether for writing. Whoever may write may also write past the size.
+    fn grants_writing(&mut self, session: SessionId, ino: InodeId) -> Result<bool, MetaError> {
+        let writable = self.sessions.held(session, ino)?.writable;
+        if writable {
+            self.set_loose_tail(ino, true);
+        }
+        Ok(writable)
+    }
+}
+
+fn may_open(step: &Step<'_>, attr: &Attr, access: OpenAccess) -> Result<(), MetaError> {
+    match attr.kind {
+        FileKind::Regular => {}
+        FileKind::Directory => return Err(MetaError::IsDirectory),
+        _ => return Err(MetaError::Invalid),
+    }
+    let wanted = [
+        (access.read && !access.execute, Access::READ),
+        (access.write || access.truncate, Access::WRITE),
+        (access.execute, Access::EXECUTE),
+    ];
+    wanted
+        .into_iter()
+        .filter(|(asked, _)| *asked)
+        .try_for_each(|(_, access)| permission::check(step.who, attr, access))
+}
+
+const _: () = assert!(ANSWER_COPIES * 45 < crate::wire::MAX_MESSAGE - 1024);
+const _: () = assert!(MAX_APPEND as u64 / GRANULE + 1 < ANSWER_COPIES as u64);

@@ -1,0 +1,111 @@
+//! Calls about names and attributes.
+
+use super::dispatch::Step;
+use super::service::Namespace;
+use crate::attr::SetAttr;
+use crate::error::MetaError;
+use crate::id::InodeId;
+use crate::name::Name;
+use crate::time::Timestamp;
+use crate::tree::{Body, Move, NewEntry, changed};
+use crate::wire::{Answer, NewInode, Reply};
+
+/// `relatime`: an access time is renewed when it is this old, in seconds, or older than the last change.
+const ATIME_AGE: i64 = 24 * 3600;
+
+impl Namespace {
+    pub(super) fn attr(&self, ino: InodeId) -> Answer {
+        Ok(Reply::Attr(self.tree.get(ino)?.attr.clone()))
+    }
+
+    pub(super) fn lookup(&self, step: &Step<'_>, parent: InodeId, name: &Name) -> Answer {
+        self.attr(self.tree.lookup(step.who, parent, name)?)
+    }
+
+    pub(super) fn parent(&self, step: &Step<'_>, ino: InodeId) -> Answer {
+        self.attr(self.tree.parent(step.who, ino)?)
+    }
+
+    pub(super) fn set_attr(
+        &mut self,
+        step: &mut Step<'_>,
+        ino: InodeId,
+        change: &SetAttr,
+        by_handle: bool,
+    ) -> Answer {
+        if by_handle && !self.sessions.held(step.session, ino)?.writable {
+            return Err(MetaError::AccessDenied);
+        }
+        let attr = &self.tree.get(ino)?.attr;
+        let next = changed(step.who, attr, change, by_handle, step.now.wall)?;
+        if let Some(size) = change.size {
+            let before = attr.size;
+            self.resize(ino, size, step.now, step.out)?;
+            if size != before {
+                self.tell_others(step, ino)?;
+            }
+        }
+        let attr = &mut self.tree.get_mut(ino)?.attr;
+        (attr.mode, attr.uid, attr.gid) = (next.mode, next.uid, next.gid);
+        (attr.atime, attr.mtime, attr.ctime) = (next.atime, next.mtime, next.ctime);
+        self.attr(ino)
+    }
+
+    pub(super) fn make(&mut self, step: &mut Step<'_>, new: &NewEntry) -> Answer {
+        let ino = self.tree.make(step.who, new, step.now.wall)?;
+        if new.what == (NewInode::File { open: true }) {
+            self.sessions.open(step.session, ino, 1, true);
+            return self.opened(step, ino);
+        }
+        self.attr(ino)
+    }
+
+    pub(super) fn link(&mut self, step: &Step<'_>, ino: InodeId, parent: InodeId, name: &Name) -> Answer {
+        self.tree.link(step.who, ino, (parent, name), step.now.wall)?;
+        self.attr(ino)
+    }
+
+    pub(super) fn unlink(&mut self, step: &Step<'_>, parent: InodeId, name: &Name) -> Answer {
+        let unnamed = self.tree.unlink(step.who, parent, name, step.now.wall)?;
+        unnamed.into_iter().for_each(|ino| self.unnamed(ino));
+        Ok(Reply::Done)
+    }
+
+    pub(super) fn remove_dir(&mut self, step: &Step<'_>, parent: InodeId, name: &Name) -> Answer {
+        self.tree.remove_dir(step.who, parent, name, step.now.wall)?;
+        Ok(Reply::Done)
+    }
+
+    pub(super) fn rename(&mut self, step: &Step<'_>, rename: &Move) -> Answer {
+        let unnamed = self.tree.rename(step.who, rename, step.now.wall)?;
+        unnamed.into_iter().for_each(|ino| self.unnamed(ino));
+        Ok(Reply::Done)
+    }
+
+    pub(super) fn read_link(&mut self, step: &Step<'_>, ino: InodeId) -> Answer {
+        let Body::Symlink(target) = &self.tree.get(ino)?.body else {
+            return Err(MetaError::Invalid);
+        };
+        let target = target.clone();
+        self.accessed(ino, step.now.wall);
+        Ok(Reply::Target(target))
+    }
+
+    pub(super) fn read_dir(&mut self, step: &Step<'_>, ino: InodeId, after: u64, limit: u32) -> Answer {
+        let (entries, end) = self.tree.read_dir(step.who, ino, after, limit)?;
+        self.accessed(ino, step.now.wall);
+        Ok(Reply::Directory { entries, end })
+    }
+
+    /// Renews the access time as `relatime` does. It reaches the store with the inode's next change: losing one in a
+    /// crash harms nobody, writing one for each open would cost everybody.
+    pub(super) fn accessed(&mut self, ino: InodeId, now: Timestamp) {
+        if let Ok(inode) = self.tree.get_mut_lazily(ino) {
+            let attr = &mut inode.attr;
+            let old = now.seconds.saturating_sub(attr.atime.seconds) >= ATIME_AGE;
+            if old || attr.atime <= attr.mtime || attr.atime <= attr.ctime {
+                attr.atime = now;
+            }
+        }
+    }
+}

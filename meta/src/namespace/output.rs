@@ -1,0 +1,61 @@
+//! What the memory node must do after a call.
+
+use crate::extent::Extent;
+use crate::id::SessionId;
+use crate::store::Batch;
+use crate::wire::{Answer, Notice};
+use std::time::Duration;
+
+/// How a namespace behaves.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// A session that does not renew for this long is over.
+    pub lease: Duration,
+    /// Owner of the root directory when it is made: uid, gid.
+    pub root_owner: (u32, u32),
+    /// Mode of the root directory when it is made.
+    pub root_mode: u16,
+}
+
+/// A change of what a session may touch, for fabrics whose node checks bounds (tcp).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GrantChange {
+    /// The session may read, and write if `write`.
+    Grant {
+        /// Who.
+        session: SessionId,
+        /// What.
+        extent: Extent,
+        /// Also writing.
+        write: bool,
+    },
+    /// Not any more.
+    Revoke {
+        /// Who.
+        session: SessionId,
+        /// What; may span or cut earlier grants.
+        extent: Extent,
+    },
+}
+
+/// What the memory node must do, in this order: apply `grants`, zero `zero`, send `notices`, hand `batch` to the
+/// store, send `answer` (after the store has the batch, if `sync`), clean `clean` in the background.
+#[derive(Debug, Default)]
+pub struct Output {
+    /// Bounds for fabrics that check them.
+    pub grants: Vec<GrantChange>,
+    /// Live bytes that must read as zero from now on (the tail of a cut granule); less than a granule each.
+    pub zero: Vec<Extent>,
+    /// To these sessions, before the answer.
+    pub notices: Vec<(SessionId, Notice)>,
+    /// To the store, in this order and after those of earlier outputs. What must happen together is one batch.
+    pub batch: Vec<Batch>,
+    /// To the caller; `None` when the call is not answered by this output (tick, cleaned).
+    pub answer: Option<Answer>,
+    /// The answer waits for the store.
+    pub sync: bool,
+    /// Nobody can touch these any more: zero them, then call [`Namespace::cleaned`].
+    pub clean: Vec<Extent>,
+    /// These sessions are over: close their connections.
+    pub ended: Vec<SessionId>,
+}

@@ -1,0 +1,67 @@
+//! Telling the store what changed.
+//!
+//! The tree remembers which keys changed, and their values are read when the step is over: a key that changed twice is
+//! written once. Inodes and entries come first, so that a tree operation is one batch; the pieces of a long layout may
+//! need more. Whatever of them a crash leaves behind lies past the size, or under no inode, and is dropped at load.
+
+use super::output::Output;
+use super::record::{self, InodeRecord, encode};
+use super::service::Namespace;
+use crate::id::InodeId;
+use crate::store::Batch;
+
+/// Inode ids that are reserved at a time.
+pub(super) const ID_BLOCK: u64 = 1 << 20;
+
+type Change = (Vec<u8>, Option<Vec<u8>>);
+
+impl Namespace {
+    /// Hands the changes since the last time to the store.
+    pub(super) fn persist(&mut self, out: &mut Output) {
+        let changes = self.take_changes();
+        out.batch.extend(Batch::split(changes));
+    }
+
+    /// The changes since the last time, in the order in which the store must see them.
+    pub(super) fn take_changes(&mut self) -> Vec<Change> {
+        let keys = self.tree.take_changes();
+        let mut changes: Vec<Change> = self.raised_ceiling().into_iter().collect();
+        changes.extend(keys.inodes.into_iter().map(|ino| self.inode_change(ino)));
+        for (parent, name) in keys.entries {
+            let directory = self.tree.directory(parent).ok();
+            let entry = directory.and_then(|(_, directory)| directory.get(&name));
+            changes.push((
+                record::entry_key(parent, &name),
+                entry.map(|entry| encode(&entry)),
+            ));
+        }
+        for (ino, piece) in keys.pieces {
+            let runs = self
+                .tree
+                .layout(ino)
+                .map(|layout| layout.piece(piece))
+                .unwrap_or_default();
+            let value = (!runs.is_empty()).then(|| encode(&runs));
+            changes.push((record::piece_key(ino, piece), value));
+        }
+        changes
+    }
+
+    fn inode_change(&self, ino: InodeId) -> Change {
+        let inode = self.tree.get(ino).ok();
+        let value = inode.map(|inode| encode(&InodeRecord::of(inode)));
+        (record::inode_key(ino), value)
+    }
+
+    /// Reserves the next block of ids when half of the last one is used, long before the store could be late.
+    fn raised_ceiling(&mut self) -> Option<Change> {
+        if self.tree.next.0 + ID_BLOCK / 2 < self.ceiling.0 {
+            return None;
+        }
+        self.ceiling = InodeId(self.tree.next.0 + ID_BLOCK);
+        Some((
+            record::CEILING_KEY.to_vec(),
+            Some(self.ceiling.0.to_be_bytes().to_vec()),
+        ))
+    }
+}

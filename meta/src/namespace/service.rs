@@ -1,0 +1,83 @@
+//! The state of the service, and its life apart from calls.
+
+use super::output::{Config, Output};
+use crate::alloc::Allocator;
+use crate::extent::Extent;
+use crate::id::{Incarnation, InodeId, NodeId, SessionId, Term};
+use crate::session::Sessions;
+use crate::time::Now;
+use crate::tree::Tree;
+use std::collections::BTreeSet;
+
+/// All metadata of a pool, in memory. One owner calls it, a call at a time; it never waits.
+#[derive(Debug)]
+pub struct Namespace {
+    pub(super) config: Config,
+    pub(super) term: Term,
+    pub(super) tree: Tree,
+    pub(super) alloc: Allocator,
+    pub(super) sessions: Sessions,
+    /// Inodes without names and opens whose extents are still to be freed.
+    pub(super) doomed: BTreeSet<InodeId>,
+    /// Ids below this are known to the store as used.
+    pub(super) ceiling: InodeId,
+}
+
+impl Namespace {
+    /// Adds an arena, all of it zero and free. Extents of earlier lives of the node's arena are lost from then on.
+    pub fn add_arena(&mut self, node: NodeId, incarnation: Incarnation, len: u64) {
+        self.alloc.add_arena(node, incarnation, len);
+        for layout in self.tree.layouts_mut() {
+            layout.settle(node, Some(incarnation));
+            let copies = layout.runs().flat_map(|run| &run.copies);
+            for copy in copies.filter(|copy| copy.extent.node == node) {
+                self.alloc.claim(copy.extent);
+            }
+        }
+    }
+
+    /// This life of the service.
+    #[must_use]
+    pub fn term(&self) -> Term {
+        self.term
+    }
+
+    /// The connection of a session closed and none of its work is running or will run (its fabric fenced it): reclaims
+    /// what only it held open.
+    pub fn fenced(&mut self, session: SessionId, now: Now) -> Output {
+        let mut out = Output::default();
+        let (opens, given_up) = self.sessions.remove(session);
+        self.give_up(session, given_up, &mut out);
+        for ino in opens {
+            self.closed(ino, &mut out);
+        }
+        self.finish(now, &mut out);
+        out
+    }
+
+    /// Ends leases that ran out (their `ended` sessions must be fenced by the node, which then calls
+    /// [`Namespace::fenced`]) and goes on with long removals. Call it every second or so, and again at once while it
+    /// returns `true`.
+    pub fn tick(&mut self, now: Now) -> (Output, bool) {
+        let mut out = Output {
+            ended: self.sessions.expire(now.monotonic),
+            ..Output::default()
+        };
+        self.finish(now, &mut out);
+        (out, !self.doomed.is_empty())
+    }
+
+    /// These extents of an earlier `clean` are all zero now: they may be reused.
+    pub fn cleaned(&mut self, extents: &[Extent]) {
+        for extent in extents {
+            let known = self.alloc.cleaned(*extent);
+            debug_assert!(known, "{extent:?} was not in quarantine");
+        }
+    }
+
+    /// The end of every step: a part of what is to be removed goes, and the store is told of all changes.
+    pub(super) fn finish(&mut self, _now: Now, out: &mut Output) {
+        self.remove_doomed(out);
+        self.persist(out);
+    }
+}

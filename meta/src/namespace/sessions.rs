@@ -1,0 +1,74 @@
+//! What a session asks about itself.
+
+use super::dispatch::Step;
+use super::output::Output;
+use super::service::Namespace;
+use crate::id::{InodeId, RecallId};
+use crate::time::Now;
+use crate::wire::{Answer, Arena, Begun, Reply, Space};
+
+impl Namespace {
+    pub(super) fn begin(&mut self, now: Now) -> Answer {
+        let session = self.sessions.begin(now.monotonic);
+        let arenas = self.alloc.arenas();
+        let arenas = arenas.map(|(node, incarnation, len)| Arena {
+            node,
+            incarnation,
+            len,
+        });
+        Ok(Reply::Begun(Begun {
+            session,
+            term: self.term,
+            lease_ms: u64::try_from(self.config.lease.as_millis()).unwrap_or(u64::MAX),
+            arenas: arenas.collect(),
+        }))
+    }
+
+    /// The counts are taken as they are told, whatever was known: a handler knows its own opens. Which of them write is
+    /// not told, so all may.
+    pub(super) fn reopen(&mut self, step: &mut Step<'_>, opens: &[(InodeId, u32)]) -> Answer {
+        let mut gone = Vec::new();
+        for (ino, count) in opens {
+            let exists = self.tree.layout(*ino).is_ok() && !self.doomed.contains(ino);
+            if !exists {
+                gone.push(*ino);
+            } else if *count > 0 {
+                self.sessions.forget(step.session, *ino);
+                self.sessions.open(step.session, *ino, *count, true);
+            }
+        }
+        Ok(Reply::Gone(gone))
+    }
+
+    pub(super) fn recalled(&mut self, step: &mut Step<'_>, recall: RecallId) -> Answer {
+        let given_up = self.sessions.acknowledge(step.session, recall);
+        self.give_up(step.session, given_up, step.out);
+        Ok(Reply::Done)
+    }
+
+    pub(super) fn release(&mut self, step: &mut Step<'_>, ino: InodeId, opens: u32) -> Answer {
+        self.sessions.held(step.session, ino)?;
+        if self.sessions.close(step.session, ino, opens).is_some() {
+            self.leave(step, ino);
+        }
+        Ok(Reply::Done)
+    }
+
+    pub(super) fn stat_fs(&self) -> Answer {
+        Ok(Reply::Space(Space {
+            total: self.alloc.total(),
+            free: self.alloc.free_bytes() + self.alloc.quarantined_bytes(),
+            inodes: self.tree.len(),
+        }))
+    }
+
+    /// The session's last open is gone. The handler has nothing in flight when it gives that back, so it owes no recall
+    /// of the inode any more.
+    fn leave(&mut self, step: &mut Step<'_>, ino: InodeId) {
+        let given_up = self.sessions.acknowledge_inode(step.session, ino);
+        let out: &mut Output = step.out;
+        self.give_up(step.session, given_up, out);
+        self.revoke_all(step.session, ino, out);
+        self.closed(ino, out);
+    }
+}

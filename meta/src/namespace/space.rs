@@ -1,0 +1,225 @@
+//! Bytes of files: giving them extents, cutting them off, and the way of a freed extent back to the pool.
+//!
+//! A freed extent goes into quarantine at once. From there it is recalled from every session that has the file open,
+//! and handed to the node for cleaning only when the last of them gave it up.
+
+use super::output::{GrantChange, Output};
+use super::service::Namespace;
+use crate::alloc::AllocError;
+use crate::error::MetaError;
+use crate::extent::{Extent, GRANULE, granule_ceil, granule_floor};
+use crate::id::{InodeId, SessionId};
+use crate::layout::{Copy, CopyState, LayoutSlice, PIECE, Run};
+use crate::session::Acknowledged;
+use crate::time::Now;
+use crate::tree::Body;
+use crate::wire::Notice;
+use std::collections::BTreeSet;
+
+/// The largest file, in bytes (`loff_t`).
+pub(super) const MAX_SIZE: u64 = i64::MAX as u64;
+/// Pieces of doomed files that one step removes.
+const REMOVAL_STEP: u64 = 32;
+/// A file that grows at its end gets this much ahead at most.
+const AHEAD: u64 = 8 << 20;
+/// And only while the pool has this many times as much free.
+const AMPLE: u64 = 16;
+
+impl Namespace {
+    /// Gives the file a new size: time stamps, a recall if bytes are cut off, zeroes where it was cut.
+    pub(super) fn resize(
+        &mut self,
+        ino: InodeId,
+        size: u64,
+        now: Now,
+        out: &mut Output,
+    ) -> Result<(), MetaError> {
+        if size > MAX_SIZE {
+            return Err(MetaError::TooBig);
+        }
+        let cuts = size < self.tree.get(ino)?.attr.size || self.tree.layout(ino)?.end() > size;
+        let attr = &mut self.tree.get_mut(ino)?.attr;
+        attr.size = size;
+        attr.version.0 += 1;
+        attr.shrinks += u64::from(cuts);
+        (attr.mtime, attr.ctime) = (now.wall, now.wall);
+        if cuts {
+            self.cut(ino, size, out)?;
+        }
+        Ok(())
+    }
+
+    /// Fills holes of `[start, end)`, rounded to granules, as far as space lasts. Gives the end of what has extents now.
+    pub(super) fn fill(&mut self, ino: InodeId, start: u64, end: u64) -> Result<u64, MetaError> {
+        let start = granule_floor(start);
+        let end = granule_ceil(end);
+        for (at, stop) in self.tree.layout(ino)?.holes(start, end) {
+            let len = (stop - at).min(self.alloc.free_bytes());
+            if len > 0 {
+                self.fill_hole(ino, at, len)?;
+            }
+            if at + len < stop {
+                let got_some = at + len > start;
+                return if got_some {
+                    Ok(at + len)
+                } else {
+                    Err(self.shortage(stop - at))
+                };
+            }
+        }
+        Ok(end)
+    }
+
+    /// Why `len` more bytes cannot be had; meaningful only when they cannot.
+    pub(super) fn shortage(&self, len: u64) -> MetaError {
+        let waiting = self.alloc.quarantined_bytes() >= GRANULE.min(len);
+        if waiting {
+            MetaError::Cleaning
+        } else {
+            MetaError::NoSpace
+        }
+    }
+
+    /// How far ahead of a write that ends at `end` a growing file is filled, so that a stream asks seldom. Trimmed when
+    /// the file is closed.
+    pub(super) fn ahead(&self, ino: InodeId, start: u64, end: u64) -> Result<u64, MetaError> {
+        let layout = self.tree.layout(ino)?;
+        let extra = granule_floor(layout.allocated().min(AHEAD));
+        let grows = granule_floor(start) == layout.end() && extra > 0;
+        let ample = self.alloc.free_bytes() / AMPLE > extra + (end - start);
+        let end = granule_ceil(end);
+        Ok(if grows && ample {
+            (end + extra).min(granule_floor(MAX_SIZE))
+        } else {
+            end
+        })
+    }
+
+    /// Lets a session touch what a slice shows.
+    pub(super) fn grant(&mut self, session: SessionId, slice: &LayoutSlice, write: bool, out: &mut Output) {
+        let copies = slice.runs.iter().flat_map(|run| &run.copies);
+        let valid = copies.filter(|copy| copy.state == CopyState::Valid);
+        out.grants.extend(valid.map(|copy| GrantChange::Grant {
+            session,
+            extent: copy.extent,
+            write,
+        }));
+    }
+
+    /// A session has nothing in flight any more on what it was asked to give up.
+    pub(super) fn give_up(&mut self, session: SessionId, given_up: Acknowledged, out: &mut Output) {
+        let revoke = |extent| GrantChange::Revoke { session, extent };
+        out.grants.extend(given_up.revoke.into_iter().map(revoke));
+        out.clean.extend(given_up.clean);
+    }
+
+    /// A session has closed the inode for good: its grants go.
+    pub(super) fn revoke_all(&mut self, session: SessionId, ino: InodeId, out: &mut Output) {
+        let Ok(layout) = self.tree.layout(ino) else { return };
+        let copies = layout.runs().flat_map(|run| &run.copies);
+        let valid = copies.filter(|copy| copy.state == CopyState::Valid);
+        out.grants.extend(valid.map(|copy| GrantChange::Revoke {
+            session,
+            extent: copy.extent,
+        }));
+    }
+
+    /// After a close: when nobody has the inode open, space past its size goes, and without names all of it.
+    pub(super) fn closed(&mut self, ino: InodeId, out: &mut Output) {
+        let Ok(inode) = self.tree.get(ino) else { return };
+        if self.sessions.is_held(ino) {
+            return;
+        }
+        let size = inode.attr.size;
+        let Body::File { layout, loose_tail } = &inode.body else {
+            return;
+        };
+        let (loose_tail, loose_space) = (*loose_tail, layout.end() > granule_ceil(size));
+        if inode.attr.nlink == 0 {
+            self.doomed.insert(ino);
+        } else if loose_space {
+            // The file exists and is a file.
+            let _ = self.cut(ino, size, out);
+        } else if loose_tail {
+            out.zero.extend(layout.granule_tail(size));
+        }
+        self.set_loose_tail(ino, false);
+    }
+
+    /// Someone may write past the size from now on, or not any more.
+    pub(super) fn set_loose_tail(&mut self, ino: InodeId, loose: bool) {
+        if let Ok(inode) = self.tree.get_mut_lazily(ino)
+            && let Body::File { loose_tail, .. } = &mut inode.body
+        {
+            *loose_tail = loose;
+        }
+    }
+
+    /// An inode lost its last name.
+    pub(super) fn unnamed(&mut self, ino: InodeId) {
+        if !self.sessions.is_held(ino) {
+            self.doomed.insert(ino);
+        }
+    }
+
+    /// Frees a part of the first doomed file, from its end; a small one goes whole.
+    pub(super) fn remove_doomed(&mut self, out: &mut Output) {
+        let Some(ino) = self.doomed.first().copied() else {
+            return;
+        };
+        let end = self.tree.layout(ino).map_or(0, |layout| layout.end());
+        if end > 0 {
+            // The file exists and is a file.
+            let _ = self.cut(ino, end.saturating_sub(REMOVAL_STEP * PIECE), out);
+        }
+        if self.tree.layout(ino).map_or(0, |layout| layout.end()) == 0 {
+            self.tree.remove(ino);
+            self.doomed.remove(&ino);
+        }
+    }
+
+    /// Cuts the layout at `from` and recalls what it frees.
+    fn cut(&mut self, ino: InodeId, from: u64, out: &mut Output) -> Result<(), MetaError> {
+        out.zero.extend(self.tree.layout(ino)?.granule_tail(from));
+        let freed = self.tree.edit_layout(ino, |layout| layout.cut(from))?;
+        let shrinks = self.tree.get(ino)?.attr.shrinks;
+        let extents: Vec<Extent> = freed.into_iter().map(|copy| copy.extent).collect();
+        // What lies in an arena of the past goes back to no one.
+        let extents: Vec<Extent> = extents
+            .into_iter()
+            .filter(|extent| self.alloc.free(*extent))
+            .collect();
+        let Some((recall, holders)) = self.sessions.recall(ino, &extents) else {
+            out.clean.extend(extents);
+            return Ok(());
+        };
+        let notice = Notice::Recall {
+            recall,
+            ino,
+            from,
+            shrinks,
+        };
+        out.notices
+            .extend(holders.into_iter().map(|session| (session, notice)));
+        Ok(())
+    }
+
+    fn fill_hole(&mut self, ino: InodeId, at: u64, len: u64) -> Result<(), MetaError> {
+        let before = self.tree.layout(ino)?.before(at);
+        let extents = self.alloc.allocate(len, before).map_err(|error| match error {
+            AllocError::NoSpace => MetaError::NoSpace,
+            AllocError::Cleaning => MetaError::Cleaning,
+        })?;
+        self.tree.edit_layout(ino, |layout| {
+            let mut start = at;
+            for extent in extents {
+                let state = CopyState::Valid;
+                let copies = vec![Copy { extent, state }];
+                layout.insert(Run { start, copies });
+                start += extent.len;
+            }
+            let pieces: BTreeSet<u64> = (at / PIECE..=(start - 1) / PIECE).collect();
+            ((), pieces)
+        })
+    }
+}

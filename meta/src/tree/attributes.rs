@@ -1,0 +1,142 @@
+//! `chmod`, `chown`, `utimensat` and the attribute side of `truncate`, in one step that happens wholly or not at all.
+
+use crate::attr::{Attr, FileKind, SetAttr, SetTime};
+use crate::cred::Credentials;
+use crate::error::MetaError;
+use crate::permission::{self, Access};
+use crate::time::Timestamp;
+
+/// The attributes after `change`, except for the size, which is not this module's to change. `by_handle`: the caller
+/// has the file open for writing.
+pub(crate) fn changed(
+    who: &Credentials,
+    attr: &Attr,
+    change: &SetAttr,
+    by_handle: bool,
+    now: Timestamp,
+) -> Result<Attr, MetaError> {
+    let mut next = attr.clone();
+    if change.uid.is_some() || change.gid.is_some() {
+        next.mode = permission::chown(who, attr, change.uid, change.gid)?;
+        next.uid = change.uid.unwrap_or(attr.uid);
+        next.gid = change.gid.unwrap_or(attr.gid);
+    }
+    if change.size.is_some() {
+        resizable(who, attr, by_handle)?;
+        next.mtime = now;
+        if who.uid != 0 {
+            next.mode = permission::without_set_id(next.mode);
+        }
+    }
+    if let Some(mode) = change.mode {
+        if attr.kind == FileKind::Symlink {
+            return Err(MetaError::Unsupported);
+        }
+        next.mode = permission::chmod(who, attr, next.gid, mode)?;
+    }
+    for (time, field) in [(change.atime, &mut next.atime), (change.mtime, &mut next.mtime)] {
+        let Some(time) = time else { continue };
+        if !(by_handle && time == SetTime::Now) {
+            permission::utimens(who, attr, time)?;
+        }
+        *field = match time {
+            SetTime::Now => now,
+            SetTime::At(time) => time,
+        };
+    }
+    if *change != SetAttr::default() {
+        next.ctime = now;
+    }
+    Ok(next)
+}
+
+fn resizable(who: &Credentials, attr: &Attr, by_handle: bool) -> Result<(), MetaError> {
+    match attr.kind {
+        FileKind::Regular if by_handle => Ok(()),
+        FileKind::Regular => permission::check(who, attr, Access::WRITE),
+        FileKind::Directory => Err(MetaError::IsDirectory),
+        _ => Err(MetaError::Invalid),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::InodeId;
+    use crate::tree::inode::blank;
+
+    const LATER: Timestamp = Timestamp { seconds: 9, nanos: 0 };
+
+    fn file(mode: u16) -> Attr {
+        let mut attr = blank(InodeId(5), FileKind::Regular, Timestamp::default());
+        (attr.mode, attr.uid, attr.gid) = (mode, 7, 7);
+        attr
+    }
+
+    fn user(uid: u32) -> Credentials {
+        Credentials {
+            uid,
+            gid: uid,
+            groups: vec![],
+        }
+    }
+
+    #[test]
+    fn a_truncation_asks_the_mode_unless_by_handle() {
+        let size = SetAttr {
+            size: Some(3),
+            ..SetAttr::default()
+        };
+        assert_eq!(
+            changed(&user(8), &file(0o644), &size, false, LATER),
+            Err(MetaError::AccessDenied)
+        );
+        let cut = changed(&user(8), &file(0o4644), &size, true, LATER).unwrap();
+        assert_eq!((cut.mode, cut.mtime, cut.ctime), (0o644, LATER, LATER));
+        assert_eq!(
+            changed(&Credentials::root(), &file(0o4644), &size, false, LATER)
+                .unwrap()
+                .mode,
+            0o4644
+        );
+        let mut other = file(0o777);
+        other.kind = FileKind::Directory;
+        assert_eq!(
+            changed(&user(7), &other, &size, false, LATER),
+            Err(MetaError::IsDirectory)
+        );
+        other.kind = FileKind::Fifo;
+        assert_eq!(
+            changed(&user(7), &other, &size, false, LATER),
+            Err(MetaError::Invalid)
+        );
+    }
+
+    #[test]
+    fn set_group_id_is_judged_by_the_new_group() {
+        let both = SetAttr {
+            gid: Some(7),
+            mode: Some(0o2755),
+            ..SetAttr::default()
+        };
+        let mut theirs = file(0o755);
+        theirs.gid = 100;
+        assert_eq!(
+            changed(&user(7), &theirs, &both, false, LATER).unwrap().mode,
+            0o2755
+        );
+        let mode_only = SetAttr { gid: None, ..both };
+        assert_eq!(
+            changed(&user(7), &theirs, &mode_only, false, LATER).unwrap().mode,
+            0o755
+        );
+    }
+
+    #[test]
+    fn nothing_asked_is_nothing_changed() {
+        assert_eq!(
+            changed(&user(8), &file(0), &SetAttr::default(), false, LATER),
+            Ok(file(0))
+        );
+    }
+}

@@ -1,0 +1,13 @@
+//! The tree of names, and the inodes it leads to.
+
+mod inode;
+mod table;
+mod attributes;
+mod entries;
+mod rename;
+
+pub(crate) use attributes::changed;
+pub(crate) use entries::NewEntry;
+pub(crate) use inode::{Body, Directory, Inode};
+pub(crate) use rename::Move;
+pub(crate) use table::Tree;

@@ -1,0 +1,179 @@
+//! The inode table, and what of it the store does not know yet.
+
+use super::inode::{Body, Directory, Inode, blank};
+use crate::attr::FileKind;
+use crate::cred::Credentials;
+use crate::error::MetaError;
+use crate::id::InodeId;
+use crate::layout::LayoutMap;
+use crate::name::Name;
+use crate::permission::{self, Access};
+use crate::time::Timestamp;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Most names of one inode, and most subdirectories of a directory.
+pub(crate) const MAX_LINKS: u32 = 1 << 31;
+
+/// What changed since it was last taken: keys only, the table has the values. What is not in the table any more is to
+/// be deleted from the store.
+#[derive(Debug, Default)]
+pub(crate) struct Changes {
+    pub(crate) inodes: BTreeSet<InodeId>,
+    pub(crate) entries: BTreeSet<(InodeId, Name)>,
+    pub(crate) pieces: BTreeSet<(InodeId, u64)>,
+}
+
+/// All inodes of a pool.
+#[derive(Debug)]
+pub(crate) struct Tree {
+    pub(super) inodes: BTreeMap<InodeId, Inode>,
+    pub(super) changes: Changes,
+    /// The id of the next inode; ids are never given twice.
+    pub(crate) next: InodeId,
+}
+
+impl Tree {
+    pub(crate) fn new(inodes: BTreeMap<InodeId, Inode>, next: InodeId) -> Self {
+        Self {
+            inodes,
+            changes: Changes::default(),
+            next,
+        }
+    }
+
+    /// Makes the root directory of a new pool.
+    pub(crate) fn make_root(&mut self, owner: (u32, u32), mode: u16, now: Timestamp) {
+        let mut attr = blank(InodeId::ROOT, FileKind::Directory, now);
+        attr.mode = mode & permission::MODE_MASK;
+        attr.nlink = 2;
+        (attr.uid, attr.gid) = owner;
+        let body = Body::Directory(Directory::new(InodeId::ROOT));
+        self.insert(Inode { attr, body });
+    }
+
+    pub(crate) fn len(&self) -> u64 {
+        self.inodes.len() as u64
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Inode> {
+        self.inodes.values()
+    }
+
+    /// # Errors
+    /// [`MetaError::Stale`] when there is none.
+    pub(crate) fn get(&self, ino: InodeId) -> Result<&Inode, MetaError> {
+        self.inodes.get(&ino).ok_or(MetaError::Stale)
+    }
+
+    /// To change it: the store will be told.
+    pub(crate) fn get_mut(&mut self, ino: InodeId) -> Result<&mut Inode, MetaError> {
+        let inode = self.inodes.get_mut(&ino).ok_or(MetaError::Stale)?;
+        self.changes.inodes.insert(ino);
+        Ok(inode)
+    }
+
+    /// To change what need not survive a restart by itself.
+    pub(crate) fn get_mut_lazily(&mut self, ino: InodeId) -> Result<&mut Inode, MetaError> {
+        self.inodes.get_mut(&ino).ok_or(MetaError::Stale)
+    }
+
+    /// The layout of a regular file.
+    pub(crate) fn layout(&self, ino: InodeId) -> Result<&LayoutMap, MetaError> {
+        match &self.get(ino)?.body {
+            Body::File { layout, .. } => Ok(layout),
+            _ => Err(MetaError::Invalid),
+        }
+    }
+
+    /// Every layout, to settle which copies are lost.
+    pub(crate) fn layouts_mut(&mut self) -> impl Iterator<Item = &mut LayoutMap> {
+        self.inodes
+            .values_mut()
+            .filter_map(|inode| match &mut inode.body {
+                Body::File { layout, .. } => Some(layout),
+                _ => None,
+            })
+    }
+
+    /// Changes the layout of a regular file by `edit`, which also names the pieces it changed.
+    pub(crate) fn edit_layout<T>(
+        &mut self,
+        ino: InodeId,
+        edit: impl FnOnce(&mut LayoutMap) -> (T, BTreeSet<u64>),
+    ) -> Result<T, MetaError> {
+        let inode = self.get_mut(ino)?;
+        let Body::File { layout, .. } = &mut inode.body else {
+            return Err(MetaError::Invalid);
+        };
+        let (result, pieces) = edit(layout);
+        inode.attr.allocated = layout.allocated();
+        self.changes
+            .pieces
+            .extend(pieces.into_iter().map(|piece| (ino, piece)));
+        Ok(result)
+    }
+
+    pub(crate) fn insert(&mut self, inode: Inode) {
+        self.changes.inodes.insert(inode.attr.ino);
+        self.inodes.insert(inode.attr.ino, inode);
+    }
+
+    /// Removes an inode that has no names and no runs left.
+    pub(crate) fn remove(&mut self, ino: InodeId) {
+        self.inodes.remove(&ino);
+        self.changes.inodes.insert(ino);
+    }
+
+    pub(crate) fn take_changes(&mut self) -> Changes {
+        std::mem::take(&mut self.changes)
+    }
+
+    pub(crate) fn new_id(&mut self) -> InodeId {
+        let ino = self.next;
+        self.next.0 += 1;
+        ino
+    }
+
+    /// The directory, if the caller may pass through it.
+    pub(super) fn enter(&self, who: &Credentials, ino: InodeId) -> Result<(&Inode, &Directory), MetaError> {
+        let (inode, directory) = self.directory(ino)?;
+        permission::check(who, &inode.attr, Access::EXECUTE)?;
+        Ok((inode, directory))
+    }
+
+    pub(crate) fn directory(&self, ino: InodeId) -> Result<(&Inode, &Directory), MetaError> {
+        let inode = self.get(ino)?;
+        match &inode.body {
+            Body::Directory(directory) => Ok((inode, directory)),
+            _ => Err(MetaError::NotDirectory),
+        }
+    }
+
+    /// Changes the entry `name` of a directory by `edit`: times, store and all.
+    pub(super) fn edit_entry(
+        &mut self,
+        parent: InodeId,
+        name: &Name,
+        now: Timestamp,
+        edit: impl FnOnce(&mut Directory, &Name),
+    ) -> Result<(), MetaError> {
+        let inode = self.get_mut(parent)?;
+        let Body::Directory(directory) = &mut inode.body else {
+            return Err(MetaError::NotDirectory);
+        };
+        edit(directory, name);
+        inode.attr.mtime = now;
+        inode.attr.ctime = now;
+        inode.attr.version.0 += 1;
+        self.changes.entries.insert((parent, name.clone()));
+        Ok(())
+    }
+
+    /// Adds to a link count (its inode exists) and stamps the change.
+    pub(super) fn add_links(&mut self, ino: InodeId, links: i8, now: Timestamp) -> Result<u32, MetaError> {
+        let attr = &mut self.get_mut(ino)?.attr;
+        attr.nlink = attr.nlink.saturating_add_signed(links.into());
+        attr.ctime = now;
+        Ok(attr.nlink)
+    }
+}

@@ -1,0 +1,367 @@
+//! Round trips, the size limit, and bytes from a hostile peer.
+
+use super::*;
+use crate::attr::{Attr, FileKind, SetAttr, SetTime};
+use crate::cred::Credentials;
+use crate::error::MetaError;
+use crate::extent::{Extent, GRANULE};
+use crate::id::{Incarnation, InodeId, NodeId, RecallId, RequestId, SessionId, Term, Version};
+use crate::layout::{Copy, CopyState, LayoutSlice, Run};
+use crate::name::Name;
+use crate::time::Timestamp;
+use crate::wire::{Arena, Begun, DirEntry, NewInode, OpenAccess, RenameMode, Reply, Request, Space};
+use proptest::prelude::*;
+
+fn time() -> impl Strategy<Value = Timestamp> {
+    (any::<i64>(), 0u32..1_000_000_000).prop_map(|(seconds, nanos)| Timestamp { seconds, nanos })
+}
+
+fn ino() -> impl Strategy<Value = InodeId> {
+    any::<u64>().prop_map(InodeId)
+}
+
+fn name() -> impl Strategy<Value = Name> {
+    prop::collection::vec(any::<u8>(), 1..256).prop_filter_map("a name", |bytes| Name::new(bytes).ok())
+}
+
+fn set_time() -> impl Strategy<Value = SetTime> {
+    prop_oneof![Just(SetTime::Now), time().prop_map(SetTime::At)]
+}
+
+fn new_inode() -> impl Strategy<Value = NewInode> {
+    prop_oneof![
+        any::<bool>().prop_map(|open| NewInode::File { open }),
+        Just(NewInode::Directory),
+        prop::collection::vec(any::<u8>(), 0..4096).prop_map(NewInode::Symlink),
+        any::<u32>().prop_map(|rdev| NewInode::Special {
+            kind: FileKind::CharDevice,
+            rdev
+        }),
+    ]
+}
+
+fn set_attr() -> impl Strategy<Value = SetAttr> {
+    let option = prop::option::of::<BoxedStrategy<u32>>;
+    let number = || any::<u32>().boxed();
+    (
+        prop::option::of(any::<u16>()),
+        option(number()),
+        option(number()),
+        prop::option::of(any::<u64>()),
+        prop::option::of(set_time()),
+        prop::option::of(set_time()),
+    )
+        .prop_map(|(mode, uid, gid, size, atime, mtime)| SetAttr {
+            mode,
+            uid,
+            gid,
+            size,
+            atime,
+            mtime,
+        })
+}
+
+fn tree_request() -> impl Strategy<Value = Request> {
+    prop_oneof![
+        (ino(), name()).prop_map(|(parent, name)| Request::Lookup { parent, name }),
+        ino().prop_map(|ino| Request::Parent { ino }),
+        ino().prop_map(|ino| Request::GetAttr { ino }),
+        (ino(), set_attr(), any::<bool>()).prop_map(|(ino, change, by_handle)| Request::SetAttr {
+            ino,
+            change,
+            by_handle
+        }),
+        (ino(), name(), new_inode(), any::<u16>()).prop_map(|(parent, name, what, mode)| Request::Make {
+            parent,
+            name,
+            what,
+            mode
+        }),
+        (ino(), ino(), name()).prop_map(|(ino, parent, name)| Request::Link { ino, parent, name }),
+        (ino(), name()).prop_map(|(parent, name)| Request::Unlink { parent, name }),
+        (ino(), name()).prop_map(|(parent, name)| Request::RemoveDir { parent, name }),
+        (ino(), name(), ino(), name()).prop_map(|(parent, name, new_parent, new_name)| Request::Rename {
+            parent,
+            name,
+            new_parent,
+            new_name,
+            mode: RenameMode::Exchange
+        }),
+        ino().prop_map(|ino| Request::ReadLink { ino }),
+        (ino(), any::<u64>(), any::<u32>()).prop_map(|(ino, after, limit)| Request::ReadDir {
+            ino,
+            after,
+            limit
+        }),
+    ]
+}
+
+fn file_request() -> impl Strategy<Value = Request> {
+    prop_oneof![
+        ".{0,40}".prop_map(|host| Request::Begin { host }),
+        Just(Request::Renew),
+        Just(Request::Sync),
+        Just(Request::StatFs),
+        prop::collection::vec((ino(), any::<u32>()), 0..20).prop_map(|opens| Request::Reopen { opens }),
+        any::<u64>().prop_map(|recall| Request::Recalled {
+            recall: RecallId(recall)
+        }),
+        (ino(), any::<bool>()).prop_map(|(ino, write)| Request::Open {
+            ino,
+            access: OpenAccess {
+                write,
+                ..OpenAccess::default()
+            }
+        }),
+        (ino(), any::<u32>()).prop_map(|(ino, opens)| Request::Release { ino, opens }),
+        (ino(), any::<u64>(), any::<u64>(), any::<bool>()).prop_map(|(ino, start, end, allocate)| {
+            Request::Layout {
+                ino,
+                start,
+                end,
+                allocate,
+            }
+        }),
+        (ino(), any::<u32>()).prop_map(|(ino, len)| Request::Append { ino, len }),
+        (ino(), any::<u64>(), any::<u64>(), time(), any::<bool>()).prop_map(
+            |(ino, size, shrinks, mtime, sync)| {
+                Request::Commit {
+                    ino,
+                    size,
+                    shrinks,
+                    mtime,
+                    clear_set_id: !sync,
+                    sync,
+                }
+            }
+        ),
+    ]
+}
+
+fn call() -> impl Strategy<Value = Call> {
+    let request = prop_oneof![tree_request(), file_request()];
+    let groups = prop::collection::vec(any::<u32>(), 0..40);
+    (
+        any::<u64>(),
+        any::<u64>(),
+        any::<u64>(),
+        (any::<u32>(), any::<u32>(), groups),
+        request,
+    )
+        .prop_map(|(session, term, id, (uid, gid, groups), request)| Call {
+            session: SessionId(session),
+            term: Term(term),
+            id: RequestId(id),
+            caller: Credentials { uid, gid, groups },
+            request,
+        })
+}
+
+fn attr() -> impl Strategy<Value = Attr> {
+    let ids = (ino(), any::<u16>(), any::<u32>(), any::<u32>(), any::<u32>());
+    let counts = (any::<u64>(), any::<u64>(), any::<u64>(), any::<u64>());
+    (ids, counts, time(), time()).prop_map(
+        |((ino, mode, nlink, uid, gid), (size, allocated, version, shrinks), atime, mtime)| Attr {
+            ino,
+            kind: FileKind::Regular,
+            mode,
+            nlink,
+            uid,
+            gid,
+            rdev: 0,
+            size,
+            allocated,
+            atime,
+            mtime,
+            ctime: mtime,
+            birth: atime,
+            version: Version(version),
+            shrinks,
+        },
+    )
+}
+
+fn slice() -> impl Strategy<Value = LayoutSlice> {
+    let run = (1u64..4, 1u64..4, 0u64..1000, any::<bool>());
+    prop::collection::vec(run, 0..50).prop_map(|list| {
+        let mut at = 0;
+        let runs = list.into_iter().map(|(gap, len, offset, lost)| {
+            let start = at + gap * GRANULE;
+            at = start + len * GRANULE;
+            let extent = Extent {
+                node: NodeId(1),
+                incarnation: Incarnation(2),
+                offset: offset * GRANULE,
+                len: len * GRANULE,
+            };
+            let state = if lost { CopyState::Lost } else { CopyState::Valid };
+            Run {
+                start,
+                copies: vec![Copy { extent, state }],
+            }
+        });
+        let runs = runs.collect();
+        LayoutSlice {
+            start: 0,
+            end: at,
+            shrinks: 3,
+            runs,
+        }
+    })
+}
+
+fn answer() -> impl Strategy<Value = Answer> {
+    let entry = (prop::collection::vec(any::<u8>(), 1..256), any::<u64>(), attr());
+    let entries = prop::collection::vec(
+        entry.prop_map(|(name, cookie, attr)| DirEntry { name, cookie, attr }),
+        0..20,
+    );
+    let arena = Arena {
+        node: NodeId(1),
+        incarnation: Incarnation(1),
+        len: 5,
+    };
+    let begun = Begun {
+        session: SessionId(1),
+        term: Term(2),
+        lease_ms: 3,
+        arenas: vec![arena],
+    };
+    prop_oneof![
+        Just(Ok(Reply::Done)),
+        Just(Ok(Reply::Begun(begun))),
+        prop::collection::vec(ino(), 0..30).prop_map(|gone| Ok(Reply::Gone(gone))),
+        attr().prop_map(|attr| Ok(Reply::Attr(attr))),
+        (attr(), slice()).prop_map(|(attr, layout)| Ok(Reply::Opened { attr, layout })),
+        prop::collection::vec(any::<u8>(), 0..4096).prop_map(|target| Ok(Reply::Target(target))),
+        (entries, any::<bool>()).prop_map(|(entries, end)| Ok(Reply::Directory { entries, end })),
+        slice().prop_map(|layout| Ok(Reply::Layout(layout))),
+        (any::<u64>(), attr(), slice()).prop_map(|(offset, attr, layout)| Ok(Reply::Appended {
+            offset,
+            attr,
+            layout
+        })),
+        any::<u64>().prop_map(|total| Ok(Reply::Space(Space {
+            total,
+            free: 1,
+            inodes: 2
+        }))),
+        Just(Err(MetaError::Cleaning)),
+    ]
+}
+
+fn notice() -> impl Strategy<Value = Notice> {
+    prop_oneof![
+        (any::<u64>(), ino(), any::<u64>(), any::<u64>()).prop_map(|(recall, ino, from, shrinks)| {
+            Notice::Recall {
+                recall: RecallId(recall),
+                ino,
+                from,
+                shrinks,
+            }
+        }),
+        (ino(), any::<u64>()).prop_map(|(ino, version)| Notice::Changed {
+            ino,
+            version: Version(version)
+        }),
+    ]
+}
+
+/// Whatever the bytes: no panic, and what does decode is what its own bytes mean.
+fn survives<M: Message + PartialEq + std::fmt::Debug>(bytes: &[u8]) -> Result<(), TestCaseError> {
+    if let Ok(message) = decode::<M>(bytes) {
+        let again = encode(&message).unwrap();
+        prop_assert_eq!(decode::<M>(&again).unwrap(), message);
+    }
+    Ok(())
+}
+
+fn mutate(mut bytes: Vec<u8>, flips: &[(prop::sample::Index, u8)], keep: prop::sample::Index) -> Vec<u8> {
+    for (at, value) in flips {
+        let at = at.index(bytes.len());
+        bytes[at] = *value;
+    }
+    let keep = 1 + keep.index(bytes.len());
+    bytes.truncate(keep);
+    bytes
+}
+
+proptest! {
+    #[test]
+    fn messages_come_back(call in call(), answer in answer(), notice in notice()) {
+        prop_assert_eq!(decode::<Call>(&encode(&call).unwrap()).unwrap(), call);
+        prop_assert_eq!(decode::<Answer>(&encode(&answer).unwrap()).unwrap(), answer);
+        prop_assert_eq!(decode::<Notice>(&encode(&notice).unwrap()).unwrap(), notice);
+    }
+
+    #[test]
+    fn random_bytes_are_survived(bytes in prop::collection::vec(any::<u8>(), 0..600)) {
+        survives::<Call>(&bytes)?;
+        survives::<Answer>(&bytes)?;
+        survives::<Notice>(&bytes)?;
+    }
+
+    #[test]
+    fn damaged_messages_are_survived(
+        call in call(),
+        answer in answer(),
+        flips in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..6),
+        keep in any::<prop::sample::Index>(),
+    ) {
+        survives::<Call>(&mutate(encode(&call).unwrap(), &flips, keep))?;
+        survives::<Answer>(&mutate(encode(&answer).unwrap(), &flips, keep))?;
+    }
+}
+
+#[test]
+fn the_limit_is_exact() {
+    // One byte for Ok, one for the variant, three for the length of the target.
+    let target = |len: usize| Ok(Reply::Target(vec![7; len]));
+    let longest: Answer = target(MAX_MESSAGE - 5);
+    assert_eq!(encode(&longest).unwrap().len(), MAX_MESSAGE);
+    assert!(decode::<Answer>(&encode(&longest).unwrap()).is_ok());
+    let longer: Answer = target(MAX_MESSAGE - 4);
+    assert!(matches!(encode(&longer), Err(WireError::TooLong { len }) if len == MAX_MESSAGE + 1));
+    assert!(matches!(
+        decode::<Answer>(&vec![0; MAX_MESSAGE + 1]),
+        Err(WireError::TooLong { .. })
+    ));
+}
+
+#[test]
+fn what_would_break_arithmetic_is_refused() {
+    let reply = |start, offset, len: u64| {
+        let extent = Extent {
+            node: NodeId(1),
+            incarnation: Incarnation(1),
+            offset,
+            len,
+        };
+        let copies = vec![Copy {
+            extent,
+            state: CopyState::Valid,
+        }];
+        let answer: Answer = Ok(Reply::Layout(LayoutSlice {
+            start: 0,
+            end: 1,
+            shrinks: 0,
+            runs: vec![Run { start, copies }],
+        }));
+        decode::<Answer>(&encode(&answer).unwrap()).is_ok()
+    };
+    assert!(reply(0, 0, GRANULE));
+    assert!(!reply(0, 0, 0), "an empty extent");
+    assert!(!reply(0, u64::MAX - 5, GRANULE), "an extent past 2^64");
+    assert!(!reply(1, 0, GRANULE), "a run off its granule");
+    assert!(!reply(u64::MAX - GRANULE + 1, 0, GRANULE), "a run past 2^64");
+    let mut trailing = encode(&Notice::Changed {
+        ino: InodeId(1),
+        version: Version(1),
+    })
+    .unwrap();
+    trailing.push(0);
+    assert!(matches!(
+        decode::<Notice>(&trailing),
+        Err(WireError::Trailing { extra: 1 })
+    ));
+}
