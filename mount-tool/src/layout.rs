@@ -1,14 +1,16 @@
 //! `rdmafs layout`: where a file's bytes are. Works without root: the question goes through the mount.
 
 use crate::failure::Failure;
+use crate::mounts;
 use crate::output::{self, columns};
 use crate::units::show_size;
 
 use rdmafs_fs::layout_ioctl::{Located, query};
+use rdmafs_fs::options::{NodeAddress, Source};
 use serde::Serialize;
 use std::fs::OpenOptions;
 use std::io;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 const EXAMPLES: &str = "\
@@ -42,8 +44,8 @@ struct Run {
     /// In the file, in bytes.
     offset: u64,
     length: u64,
-    /// Number of the node in its pool.
-    node: u16,
+    /// As the mount names it; its number in the pool where that is not to be seen.
+    node: String,
     /// Of the node's memory; another one after each of its starts.
     incarnation: u64,
     /// In that memory, in bytes.
@@ -52,12 +54,14 @@ struct Run {
     state: String,
 }
 
-impl From<Located> for Run {
-    fn from(located: Located) -> Self {
+impl Run {
+    fn new(located: Located, source: Option<&Source>) -> Self {
+        let number = located.extent.node.0;
+        let address = source.and_then(|source| source.nodes.get(usize::from(number).checked_sub(1)?));
         Self {
             offset: located.start,
             length: located.extent.len,
-            node: located.extent.node.0,
+            node: address.map_or_else(|| number.to_string(), NodeAddress::to_string),
             incarnation: located.extent.incarnation.0,
             arena_offset: located.extent.offset,
             state: format!("{:?}", located.state).to_lowercase(),
@@ -84,9 +88,13 @@ fn ask(path: &Path) -> io::Result<Layout> {
         .custom_flags(nix::libc::O_NONBLOCK)
         .open(path)?;
     let (size, runs) = query(&file)?;
+    let source = mounts::source_of(file.metadata()?.dev()).and_then(|source| source.parse().ok());
     Ok(Layout {
         size,
-        runs: runs.into_iter().map(Run::from).collect(),
+        runs: runs
+            .into_iter()
+            .map(|run| Run::new(run, source.as_ref()))
+            .collect(),
     })
 }
 
@@ -101,7 +109,7 @@ fn table(layout: &Layout) -> String {
         vec![
             run.offset.to_string(),
             show_size(run.length),
-            run.node.to_string(),
+            run.node.clone(),
             run.arena_offset.to_string(),
             format!("{:016x}", run.incarnation),
             run.state.clone(),
@@ -133,7 +141,7 @@ mod tests {
         let run = Run {
             offset: 4096,
             length: 8192,
-            node: 1,
+            node: "node1".to_owned(),
             incarnation: 0xab,
             arena_offset: 1 << 20,
             state: "valid".to_owned(),
@@ -150,11 +158,11 @@ mod tests {
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(
             lines[0],
-            "OFFSET  LENGTH   NODE  AT       INCARNATION       STATE"
+            "OFFSET  LENGTH   NODE   AT       INCARNATION       STATE"
         );
         assert_eq!(
             lines[1],
-            "4096    8.0 KiB  1     1048576  00000000000000ab  valid"
+            "4096    8.0 KiB  node1  1048576  00000000000000ab  valid"
         );
         let hole = Layout {
             size: 5,
@@ -166,7 +174,7 @@ mod tests {
     #[test]
     fn json_keeps_the_numbers() {
         let text = serde_json::to_string(&example()).unwrap();
-        let run = r#"{"offset":4096,"length":8192,"node":1,"incarnation":171,"arena_offset":1048576,"state":"valid"}"#;
+        let run = r#"{"offset":4096,"length":8192,"node":"node1","incarnation":171,"arena_offset":1048576,"state":"valid"}"#;
         assert_eq!(text, format!(r#"{{"size":12288,"runs":[{run}]}}"#));
     }
 

@@ -271,7 +271,7 @@ mod tests {
         assert!(refused("node1", "/", &[]).starts_with("'node1' names no pool: write NODE"));
         assert!(refused("a,b:/p", "/", &[]).contains("names 2 nodes: a pool has one memory node"));
         assert!(refused("a:/p", "/", &["fabrik=tcp"]).contains("did you mean 'fabric'?"));
-        assert!(refused("a:/p", "/", &["fabric=shm", "crypt=on"]).contains("contradicts"));
+        assert!(refused("a:/p", "/", &["burst=1M"]).contains("needs bw="));
     }
 
     #[test]

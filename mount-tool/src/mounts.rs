@@ -2,7 +2,9 @@
 //!
 //! Nothing here asks the file system itself: on a mount whose node is dead, even stat(2) would wait.
 
+use nix::sys::stat::{major, minor};
 use std::ffi::OsString;
+use std::io;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
@@ -12,6 +14,8 @@ pub(crate) const TYPE: &str = "fuse.rdmafs";
 /// A line of mountinfo(5).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Mounted {
+    /// `MAJOR:MINOR`, as in the device number of its files.
+    pub(crate) device: String,
     pub(crate) dir: PathBuf,
     pub(crate) kind: String,
     pub(crate) source: String,
@@ -24,10 +28,9 @@ pub(crate) struct Mounted {
 /// # Errors
 /// One line: nothing is mounted there, or something else.
 pub(crate) fn find(dir: &Path) -> Result<Mounted, String> {
-    let table = std::fs::read("/proc/self/mountinfo")
-        .map_err(|error| format!("cannot read /proc/self/mountinfo: {error}"))?;
+    let table = table().map_err(|error| format!("cannot read /proc/self/mountinfo: {error}"))?;
     let wanted = resolve(dir);
-    let top = parse(&table).into_iter().rev().find(|mount| mount.dir == wanted);
+    let top = table.into_iter().rev().find(|mount| mount.dir == wanted);
     match top {
         None => Err(format!(
             "nothing is mounted on {}: 'rdmafs status' lists the mounts",
@@ -40,6 +43,20 @@ pub(crate) fn find(dir: &Path) -> Result<Mounted, String> {
         )),
         Some(mount) => Ok(mount),
     }
+}
+
+/// What was mounted, by a file's device number. `None` where it is no mount of ours that this process sees.
+pub(crate) fn source_of(device: u64) -> Option<String> {
+    let device = format!("{}:{}", major(device), minor(device));
+    let table = table().ok()?;
+    table
+        .into_iter()
+        .find(|mount| mount.device == device && mount.kind == TYPE)
+        .map(|mount| mount.source)
+}
+
+fn table() -> io::Result<Vec<Mounted>> {
+    Ok(parse(&std::fs::read("/proc/self/mountinfo")?))
 }
 
 /// The absolute path without symbolic links, where the last component is looked at only if its parent cannot be.
@@ -69,6 +86,7 @@ fn parse_line(line: &[u8]) -> Option<Mounted> {
     let dash = fields.iter().position(|field| *field == b"-")?;
     let text = |index: usize| Some(String::from_utf8_lossy(&unescape(fields.get(index)?)).into_owned());
     Some(Mounted {
+        device: text(2)?,
         dir: PathBuf::from(OsString::from_vec(unescape(fields.get(4)?))),
         kind: text(dash + 1)?,
         source: text(dash + 2)?,
@@ -107,7 +125,10 @@ mod tests {
     fn lines_are_read_with_and_without_tags() {
         let mounts = parse(TABLE);
         assert_eq!(mounts.len(), 3);
-        assert_eq!(mounts[1].dir, Path::new("/mnt/a b"));
+        assert_eq!(
+            (mounts[1].dir.as_path(), mounts[1].device.as_str()),
+            (Path::new("/mnt/a b"), "0:50")
+        );
         assert_eq!(
             (mounts[1].kind.as_str(), mounts[1].source.as_str()),
             (TYPE, "n:/p\\")

@@ -122,6 +122,7 @@ mod tests {
 
     fn mounted(options: &str) -> Mounted {
         Mounted {
+            device: "0:50".to_owned(),
             dir: PathBuf::from("/m"),
             kind: mounts::TYPE.to_owned(),
             source: "n:/p".to_owned(),

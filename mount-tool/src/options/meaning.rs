@@ -3,7 +3,7 @@
 use super::given::Given;
 use rdmafs_fs::control::ShareChange;
 use rdmafs_fs::mount::KernelFlags;
-use rdmafs_fs::options::{Crypt, FabricKind, MountOptions, Share, Source};
+use rdmafs_fs::options::{MountOptions, Share, Source};
 use std::path::PathBuf;
 
 /// Everything a new mount needs.
@@ -20,9 +20,6 @@ pub(crate) struct Meaning {
 /// # Errors
 /// One line for options that contradict each other.
 pub(crate) fn resolve(source: &Source, given: &Given) -> Result<Meaning, String> {
-    if given.fabric == Some(Some(FabricKind::Shm)) && given.crypt == Some(Crypt::On) {
-        return Err("crypt=on contradicts fabric=shm, which has no wire: leave one of them out".to_owned());
-    }
     let share = merge(given.share);
     if share.burst != 0 && share.bw == 0 {
         return Err("burst= needs bw=: give both or none".to_owned());
@@ -61,7 +58,7 @@ fn merge(change: ShareChange) -> Share {
 mod tests {
     use super::super::given::read;
     use super::*;
-    use rdmafs_fs::options::CacheMode;
+    use rdmafs_fs::options::{CacheMode, Crypt};
     use std::path::Path;
 
     fn meaning(list: &str) -> Result<Meaning, String> {
@@ -95,13 +92,11 @@ mod tests {
 
     #[test]
     fn contradictions_are_refused() {
-        assert!(
-            meaning("fabric=shm,crypt=on")
-                .unwrap_err()
-                .starts_with("crypt=on contradicts fabric=shm")
-        );
         assert!(meaning("burst=1M").unwrap_err().starts_with("burst= needs bw="));
         assert!(meaning("burst=1M,bw=10M").is_ok());
-        assert!(meaning("fabric=shm,crypt=auto").is_ok());
+        assert!(
+            meaning("fabric=shm,crypt=on").is_ok(),
+            "shm has no wire: there is nothing to encrypt"
+        );
     }
 }
