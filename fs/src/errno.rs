@@ -35,3 +35,69 @@ pub enum Error {
     #[error("internal error: {0}")]
     Internal(&'static str),
 }
+
+impl Error {
+    /// What a program sees, above 0.
+    #[must_use]
+    pub fn errno(&self) -> i32 {
+        match self {
+            Self::Meta(error) => meta_errno(*error),
+            Self::Link(error) => link_errno(error),
+            Self::Down(_) | Self::Protocol | Self::Internal(_) => libc::EIO,
+            Self::Interrupted => libc::EINTR,
+            Self::BadHandle => libc::EBADF,
+            Self::ReadOnly => libc::EROFS,
+            Self::NoSuchIoctl => libc::ENOTTY,
+        }
+    }
+}
+
+fn meta_errno(error: MetaError) -> i32 {
+    match error {
+        MetaError::NotFound => libc::ENOENT,
+        MetaError::Exists => libc::EEXIST,
+        MetaError::NotDirectory => libc::ENOTDIR,
+        MetaError::IsDirectory => libc::EISDIR,
+        MetaError::NotEmpty => libc::ENOTEMPTY,
+        MetaError::AccessDenied => libc::EACCES,
+        MetaError::NotOwner => libc::EPERM,
+        MetaError::Invalid => libc::EINVAL,
+        MetaError::NameTooLong => libc::ENAMETOOLONG,
+        MetaError::TooManyLinks => libc::EMLINK,
+        MetaError::TooBig => libc::EFBIG,
+        // Cleaning is waited for; a program sees it only after that took too long.
+        MetaError::NoSpace | MetaError::Cleaning => libc::ENOSPC,
+        MetaError::Stale => libc::ESTALE,
+        MetaError::Unsupported => libc::EOPNOTSUPP,
+        MetaError::Lost | MetaError::SessionEnded | MetaError::StoreFailed => libc::EIO,
+    }
+}
+
+fn link_errno(error: &LinkError) -> i32 {
+    match error {
+        LinkError::TimedOut(_) | LinkError::Fabric(_) => libc::EIO,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rdmafs_rdma::fabric::FabricError;
+    use std::time::Duration;
+
+    #[test]
+    fn whatever_fails_below_is_eio_and_refusals_keep_their_names() {
+        let broken = [
+            Error::Link(LinkError::TimedOut(Duration::from_secs(5))),
+            Error::Link(LinkError::Fabric(FabricError::Flushed)),
+            Error::Down("node1".into()),
+            Error::Protocol,
+            MetaError::Lost.into(),
+            MetaError::SessionEnded.into(),
+        ];
+        assert!(broken.iter().all(|error| error.errno() == libc::EIO));
+        assert_eq!(Error::from(MetaError::AccessDenied).errno(), libc::EACCES);
+        assert_eq!(Error::from(MetaError::Cleaning).errno(), libc::ENOSPC);
+        assert_eq!(Error::Interrupted.errno(), libc::EINTR);
+    }
+}

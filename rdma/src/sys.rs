@@ -1,1 +1,149 @@
 //! The few system calls that this crate makes by hand, behind safe functions.
+//!
+//! A [`Mapping`] owns a range of address space and gives out nothing but its raw address: what may be done with the
+//! bytes is decided, and proved, by its two users, [`arena`](crate::arena) and [`buffer`](crate::buffer).
+
+use nix::sys::mman::{self, MapFlags, MmapAdvise, ProtFlags};
+use nix::sys::socket::ControlMessageOwned;
+use std::ffi::c_void;
+use std::io;
+use std::num::NonZeroUsize;
+use std::os::fd::{AsFd, FromRawFd, OwnedFd};
+use std::ptr::NonNull;
+
+/// A readable and writable mapping, unmapped when dropped and left out of core dumps.
+#[derive(Debug)]
+pub(crate) struct Mapping {
+    address: NonNull<c_void>,
+    len: NonZeroUsize,
+}
+
+// SAFETY: the mapping belongs to the process, not to a thread, and this type lets nobody at its bytes.
+unsafe impl Send for Mapping {}
+// SAFETY: as above; all methods that take `&self` only read the two fields or call madvise(2), which is thread-safe.
+unsafe impl Sync for Mapping {}
+
+impl Mapping {
+    /// Fresh private memory, all zero, no page of it present yet.
+    pub(crate) fn anonymous(len: NonZeroUsize) -> io::Result<Self> {
+        let protection = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
+        // SAFETY: the kernel chooses the address, so no existing mapping is replaced.
+        let address = unsafe { mman::mmap_anonymous(None, len, protection, MapFlags::MAP_PRIVATE)? };
+        Self { address, len }.undumped()
+    }
+
+    /// The first `len` bytes of a file, shared with all who map it.
+    pub(crate) fn shared(fd: impl AsFd, len: NonZeroUsize) -> io::Result<Self> {
+        let protection = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
+        // SAFETY: the kernel chooses the address, so no existing mapping is replaced.
+        let address = unsafe { mman::mmap(None, len, protection, MapFlags::MAP_SHARED, fd, 0)? };
+        Self { address, len }.undumped()
+    }
+
+    fn undumped(self) -> io::Result<Self> {
+        // SAFETY: the range is this mapping's own; MADV_DONTDUMP leaves its contents alone.
+        unsafe { mman::madvise(self.address, self.len.get(), MmapAdvise::MADV_DONTDUMP)? };
+        Ok(self)
+    }
+
+    /// Leaves the mapping out of children that fork(2) makes.
+    pub(crate) fn unforked(self) -> io::Result<Self> {
+        // SAFETY: the range is this mapping's own; MADV_DONTFORK leaves its contents alone.
+        unsafe { mman::madvise(self.address, self.len.get(), MmapAdvise::MADV_DONTFORK)? };
+        Ok(self)
+    }
+
+    /// Makes the pages of `[start, start + len)` present, as far as the kernel can (5.14). Out of bounds does nothing.
+    pub(crate) fn populate(&self, start: usize, len: usize) -> io::Result<()> {
+        if start.checked_add(len).is_none_or(|end| end > self.len.get()) {
+            return Ok(());
+        }
+        // SAFETY: the range was just checked to lie in this mapping; populating changes no byte.
+        let done = unsafe {
+            let from = NonNull::new_unchecked(self.address.as_ptr().byte_add(start));
+            mman::madvise(from, len, MmapAdvise::MADV_POPULATE_WRITE)
+        };
+        match done {
+            Err(nix::Error::EINVAL) | Ok(()) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// The first byte.
+    pub(crate) fn start(&self) -> *mut u8 {
+        self.address.as_ptr().cast()
+    }
+
+    /// Bytes.
+    pub(crate) fn len(&self) -> usize {
+        self.len.get()
+    }
+}
+
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        // SAFETY: the range was mapped by this value and nobody else unmaps it; users that keep the address also keep
+        // the mapping. It cannot fail for a range that was mapped whole.
+        let _ = unsafe { mman::munmap(self.address, self.len.get()) };
+    }
+}
+
+/// Fills `to` with bytes of the kernel's CSPRNG. Blocks only early at boot.
+pub(crate) fn random(to: &mut [u8]) -> io::Result<()> {
+    let mut done = 0;
+    while let Some(rest) = to.get_mut(done..).filter(|rest| !rest.is_empty()) {
+        // SAFETY: `rest` is valid for writes of its length.
+        let got = unsafe { libc::getrandom(rest.as_mut_ptr().cast(), rest.len(), 0) };
+        match usize::try_from(got) {
+            Ok(got) => done += got,
+            Err(_) => match io::Error::last_os_error() {
+                error if error.kind() == io::ErrorKind::Interrupted => {}
+                error => return Err(error),
+            },
+        }
+    }
+    Ok(())
+}
+
+/// A descriptor that becomes readable when process `pid` has ended.
+pub(crate) fn pidfd(pid: u32) -> io::Result<OwnedFd> {
+    // SAFETY: pidfd_open(2) takes two integers and touches no memory of ours.
+    let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
+    let fd = i32::try_from(fd).map_err(io::Error::other)?;
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the call succeeded, so `fd` is open and nobody else knows of it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// The one descriptor that a control message carries; the kernel has just put it into our table. There was room for
+/// one only, so none is lost.
+pub(crate) fn carried(message: ControlMessageOwned) -> Option<OwnedFd> {
+    let ControlMessageOwned::ScmRights(fds) = message else {
+        return None;
+    };
+    let fd = *fds.first()?;
+    // SAFETY: the message is consumed, so nobody else owns the descriptor that recvmsg(2) installed for it.
+    Some(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::fd::AsRawFd;
+
+    #[test]
+    fn random_bytes_differ() {
+        let (mut a, mut b) = ([0; 32], [0; 32]);
+        random(&mut a).unwrap();
+        random(&mut b).unwrap();
+        assert_ne!(a, b);
+    }
+
+    #[test]
+    fn a_pidfd_is_for_a_process_that_exists() {
+        assert!(pidfd(std::process::id()).unwrap().as_raw_fd() > 2);
+        assert_eq!(pidfd(0x3fff_ffff).unwrap_err().raw_os_error(), Some(libc::ESRCH));
+    }
+}

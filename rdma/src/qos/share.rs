@@ -15,6 +15,18 @@ pub struct Share {
     pub weight: u32,
 }
 
+impl Share {
+    /// The burst in force, in bytes: at least one granule, so that something can be moved at all.
+    #[must_use]
+    pub fn burst_bytes(&self) -> u64 {
+        let burst = match self.burst {
+            0 => self.bw / 10,
+            bytes => bytes,
+        };
+        burst.max(super::scheduler::GRANULE)
+    }
+}
+
 impl Default for Share {
     fn default() -> Self {
         Self {

@@ -1,0 +1,142 @@
+//! What goes over the control socket. The JSON of [`Status`] is also what `rdmafs status --json` prints: fields are only
+//! ever added.
+
+use crate::options::{MountOptions, Source};
+use rdmafs_rdma::link::FlowCounters;
+use rdmafs_rdma::qos::share::Share;
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+
+/// What the command line may ask of a handler.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ControlRequest {
+    /// Connect to the pool, so that a bad node, pool or key is found before mount(2). Answer: [`ControlReply::Ready`].
+    Prepare {
+        /// What.
+        source: Source,
+        /// How.
+        options: MountOptions,
+    },
+    /// Serve this mount; the descriptor comes with the request. Answer: [`ControlReply::Mounted`] after the FUSE handshake.
+    Mount {
+        /// What.
+        source: Source,
+        /// Where: absolute and canonical in the caller's mount namespace, for the mount table is searched for it.
+        dir: PathBuf,
+        /// How.
+        options: MountOptions,
+    },
+    /// Answer: [`ControlReply::Status`].
+    Status,
+    /// Show or change a live mount's share. Answer: [`ControlReply::Share`].
+    Qos {
+        /// Mount directory, absolute and canonical; the topmost mount there is meant.
+        dir: PathBuf,
+        /// What to change.
+        change: ShareChange,
+    },
+}
+
+/// New values for some fields of a share.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShareChange {
+    /// Bytes per second; 0 for no limit.
+    pub bw: Option<u64>,
+    /// Operations per second; 0 for no limit.
+    pub iops: Option<u64>,
+    /// Bytes; 0 for the default.
+    pub burst: Option<u64>,
+    /// 1 to 10,000.
+    pub weight: Option<u32>,
+}
+
+/// What a handler answers.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ControlReply {
+    /// The pool is reachable with these options; `note` says by which fabric, and why not by the ones before.
+    Ready {
+        /// Like `tcp; no shm: node1 is another host`.
+        note: String,
+    },
+    /// Mounted.
+    Mounted {
+        /// As in [`ControlReply::Ready`].
+        note: String,
+    },
+    /// The state of everything.
+    Status(Status),
+    /// A share as it is now.
+    Share(Share),
+    /// It failed: one line that says what and how to mend it.
+    Error(String),
+}
+
+/// `rdmafs status --json`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    /// Connections to nodes.
+    pub links: Vec<LinkStatus>,
+    /// Mounts.
+    pub mounts: Vec<MountStatus>,
+    /// Pools.
+    pub pools: Vec<PoolStatus>,
+}
+
+/// A link.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LinkStatus {
+    /// `host:port`.
+    pub node: String,
+    /// Pool.
+    pub pool: String,
+    /// Fabric in use.
+    pub fabric: String,
+    /// Queue pairs.
+    pub qps: usize,
+    /// Device, or "".
+    pub device: String,
+    /// `up`, or `down`.
+    pub state: String,
+    /// Data on the wire is encrypted.
+    pub encrypted: bool,
+    /// Why this fabric and not an earlier one, or why it is down.
+    pub why: String,
+}
+
+/// A mount.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct MountStatus {
+    /// Directory.
+    pub dir: PathBuf,
+    /// What is mounted.
+    pub source: String,
+    /// `auto` or `none`.
+    pub cache: String,
+    /// Its share.
+    pub share: Share,
+    /// Link traffic.
+    pub traffic: FlowCounters,
+    /// FUSE requests answered.
+    pub requests: u64,
+    /// Requests taken and not answered yet: parked operations, and those that run at this moment.
+    pub parked: u64,
+    /// Mean time from request to answer since the start, in microseconds.
+    pub mean_latency_us: u64,
+}
+
+/// A pool's space.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PoolStatus {
+    /// Name.
+    pub pool: String,
+    /// Bytes; 0 while unreachable.
+    pub total: u64,
+    /// Bytes.
+    pub used: u64,
+    /// Bytes.
+    pub free: u64,
+    /// Inodes.
+    pub inodes: u64,
+}

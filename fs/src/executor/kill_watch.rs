@@ -1,0 +1,144 @@
+//! Finds parked operations whose caller is being killed.
+//!
+//! The kernel tells a FUSE server of a pending signal by INTERRUPT, which fuser answers ENOSYS; then the caller waits for
+//! its answer through SIGKILL. So this looks itself: a pending SIGKILL (the kernel turns a fatal SIGTERM, or the exit of the
+//! thread group, into one), or a task that is already exiting and waits in the FLUSH of its files.
+
+use parking_lot::{Condvar, Mutex};
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How often it looks.
+const PERIOD: Duration = Duration::from_millis(200);
+/// SIGKILL in the masks of `/proc/TID/status`.
+const SIGKILL_MASK: u64 = 1 << 8;
+/// `PF_EXITING` in field 9 of `/proc/TID/stat` (include/linux/sched.h).
+const PF_EXITING: u64 = 0x4;
+
+/// A parked operation that can be given up.
+pub(super) trait Killable: Send + Sync {
+    /// Drops it and answers EINTR, unless it is being run right now.
+    fn interrupt(self: Arc<Self>);
+}
+
+/// Parked operations and whom they work for.
+#[derive(Default)]
+pub(super) struct KillWatch {
+    parked: Mutex<Parked>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct Parked {
+    /// By the operation's address.
+    operations: HashMap<usize, Entry>,
+    /// Rises with every look: an operation is looked at only from its second one on, so short waits cost nothing.
+    round: u64,
+    closed: bool,
+}
+
+struct Entry {
+    tid: u32,
+    since: u64,
+    operation: Arc<dyn Killable>,
+}
+
+impl KillWatch {
+    /// Watches an operation until [`KillWatch::remove`].
+    pub(super) fn add(&self, tid: u32, operation: Arc<dyn Killable>) {
+        let mut parked = self.parked.lock();
+        let since = parked.round;
+        let first = parked.operations.is_empty();
+        let key = Arc::as_ptr(&operation).addr();
+        parked.operations.insert(key, Entry { tid, since, operation });
+        drop(parked);
+        if first {
+            self.changed.notify_one();
+        }
+    }
+
+    /// The operation at this address is done.
+    pub(super) fn remove(&self, address: usize) {
+        let gone = self.parked.lock().operations.remove(&address);
+        drop(gone);
+    }
+
+    /// The watching thread's life.
+    pub(super) fn serve(&self) {
+        super::queue::become_runner();
+        let mut parked = self.parked.lock();
+        while !parked.closed {
+            if parked.operations.is_empty() {
+                self.changed.wait(&mut parked);
+                continue;
+            }
+            self.changed.wait_for(&mut parked, PERIOD);
+            parked.round += 1;
+            let round = parked.round;
+            let old = parked.operations.values().filter(|entry| entry.since + 1 < round);
+            let old: Vec<_> = old.map(|entry| (entry.tid, entry.operation.clone())).collect();
+            drop(parked);
+            for (tid, operation) in old {
+                if is_dying(tid) {
+                    operation.interrupt();
+                }
+            }
+            super::queue::drain();
+            parked = self.parked.lock();
+        }
+    }
+
+    /// Ends [`KillWatch::serve`] and forgets all operations.
+    pub(super) fn close(&self) {
+        let mut parked = self.parked.lock();
+        parked.closed = true;
+        let left = std::mem::take(&mut parked.operations);
+        drop(parked);
+        drop(left);
+        self.changed.notify_all();
+    }
+}
+
+/// True when the task has SIGKILL pending or is exiting. A task that cannot be seen is not dying: it may live in a pid
+/// namespace that this process does not see.
+fn is_dying(tid: u32) -> bool {
+    let status = std::fs::read_to_string(format!("/proc/{tid}/status")).unwrap_or_default();
+    let stat = std::fs::read_to_string(format!("/proc/{tid}/stat")).unwrap_or_default();
+    has_pending_kill(&status) || is_exiting(&stat)
+}
+
+fn has_pending_kill(status: &str) -> bool {
+    let masks = status.lines().filter_map(|line| {
+        let mask = line.strip_prefix("SigPnd:").or_else(|| line.strip_prefix("ShdPnd:"))?;
+        u64::from_str_radix(mask.trim(), 16).ok()
+    });
+    masks.fold(0, |all, mask| all | mask) & SIGKILL_MASK != 0
+}
+
+fn is_exiting(stat: &str) -> bool {
+    // The command name (field 2) may hold anything, so count from its closing parenthesis: field 3 follows.
+    let Some((_, fields)) = stat.rsplit_once(')') else { return false };
+    let flags = fields.split_whitespace().nth(6);
+    flags.and_then(|flags| flags.parse().ok()).is_some_and(|flags: u64| flags & PF_EXITING != 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pending_kill_is_seen_in_both_masks_and_nothing_else_is() {
+        assert!(has_pending_kill("Name:\tx\nSigPnd:\t0000000000000100\nShdPnd:\t0000000000000000\n"));
+        assert!(has_pending_kill("SigPnd:\t0000000000000000\nShdPnd:\t0000000000000101\n"));
+        assert!(!has_pending_kill("SigPnd:\t0000000000004001\nShdPnd:\t0000000000000200\n"));
+        assert!(!has_pending_kill("") && !has_pending_kill("SigPnd:\tgarbage"));
+    }
+
+    #[test]
+    fn exiting_is_field_nine_behind_any_command_name() {
+        assert!(is_exiting("7 (a) b) c) D 1 7 7 0 -1 4194308 0"));
+        assert!(!is_exiting("7 (cat 4 4 4 4 4 4 4) D 1 7 7 0 -1 4194304 0"));
+        assert!(!is_exiting("") && !is_exiting("7 (x) D 1"));
+    }
+}

@@ -1,0 +1,130 @@
+//! Where woken operations wait for a thread.
+//!
+//! A thread that is running operations ("a runner") keeps what it wakes for itself and runs it after the present step: a
+//! wake-up across threads costs more than most steps. What other threads wake goes to the spare runner.
+
+use parking_lot::{Condvar, Mutex};
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+/// Something that can be run for a step.
+pub(super) trait Runnable: Send + Sync {
+    /// Polls it once; replies when it is done.
+    fn step(self: Arc<Self>);
+}
+
+/// A woken operation and the queue it belongs to.
+type Ready = (Arc<Queue>, Arc<dyn Runnable>);
+
+/// Operations for the spare runner.
+#[derive(Default)]
+pub(super) struct Queue {
+    shared: Mutex<Shared>,
+    arrived: Condvar,
+}
+
+#[derive(Default)]
+struct Shared {
+    ready: VecDeque<Arc<dyn Runnable>>,
+    closed: bool,
+}
+
+/// What this thread woke while it was running operations.
+#[derive(Default)]
+struct Local {
+    /// Above 0 while an operation is being run here, or for ever on a poller thread.
+    running: u32,
+    draining: bool,
+    ready: VecDeque<Ready>,
+}
+
+impl Drop for Local {
+    /// A runner that ends hands on what it did not get to.
+    fn drop(&mut self) {
+        for (queue, task) in self.ready.drain(..) {
+            queue.push_shared(task);
+        }
+    }
+}
+
+thread_local! {
+    static LOCAL: RefCell<Local> = RefCell::default();
+}
+
+impl Queue {
+    /// Takes a woken operation: to this thread if it is a runner, else to the spare one.
+    pub(super) fn push(self: &Arc<Self>, task: Arc<dyn Runnable>) {
+        let mut task = Some(task);
+        let _ended = LOCAL.try_with(|local| {
+            let mut local = local.borrow_mut();
+            let runner = local.running > 0;
+            if runner && let Some(task) = task.take() {
+                local.ready.push_back((self.clone(), task));
+            }
+        });
+        if let Some(task) = task {
+            self.push_shared(task);
+        }
+    }
+
+    fn push_shared(&self, task: Arc<dyn Runnable>) {
+        self.shared.lock().ready.push_back(task);
+        self.arrived.notify_one();
+    }
+
+    /// The spare runner's life.
+    pub(super) fn serve(&self) {
+        become_runner();
+        loop {
+            let mut shared = self.shared.lock();
+            let task = loop {
+                if shared.closed {
+                    return;
+                }
+                if let Some(task) = shared.ready.pop_front() {
+                    break task;
+                }
+                self.arrived.wait(&mut shared);
+            };
+            drop(shared);
+            task.step();
+            drain();
+        }
+    }
+
+    /// Ends [`Queue::serve`].
+    pub(super) fn close(&self) {
+        let mut shared = self.shared.lock();
+        shared.closed = true;
+        let left = std::mem::take(&mut shared.ready);
+        drop(shared);
+        drop(left);
+        self.arrived.notify_all();
+    }
+}
+
+/// Makes this thread keep what it wakes from now on; it must call [`drain`] again and again.
+pub(super) fn become_runner() {
+    LOCAL.with_borrow_mut(|local| local.running = local.running.max(1));
+}
+
+/// Runs `first`, then all that became ready on this thread.
+pub(super) fn run_here(first: Arc<dyn Runnable>) {
+    LOCAL.with_borrow_mut(|local| local.running += 1);
+    first.step();
+    drain();
+    LOCAL.with_borrow_mut(|local| local.running -= 1);
+}
+
+/// Runs all that became ready on this thread. Nested calls leave it to the outermost.
+pub(super) fn drain() {
+    let nested = LOCAL.with_borrow_mut(|local| std::mem::replace(&mut local.draining, true));
+    if nested {
+        return;
+    }
+    while let Some((_, task)) = LOCAL.with_borrow_mut(|local| local.ready.pop_front()) {
+        task.step();
+    }
+    LOCAL.with_borrow_mut(|local| local.draining = false);
+}

@@ -1,0 +1,68 @@
+//! Attributes of inodes and of the pool.
+
+use super::mount::Mount;
+use super::types::{Entry, HandleId};
+use crate::errno::Error;
+use rdmafs_meta::attr::SetAttr;
+use rdmafs_meta::cred::Credentials;
+use rdmafs_meta::id::InodeId;
+use rdmafs_meta::wire::{Reply, Request, Space};
+use std::sync::Arc;
+
+impl Mount {
+    /// Attributes.
+    ///
+    /// # Errors
+    /// The namespace's.
+    pub async fn getattr(self: Arc<Self>, caller: Credentials, ino: InodeId) -> Result<Entry, Error> {
+        let attr = self.pool.call_for_attr(caller, Request::GetAttr { ino }).await?;
+        Ok(self.entry(attr))
+    }
+
+    /// Changes attributes; `handle` when through an open file.
+    ///
+    /// # Errors
+    /// The namespace's; EROFS.
+    pub async fn setattr(
+        self: Arc<Self>,
+        caller: Credentials,
+        ino: InodeId,
+        change: SetAttr,
+        handle: Option<HandleId>,
+    ) -> Result<Entry, Error> {
+        self.writable()?;
+        let by_handle = match handle {
+            Some(handle) => self.file(handle)?.mode.write,
+            None => false,
+        };
+        let resizes = change.size.is_some();
+        let request = Request::SetAttr { ino, change, by_handle };
+        let held = self.pool.hold(ino);
+        // What was written before must not undo this change when it is committed later: its size, its
+        // time, its clearing of set-id bits.
+        self.pool.commit(&held, self.id, false).await?;
+        if !resizes {
+            let attr = self.pool.call_for_attr(caller, request).await?;
+            return Ok(self.entry(attr));
+        }
+        let alone = held.data.write().await;
+        self.pool.commit(&held, self.id, false).await?;
+        // Should this be given up on the way, nobody knows the size.
+        held.mark_stale();
+        let attr = self.pool.call_for_attr(caller, request).await?;
+        drop(alone);
+        self.pool.tell_others(ino, &[self.id]);
+        Ok(self.entry(attr))
+    }
+
+    /// Space of the pool.
+    ///
+    /// # Errors
+    /// The link's.
+    pub async fn statfs(self: Arc<Self>) -> Result<Space, Error> {
+        match self.pool.call(Credentials::root(), Request::StatFs).await? {
+            Reply::Space(space) => Ok(space),
+            _ => Err(Error::Protocol),
+        }
+    }
+}

@@ -1,0 +1,61 @@
+//! Making what was written part of the file.
+
+use super::inode::{Inode, Written};
+use super::pool::Pool;
+use crate::errno::Error;
+use rdmafs_meta::attr::Attr;
+use rdmafs_meta::cred::Credentials;
+use rdmafs_meta::wire::{Reply, Request};
+
+impl Pool {
+    /// Commits what is not committed of the inode; with `sync`, waits until the store has it and all before it.
+    /// `mount` asks: the kernels behind the other mounts are told, its own is not.
+    ///
+    /// # Errors
+    /// As [`Pool::call`]. What was written stays uncommitted then.
+    pub(super) async fn commit(&self, inode: &Inode, mount: u64, sync: bool) -> Result<(), Error> {
+        let Some(written) = inode.uncommitted() else {
+            return if sync { self.sync().await } else { Ok(()) };
+        };
+        let before = inode.attr();
+        let request = Request::Commit {
+            ino: inode.ino,
+            size: written.size,
+            shrinks: written.shrinks,
+            mtime: written.mtime,
+            clear_set_id: written.clear_set_id,
+            sync,
+        };
+        let Reply::Attr(after) = self.call(Credentials::root(), request).await? else {
+            return Err(Error::Protocol);
+        };
+        inode.show(after.clone());
+        inode.committed(&written);
+        self.pass_on(mount, &written, before, &after);
+        Ok(())
+    }
+
+    /// Tells the kernels what a commit means for their caches.
+    fn pass_on(&self, mount: u64, written: &Written, before: Option<Attr>, after: &Attr) {
+        for other in self.mounts() {
+            let alone = written.mounts == [other.id];
+            match &before {
+                // One step further, by this mount's own bytes: its pages are of the new version.
+                Some(before) if alone && before.version.0 + 1 == after.version.0 => {
+                    other.seen.lock().advanced(after.ino, before.version, after.version);
+                }
+                // Nothing else is known to have changed what this mount caches; its next open asks.
+                _ if alone || other.id == mount => {}
+                _ => other.data_changed(after.ino),
+            }
+        }
+    }
+
+    /// Waits until everything the service answered is in its store.
+    ///
+    /// # Errors
+    /// As [`Pool::call`].
+    pub(super) async fn sync(&self) -> Result<(), Error> {
+        self.call_for_done(Credentials::root(), Request::Sync).await
+    }
+}

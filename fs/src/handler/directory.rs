@@ -1,0 +1,105 @@
+//! Reading directories, and the ioctl of open files.
+
+use super::mount::Mount;
+use super::types::HandleId;
+use crate::errno::Error;
+use crate::layout_ioctl;
+use rdmafs_meta::cred::Credentials;
+use rdmafs_meta::error::MetaError;
+use rdmafs_meta::attr::FileKind;
+use rdmafs_meta::id::InodeId;
+use rdmafs_meta::wire::{DirEntry, Reply, Request};
+use std::sync::Arc;
+
+impl Mount {
+    /// Opens a directory. The kernel has checked that the caller may read it.
+    ///
+    /// # Errors
+    /// The namespace's; ENOTDIR.
+    pub async fn opendir(self: Arc<Self>, caller: Credentials, ino: InodeId) -> Result<HandleId, Error> {
+        // One entry is read to have the service check the caller's right to read.
+        let request = Request::ReadDir {
+            ino,
+            after: 0,
+            limit: 1,
+        };
+        let Reply::Directory { .. } = self.pool.call(caller, request).await? else {
+            return Err(Error::Protocol);
+        };
+        let handle = self.new_handle();
+        self.directories.write().insert(handle, ino);
+        Ok(handle)
+    }
+
+    /// A page of entries after cookie `after`, at least one unless it is the end. Empty at the end.
+    ///
+    /// # Errors
+    /// EBADF, the link's.
+    pub async fn readdir(self: Arc<Self>, handle: HandleId, after: u64, limit: u32) -> Result<Vec<DirEntry>, Error> {
+        let ino = self.directory(handle)?;
+        let request = Request::ReadDir {
+            ino,
+            after,
+            limit: limit.max(1),
+        };
+        let Reply::Directory { mut entries, .. } = self.pool.call(Credentials::root(), request).await? else {
+            return Err(Error::Protocol);
+        };
+        for entry in &mut entries {
+            if entry.attr.kind == FileKind::Regular {
+                entry.attr = self.entry(self.pool.show(entry.attr.clone())).attr;
+            }
+        }
+        Ok(entries)
+    }
+
+    /// fsync(2) of a directory.
+    ///
+    /// # Errors
+    /// EBADF, the link's.
+    pub async fn fsyncdir(self: Arc<Self>, handle: HandleId) -> Result<(), Error> {
+        self.directory(handle)?;
+        self.pool.sync().await
+    }
+
+    /// Closes a directory.
+    ///
+    /// # Errors
+    /// EBADF.
+    #[expect(clippy::unused_async, reason = "all operations have this shape")]
+    pub async fn releasedir(self: Arc<Self>, handle: HandleId) -> Result<(), Error> {
+        let known = self.directories.write().remove(&handle);
+        known.map(|_| ()).ok_or(Error::BadHandle)
+    }
+
+    /// An ioctl on an open file: where its bytes are.
+    ///
+    /// # Errors
+    /// ENOTTY for any other command, EINVAL for a malformed one, EBADF.
+    pub async fn ioctl(self: Arc<Self>, handle: HandleId, command: u32, input: Vec<u8>) -> Result<Vec<u8>, Error> {
+        if command != layout_ioctl::COMMAND {
+            return Err(Error::NoSuchIoctl);
+        }
+        let start = layout_ioctl::question(&input).ok_or(MetaError::Invalid)?;
+        let file = self.file(handle)?;
+        let ino = file.inode().ino;
+        let attr = self.pool.call_for_attr(Credentials::root(), Request::GetAttr { ino }).await?;
+        if start >= attr.size {
+            return Ok(layout_ioctl::answer(start, attr.size, None));
+        }
+        let request = Request::Layout {
+            ino,
+            start,
+            end: attr.size,
+            allocate: false,
+        };
+        match self.pool.call(Credentials::root(), request).await? {
+            Reply::Layout(slice) => Ok(layout_ioctl::answer(start, attr.size, Some(&slice))),
+            _ => Err(Error::Protocol),
+        }
+    }
+
+    fn directory(&self, handle: HandleId) -> Result<InodeId, Error> {
+        self.directories.read().get(&handle).copied().ok_or(Error::BadHandle)
+    }
+}

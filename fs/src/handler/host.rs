@@ -1,0 +1,210 @@
+//! All mounts, pools and links of a host.
+
+use super::connect::{Connect, Nodes};
+use super::keeper;
+use super::mount::Mount;
+use super::pool::{Pool, State};
+use crate::control::{LinkStatus, PoolStatus};
+use crate::errno::Error;
+use crate::executor::Executor;
+use crate::options::{MountOptions, NodeAddress, Source};
+use parking_lot::Mutex;
+use rdmafs_meta::cred::Credentials;
+use rdmafs_meta::wire::{Reply, Request};
+use rdmafs_rdma::buffer::BufferPool;
+use rdmafs_rdma::fabric::{Crypt, FabricKind};
+use rdmafs_rdma::key::{Key, KeyId};
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::{Arc, mpsc};
+use std::time::Duration;
+
+/// Registered buffers of a pool: for small requests, and of 1 MiB. 36 MiB of address space, used last-in first-out.
+const BUFFERS: (usize, usize) = (64, 32);
+/// How long `status` waits for the nodes.
+const STATUS: Duration = Duration::from_secs(1);
+
+/// What mounts must have in common to share a pool's session and links.
+#[derive(Clone, PartialEq, Eq, Hash)]
+struct PoolKey {
+    nodes: Vec<NodeAddress>,
+    pool: String,
+    key_file: PathBuf,
+    key: KeyId,
+    fabric: Option<FabricKind>,
+    crypt: Crypt,
+}
+
+/// A pool's place; its lock is held while the pool is being connected to, so that two mounts share one attempt.
+#[derive(Default)]
+struct Slot {
+    connecting: Mutex<()>,
+    pool: Mutex<Option<Arc<Pool>>>,
+}
+
+/// All mounts, pools and links of this host.
+pub struct Handler {
+    executor: Executor,
+    run_dir: PathBuf,
+    /// Lock order: `slots`, or a slot's `connecting`, before a slot's `pool`.
+    slots: Mutex<HashMap<PoolKey, Arc<Slot>>>,
+}
+
+impl Handler {
+    /// An empty handler. `run_dir` is where nodes of this host have their sockets.
+    #[must_use]
+    pub fn new(executor: Executor, run_dir: PathBuf) -> Arc<Self> {
+        Arc::new(Self {
+            executor,
+            run_dir,
+            slots: Mutex::default(),
+        })
+    }
+
+    /// Connects to the pool (or shares the connection that is there) and opens a mount on it. Blocking. The note says which
+    /// fabric is used, and why not the ones before.
+    ///
+    /// # Errors
+    /// One line: what failed, on what, and what to do.
+    pub fn mount(
+        self: &Arc<Self>,
+        source: &Source,
+        options: &MountOptions,
+    ) -> Result<(Arc<Mount>, String), String> {
+        let key = Key::load(&options.key).map_err(|error| error.to_string())?;
+        let pool_key = PoolKey {
+            nodes: source.nodes.clone(),
+            pool: source.pool.clone(),
+            key_file: options.key.clone(),
+            key: key.id,
+            fabric: options.fabric,
+            crypt: options.crypt,
+        };
+        let slot = self.slots.lock().entry(pool_key).or_default().clone();
+        let nodes = Nodes::new(source, options, key, self.run_dir.clone());
+        let _alone = slot.connecting.lock();
+        let present = slot.pool.lock().clone();
+        if let Some(pool) = present
+            && let Some(mount) = attach(&pool, options)
+        {
+            let note = pool.note.lock().clone();
+            return Ok((mount, note));
+        }
+        let pool = open_pool(&self.executor, &source.pool, options, Box::new(nodes))?;
+        *slot.pool.lock() = Some(pool.clone());
+        let mount = attach(&pool, options).ok_or("the pool was closed while it was being mounted: mount it again")?;
+        let note = pool.note.lock().clone();
+        Ok((mount, note))
+    }
+
+    /// For `status`.
+    #[must_use]
+    pub fn links(&self) -> Vec<LinkStatus> {
+        self.open_pools().iter().map(|pool| link_status(pool)).collect()
+    }
+
+    /// For `status`. Asks the nodes; blocking, at most a second.
+    #[must_use]
+    pub fn pools(&self) -> Vec<PoolStatus> {
+        let pools = self.open_pools();
+        let (send, spaces) = mpsc::channel();
+        for (index, pool) in pools.iter().enumerate() {
+            let (owner, send) = (pool.clone(), send.clone());
+            let ask = async move {
+                let Some(session) = owner.session_now() else {
+                    return Err(Error::Down(owner.connect.label()));
+                };
+                let asked = session.call(Credentials::root(), Request::StatFs);
+                owner.executor.within(STATUS, asked).await.ok_or(Error::Protocol)?
+            };
+            self.executor.run(0, ask, move |answer| {
+                // Nobody listens any more when this came too late.
+                let _late = send.send((index, answer));
+            });
+        }
+        drop(send);
+        let mut statuses: Vec<_> = pools.iter().map(|pool| unreachable(&pool.name)).collect();
+        while let Ok((index, answer)) = spaces.recv_timeout(STATUS) {
+            if let Ok(Reply::Space(space)) = answer {
+                let status: &mut PoolStatus = &mut statuses[index];
+                status.total = space.total;
+                status.free = space.free;
+                status.used = space.total.saturating_sub(space.free);
+                status.inodes = space.inodes;
+            }
+        }
+        statuses
+    }
+
+    /// Pools with mounts; forgets the others.
+    fn open_pools(&self) -> Vec<Arc<Pool>> {
+        let slots: Vec<_> = self.slots.lock().values().cloned().collect();
+        let mut pools = Vec::new();
+        for slot in slots {
+            let mut pool = slot.pool.lock();
+            if pool.as_ref().is_some_and(|pool| matches!(*pool.state.read(), State::Closed)) {
+                *pool = None;
+            }
+            pools.extend(pool.clone());
+        }
+        pools
+    }
+}
+
+/// Connects, begins a session, and starts keeping it.
+pub(super) fn open_pool(
+    executor: &Executor,
+    name: &str,
+    options: &MountOptions,
+    connect: Box<dyn Connect>,
+) -> Result<Arc<Pool>, String> {
+    let buffers = BufferPool::new(BUFFERS.0, BUFFERS.1)
+        .map_err(|error| format!("cannot map {} MiB of buffers: {error}: free some memory", BUFFERS.1 + BUFFERS.0 / 16))?;
+    let timeout = Duration::from_millis(options.timeout_ms);
+    let pool = Pool::new(name.to_owned(), executor.clone(), buffers, timeout, connect);
+    keeper::establish(&pool)?;
+    keeper::start(&pool).map_err(|error| format!("cannot start a thread: {error}"))?;
+    Ok(pool)
+}
+
+/// A mount of the pool; `None` when the pool has been closed.
+pub(super) fn attach(pool: &Arc<Pool>, options: &MountOptions) -> Option<Arc<Mount>> {
+    let mount = Mount::new(pool.clone(), options);
+    pool.attach(&mount).then_some(mount)
+}
+
+fn link_status(pool: &Pool) -> LinkStatus {
+    let mut status = LinkStatus {
+        node: pool.connect.label(),
+        pool: pool.name.clone(),
+        fabric: String::new(),
+        qps: 0,
+        device: String::new(),
+        state: "down".into(),
+        encrypted: false,
+        why: pool.note.lock().clone(),
+    };
+    match &*pool.state.read() {
+        State::Up(session) => {
+            let facts = session.link.facts();
+            status.fabric = facts.kind.name().into();
+            status.qps = facts.queues;
+            status.device.clone_from(&facts.device);
+            status.encrypted = facts.encrypted;
+            status.state = "up".into();
+        }
+        State::Down { why, .. } => status.why.clone_from(why),
+        State::Closed => status.why = "closed".into(),
+    }
+    status
+}
+
+fn unreachable(pool: &str) -> PoolStatus {
+    PoolStatus {
+        pool: pool.to_owned(),
+        total: 0,
+        used: 0,
+        free: 0,
+        inodes: 0,
+    }
+}

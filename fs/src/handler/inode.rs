@@ -1,0 +1,315 @@
+//! What a pool's handler knows of one inode that is open or has state that is not committed yet.
+//!
+//! Lock order: `data` (held across waits) before `state` (never held across a wait). Under `state` no other lock is taken.
+
+use super::epoch::Epoch;
+use super::pieces::{Pieces, Segment};
+use crate::errno::Error;
+use parking_lot::Mutex;
+use rdmafs_meta::attr::{Attr, FileKind};
+use rdmafs_meta::error::MetaError;
+use rdmafs_meta::id::{InodeId, SessionId};
+use rdmafs_meta::layout::LayoutSlice;
+use rdmafs_meta::time::Timestamp;
+use rdmafs_meta::wire::Arena;
+use std::sync::Arc;
+
+/// An inode.
+#[derive(Debug)]
+pub(super) struct Inode {
+    pub(super) ino: InodeId,
+    /// Reads and writes of bytes share it; a truncate through this handler has it alone, so it waits for them.
+    pub(super) data: async_lock::RwLock<()>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    /// The service's latest answer.
+    attr: Option<Attr>,
+    /// The size may have changed: ask before it is used.
+    stale: bool,
+    /// The inode did not exist any more when the session began.
+    gone: bool,
+    /// The highest that any message said.
+    shrinks: u64,
+    written: Option<Written>,
+    /// Opens that the service counts for this handler.
+    opens: u32,
+    /// The session that `pieces` belong to.
+    session: SessionId,
+    pieces: Pieces,
+    /// Rises with every recall and change: an answer to a question from before is void.
+    generation: u64,
+    epoch: Arc<Epoch>,
+}
+
+/// What was written and is not committed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Written {
+    /// One past the last byte written under `shrinks`.
+    pub(super) size: u64,
+    /// The file's shrink count when these bytes were written.
+    pub(super) shrinks: u64,
+    /// Time of the last write.
+    pub(super) mtime: Timestamp,
+    /// A caller wrote who may not keep set-id bits.
+    pub(super) clear_set_id: bool,
+    /// Mounts that wrote.
+    pub(super) mounts: Vec<u64>,
+    /// Number of writes: tells a commit whether more came meanwhile.
+    pub(super) count: u64,
+}
+
+/// What to do about a range.
+pub(super) enum Plan {
+    /// Transfer these, holding the epoch.
+    Go(Transfer),
+    /// Ask for this range first.
+    Ask {
+        start: u64,
+        end: u64,
+        generation: u64,
+    },
+}
+
+/// A range, cut along the layout.
+pub(super) struct Transfer {
+    pub(super) segments: Vec<Segment>,
+    pub(super) epoch: Arc<Epoch>,
+    pub(super) shrinks: u64,
+}
+
+impl Transfer {
+    /// Bytes.
+    pub(super) fn len(&self) -> usize {
+        self.segments.iter().map(|segment| segment.len).sum()
+    }
+}
+
+impl Inode {
+    pub(super) fn new(ino: InodeId) -> Arc<Self> {
+        Arc::new(Self {
+            ino,
+            data: async_lock::RwLock::new(()),
+            state: Mutex::new(State {
+                attr: None,
+                stale: true,
+                gone: false,
+                shrinks: 0,
+                written: None,
+                opens: 0,
+                session: SessionId(0),
+                pieces: Pieces::default(),
+                generation: 0,
+                epoch: Epoch::new(),
+            }),
+        })
+    }
+
+    /// Takes the service's attributes in and gives what is shown to programs.
+    pub(super) fn show(&self, attr: Attr) -> Attr {
+        let mut state = self.state.lock();
+        state.shrinks = state.shrinks.max(attr.shrinks);
+        let newest = state.attr.as_ref().is_none_or(|known| {
+            (known.shrinks, known.version) <= (attr.shrinks, attr.version)
+        });
+        if newest {
+            state.stale = attr.shrinks < state.shrinks;
+            state.attr = Some(attr.clone());
+        }
+        state.overlay(attr)
+    }
+
+    /// The size as programs see it; `None` when the service must be asked.
+    pub(super) fn size(&self) -> Option<u64> {
+        let state = self.state.lock();
+        let attr = state.attr.as_ref().filter(|_| !state.stale)?;
+        let written = state.written.as_ref().filter(|written| written.shrinks == attr.shrinks);
+        Some(written.map_or(attr.size, |written| attr.size.max(written.size)))
+    }
+
+    /// The service's last answer.
+    pub(super) fn attr(&self) -> Option<Attr> {
+        self.state.lock().attr.clone()
+    }
+
+    /// # Errors
+    /// The inode was gone when the session began anew.
+    pub(super) fn check(&self) -> Result<(), Error> {
+        if self.state.lock().gone {
+            return Err(MetaError::Stale.into());
+        }
+        Ok(())
+    }
+
+    /// Cuts `[start, end)` along the layout that `session` knows. The epoch goes with the transfers.
+    pub(super) fn plan(&self, session: SessionId, start: u64, end: u64, write: bool) -> Plan {
+        let mut state = self.state.lock();
+        state.enter(session);
+        match state.pieces.find(start, end, write) {
+            Ok(segments) => Plan::Go(Transfer {
+                segments,
+                epoch: state.epoch.clone(),
+                shrinks: state.shrinks,
+            }),
+            Err((start, end)) => Plan::Ask {
+                start,
+                end,
+                generation: state.generation,
+            },
+        }
+    }
+
+    /// Changes when what was asked before must not be believed any more.
+    pub(super) fn generation(&self) -> u64 {
+        self.state.lock().generation
+    }
+
+    /// Takes a layout in that was asked for at `generation`; one that was recalled or changed since is passed over.
+    ///
+    /// # Errors
+    /// [`Error::Protocol`]: it is no layout.
+    pub(super) fn learn(
+        &self,
+        session: (SessionId, &[Arena]),
+        generation: u64,
+        slice: &LayoutSlice,
+        writable: bool,
+    ) -> Result<(), Error> {
+        let mut state = self.state.lock();
+        if state.generation != generation || slice.shrinks < state.shrinks {
+            return Ok(());
+        }
+        state.enter(session.0);
+        state.shrinks = slice.shrinks;
+        state.pieces.learn(slice, writable, session.1)
+    }
+
+    /// Gives up the layout from `from` on. Ready when nothing uses what was known of it.
+    pub(super) fn recall(&self, from: u64, shrinks: u64) -> impl Future<Output = ()> + Send + use<> {
+        let mut state = self.state.lock();
+        state.generation += 1;
+        state.stale = true;
+        state.shrinks = state.shrinks.max(shrinks);
+        state.pieces.cut(from);
+        Epoch::retire(&mut state.epoch)
+    }
+
+    /// Another session changed the layout.
+    pub(super) fn changed(&self) {
+        let mut state = self.state.lock();
+        state.generation += 1;
+        state.stale = true;
+        state.pieces.cut(0);
+    }
+
+    /// The service counts one more open.
+    pub(super) fn opened(&self) {
+        let mut state = self.state.lock();
+        state.opens += 1;
+        state.gone = false;
+    }
+
+    /// One open less. After the last, the service forgets that this session holds the layout, so it is given up
+    /// first: then the answer is ready when nothing uses it.
+    pub(super) fn closed(&self) -> Option<impl Future<Output = ()> + Send + use<>> {
+        let mut state = self.state.lock();
+        state.opens = state.opens.saturating_sub(1);
+        if state.opens > 0 {
+            return None;
+        }
+        state.generation += 1;
+        state.pieces.cut(0);
+        Some(Epoch::retire(&mut state.epoch))
+    }
+
+    /// Opens to tell a new session of.
+    pub(super) fn opens(&self) -> u32 {
+        self.state.lock().opens
+    }
+
+    /// The new session has no such inode.
+    pub(super) fn mark_gone(&self) {
+        self.state.lock().gone = true;
+    }
+
+    /// The size must be asked for again.
+    pub(super) fn mark_stale(&self) {
+        self.state.lock().stale = true;
+    }
+
+    /// Bytes up to `size` were written. True when set-id bits must go at once.
+    pub(super) fn wrote(&self, written: Written) -> bool {
+        let mut state = self.state.lock();
+        let has_set_id = state.attr.as_ref().is_none_or(|attr| attr.mode & 0o6000 != 0);
+        let clears = written.clear_set_id && has_set_id;
+        match &mut state.written {
+            None => state.written = Some(written),
+            Some(known) => known.merge(&written),
+        }
+        clears
+    }
+
+    /// What a commit must say.
+    pub(super) fn uncommitted(&self) -> Option<Written> {
+        self.state.lock().written.clone()
+    }
+
+    /// What the commit said is part of the file now.
+    pub(super) fn committed(&self, written: &Written) {
+        let mut state = self.state.lock();
+        match &mut state.written {
+            Some(known) if known.count == written.count => state.written = None,
+            // More was written meanwhile: the next commit says it all again.
+            Some(_) | None => {}
+        }
+    }
+
+    /// True when a mount other than `mount` wrote what is not committed yet.
+    pub(super) fn written_elsewhere(&self, mount: u64) -> bool {
+        let state = self.state.lock();
+        state.written.as_ref().is_some_and(|written| written.mounts.iter().any(|other| *other != mount))
+    }
+}
+
+impl State {
+    /// What other sessions knew is void: their grants ended with them.
+    fn enter(&mut self, session: SessionId) {
+        if self.session != session {
+            self.session = session;
+            self.pieces.cut(0);
+        }
+    }
+
+    fn overlay(&self, mut attr: Attr) -> Attr {
+        if let Some(written) = &self.written
+            && attr.kind == FileKind::Regular
+        {
+            if written.shrinks == attr.shrinks {
+                attr.size = attr.size.max(written.size);
+            }
+            attr.mtime = attr.mtime.max(written.mtime);
+            attr.ctime = attr.ctime.max(written.mtime);
+        }
+        attr
+    }
+}
+
+impl Written {
+    fn merge(&mut self, newer: &Self) {
+        if newer.shrinks > self.shrinks {
+            (self.size, self.shrinks) = (newer.size, newer.shrinks);
+        } else if newer.shrinks == self.shrinks {
+            self.size = self.size.max(newer.size);
+        }
+        self.mtime = self.mtime.max(newer.mtime);
+        self.clear_set_id |= newer.clear_set_id;
+        self.count += 1;
+        for mount in &newer.mounts {
+            if !self.mounts.contains(mount) {
+                self.mounts.push(*mount);
+            }
+        }
+    }
+}

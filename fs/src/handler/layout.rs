@@ -1,0 +1,38 @@
+//! Looking up where a range lies, asking the service for what is not known.
+
+use super::inode::{Inode, Plan, Transfer};
+use super::session::Session;
+use crate::errno::Error;
+use rdmafs_meta::wire::{Reply, Request};
+
+/// The layout of `[start, end)` as `session` knows it, granted for writing if `write`. No epoch is held while the service
+/// is asked: it may be waiting for this very session to give a layout up.
+///
+/// # Errors
+/// As [`Session::call`]; `Cleaning` when space is still being freed.
+pub(super) async fn resolve(
+    inode: &Inode,
+    session: &Session,
+    (start, end): (u64, u64),
+    write: bool,
+) -> Result<Transfer, Error> {
+    loop {
+        let (from, to, generation) = match inode.plan(session.id, start, end, write) {
+            Plan::Go(transfer) => return Ok(transfer),
+            Plan::Ask { start, end, generation } => (start, end, generation),
+        };
+        let request = Request::Layout {
+            ino: inode.ino,
+            start: from,
+            end: to,
+            allocate: write,
+        };
+        let Reply::Layout(slice) = session.call_as_root(request).await? else {
+            return Err(Error::Protocol);
+        };
+        if slice.start > from || slice.end <= from {
+            return Err(Error::Protocol);
+        }
+        inode.learn((session.id, &session.arenas), generation, &slice, write)?;
+    }
+}

@@ -1,0 +1,228 @@
+//! One mount: its handles, its share of the links, and what its kernel believes.
+
+use super::open::OpenFile;
+use super::pool::Pool;
+use super::seen::Seen;
+use super::session::Session;
+use super::types::{Entry, HandleId, KernelNotify};
+use crate::errno::Error;
+use crate::executor::Executor;
+use crate::options::{CacheMode, MountOptions};
+use parking_lot::{Mutex, RwLock};
+use rdmafs_meta::attr::Attr;
+use rdmafs_meta::id::{InodeId, SessionId};
+use rdmafs_meta::time::Timestamp;
+use rdmafs_rdma::link::{Flow, FlowCounters};
+use rdmafs_rdma::qos::share::Share;
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock, mpsc};
+use std::time::Duration;
+
+/// How long the kernel may believe names and attributes with `cache=auto`.
+const TTL: Duration = Duration::from_secs(1);
+
+static NEXT_MOUNT: AtomicU64 = AtomicU64::new(1);
+
+/// One mount of a pool.
+///
+/// Lock order: none of these is held while another is taken, and none across a wait.
+pub struct Mount {
+    /// Tells mounts apart, also of different pools.
+    pub(super) id: u64,
+    pub(super) pool: Arc<Pool>,
+    pub(super) cache: CacheMode,
+    read_only: bool,
+    place: Mutex<Place>,
+    pub(super) files: RwLock<HashMap<HandleId, Arc<OpenFile>>>,
+    pub(super) directories: RwLock<HashMap<HandleId, InodeId>>,
+    next_handle: AtomicU64,
+    pub(super) seen: Mutex<Seen>,
+    notify: OnceLock<Arc<dyn KernelNotify>>,
+    closed: AtomicBool,
+}
+
+/// The mount's place in the scheduler of the present link.
+struct Place {
+    share: Share,
+    flow: Option<(SessionId, Arc<Flow>)>,
+    /// Traffic over links that are gone.
+    past: FlowCounters,
+}
+
+impl Mount {
+    /// A mount of `pool`, to be attached to it.
+    pub(super) fn new(pool: Arc<Pool>, options: &MountOptions) -> Arc<Self> {
+        Arc::new(Self {
+            id: NEXT_MOUNT.fetch_add(1, Ordering::Relaxed),
+            pool,
+            cache: options.cache,
+            read_only: options.read_only,
+            place: Mutex::new(Place {
+                share: options.share,
+                flow: None,
+                past: FlowCounters::default(),
+            }),
+            files: RwLock::default(),
+            directories: RwLock::default(),
+            next_handle: AtomicU64::new(1),
+            seen: Mutex::new(Seen::new()),
+            notify: OnceLock::new(),
+            closed: AtomicBool::new(false),
+        })
+    }
+
+    /// Where notifications go; set once, before the first request.
+    pub fn set_notify(&self, notify: Arc<dyn KernelNotify>) {
+        let _kept = self.notify.set(notify);
+    }
+
+    /// The executor that runs this mount's operations.
+    #[must_use]
+    pub fn executor(&self) -> &Executor {
+        &self.pool.executor
+    }
+
+    /// Attribute time to live.
+    #[must_use]
+    pub fn ttl(&self) -> Duration {
+        match self.cache {
+            CacheMode::Auto => TTL,
+            CacheMode::None => Duration::ZERO,
+        }
+    }
+
+    /// The share now.
+    #[must_use]
+    pub fn share(&self) -> Share {
+        self.place.lock().share
+    }
+
+    /// Changes it; queued work feels it at once.
+    pub fn set_share(&self, share: Share) {
+        let mut place = self.place.lock();
+        place.share = share;
+        let flow = place.flow.as_ref().map(|(_, flow)| flow.clone());
+        drop(place);
+        if let Some(flow) = flow {
+            flow.set_share(share);
+        }
+    }
+
+    /// Link traffic since the mount was made.
+    #[must_use]
+    pub fn traffic(&self) -> FlowCounters {
+        let place = self.place.lock();
+        let now = place.flow.as_ref().map(|(_, flow)| flow.counters());
+        sum(place.past, now.unwrap_or_default())
+    }
+
+    /// The mount is gone: commits and closes what is open, and the session after its last mount. Blocking, at most for
+    /// the pool's timeout. Idempotent.
+    pub fn close(&self) {
+        if self.closed.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let files: Vec<_> = self.files.write().drain().map(|(_, file)| file).collect();
+        let (done, all_done) = mpsc::channel::<()>();
+        for file in files {
+            let done = done.clone();
+            self.executor().run(0, file.finish(self.id), move |_| drop(done));
+        }
+        drop(done);
+        // Ends when the last sender is gone.
+        let _ended = all_done.recv_timeout(self.pool.timeout);
+        self.pool.detach(self.id);
+    }
+
+    /// # Errors
+    /// [`Error::ReadOnly`].
+    pub(super) fn writable(&self) -> Result<(), Error> {
+        if self.read_only { Err(Error::ReadOnly) } else { Ok(()) }
+    }
+
+    pub(super) fn new_handle(&self) -> HandleId {
+        HandleId(self.next_handle.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// The open file behind a handle.
+    ///
+    /// # Errors
+    /// [`Error::BadHandle`]; ESTALE when it did not survive a restart of the node.
+    pub(super) fn file(&self, handle: HandleId) -> Result<Arc<OpenFile>, Error> {
+        let file = self.files.read().get(&handle).cloned().ok_or(Error::BadHandle)?;
+        file.inode().check()?;
+        Ok(file)
+    }
+
+    /// This mount's place on the session's link.
+    pub(super) fn flow(&self, session: &Session) -> Arc<Flow> {
+        let mut place = self.place.lock();
+        if let Some((of, flow)) = &place.flow
+            && *of == session.id
+        {
+            return flow.clone();
+        }
+        let new = Arc::new(session.link.open_flow(place.share));
+        let old = place.flow.replace((session.id, new.clone()));
+        if let Some((_, old)) = old {
+            place.past = sum(place.past, old.counters());
+        }
+        new
+    }
+
+    /// An entry for the kernel.
+    pub(super) fn entry(&self, attr: Attr) -> Entry {
+        if self.cache == CacheMode::Auto {
+            self.seen.lock().shown(&attr);
+        }
+        Entry { attr, ttl: self.ttl() }
+    }
+
+    /// Bytes of the inode were changed by another mount or host.
+    pub(super) fn data_changed(&self, ino: InodeId) {
+        if self.cache == CacheMode::Auto
+            && self.seen.lock().changed(ino)
+            && let Some(notify) = self.notify.get()
+        {
+            notify.data_changed(ino);
+        }
+    }
+
+    /// Attributes of the inode are not what the kernel may believe. `done` is called in every case.
+    pub(super) fn attributes_changed(&self, ino: InodeId, done: Option<Box<dyn FnOnce() + Send>>) {
+        match (self.notify.get(), done) {
+            (Some(notify), done) => notify.attributes_changed(ino, done),
+            (None, Some(done)) => done(),
+            (None, None) => {}
+        }
+    }
+}
+
+impl Drop for Mount {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+fn sum(a: FlowCounters, b: FlowCounters) -> FlowCounters {
+    FlowCounters {
+        read_bytes: a.read_bytes + b.read_bytes,
+        write_bytes: a.write_bytes + b.write_bytes,
+        operations: a.operations + b.operations,
+        throttled: a.throttled + b.throttled,
+        throttled_us: a.throttled_us + b.throttled_us,
+    }
+}
+
+/// The time of a write, for mtime: the client's clock, as on other network file systems.
+#[expect(clippy::disallowed_methods, reason = "the handler is the edge at which times of writes arise")]
+pub(super) fn wall_clock() -> Timestamp {
+    let since = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .unwrap_or_default();
+    Timestamp {
+        seconds: i64::try_from(since.as_secs()).unwrap_or(i64::MAX),
+        nanos: since.subsec_nanos(),
+    }
+}

@@ -1,0 +1,146 @@
+//! Names: finding, making, linking, removing, renaming.
+
+use super::mount::Mount;
+use super::types::Entry;
+use crate::errno::Error;
+use rdmafs_meta::cred::Credentials;
+use rdmafs_meta::id::InodeId;
+use rdmafs_meta::name::Name;
+use rdmafs_meta::wire::{NewInode, RenameMode, Reply, Request};
+use std::sync::Arc;
+
+impl Mount {
+    /// Finds `name` in `parent`; "." and ".." are allowed (NFS export, mount-point crossing).
+    ///
+    /// # Errors
+    /// The namespace's.
+    pub async fn lookup(
+        self: Arc<Self>,
+        caller: Credentials,
+        parent: InodeId,
+        name: Vec<u8>,
+    ) -> Result<Entry, Error> {
+        let request = match name.as_slice() {
+            b"." => Request::GetAttr { ino: parent },
+            b".." => Request::Parent { ino: parent },
+            _ => Request::Lookup {
+                parent,
+                name: Name::new(name)?,
+            },
+        };
+        let attr = self.pool.call_for_attr(caller, request).await?;
+        Ok(self.entry(attr))
+    }
+
+    /// Target of a symbolic link.
+    ///
+    /// # Errors
+    /// The namespace's.
+    pub async fn readlink(self: Arc<Self>, caller: Credentials, ino: InodeId) -> Result<Vec<u8>, Error> {
+        match self.pool.call(caller, Request::ReadLink { ino }).await? {
+            Reply::Target(target) => Ok(target),
+            _ => Err(Error::Protocol),
+        }
+    }
+
+    /// mkdir, mknod, symlink; `mode` with the umask applied.
+    ///
+    /// # Errors
+    /// The namespace's; EROFS.
+    pub async fn make(
+        self: Arc<Self>,
+        caller: Credentials,
+        parent: InodeId,
+        name: Vec<u8>,
+        what: NewInode,
+        mode: u16,
+    ) -> Result<Entry, Error> {
+        self.writable()?;
+        // An open that no handle stands for would never be given back.
+        let what = match what {
+            NewInode::File { .. } => NewInode::File { open: false },
+            what => what,
+        };
+        let name = Name::new(name)?;
+        let request = Request::Make {
+            parent,
+            name,
+            what,
+            mode,
+        };
+        let attr = self.pool.call_for_attr(caller, request).await?;
+        Ok(self.entry(attr))
+    }
+
+    /// Another name.
+    ///
+    /// # Errors
+    /// The namespace's; EROFS.
+    pub async fn link(
+        self: Arc<Self>,
+        caller: Credentials,
+        ino: InodeId,
+        parent: InodeId,
+        name: Vec<u8>,
+    ) -> Result<Entry, Error> {
+        self.writable()?;
+        let name = Name::new(name)?;
+        let attr = self.pool.call_for_attr(caller, Request::Link { ino, parent, name }).await?;
+        Ok(self.entry(attr))
+    }
+
+    /// Removes a name of anything but a directory.
+    ///
+    /// # Errors
+    /// The namespace's; EROFS.
+    pub async fn unlink(
+        self: Arc<Self>,
+        caller: Credentials,
+        parent: InodeId,
+        name: Vec<u8>,
+    ) -> Result<(), Error> {
+        self.writable()?;
+        let name = Name::new(name)?;
+        self.pool.call_for_done(caller, Request::Unlink { parent, name }).await
+    }
+
+    /// Removes an empty directory.
+    ///
+    /// # Errors
+    /// The namespace's; EROFS.
+    pub async fn rmdir(
+        self: Arc<Self>,
+        caller: Credentials,
+        parent: InodeId,
+        name: Vec<u8>,
+    ) -> Result<(), Error> {
+        self.writable()?;
+        let name = Name::new(name)?;
+        self.pool.call_for_done(caller, Request::RemoveDir { parent, name }).await
+    }
+
+    /// Renames.
+    ///
+    /// # Errors
+    /// The namespace's; EROFS.
+    #[expect(clippy::too_many_arguments, reason = "renameat2(2) has as many, and all differ in type or meaning")]
+    pub async fn rename(
+        self: Arc<Self>,
+        caller: Credentials,
+        parent: InodeId,
+        name: Vec<u8>,
+        new_parent: InodeId,
+        new_name: Vec<u8>,
+        mode: RenameMode,
+    ) -> Result<(), Error> {
+        self.writable()?;
+        let request = Request::Rename {
+            parent,
+            name: Name::new(name)?,
+            new_parent,
+            new_name: Name::new(new_name)?,
+            mode,
+        };
+        self.pool.call_for_done(caller, request).await
+    }
+}

@@ -1,0 +1,311 @@
+//! Opening and closing files.
+
+use super::inode::Inode;
+use super::mount::Mount;
+use super::pool::{Held, Pool};
+use super::session::Session;
+use super::types::{Entry, HandleId, OpenMode, Opened};
+use crate::errno::Error;
+use crate::executor::Executor;
+use crate::options::CacheMode;
+use event_listener::Event;
+use rdmafs_meta::attr::{Attr, FileKind};
+use rdmafs_meta::cred::Credentials;
+use rdmafs_meta::error::MetaError;
+use rdmafs_meta::id::InodeId;
+use rdmafs_meta::name::Name;
+use rdmafs_meta::wire::{NewInode, OpenAccess, Reply, Request};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
+
+/// An open file of one mount.
+pub(super) struct OpenFile {
+    open: ServiceOpen,
+    pub(super) mode: OpenMode,
+    /// The page cache is passed by.
+    pub(super) direct: bool,
+}
+
+impl OpenFile {
+    pub(super) fn inode(&self) -> &Inode {
+        &self.open.held
+    }
+
+    pub(super) fn pool(&self) -> &Arc<Pool> {
+        &self.open.held.pool
+    }
+
+    /// Commits what is not committed; the open is given back when the last user of the file drops it.
+    pub(super) async fn finish(self: Arc<Self>, mount: u64) -> Result<(), Error> {
+        self.pool().commit(self.inode(), mount, false).await
+    }
+}
+
+/// One open that the service counts for this handler; dropping it gives it back.
+struct ServiceOpen {
+    held: Held,
+}
+
+impl Drop for ServiceOpen {
+    fn drop(&mut self) {
+        let held = self.held.clone();
+        let unused = held.closed();
+        let executor = held.pool.executor.clone();
+        let release = async move {
+            if let Some(unused) = unused {
+                unused.await;
+            }
+            let Some(session) = held.pool.session_now() else {
+                return Ok(());
+            };
+            let request = Request::Release {
+                ino: held.ino,
+                opens: 1,
+            };
+            session.call_as_root(request).await.map(|_| ())
+        };
+        executor.run(0, release, |released: Result<(), Error>| {
+            if let Err(error) = released {
+                tracing::debug!("an open was not given back: {error}");
+            }
+        });
+    }
+}
+
+/// A future that is run to its end even when the operation that waits for it is given up: what it gives is dropped then.
+struct ToTheEnd<T: Send + 'static> {
+    executor: Executor,
+    future: Option<Pin<Box<dyn Future<Output = Result<T, Error>> + Send>>>,
+}
+
+impl<T: Send + 'static> ToTheEnd<T> {
+    fn new(executor: &Executor, future: impl Future<Output = Result<T, Error>> + Send + 'static) -> Self {
+        Self {
+            executor: executor.clone(),
+            future: Some(Box::pin(future)),
+        }
+    }
+}
+
+impl<T: Send + 'static> Future for ToTheEnd<T> {
+    type Output = Result<T, Error>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let Some(future) = self.future.as_mut() else {
+            return Poll::Pending;
+        };
+        let polled = future.as_mut().poll(context);
+        if polled.is_ready() {
+            self.future = None;
+        }
+        polled
+    }
+}
+
+impl<T: Send + 'static> Drop for ToTheEnd<T> {
+    fn drop(&mut self) {
+        if let Some(future) = self.future.take() {
+            self.executor.run(0, future, drop);
+        }
+    }
+}
+
+impl Mount {
+    /// open(O_CREAT) of a name that the kernel believes is free.
+    ///
+    /// # Errors
+    /// The namespace's; EEXIST only when `exclusive`.
+    pub async fn create(
+        self: Arc<Self>,
+        caller: Credentials,
+        parent: InodeId,
+        name: Vec<u8>,
+        mode: u16,
+        open: OpenMode,
+        exclusive: bool,
+    ) -> Result<(Entry, Opened), Error> {
+        self.writable()?;
+        let request = Request::Make {
+            parent,
+            name: Name::new(name.clone())?,
+            what: NewInode::File { open: true },
+            mode,
+        };
+        let pool = self.pool.clone();
+        let asker = caller.clone();
+        let made = ToTheEnd::new(&self.pool.executor, async move {
+            let (session, reply) = pool.call_in_session(asker, request).await?;
+            let Reply::Opened { attr, .. } = reply else {
+                return Err(Error::Protocol);
+            };
+            let open = count_open(pool.hold(attr.ino), &session)?;
+            Ok((open, attr))
+        });
+        match made.await {
+            Ok((service, attr)) => {
+                let attr = service.held.show(attr);
+                let opened = self.register(service, &attr, open, true).await;
+                Ok((self.entry(attr), opened))
+            }
+            Err(Error::Meta(MetaError::Exists)) if !exclusive => self.open_existing(caller, parent, name, open).await,
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Another host made the name since the kernel looked: open what it made.
+    async fn open_existing(
+        self: Arc<Self>,
+        caller: Credentials,
+        parent: InodeId,
+        name: Vec<u8>,
+        open: OpenMode,
+    ) -> Result<(Entry, Opened), Error> {
+        let entry = self.clone().lookup(caller.clone(), parent, name).await?;
+        match entry.attr.kind {
+            FileKind::Regular => {}
+            FileKind::Directory => return Err(MetaError::IsDirectory.into()),
+            // The kernel looks the name up again and goes its own way from there.
+            _ => return Err(MetaError::Stale.into()),
+        }
+        let opened = self.clone().open(caller.clone(), entry.attr.ino, open).await?;
+        let entry = self.getattr(caller, entry.attr.ino).await?;
+        Ok((entry, opened))
+    }
+
+    /// Opens a file.
+    ///
+    /// # Errors
+    /// The namespace's; EROFS.
+    pub async fn open(self: Arc<Self>, caller: Credentials, ino: InodeId, open: OpenMode) -> Result<Opened, Error> {
+        if open.write || open.truncate {
+            self.writable()?;
+        }
+        let held = self.pool.hold(ino);
+        let inode = held.inode.clone();
+        let alone = if open.truncate { Some(inode.data.write().await) } else { None };
+        if open.truncate {
+            // What was written before must not make the file longer again when it is committed later.
+            self.pool.commit(&held, self.id, false).await?;
+        }
+        let asked = ToTheEnd::new(&self.pool.executor, ask_to_open(held, caller, open));
+        let (service, attr) = asked.await?;
+        drop(alone);
+        let attr = service.held.show(attr);
+        if open.truncate {
+            self.pool.tell_others(ino, &[self.id]);
+        }
+        Ok(self.register(service, &attr, open, false).await)
+    }
+
+    /// Gives an open file its handle, after the kernel has dropped what it may no longer believe of it.
+    async fn register(&self, open: ServiceOpen, attr: &Attr, mode: OpenMode, new: bool) -> Opened {
+        let direct = self.cache == CacheMode::None || mode.append || mode.direct;
+        let keep_cache = if self.cache == CacheMode::Auto {
+            let foreign = open.held.written_elsewhere(self.id);
+            let validity = self.seen.lock().opened(attr, foreign);
+            if !new && !validity.keep_cache && !validity.attributes_known {
+                self.kernel_forgets(attr.ino).await;
+            }
+            validity.keep_cache && !mode.truncate
+        } else {
+            false
+        };
+        let handle = self.new_handle();
+        let file = OpenFile {
+            open,
+            mode,
+            direct,
+        };
+        self.files.write().insert(handle, Arc::new(file));
+        Opened {
+            handle,
+            direct_io: direct,
+            keep_cache: keep_cache && !direct,
+        }
+    }
+
+    /// Ready when the kernel has dropped its attributes of the inode (or, should it hang, after the pool's timeout).
+    async fn kernel_forgets(&self, ino: InodeId) {
+        let told = Arc::new((AtomicBool::new(false), Event::new()));
+        let tell = told.clone();
+        let done = move || {
+            tell.0.store(true, Ordering::Release);
+            tell.1.notify(usize::MAX);
+        };
+        self.attributes_changed(ino, Some(Box::new(done)));
+        let wait = async {
+            while !told.0.load(Ordering::Acquire) {
+                let listener = told.1.listen();
+                if !told.0.load(Ordering::Acquire) {
+                    listener.await;
+                }
+            }
+        };
+        self.executor().within(self.pool.timeout, wait).await;
+    }
+
+    /// close(2): commits what was written.
+    ///
+    /// # Errors
+    /// EIO when it could not be committed.
+    pub async fn flush(self: Arc<Self>, handle: HandleId) -> Result<(), Error> {
+        let file = self.file(handle)?;
+        self.pool.commit(file.inode(), self.id, false).await
+    }
+
+    /// fsync(2).
+    ///
+    /// # Errors
+    /// EIO when bytes or size did not reach the node.
+    pub async fn fsync(self: Arc<Self>, handle: HandleId) -> Result<(), Error> {
+        let file = self.file(handle)?;
+        self.pool.commit(file.inode(), self.id, true).await
+    }
+
+    /// The last reference to the handle is gone. The service is told when the last transfer on the file has ended.
+    ///
+    /// # Errors
+    /// [`Error::BadHandle`], or what a commit met.
+    pub async fn release(self: Arc<Self>, handle: HandleId) -> Result<(), Error> {
+        let file = self.files.write().remove(&handle).ok_or(Error::BadHandle)?;
+        let committed = ToTheEnd::new(self.executor(), file.finish(self.id));
+        committed.await
+    }
+}
+
+/// Asks the service for an open and takes in what it says of the layout.
+async fn ask_to_open(held: Held, caller: Credentials, open: OpenMode) -> Result<(ServiceOpen, Attr), Error> {
+    let generation = held.generation();
+    let request = Request::Open {
+        ino: held.ino,
+        access: OpenAccess {
+            read: open.read,
+            write: open.write,
+            execute: open.execute,
+            truncate: open.truncate,
+        },
+    };
+    let (session, reply) = held.pool.clone().call_in_session(caller, request).await?;
+    let Reply::Opened { attr, layout } = reply else {
+        return Err(Error::Protocol);
+    };
+    let service = count_open(held, &session)?;
+    service.held.learn((session.id, &session.arenas), generation, &layout, false)?;
+    Ok((service, attr))
+}
+
+/// Counts an open that the service granted in `session`.
+///
+/// # Errors
+/// [`Error::Down`] when that session is over: a new one may have begun without this open.
+fn count_open(held: Held, session: &Session) -> Result<ServiceOpen, Error> {
+    held.opened();
+    let present = held.pool.session_now();
+    if present.is_none_or(|present| present.id != session.id) {
+        drop(held.closed());
+        return Err(Error::Down(held.pool.connect.label()));
+    }
+    Ok(ServiceOpen { held })
+}

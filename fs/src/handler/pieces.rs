@@ -1,0 +1,317 @@
+//! What a session knows of one file's layout: known pieces of the file, holes among them.
+//!
+//! Pieces are disjoint, granule-aligned and merged with what they continue, so that a file written in small steps is still
+//! read in one transfer.
+
+use crate::errno::Error;
+use rdmafs_meta::extent::{Extent, GRANULE, granule_ceil, granule_floor};
+use rdmafs_meta::layout::{CopyState, LayoutSlice, Run};
+use rdmafs_meta::wire::Arena;
+use std::collections::BTreeMap;
+
+/// How far ahead a reader asks for a layout.
+const ASK_AHEAD: u64 = 1 << 30;
+
+/// Where the bytes of a piece are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// Nowhere: they are zero.
+    Hole,
+    /// In the arena, from this offset on.
+    At {
+        /// First byte in the arena.
+        remote: u64,
+        /// Writing was granted.
+        writable: bool,
+    },
+    /// In an arena that is gone.
+    Lost,
+}
+
+/// A part of a wanted range.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Segment {
+    /// Bytes, above 0.
+    pub(super) len: usize,
+    /// Where.
+    pub(super) place: Place,
+}
+
+/// Known pieces: first file byte to (one past the last byte, place).
+#[derive(Debug, Default)]
+pub(super) struct Pieces {
+    map: BTreeMap<u64, (u64, Place)>,
+}
+
+impl Pieces {
+    /// Cuts `[start, end)` along the known pieces.
+    ///
+    /// # Errors
+    /// The range to ask the service for, when a part is not known, or (for writing) not granted.
+    pub(super) fn find(&self, start: u64, end: u64, write: bool) -> Result<Vec<Segment>, (u64, u64)> {
+        let mut found = Vec::with_capacity(1);
+        let mut at = start;
+        while at < end {
+            let piece = self.map.range(..=at).next_back().filter(|(_, (stop, _))| *stop > at);
+            let Some((&first, &(stop, place))) = piece else {
+                return Err(self.missing(at, end, write));
+            };
+            let stop = stop.min(end);
+            let place = match place {
+                Place::At { writable: false, .. } | Place::Hole if write => return Err(self.missing(at, end, true)),
+                Place::At { remote, writable } => Place::At {
+                    remote: remote + (at - first),
+                    writable,
+                },
+                place => place,
+            };
+            let len = usize::try_from(stop - at).map_err(|_| (at, end))?;
+            found.push(Segment { len, place });
+            at = stop;
+        }
+        Ok(found)
+    }
+
+    /// A writer asks for what it needs; a reader asks ahead, up to what is known already.
+    fn missing(&self, at: u64, end: u64, write: bool) -> (u64, u64) {
+        let at = granule_floor(at);
+        if write {
+            return (at, granule_ceil(end));
+        }
+        let known = self.map.range(at..).next().map_or(u64::MAX, |(next, _)| *next);
+        (at, known.min(granule_ceil(end).max(at.saturating_add(ASK_AHEAD))))
+    }
+
+    /// Takes a slice of layout in; an empty one, of an empty file, says nothing. `writable` when writing was granted with it.
+    ///
+    /// # Errors
+    /// [`Error::Protocol`] when the slice is no layout.
+    pub(super) fn learn(&mut self, slice: &LayoutSlice, writable: bool, arenas: &[Arena]) -> Result<(), Error> {
+        let (start, end) = (granule_floor(slice.start), granule_ceil(slice.end));
+        if start >= end {
+            return if slice.runs.is_empty() { Ok(()) } else { Err(Error::Protocol) };
+        }
+        self.forget(start, end);
+        let mut at = start;
+        for run in &slice.runs {
+            let (first, stop, place) = placed(run, writable, arenas)?;
+            // Runs may reach past the slice; what lies outside of it is not news.
+            let (from, to) = (first.max(at), stop.min(end));
+            if first < at && first >= start || from >= to {
+                return Err(Error::Protocol);
+            }
+            self.put(at, from, Place::Hole);
+            self.put(from, to, place.skip(from - first));
+            at = to;
+        }
+        self.put(at, end, Place::Hole);
+        Ok(())
+    }
+
+    /// Forgets everything from the granule of `from` on.
+    pub(super) fn cut(&mut self, from: u64) {
+        self.forget(granule_floor(from), u64::MAX);
+    }
+
+    /// Forgets `[start, end)`.
+    fn forget(&mut self, start: u64, end: u64) {
+        if let Some((&first, &(stop, place))) = self.map.range(..start).next_back()
+            && stop > start
+        {
+            self.map.insert(first, (start, place));
+            if stop > end {
+                self.map.insert(end, (stop, place.skip(end - first)));
+            }
+        }
+        while let Some((&first, &(stop, place))) = self.map.range(start..end).next() {
+            self.map.remove(&first);
+            if stop > end {
+                self.map.insert(end, (stop, place.skip(end - first)));
+            }
+        }
+    }
+
+    /// Adds `[start, end)`, which is not known yet, and merges it with its neighbours.
+    fn put(&mut self, mut start: u64, mut end: u64, mut place: Place) {
+        if start >= end {
+            return;
+        }
+        if let Some((&first, &(stop, before))) = self.map.range(..start).next_back()
+            && stop == start
+            && before.skip(stop - first) == place
+        {
+            (start, place) = (first, before);
+        }
+        if let Some(&(stop, after)) = self.map.get(&end)
+            && place.skip(end - start) == after
+        {
+            self.map.remove(&end);
+            end = stop;
+        }
+        self.map.insert(start, (end, place));
+    }
+}
+
+impl Place {
+    /// The same piece from `by` bytes further on.
+    fn skip(self, by: u64) -> Self {
+        match self {
+            Self::At { remote, writable } => Self::At {
+                remote: remote.saturating_add(by),
+                writable,
+            },
+            Self::Hole | Self::Lost => self,
+        }
+    }
+}
+
+/// File range and place of a run, chosen among its copies.
+fn placed(run: &Run, writable: bool, arenas: &[Arena]) -> Result<(u64, u64, Place), Error> {
+    let first = run.copies.first().ok_or(Error::Protocol)?;
+    let len = first.extent.len;
+    let stop = run.start.checked_add(len).ok_or(Error::Protocol)?;
+    let aligned = run.start % GRANULE == 0 && len % GRANULE == 0 && len > 0;
+    if !aligned || run.copies.iter().any(|copy| copy.extent.len != len) {
+        return Err(Error::Protocol);
+    }
+    let valid = run.copies.iter().find(|copy| copy.state == CopyState::Valid && lies_in(&copy.extent, arenas));
+    let place = valid.map_or(Place::Lost, |copy| Place::At {
+        remote: copy.extent.offset,
+        writable,
+    });
+    Ok((run.start, stop, place))
+}
+
+fn lies_in(extent: &Extent, arenas: &[Arena]) -> bool {
+    let end = extent.offset.checked_add(extent.len);
+    arenas.iter().any(|arena| {
+        arena.node == extent.node
+            && arena.incarnation == extent.incarnation
+            && end.is_some_and(|end| end <= arena.len)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use rdmafs_meta::id::{Incarnation, NodeId};
+    use rdmafs_meta::layout::Copy;
+
+    const ARENA: Arena = Arena {
+        node: NodeId(1),
+        incarnation: Incarnation(9),
+        len: 1 << 40,
+    };
+
+    fn run(start: u64, offset: u64, len: u64) -> Run {
+        let extent = Extent {
+            node: NodeId(1),
+            incarnation: Incarnation(9),
+            offset,
+            len,
+        };
+        Run {
+            start,
+            copies: vec![Copy {
+                extent,
+                state: CopyState::Valid,
+            }],
+        }
+    }
+
+    fn slice(start: u64, end: u64, runs: Vec<Run>) -> LayoutSlice {
+        LayoutSlice {
+            start,
+            end,
+            shrinks: 0,
+            runs,
+        }
+    }
+
+    #[test]
+    fn a_range_is_cut_along_holes_and_runs() {
+        let mut pieces = Pieces::default();
+        pieces.learn(&slice(0, 40_960, vec![run(8192, 4096, 8192)]), false, &[ARENA]).unwrap();
+        let found = pieces.find(8000, 16_484, false).unwrap();
+        let at = Place::At { remote: 4096, writable: false };
+        let places: Vec<_> = found.iter().map(|s| (s.len, s.place)).collect();
+        assert_eq!(places, [(192, Place::Hole), (8192, at), (100, Place::Hole)]);
+        assert_eq!(pieces.find(8192, 8193, true), Err((8192, 12_288)));
+        assert_eq!(pieces.find(40_960, 40_961, false), Err((40_960, 40_960 + ASK_AHEAD)));
+        pieces.cut(12_289);
+        assert_eq!(pieces.find(8192, 12_288, false).unwrap().len(), 1);
+        assert!(pieces.find(12_288, 12_289, false).is_err());
+    }
+
+    #[test]
+    fn a_file_written_in_small_steps_is_one_piece() {
+        let mut pieces = Pieces::default();
+        for step in [1_u64, 0, 3, 2] {
+            let at = step * 4096;
+            pieces.learn(&slice(at, at + 4096, vec![run(at, 8192 + at, 4096)]), true, &[ARENA]).unwrap();
+        }
+        assert_eq!(pieces.find(0, 16_384, true).unwrap().len(), 1);
+    }
+
+    #[test]
+    fn an_extent_outside_of_the_arenas_that_live_is_lost() {
+        let mut pieces = Pieces::default();
+        let mut old = run(0, 0, 4096);
+        old.copies[0].extent.incarnation = Incarnation(8);
+        pieces.learn(&slice(0, 8192, vec![old, run(4096, 1 << 40, 4096)]), true, &[ARENA]).unwrap();
+        let found = pieces.find(0, 8192, true).unwrap();
+        assert!(found.iter().all(|segment| segment.place == Place::Lost));
+    }
+
+    #[test]
+    fn what_is_no_layout_is_refused() {
+        let bad = [
+            slice(8192, 8192, vec![run(8192, 0, 4096)]),
+            slice(0, 8192, vec![Run { start: 0, copies: vec![] }]),
+            slice(0, 8192, vec![run(1, 0, 4096)]),
+            slice(0, 8192, vec![run(0, 0, 4095)]),
+            slice(0, 8192, vec![run(4096, 0, 4096), run(0, 0, 4096)]),
+            slice(0, 8192, vec![run(16_384, 0, 4096)]),
+            slice(0, u64::MAX, vec![run(u64::MAX - 4095, 0, 8192)]),
+        ];
+        for slice in bad {
+            assert_eq!(Pieces::default().learn(&slice, true, &[ARENA]), Err(Error::Protocol), "{slice:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn pieces_agree_with_a_naive_map(steps in prop::collection::vec((0_u64..24, 1_u64..8, 0_u64..3, any::<bool>()), 1..40)) {
+            let mut pieces = Pieces::default();
+            let mut model = vec![None; 40];
+            for (from, len, what, writable) in steps {
+                let (start, end) = (from * 4096, (from + len) * 4096);
+                let cells = usize::try_from(from).unwrap()..usize::try_from(from + len).unwrap();
+                match what {
+                    0 => {
+                        pieces.cut(start + 1);
+                        model[cells.start..].fill(None);
+                    }
+                    1 => {
+                        pieces.learn(&slice(start, end, vec![]), writable, &[ARENA]).unwrap();
+                        model[cells].fill(Some(Place::Hole));
+                    }
+                    _ => {
+                        let remote = start + (1 << 20);
+                        pieces.learn(&slice(start, end, vec![run(start, remote, end - start)]), writable, &[ARENA]).unwrap();
+                        for cell in cells {
+                            let remote = u64::try_from(cell).unwrap() * 4096 + (1 << 20);
+                            model[cell] = Some(Place::At { remote, writable });
+                        }
+                    }
+                }
+            }
+            for (cell, place) in model.iter().enumerate() {
+                let at = u64::try_from(cell).unwrap() * 4096;
+                let found = pieces.find(at, at + 4096, false).ok();
+                prop_assert_eq!(found.map(|found| found[0].place), *place);
+            }
+        }
+    }
+}

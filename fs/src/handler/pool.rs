@@ -1,0 +1,291 @@
+//! A pool as this host sees it: one session and one inode table for all mounts that share a key.
+//!
+//! When the link fails a maintenance thread connects again and begins a new session; operations that start meanwhile wait
+//! for it until the pool's timeout, counted from the failure, is over. What was in flight fails with EIO.
+//! `timeout=` of the first mount of a pool holds for all of them: they share the link.
+
+use super::connect::Connect;
+use super::inode::Inode;
+use super::mount::Mount;
+use super::session::Session;
+use crate::errno::Error;
+use crate::executor::Executor;
+use event_listener::Event;
+use parking_lot::{Condvar, Mutex, RwLock};
+use rdmafs_meta::attr::Attr;
+use rdmafs_meta::cred::Credentials;
+use rdmafs_meta::error::MetaError;
+use rdmafs_meta::id::{InodeId, RequestId, SessionId, Term};
+use rdmafs_meta::wire::{Call, Reply, Request};
+use rdmafs_rdma::buffer::BufferPool;
+use rdmafs_rdma::clock::{Clock, SystemClock};
+use std::collections::HashMap;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+/// Where the session stands.
+pub(super) enum State {
+    /// It works.
+    Up(Arc<Session>),
+    /// It does not, since then (on the pool's clock), because of this.
+    Down { since: Duration, why: String },
+    /// The last mount is gone.
+    Closed,
+}
+
+/// A pool.
+///
+/// Lock order: none of these is held while another is taken, and none across a wait.
+pub(super) struct Pool {
+    pub(super) name: String,
+    pub(super) executor: Executor,
+    pub(super) buffers: BufferPool,
+    pub(super) timeout: Duration,
+    pub(super) connect: Box<dyn Connect>,
+    pub(super) clock: SystemClock,
+    pub(super) state: RwLock<State>,
+    /// Which fabric is used, and why.
+    pub(super) note: Mutex<String>,
+    /// Tells operations that the state changed.
+    pub(super) changed: Event,
+    /// Tells the maintenance thread.
+    pub(super) nudge: (Mutex<bool>, Condvar),
+    inodes: Mutex<HashMap<InodeId, Known>>,
+    mounts: Mutex<Vec<Weak<Mount>>>,
+}
+
+struct Known {
+    inode: Arc<Inode>,
+    holders: u32,
+}
+
+/// Keeps an inode in its pool's table.
+pub(super) struct Held {
+    pub(super) pool: Arc<Pool>,
+    pub(super) inode: Arc<Inode>,
+}
+
+impl std::ops::Deref for Held {
+    type Target = Inode;
+    fn deref(&self) -> &Inode {
+        &self.inode
+    }
+}
+
+impl Clone for Held {
+    fn clone(&self) -> Self {
+        self.pool.hold(self.inode.ino)
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let mut inodes = self.pool.inodes.lock();
+        if let Some(known) = inodes.get_mut(&self.inode.ino) {
+            known.holders -= 1;
+            if known.holders == 0 {
+                inodes.remove(&self.inode.ino);
+            }
+        }
+    }
+}
+
+impl Pool {
+    pub(super) fn new(
+        name: String,
+        executor: Executor,
+        buffers: BufferPool,
+        timeout: Duration,
+        connect: Box<dyn Connect>,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            name,
+            executor,
+            buffers,
+            timeout,
+            connect,
+            clock: SystemClock::new(),
+            state: RwLock::new(State::Down {
+                since: Duration::ZERO,
+                why: "not connected yet".into(),
+            }),
+            note: Mutex::default(),
+            changed: Event::new(),
+            nudge: (Mutex::new(false), Condvar::new()),
+            inodes: Mutex::default(),
+            mounts: Mutex::default(),
+        })
+    }
+
+    /// The session, if it works now.
+    pub(super) fn session_now(&self) -> Option<Arc<Session>> {
+        match &*self.state.read() {
+            State::Up(session) => Some(session.clone()),
+            State::Down { .. } | State::Closed => None,
+        }
+    }
+
+    /// The session; waits for a new one while the link is down, but not longer than the timeout from its failure.
+    ///
+    /// # Errors
+    /// [`Error::Down`].
+    pub(super) async fn session(&self) -> Result<Arc<Session>, Error> {
+        loop {
+            let listener = match &*self.state.read() {
+                State::Up(session) => return Ok(session.clone()),
+                State::Closed => return Err(Error::Down(self.connect.label())),
+                State::Down { since, .. } => {
+                    let left = (*since + self.timeout).saturating_sub(self.clock.now());
+                    (!left.is_zero()).then(|| (self.changed.listen(), left))
+                }
+            };
+            let Some((listener, left)) = listener else {
+                return Err(Error::Down(self.connect.label()));
+            };
+            self.executor.within(left, listener).await;
+        }
+    }
+
+    /// Asks the service. A session that has ended is begun anew once: its service did not do what was asked.
+    ///
+    /// # Errors
+    /// [`Error::Down`], the link's, or the service's.
+    pub(super) async fn call(&self, caller: Credentials, request: Request) -> Result<Reply, Error> {
+        let (_, reply) = self.call_in_session(caller, request).await?;
+        Ok(reply)
+    }
+
+    /// Like [`Pool::call`], and says in which session it was.
+    pub(super) async fn call_in_session(
+        &self,
+        caller: Credentials,
+        request: Request,
+    ) -> Result<(Arc<Session>, Reply), Error> {
+        let mut call = Call {
+            session: SessionId(0),
+            term: Term(0),
+            id: RequestId(0),
+            caller,
+            request,
+        };
+        let mut session = self.session().await?;
+        let mut answer = session.send(&mut call).await;
+        if answer == Err(Error::Meta(MetaError::SessionEnded)) {
+            self.lost(session.id, "the lease ran out");
+            session.link.close();
+            session = self.session().await?;
+            answer = session.send(&mut call).await;
+        }
+        Ok((session, answer?))
+    }
+
+    /// A call that is answered with attributes: as programs see them.
+    pub(super) async fn call_for_attr(&self, caller: Credentials, request: Request) -> Result<Attr, Error> {
+        match self.call(caller, request).await? {
+            Reply::Attr(attr) => Ok(self.show(attr)),
+            _ => Err(Error::Protocol),
+        }
+    }
+
+    /// A call that is answered with nothing.
+    pub(super) async fn call_for_done(&self, caller: Credentials, request: Request) -> Result<(), Error> {
+        match self.call(caller, request).await? {
+            Reply::Done => Ok(()),
+            _ => Err(Error::Protocol),
+        }
+    }
+
+    /// Attributes as programs see them: with what this handler wrote and did not commit.
+    pub(super) fn show(&self, attr: Attr) -> Attr {
+        match self.find(attr.ino) {
+            Some(inode) => inode.show(attr),
+            None => attr,
+        }
+    }
+
+    /// The inode, if it is in the table.
+    pub(super) fn find(&self, ino: InodeId) -> Option<Arc<Inode>> {
+        self.inodes.lock().get(&ino).map(|known| known.inode.clone())
+    }
+
+    /// The inode, put in the table if need be. It must be there before the service is asked for anything that makes
+    /// it hold the layout, or a recall would be acknowledged too early.
+    pub(super) fn hold(self: &Arc<Self>, ino: InodeId) -> Held {
+        let mut inodes = self.inodes.lock();
+        let known = inodes.entry(ino).or_insert_with(|| Known {
+            inode: Inode::new(ino),
+            holders: 0,
+        });
+        known.holders += 1;
+        Held {
+            pool: self.clone(),
+            inode: known.inode.clone(),
+        }
+    }
+
+    /// All inodes of the table.
+    pub(super) fn inodes(&self) -> Vec<Arc<Inode>> {
+        self.inodes.lock().values().map(|known| known.inode.clone()).collect()
+    }
+
+    /// The session has failed. Said by the link, by a call, or both.
+    pub(super) fn lost(&self, session: SessionId, why: &str) {
+        {
+            let mut state = self.state.write();
+            if !matches!(&*state, State::Up(up) if up.id == session) {
+                return;
+            }
+            *state = State::Down {
+                since: self.clock.now(),
+                why: why.into(),
+            };
+        }
+        tracing::warn!(pool = %self.name, node = %self.connect.label(), "link down: {why}");
+        self.nudge();
+    }
+
+    /// Adds a mount; false when the pool is closed.
+    pub(super) fn attach(&self, mount: &Arc<Mount>) -> bool {
+        let mut mounts = self.mounts.lock();
+        let open = !matches!(*self.state.read(), State::Closed);
+        if open {
+            mounts.push(Arc::downgrade(mount));
+        }
+        open
+    }
+
+    /// A mount is gone; the pool closes with the last.
+    pub(super) fn detach(&self, mount: u64) {
+        let mut mounts = self.mounts.lock();
+        mounts.retain(|other| other.upgrade().is_some_and(|other| other.id != mount));
+        if mounts.is_empty() {
+            let before = std::mem::replace(&mut *self.state.write(), State::Closed);
+            drop(mounts);
+            if let State::Up(session) = before {
+                session.link.close();
+            }
+            self.changed.notify(usize::MAX);
+            self.nudge();
+        }
+    }
+
+    /// The mounts there are.
+    pub(super) fn mounts(&self) -> Vec<Arc<Mount>> {
+        self.mounts.lock().iter().filter_map(Weak::upgrade).collect()
+    }
+
+    /// Bytes of the inode changed by these mounts: the kernels behind all others drop what they cached.
+    pub(super) fn tell_others(&self, ino: InodeId, writers: &[u64]) {
+        for mount in self.mounts() {
+            if !writers.contains(&mount.id) {
+                mount.data_changed(ino);
+            }
+        }
+    }
+
+    /// Wakes the maintenance thread.
+    pub(super) fn nudge(&self) {
+        *self.nudge.0.lock() = true;
+        self.nudge.1.notify_all();
+    }
+}

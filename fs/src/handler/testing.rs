@@ -1,0 +1,327 @@
+//! A whole handler without sockets: mounts whose memory node, arena and namespace live in this process.
+//!
+//! For tests of this crate and for the reference-model test. Nothing here is part of the product.
+
+use super::connect::Connect;
+use super::host::{attach, open_pool};
+use super::mount::Mount;
+use super::pool::Pool;
+use crate::executor::Executor;
+use crate::options::{CacheMode, MountOptions};
+use parking_lot::Mutex;
+use rdmafs_meta::extent::Extent;
+use rdmafs_meta::id::{Incarnation, NodeId, SessionId};
+use rdmafs_meta::namespace::{Config, Namespace, Output};
+use rdmafs_meta::store::{MemoryStore, Store};
+use rdmafs_meta::time::{Now, Timestamp};
+use rdmafs_meta::wire::{Call, Reply, decode, encode};
+use rdmafs_rdma::buffer::{Buffer, BufferPool};
+use rdmafs_rdma::clock::Clock;
+use rdmafs_rdma::fabric::{Crypt, Endpoint};
+use rdmafs_rdma::qos::share::Share;
+use rdmafs_rdma::sim::{Pace, Sim, SimEndpoint};
+use std::collections::HashMap;
+use std::ops::Range;
+use std::path::PathBuf;
+use std::sync::{Arc, OnceLock, Weak};
+use std::time::Duration;
+
+/// One simulated memory node, one executor, and the handlers that were made on them.
+pub struct SimPool {
+    executor: Executor,
+    node: Arc<SimNode>,
+    pool: Arc<Pool>,
+}
+
+/// Makes a node with `arena_len` bytes (a multiple of 4 KiB) and mounts it once, `cache=none`, read-write. `seed` is the
+/// simulator's. Drive the mount by `pool.run(mount.clone().lookup(...))`. The root directory is `InodeId::ROOT`,
+/// owner 0:0, mode 0755. Dropping everything ends its threads.
+///
+/// # Panics
+/// When the system gives no memory or thread.
+#[must_use]
+pub fn mount_on_sim(arena_len: u64, seed: u64) -> (Arc<Mount>, SimPool) {
+    let node = SimNode::new(arena_len, seed);
+    let executor = Executor::start();
+    let pool = join(&executor, &node);
+    let sim_pool = SimPool { executor, node, pool };
+    (sim_pool.mount(CacheMode::None), sim_pool)
+}
+
+impl SimPool {
+    /// Another mount of the same handler: it shares session, link and inode table with the first. The first mount must
+    /// not be closed before.
+    ///
+    /// # Panics
+    /// After the last mount was closed.
+    #[must_use]
+    pub fn mount(&self, cache: CacheMode) -> Arc<Mount> {
+        attach(&self.pool, &options(cache)).expect("the pool is open")
+    }
+
+    /// A mount of another handler (another host): a session of its own at the same node.
+    ///
+    /// # Panics
+    /// When the system gives no memory or thread.
+    #[must_use]
+    pub fn mount_elsewhere(&self, cache: CacheMode) -> Arc<Mount> {
+        attach(&join(&self.executor, &self.node), &options(cache)).expect("the pool is open")
+    }
+
+    /// Runs an operation to its end on this thread.
+    pub fn run<T>(&self, operation: impl Future<Output = T>) -> T {
+        self.executor.block_on(operation)
+    }
+
+    /// Runs all mounts.
+    #[must_use]
+    pub fn executor(&self) -> &Executor {
+        &self.executor
+    }
+
+    /// A buffer for [`Mount::write`] that holds `bytes` (1 byte to 1 MiB).
+    ///
+    /// # Panics
+    /// For other lengths.
+    #[must_use]
+    pub fn buffer(&self, mount: &Arc<Mount>, bytes: &[u8]) -> Buffer {
+        let mut buffer = self.run(mount.clone().wait_buffer(bytes.len())).expect("a length that fits");
+        buffer.copy_from_slice(bytes);
+        buffer
+    }
+
+    /// The node.
+    #[must_use]
+    pub fn node(&self) -> &SimNode {
+        &self.node
+    }
+}
+
+/// A memory node in this process: a namespace over a simulated arena.
+pub struct SimNode {
+    sim: Sim,
+    state: Mutex<Node>,
+    /// Sessions whose connection is over. Not fenced where that is noticed: locks of the simulation are held there.
+    over: Arc<Mutex<Vec<SessionId>>>,
+}
+
+struct Node {
+    namespace: Namespace,
+    store: MemoryStore,
+    ends: HashMap<SessionId, Weak<SimEndpoint>>,
+    /// Nobody can connect.
+    paused: bool,
+    /// While set, freed extents are not cleaned.
+    lazy: Option<Vec<Extent>>,
+    time: u64,
+}
+
+impl SimNode {
+    fn new(arena_len: u64, seed: u64) -> Arc<Self> {
+        let config = Config {
+            lease: Duration::from_secs(3600),
+            root_owner: (0, 0),
+            root_mode: 0o755,
+        };
+        let mut store = MemoryStore::default();
+        let mut namespace = Namespace::load(&mut store, config, Now::default()).expect("an empty store is a namespace");
+        namespace.add_arena(NodeId(1), Incarnation(seed | 1), arena_len);
+        let sim = Sim::new(usize::try_from(arena_len).expect("the arena fits in memory"), seed);
+        let node = Arc::new(Self {
+            sim,
+            state: Mutex::new(Node {
+                namespace,
+                store,
+                ends: HashMap::new(),
+                paused: false,
+                lazy: None,
+                time: 0,
+            }),
+            over: Arc::default(),
+        });
+        let weak = Arc::downgrade(&node);
+        let ticking = std::thread::Builder::new().name("sim-time".into()).spawn(move || tick(&weak));
+        drop(ticking.expect("a thread"));
+        node
+    }
+
+    /// The simulated fabric, to inject faults and to look at the arena.
+    #[must_use]
+    pub fn sim(&self) -> &Sim {
+        &self.sim
+    }
+
+    /// Breaks all connections; while `paused`, nobody can connect again.
+    pub fn break_off(&self, paused: bool) {
+        let mut node = self.state.lock();
+        node.paused = paused;
+        let ends: Vec<_> = node.ends.drain().filter_map(|(_, end)| end.upgrade()).collect();
+        drop(node);
+        ends.iter().for_each(|end| end.disconnect());
+    }
+
+    /// While `lazy`, freed extents stay in quarantine; afterwards they are cleaned.
+    pub fn clean_lazily(&self, lazy: bool) {
+        let mut node = self.state.lock();
+        let waiting = std::mem::replace(&mut node.lazy, lazy.then(Vec::new));
+        self.clean(&mut node, waiting.unwrap_or_default());
+    }
+
+    /// Looks for contradictions in the namespace.
+    ///
+    /// # Errors
+    /// What contradicts what.
+    pub fn check(&self) -> Result<(), String> {
+        self.state.lock().namespace.check()
+    }
+
+    /// Serves one message of a peer whose session, if it has begun, is in `own`.
+    fn serve(&self, end: &Weak<SimEndpoint>, own: &Own, message: &[u8]) {
+        let Some((id, payload)) = message.split_at_checked(8) else { return };
+        let Ok(call) = decode::<Call>(payload) else { return };
+        let mut node = self.state.lock();
+        let now = node.now();
+        for session in std::mem::take(&mut *self.over.lock()) {
+            node.ends.remove(&session);
+            let out = node.namespace.fenced(session, now);
+            self.carry_out(&mut node, out);
+        }
+        let mut out = node.namespace.call(call, now);
+        if let Some(Ok(Reply::Begun(begun))) = &out.answer {
+            node.ends.insert(begun.session, end.clone());
+            let _first = own.session.set(begun.session);
+        }
+        let answer = out.answer.take();
+        self.carry_out(&mut node, out);
+        // Under the lock, so that messages leave in the order of the namespace's steps.
+        if let (Some(answer), Some(end)) = (answer, end.upgrade()) {
+            end.deliver([id, &encode(&answer).expect("answers fit")].concat());
+        }
+        let mut more = true;
+        while more {
+            let out;
+            (out, more) = node.namespace.tick(now);
+            self.carry_out(&mut node, out);
+        }
+    }
+
+    fn carry_out(&self, node: &mut Node, out: Output) {
+        for extent in &out.zero {
+            self.sim.zero(range(extent));
+        }
+        for (session, notice) in out.notices {
+            if let Some(end) = node.ends.get(&session).and_then(Weak::upgrade) {
+                end.deliver([&[0; 8][..], &encode(&notice).expect("notices fit")].concat());
+            }
+        }
+        let term = node.namespace.term();
+        node.store.commit(&out.batch, term).expect("memory takes everything");
+        self.clean(node, out.clean);
+    }
+
+    fn clean(&self, node: &mut Node, extents: Vec<Extent>) {
+        if let Some(waiting) = &mut node.lazy {
+            waiting.extend(extents);
+            return;
+        }
+        extents.iter().for_each(|extent| self.sim.zero(range(extent)));
+        node.namespace.cleaned(&extents);
+    }
+}
+
+impl Node {
+    /// Every call is a millisecond after the one before.
+    fn now(&mut self) -> Now {
+        self.time += 1;
+        let since = Duration::from_millis(self.time);
+        let base = super::mount::wall_clock();
+        Now {
+            wall: Timestamp {
+                seconds: base.seconds,
+                nanos: base.nanos,
+            },
+            monotonic: since,
+        }
+    }
+}
+
+/// What the node knows of one connection; dropped when that is over.
+struct Own {
+    session: OnceLock<SessionId>,
+    over: Arc<Mutex<Vec<SessionId>>>,
+}
+
+impl Drop for Own {
+    fn drop(&mut self) {
+        if let Some(session) = self.session.get() {
+            self.over.lock().push(*session);
+        }
+    }
+}
+
+/// Connects to a [`SimNode`].
+struct Door(Arc<SimNode>);
+
+impl Connect for Door {
+    fn label(&self) -> String {
+        "sim:1".into()
+    }
+
+    fn clock(&self) -> Arc<dyn Clock> {
+        self.0.sim.clock()
+    }
+
+    fn connect(&self, _buffers: &BufferPool) -> Result<(Arc<dyn Endpoint>, String), String> {
+        if self.0.state.lock().paused {
+            return Err("no memory node answers at sim:1".into());
+        }
+        let node = self.0.clone();
+        let own = Own {
+            session: OnceLock::new(),
+            over: node.over.clone(),
+        };
+        let end = Arc::new(OnceLock::<Weak<SimEndpoint>>::new());
+        let this = end.clone();
+        let peer = move |message: &[u8]| {
+            if let Some(end) = this.get() {
+                node.serve(end, &own, message);
+            }
+            Vec::new()
+        };
+        let endpoint = self.0.sim.endpoint(Pace::AtOnce, Box::new(peer));
+        let _first = end.set(Arc::downgrade(&endpoint));
+        Ok((endpoint, "sim".into()))
+    }
+}
+
+/// Lets simulated time follow real time: operations run on many threads, so no one of them could say when all wait.
+fn tick(node: &Weak<SimNode>) {
+    const STEP: Duration = Duration::from_millis(10);
+    while let Some(node) = node.upgrade() {
+        node.sim.advance(STEP);
+        drop(node);
+        std::thread::sleep(STEP);
+    }
+}
+
+fn join(executor: &Executor, node: &Arc<SimNode>) -> Arc<Pool> {
+    let door = Box::new(Door(node.clone()));
+    open_pool(executor, "sim", &options(CacheMode::None), door).expect("the simulated node lets everybody in")
+}
+
+fn options(cache: CacheMode) -> MountOptions {
+    MountOptions {
+        fabric: None,
+        key: PathBuf::new(),
+        crypt: Crypt::Auto,
+        timeout_ms: 2000,
+        cache,
+        share: Share::default(),
+        read_only: false,
+    }
+}
+
+fn range(extent: &Extent) -> Range<usize> {
+    let at = |offset: u64| usize::try_from(offset).expect("the arena fits in memory");
+    at(extent.offset)..at(extent.end())
+}

@@ -1,0 +1,66 @@
+//! What goes in and out of a mount, in our own types.
+
+use rdmafs_meta::attr::Attr;
+use rdmafs_meta::id::InodeId;
+use rdmafs_rdma::buffer::Buffer;
+use std::time::Duration;
+
+/// What a mount tells its kernel, from a thread of its own (never a FUSE worker).
+pub trait KernelNotify: Send + Sync {
+    /// Attributes (size) of the inode changed: the kernel must ask again. `done` is called when the kernel knows.
+    fn attributes_changed(&self, ino: InodeId, done: Option<Box<dyn FnOnce() + Send>>);
+    /// Bytes of the inode changed by someone else: drop cached pages (and attributes).
+    fn data_changed(&self, ino: InodeId);
+}
+
+/// An open file or directory of one mount.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct HandleId(pub u64);
+
+/// How `open(2)` asked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct OpenMode {
+    /// Reading.
+    pub read: bool,
+    /// Writing.
+    pub write: bool,
+    /// O_APPEND.
+    pub append: bool,
+    /// O_TRUNC.
+    pub truncate: bool,
+    /// FMODE_EXEC.
+    pub execute: bool,
+    /// O_DIRECT.
+    pub direct: bool,
+}
+
+/// How the kernel shall treat an opened file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Opened {
+    /// The handle.
+    pub handle: HandleId,
+    /// FOPEN_DIRECT_IO.
+    pub direct_io: bool,
+    /// FOPEN_KEEP_CACHE.
+    pub keep_cache: bool,
+}
+
+/// An inode that a name led to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// Its attributes, with what this handler wrote and did not commit yet.
+    pub attr: Attr,
+    /// How long the kernel may believe name and attributes.
+    pub ttl: Duration,
+}
+
+/// What a read gives: the bytes up to the wanted length or the end of the file. Contiguous data in one buffer.
+#[derive(Debug)]
+pub enum ReadData {
+    /// Bytes.
+    Bytes(Buffer),
+    /// So many zero bytes (a hole).
+    Zeros(usize),
+    /// The end of the file.
+    End,
+}

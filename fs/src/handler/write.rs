@@ -1,0 +1,228 @@
+//! Writing bytes.
+
+use super::inode::{Transfer, Written};
+use super::layout::resolve;
+use super::mount::{Mount, wall_clock};
+use super::open::OpenFile;
+use super::pieces::Place;
+use super::session::Session;
+use super::types::HandleId;
+use crate::errno::Error;
+use rdmafs_meta::error::MetaError;
+use rdmafs_meta::wire::{Reply, Request};
+use rdmafs_rdma::buffer::{Buffer, BufferPool};
+use rdmafs_rdma::link::Keep;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The largest file: what `off_t` can say.
+const MAX_SIZE: u64 = i64::MAX as u64;
+/// How long a write waits for freed space to be cleaned.
+const CLEANING: Duration = Duration::from_secs(30);
+/// Waits between attempts: from, to.
+const CLEANING_STEPS: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(100));
+
+/// A write as the mount was asked for it.
+struct Wanted {
+    offset: u64,
+    end: u64,
+    clear_set_id: bool,
+}
+
+impl Mount {
+    /// A buffer to put a write's bytes in, at once when one is free (`None`: use [`Mount::wait_buffer`], or `len` is 0 or
+    /// above 1 MiB).
+    #[must_use]
+    pub fn try_buffer(&self, len: usize) -> Option<Buffer> {
+        let fits = (1..=BufferPool::LARGE).contains(&len);
+        fits.then(|| self.pool.buffers.try_get(len)).flatten()
+    }
+
+    /// The same, parked until one is free.
+    ///
+    /// # Errors
+    /// EINVAL when `len` is 0 or above 1 MiB.
+    pub async fn wait_buffer(self: Arc<Self>, len: usize) -> Result<Buffer, Error> {
+        if !(1..=BufferPool::LARGE).contains(&len) {
+            return Err(MetaError::Invalid.into());
+        }
+        Ok(self.pool.buffers.get(len).await)
+    }
+
+    /// Writes the buffer; `clear_set_id` as FUSE_WRITE_KILL_SUIDGID says. Gives the number of bytes written: a prefix
+    /// when a later part failed.
+    ///
+    /// # Errors
+    /// EBADF, EFBIG, ENOSPC; EIO when the bytes' place is lost or the node does not answer.
+    pub async fn write(
+        self: Arc<Self>,
+        handle: HandleId,
+        offset: u64,
+        data: Buffer,
+        clear_set_id: bool,
+    ) -> Result<usize, Error> {
+        let file = self.file(handle)?;
+        if !file.mode.write {
+            return Err(Error::BadHandle);
+        }
+        let len = u64::try_from(data.len()).unwrap_or(u64::MAX);
+        let offset_at = if file.mode.append { self.append(&file, offset, len).await? } else { offset };
+        let end = offset_at.checked_add(len).filter(|end| *end <= MAX_SIZE);
+        let wanted = Wanted {
+            offset: offset_at,
+            end: end.ok_or(MetaError::TooBig)?,
+            clear_set_id,
+        };
+        let (written, clears) = self.put(&file, &wanted, data).await?;
+        if clears {
+            self.pool.commit(file.inode(), self.id, false).await?;
+        }
+        Ok(written)
+    }
+
+    /// Reserves the next `len` bytes at the end of the file, wherever the kernel thinks that is.
+    async fn append(&self, file: &OpenFile, offset: u64, len: u64) -> Result<u64, Error> {
+        let len = u32::try_from(len).map_err(|_| MetaError::Invalid)?;
+        let inode = file.inode();
+        // Bytes written at an offset and not committed yet count as the end of the file, too.
+        self.pool.commit(inode, self.id, false).await?;
+        let mut waits = Waits::new(self);
+        loop {
+            let _shared = inode.data.read().await;
+            let session = self.pool.session().await?;
+            let generation = inode.generation();
+            let request = Request::Append { ino: inode.ino, len };
+            match session.call_as_root(request).await {
+                Ok(Reply::Appended {
+                    offset: place,
+                    attr,
+                    layout,
+                }) => {
+                    inode.show(attr);
+                    inode.learn((session.id, &session.arenas), generation, &layout, true)?;
+                    if place != offset {
+                        self.pool.mounts().iter().for_each(|mount| mount.attributes_changed(inode.ino, None));
+                    }
+                    return Ok(place);
+                }
+                Ok(_) => return Err(Error::Protocol),
+                Err(error) => {
+                    drop(_shared);
+                    waits.wait_or(error).await?;
+                }
+            }
+        }
+    }
+
+    /// Writes at an offset. Gives the bytes written, and whether set-id bits must be cleared now.
+    async fn put(&self, file: &OpenFile, wanted: &Wanted, data: Buffer) -> Result<(usize, bool), Error> {
+        let inode = file.inode();
+        let mut waits = Waits::new(self);
+        loop {
+            let shared = inode.data.read().await;
+            let session = self.pool.session().await?;
+            match resolve(inode, &session, (wanted.offset, wanted.end), true).await {
+                Ok(transfer) => {
+                    let shrinks = transfer.shrinks;
+                    let (done, failure) = self.send(&session, inode.ino.0, transfer, data).await;
+                    let clears = done > 0 && inode.wrote(self.written(wanted, done, shrinks));
+                    drop(shared);
+                    return match failure {
+                        Some(error) if done == 0 => Err(error),
+                        _ => Ok((done, clears)),
+                    };
+                }
+                Err(error) => {
+                    // A truncate that would free space must not wait for this write.
+                    drop(shared);
+                    waits.wait_or(error).await?;
+                }
+            }
+        }
+    }
+
+    fn written(&self, wanted: &Wanted, done: usize, shrinks: u64) -> Written {
+        Written {
+            size: wanted.offset.saturating_add(u64::try_from(done).unwrap_or(0)),
+            shrinks,
+            mtime: wall_clock(),
+            clear_set_id: wanted.clear_set_id,
+            mounts: vec![self.id],
+            count: 1,
+        }
+    }
+
+    /// Sends all segments, in flight together. Gives the length of the prefix that arrived, and why no more did.
+    async fn send(
+        &self,
+        session: &Session,
+        queue_key: u64,
+        transfer: Transfer,
+        mut data: Buffer,
+    ) -> (usize, Option<Error>) {
+        let flow = self.flow(session);
+        let keep: Keep = transfer.epoch.clone();
+        let mut started = Vec::with_capacity(transfer.segments.len());
+        let mut failure = None;
+        let mut segments = transfer.segments.iter().peekable();
+        while let Some(segment) = segments.next() {
+            let rest = segments.peek().map(|_| data.split_off(segment.len));
+            let Place::At { remote, .. } = segment.place else {
+                failure = Some(MetaError::Lost.into());
+                break;
+            };
+            let write = session.link.write(&flow, queue_key, remote, data, Some(keep.clone()));
+            started.push((segment.len, write));
+            match rest {
+                Some(rest) => data = rest,
+                None => break,
+            }
+        }
+        let mut prefix = 0;
+        let mut whole = true;
+        for (len, write) in started {
+            match Box::pin(write).await {
+                Ok(_) if whole => prefix += len,
+                Ok(_) => {}
+                Err(error) => {
+                    if whole {
+                        failure = Some(error.into());
+                    }
+                    whole = false;
+                }
+            }
+        }
+        (prefix, failure)
+    }
+}
+
+/// Waiting for freed space: it is still being recalled and zeroed.
+struct Waits<'a> {
+    mount: &'a Mount,
+    next: Duration,
+    left: Duration,
+}
+
+impl<'a> Waits<'a> {
+    fn new(mount: &'a Mount) -> Self {
+        Self {
+            mount,
+            next: CLEANING_STEPS.0,
+            left: CLEANING,
+        }
+    }
+
+    /// Waits when `error` says that trying again may help.
+    async fn wait_or(&mut self, error: Error) -> Result<(), Error> {
+        if error != Error::Meta(MetaError::Cleaning) {
+            return Err(error);
+        }
+        if self.left.is_zero() {
+            return Err(MetaError::NoSpace.into());
+        }
+        self.mount.executor().sleep(self.next).await;
+        self.left = self.left.saturating_sub(self.next);
+        self.next = (self.next * 2).min(CLEANING_STEPS.1);
+        Ok(())
+    }
+}

@@ -1,0 +1,205 @@
+//! Calls over the endpoint's messages: `id: u64 little-endian, payload`, answered under the same id; id 0 is a notice.
+
+use super::core::Core;
+use super::types::LinkError;
+use crate::fabric::FabricError;
+use std::collections::HashMap;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+/// What a message turned out to be.
+pub(super) enum Heard {
+    /// An answer, or nothing that anybody waits for.
+    Answer(Option<Waker>),
+    /// To the link's owner.
+    Notice(Vec<u8>),
+    /// Too short to be a message.
+    Broken,
+}
+
+struct Call {
+    sent_at: Duration,
+    /// The node has not answered.
+    open: bool,
+    /// The future exists and has not taken the outcome.
+    awaited: bool,
+    outcome: Option<Result<Vec<u8>, LinkError>>,
+    waker: Option<Waker>,
+}
+
+/// All calls of a link, under its second lock. Runs no foreign code.
+#[derive(Default)]
+pub(super) struct Calls {
+    last_id: u64,
+    calls: HashMap<u64, Call>,
+    down: Option<FabricError>,
+}
+
+impl Calls {
+    /// A place for an answer, under a new id.
+    pub(super) fn begin(&mut self, now: Duration) -> Result<u64, FabricError> {
+        if let Some(error) = &self.down {
+            return Err(error.clone());
+        }
+        self.last_id += 1;
+        let call = Call {
+            sent_at: now,
+            open: true,
+            awaited: true,
+            outcome: None,
+            waker: None,
+        };
+        self.calls.insert(self.last_id, call);
+        Ok(self.last_id)
+    }
+
+    /// The call was not sent after all.
+    pub(super) fn forget(&mut self, id: u64) {
+        self.calls.remove(&id);
+    }
+
+    /// The future is gone; the place stays while the node owes the answer, to notice a dead node.
+    fn abandon(&mut self, id: u64) -> Option<Waker> {
+        let call = self.calls.get_mut(&id)?;
+        call.awaited = false;
+        let old = call.waker.take();
+        if !call.open {
+            self.calls.remove(&id);
+        }
+        old
+    }
+
+    /// The outcome, or a promise to wake; and a waker to drop after unlocking.
+    fn poll(&mut self, id: u64, waker: Waker) -> (Option<Result<Vec<u8>, LinkError>>, Option<Waker>) {
+        let Some(call) = self.calls.get_mut(&id) else {
+            return (Some(Err(FabricError::Flushed.into())), Some(waker));
+        };
+        let Some(outcome) = call.outcome.take() else {
+            return (None, call.waker.replace(waker));
+        };
+        self.abandon(id);
+        (Some(outcome), Some(waker))
+    }
+
+    /// Sorts a message. Answers that nobody waits for are ignored.
+    pub(super) fn hear(&mut self, mut message: Vec<u8>) -> Heard {
+        let Some((id, payload)) = message.split_first_chunk::<8>() else {
+            return Heard::Broken;
+        };
+        let id = u64::from_le_bytes(*id);
+        let payload_len = payload.len();
+        let payload = |message: &mut Vec<u8>| {
+            message.copy_within(8.., 0);
+            message.truncate(payload_len);
+        };
+        if id == 0 {
+            payload(&mut message);
+            return Heard::Notice(message);
+        }
+        let Some(call) = self.calls.get_mut(&id).filter(|call| call.open) else {
+            return Heard::Answer(None);
+        };
+        call.open = false;
+        if !call.awaited {
+            self.calls.remove(&id);
+            return Heard::Answer(None);
+        }
+        if call.outcome.is_none() {
+            payload(&mut message);
+            call.outcome = Some(Ok(message));
+        }
+        Heard::Answer(call.waker.take())
+    }
+
+    /// Like the table's: tells the futures of calls unanswered for `timeout`; when to ask again; since when the oldest waits.
+    pub(super) fn expire(
+        &mut self,
+        now: Duration,
+        timeout: Duration,
+        wake: &mut Vec<Waker>,
+    ) -> (Duration, Option<Duration>) {
+        let oldest = self.calls.values().filter(|c| c.open).map(|c| c.sent_at).min();
+        let mut next = Duration::MAX;
+        self.calls.retain(|_, call| {
+            let due = call.sent_at.saturating_add(timeout);
+            let forgotten = due.saturating_add(timeout);
+            if now < due {
+                next = next.min(due);
+            } else if now < forgotten {
+                next = next.min(forgotten);
+            }
+            if call.awaited && call.outcome.is_none() && due <= now {
+                call.outcome = Some(Err(LinkError::TimedOut(timeout)));
+                wake.extend(call.waker.take());
+            }
+            call.awaited || now < forgotten
+        });
+        (next, oldest)
+    }
+
+    /// Fails everything, now and later.
+    pub(super) fn go_down(&mut self, error: &FabricError, wake: &mut Vec<Waker>) {
+        self.down = Some(error.clone());
+        self.calls.retain(|_, call| {
+            call.open = false;
+            if call.outcome.is_none() {
+                call.outcome = Some(Err(error.clone().into()));
+            }
+            wake.extend(call.waker.take());
+            call.awaited
+        });
+    }
+}
+
+/// Waits for an answer.
+pub(super) struct Answer {
+    /// Why it could not be sent.
+    failed: Option<LinkError>,
+    /// Its id, until its outcome was taken.
+    pending: Option<(Arc<Core>, u64)>,
+}
+
+impl Answer {
+    pub(super) fn failed(error: LinkError) -> Self {
+        Self {
+            failed: Some(error),
+            pending: None,
+        }
+    }
+
+    pub(super) fn pending(core: Arc<Core>, id: u64) -> Self {
+        Self {
+            failed: None,
+            pending: Some((core, id)),
+        }
+    }
+}
+
+impl Future for Answer {
+    type Output = Result<Vec<u8>, LinkError>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let Some((core, id)) = &self.pending else {
+            let error = self.failed.take().unwrap_or(FabricError::Flushed.into());
+            return Poll::Ready(Err(error));
+        };
+        let waker = context.waker().clone();
+        // The old waker is dropped after the lock.
+        let (outcome, _old) = core.calls.lock().poll(*id, waker);
+        let Some(outcome) = outcome else {
+            return Poll::Pending;
+        };
+        self.pending = None;
+        Poll::Ready(outcome)
+    }
+}
+
+impl Drop for Answer {
+    fn drop(&mut self) {
+        if let Some((core, id)) = self.pending.take() {
+            let _old = core.calls.lock().abandon(id);
+        }
+    }
+}

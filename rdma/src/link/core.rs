@@ -1,0 +1,258 @@
+//! What the link, its flows, its futures and its poller share: posting, completing, failing.
+
+use super::call::{Answer, Calls, Heard};
+use super::record::{Record, Request};
+use super::table::{Aftermath, Step, Table};
+use super::transfer::Transfer;
+use super::types::LinkConfig;
+use crate::fabric::{Completion, Endpoint, FabricError, MAX_MESSAGE};
+use crate::qos::scheduler::{FlowId, Limits};
+use crate::qos::share::Share;
+use parking_lot::{Mutex, MutexGuard};
+use std::sync::Arc;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+/// Slices of others that a caller posts before it leaves the rest to the poller.
+const HELP: usize = 16;
+/// Slices that the poller posts before it looks at the endpoint again.
+const ROUND: usize = 256;
+
+pub(super) struct Core {
+    pub(super) endpoint: Arc<dyn Endpoint>,
+    pub(super) config: LinkConfig,
+    /// First lock; see the module for the rules.
+    pub(super) table: Mutex<Table>,
+    /// Second lock.
+    pub(super) calls: Mutex<Calls>,
+    up: AtomicBool,
+    /// Why this side closed the endpoint.
+    closed: OnceLock<FabricError>,
+}
+
+impl Core {
+    pub(super) fn new(endpoint: Arc<dyn Endpoint>, config: LinkConfig) -> Self {
+        let limits = Limits {
+            window: config.window,
+            slice: config.slice,
+            rate: config.rate,
+        };
+        let table = Table::new(limits, config.clock.now());
+        Self {
+            endpoint,
+            config,
+            table: Mutex::new(table),
+            calls: Mutex::new(Calls::default()),
+            up: AtomicBool::new(true),
+            closed: OnceLock::new(),
+        }
+    }
+
+    pub(super) fn now(&self) -> Duration {
+        self.config.clock.now()
+    }
+
+    pub(super) fn is_up(&self) -> bool {
+        self.up.load(Ordering::Acquire)
+    }
+
+    /// Closes the endpoint, for a reason that all later errors will name. The poller ends the link.
+    pub(super) fn close(&self, reason: FabricError) {
+        self.up.store(false, Ordering::Release);
+        // The first reason stands.
+        let _ = self.closed.set(reason);
+        self.endpoint.close();
+        self.endpoint.wake();
+    }
+
+    /// Queues a transfer and posts what may be posted, on this thread.
+    pub(super) fn start(self: &Arc<Self>, request: Request) -> Transfer {
+        let mut table = self.table.lock();
+        if let Some(error) = table.down.clone() {
+            drop(table);
+            return Transfer::ready(Err(error.into()));
+        }
+        let slot = table.admit(request, self.now());
+        let mut after = Aftermath::default();
+        let record = self.pump(table, Some(slot), &mut after);
+        after.run();
+        match record {
+            Some(mut record) => Transfer::ready(record.result()),
+            None => Transfer::pending(Arc::clone(self), slot),
+        }
+    }
+
+    /// Posts what the scheduler allows. Answers with the record of `own` if it ended here.
+    fn pump(
+        &self,
+        mut table: MutexGuard<'_, Table>,
+        mut own: Option<u32>,
+        after: &mut Aftermath,
+    ) -> Option<Record> {
+        let mut finished = None;
+        let mut help = HELP;
+        let until = loop {
+            if help == 0 {
+                break Duration::ZERO;
+            }
+            let (slot, queue, work) = match table.next(self.now()) {
+                Step::Post { slot, queue, work } => (slot, queue, work),
+                Step::Wait(until) => break until,
+            };
+            if own != Some(slot) {
+                help -= 1;
+            }
+            let completion = MutexGuard::unlocked(&mut table, || self.endpoint.post(queue, work));
+            if let Some(completion) = completion {
+                let now = self.now();
+                if let Some(record) = table.complete(completion, own, now, after) {
+                    finished = Some(record);
+                    // The slot may be another's from here on.
+                    own = None;
+                }
+            }
+        };
+        if let Some(slot) = own {
+            table.note_throttled(slot);
+        }
+        let wake = until < table.poller_until;
+        if wake {
+            table.poller_until = until;
+        }
+        drop(table);
+        if wake {
+            self.endpoint.wake();
+        }
+        finished
+    }
+
+    /// The poller's turn: posts what the scheduler allows and notes until when the poller will sleep, at most to `check_at`.
+    pub(super) fn pump_and_rest(&self, check_at: Duration, after: &mut Aftermath) -> Duration {
+        let mut table = self.table.lock();
+        let mut left = ROUND;
+        let until = loop {
+            if left == 0 {
+                break Duration::ZERO;
+            }
+            left -= 1;
+            let (queue, work) = match table.next(self.now()) {
+                Step::Post { queue, work, .. } => (queue, work),
+                Step::Wait(until) => break until.min(check_at),
+            };
+            let completion = MutexGuard::unlocked(&mut table, || self.endpoint.post(queue, work));
+            if let Some(completion) = completion {
+                table.complete(completion, None, self.now(), after);
+            }
+        };
+        table.poller_until = until;
+        until
+    }
+
+    /// The poller is awake: until it rests again, nobody needs to wake it.
+    pub(super) fn rouse(&self, heard: bool) {
+        let mut table = self.table.lock();
+        table.poller_until = Duration::ZERO;
+        if heard {
+            table.last_event = self.now();
+        }
+    }
+
+    pub(super) fn completed(&self, completions: Vec<Completion>, after: &mut Aftermath) {
+        let now = self.now();
+        let mut table = self.table.lock();
+        for completion in completions {
+            table.complete(completion, None, now, after);
+        }
+    }
+
+    pub(super) fn abandon(&self, slot: u32) {
+        let mut after = Aftermath::default();
+        self.table.lock().abandon(slot, &mut after);
+        after.run();
+    }
+
+    pub(super) fn set_share(&self, flow: FlowId, share: Share) {
+        let mut after = Aftermath::default();
+        let mut table = self.table.lock();
+        table.scheduler.set_share(flow, share, self.now());
+        self.pump(table, None, &mut after);
+        after.run();
+    }
+
+    pub(super) fn close_flow(&self, flow: FlowId) {
+        let mut after = Aftermath::default();
+        self.table.lock().close_flow(flow, &mut after);
+        after.run();
+    }
+
+    /// Sends a call.
+    pub(super) fn call(self: &Arc<Self>, payload: &[u8]) -> Answer {
+        let mut message = Vec::with_capacity(8 + payload.len());
+        message.extend_from_slice(&[0; 8]);
+        message.extend_from_slice(payload);
+        if message.len() > MAX_MESSAGE {
+            let why = format!("a call of {} bytes is too long", payload.len());
+            return Answer::failed(FabricError::Protocol(why).into());
+        }
+        let begun = self.calls.lock().begin(self.now());
+        let id = match begun {
+            Ok(id) => id,
+            Err(error) => return Answer::failed(error.into()),
+        };
+        message[..8].copy_from_slice(&id.to_le_bytes());
+        if let Err(error) = self.endpoint.send(&message) {
+            self.calls.lock().forget(id);
+            return Answer::failed(error.into());
+        }
+        Answer::pending(Arc::clone(self), id)
+    }
+
+    /// Sorts a message; a broken one ends the link.
+    pub(super) fn hear(&self, message: Vec<u8>, after: &mut Aftermath) -> Option<Vec<u8>> {
+        let heard = self.calls.lock().hear(message);
+        match heard {
+            Heard::Answer(waker) => after.wake(waker),
+            Heard::Notice(payload) => return Some(payload),
+            Heard::Broken => {
+                let why = "a message without an id".to_owned();
+                self.close(FabricError::Protocol(why));
+            }
+        }
+        None
+    }
+
+    /// Fails what the node left unanswered; closes the endpoint when nothing at all came for two timeouts. Answers with
+    /// when to look again.
+    pub(super) fn expire(&self, after: &mut Aftermath) -> Duration {
+        let now = self.now();
+        let timeout = self.config.timeout;
+        let (calls_due, oldest_call) = self.calls.lock().expire(now, timeout, after.wakers());
+        let (due, oldest, last_event) = {
+            let mut table = self.table.lock();
+            let (due, oldest) = table.expire(now, timeout, after);
+            (due, oldest, table.last_event)
+        };
+        let mut next = due.min(calls_due).min(now.saturating_add(timeout));
+        if let Some(owed_since) = oldest.into_iter().chain(oldest_call).min() {
+            let silent = owed_since.max(last_event);
+            let dead_at = silent.saturating_add(timeout.saturating_mul(2));
+            if dead_at <= now {
+                let why = format!("no answer for {:?}", now.saturating_sub(silent));
+                self.close(FabricError::Disconnected(why));
+            } else {
+                next = next.min(dead_at);
+            }
+        }
+        next
+    }
+
+    /// The endpoint is dead and owns nothing any more: fails all that is left. Answers with the reason.
+    pub(super) fn end(&self, error: FabricError, after: &mut Aftermath) -> FabricError {
+        self.up.store(false, Ordering::Release);
+        let error = self.closed.get().cloned().unwrap_or(error);
+        self.table.lock().go_down(&error, after);
+        self.calls.lock().go_down(&error, after.wakers());
+        error
+    }
+}

@@ -1,0 +1,21 @@
+//! The shared connection of a handler to one node.
+//!
+//! All mounts of a host use one link per node: it owns the endpoint, gives each mount a [`Flow`], cuts large transfers
+//! into slices, and lets the scheduler decide which slice is posted next within the window of bytes in flight.
+//!
+//! Locks: the table of transfers and the table of calls have one each, never held together, and neither while an endpoint,
+//! a waker, an event or the drop of a buffer or a [`Keep`] runs. Under them no lock is taken but a clock's.
+
+mod api;
+mod call;
+mod core;
+mod flow;
+mod poller;
+mod record;
+mod table;
+mod transfer;
+mod types;
+
+pub use api::Link;
+pub use flow::{Flow, FlowCounters};
+pub use types::{Keep, LinkConfig, LinkError, LinkEvents};
