@@ -66,11 +66,7 @@ pub(super) enum Plan {
     /// Transfer these, holding the epoch.
     Go(Transfer),
     /// Ask for this range first.
-    Ask {
-        start: u64,
-        end: u64,
-        generation: u64,
-    },
+    Ask { start: u64, end: u64, generation: u64 },
 }
 
 /// A range, cut along the layout.
@@ -111,9 +107,10 @@ impl Inode {
     pub(super) fn show(&self, attr: Attr) -> Attr {
         let mut state = self.state.lock();
         state.shrinks = state.shrinks.max(attr.shrinks);
-        let newest = state.attr.as_ref().is_none_or(|known| {
-            (known.shrinks, known.version) <= (attr.shrinks, attr.version)
-        });
+        let newest = state
+            .attr
+            .as_ref()
+            .is_none_or(|known| (known.shrinks, known.version) <= (attr.shrinks, attr.version));
         if newest {
             state.stale = attr.shrinks < state.shrinks;
             state.attr = Some(attr.clone());
@@ -125,7 +122,10 @@ impl Inode {
     pub(super) fn size(&self) -> Option<u64> {
         let state = self.state.lock();
         let attr = state.attr.as_ref().filter(|_| !state.stale)?;
-        let written = state.written.as_ref().filter(|written| written.shrinks == attr.shrinks);
+        let written = state
+            .written
+            .as_ref()
+            .filter(|written| written.shrinks == attr.shrinks);
         Some(written.map_or(attr.size, |written| attr.size.max(written.size)))
     }
 
@@ -251,6 +251,17 @@ impl Inode {
         clears
     }
 
+    /// True when more was written than the service knows of.
+    pub(super) fn outgrew_service(&self) -> bool {
+        let state = self.state.lock();
+        let known = state
+            .attr
+            .as_ref()
+            .map_or((0, 0), |attr| (attr.shrinks, attr.size));
+        let written = state.written.as_ref();
+        written.is_some_and(|written| written.shrinks >= known.0 && written.size > known.1)
+    }
+
     /// What a commit must say.
     pub(super) fn uncommitted(&self) -> Option<Written> {
         self.state.lock().written.clone()
@@ -269,7 +280,10 @@ impl Inode {
     /// True when a mount other than `mount` wrote what is not committed yet.
     pub(super) fn written_elsewhere(&self, mount: u64) -> bool {
         let state = self.state.lock();
-        state.written.as_ref().is_some_and(|written| written.mounts.iter().any(|other| *other != mount))
+        state
+            .written
+            .as_ref()
+            .is_some_and(|written| written.mounts.iter().any(|other| *other != mount))
     }
 }
 
