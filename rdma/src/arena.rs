@@ -71,7 +71,8 @@ impl Arena {
         if u64::try_from(nix::sys::stat::fstat(&fd)?.st_size) != Ok(len) {
             return Err(wrong("has not the size that its node said"));
         }
-        let memory = Mapping::shared(&fd, bytes)?;
+        // A child process would keep touching it when the node believes that this one has let go.
+        let memory = Mapping::shared(&fd, bytes)?.unforked()?;
         Ok(Self { memory, fd })
     }
 

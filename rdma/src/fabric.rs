@@ -78,6 +78,17 @@ pub struct Target {
     pub buffers: BufferPool,
 }
 
+impl Target {
+    /// `host:port` as the user would write it, for messages.
+    #[must_use]
+    pub fn address(&self) -> String {
+        match self.host.contains(':') {
+            true => format!("[{}]:{}", self.host, self.port),
+            false => format!("{}:{}", self.host, self.port),
+        }
+    }
+}
+
 /// Why a connection could not be set up. Each message names what failed and the remedy.
 #[derive(Debug, Error)]
 #[non_exhaustive]
@@ -242,7 +253,8 @@ pub trait Endpoint: Send + Sync {
     /// [`FabricError::Full`], [`FabricError::Disconnected`].
     fn send(&self, message: &[u8]) -> Result<(), FabricError>;
 
-    /// Moves what happened since into `events`. Never blocks.
+    /// Moves what happened since into `events`. Never blocks. While another thread polls it finds nothing: events come out
+    /// in one order, to be handled in that order.
     fn poll(&self, events: &mut Vec<Event>);
 
     /// Sleeps until [`Endpoint::poll`] may have something, [`Endpoint::wake`] is called, or `timeout` is over. May return early.

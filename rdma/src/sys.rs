@@ -4,6 +4,7 @@
 //! bytes is decided, and proved, by its two users, [`arena`](crate::arena) and [`buffer`](crate::buffer).
 
 use nix::sys::mman::{self, MapFlags, MmapAdvise, ProtFlags};
+use nix::sys::socket::ControlMessageOwned;
 use std::ffi::c_void;
 use std::io;
 use std::num::NonZeroUsize;
@@ -42,6 +43,13 @@ impl Mapping {
     fn undumped(self) -> io::Result<Self> {
         // SAFETY: the range is this mapping's own; MADV_DONTDUMP leaves its contents alone.
         unsafe { mman::madvise(self.address, self.len.get(), MmapAdvise::MADV_DONTDUMP)? };
+        Ok(self)
+    }
+
+    /// Leaves the mapping out of children that fork(2) makes.
+    pub(crate) fn unforked(self) -> io::Result<Self> {
+        // SAFETY: the range is this mapping's own; MADV_DONTFORK leaves its contents alone.
+        unsafe { mman::madvise(self.address, self.len.get(), MmapAdvise::MADV_DONTFORK)? };
         Ok(self)
     }
 
@@ -107,6 +115,17 @@ pub(crate) fn pidfd(pid: u32) -> io::Result<OwnedFd> {
     }
     // SAFETY: the call succeeded, so `fd` is open and nobody else knows of it.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// The one descriptor that a control message carries; the kernel has just put it into our table. There was room for
+/// one only, so none is lost.
+pub(crate) fn carried(message: ControlMessageOwned) -> Option<OwnedFd> {
+    let ControlMessageOwned::ScmRights(fds) = message else {
+        return None;
+    };
+    let fd = *fds.first()?;
+    // SAFETY: the message is consumed, so nobody else owns the descriptor that recvmsg(2) installed for it.
+    Some(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
 #[cfg(test)]

@@ -1,18 +1,15 @@
 //! One-sided semantics served by the node's threads: works on any machine.
+//!
+//! A link has one control connection for messages and K data connections, each set up with the pool's key and joined by
+//! the control connection's secret token. On a data connection the endpoint sends requests and the node answers them
+//! in order (`wire`); unless encrypted, bytes go from the socket into the buffer, or into the arena, without a copy in between.
 
-use crate::fabric::{ConnectError, Endpoint, Fabric, FabricKind, Target};
-use std::sync::Arc;
+mod connect;
+mod endpoint;
+mod lane;
+mod reply;
+mod serve;
+mod wire;
 
-/// The tcp fabric.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Tcp;
-
-#[allow(unused_variables, clippy::todo, reason = "skeleton")]
-impl Fabric for Tcp {
-    fn kind(&self) -> FabricKind {
-        FabricKind::Tcp
-    }
-    fn connect(&self, target: &Target) -> Result<Arc<dyn Endpoint>, ConnectError> {
-        todo!()
-    }
-}
+pub use connect::Tcp;
+pub(crate) use serve::serve;

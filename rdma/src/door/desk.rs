@@ -1,6 +1,5 @@
-//! The node's side of a fabric: who was let in, and what they may do.
+//! What a door and the node that opens it say to each other.
 
-use crate::arena::Arena;
 use crate::fabric::{FabricError, FabricKind, Verb};
 use crate::key::{Key, KeyId};
 use std::net::SocketAddr;
@@ -43,7 +42,9 @@ pub trait Peer: Send + Sync {
     fn close(&self);
 }
 
-/// What the node does with its peers. Methods are called from the door's threads, for one peer one at a time.
+/// What the node does with its peers. Methods are called from the door's threads: for one peer first `arrived`, then
+/// `message` in order, then `left`, one at a time; `may` at any time between `arrived` and `left`, by up to 16 threads at once.
+/// None of them may close the door.
 pub trait Desk: Send + Sync {
     /// A peer was authenticated.
     fn arrived(&self, peer: Arc<dyn Peer>);
@@ -54,7 +55,8 @@ pub trait Desk: Send + Sync {
     /// May it do this to these arena bytes? Asked for each tcp access.
     fn may(&self, peer: PeerId, verb: Verb, range: Range<u64>) -> bool;
 
-    /// It is gone: no work of it is running or will run (on shm: its process has ended or it unmapped the arena).
+    /// It is gone: no work of it is running or will run (on shm: its process has ended or it unmapped the arena). Not called
+    /// for a peer that still maps the arena when the door has closed.
     fn left(&self, peer: PeerId);
 }
 
@@ -69,35 +71,8 @@ pub struct DoorConfig {
     pub key: Key,
     /// Fabrics to offer.
     pub fabrics: Vec<FabricKind>,
-    /// Time limit of each step of a set-up.
+    /// Time limit of each step of a set-up; also how long closing waits for peers on shm to let go.
     pub step_timeout: Duration,
     /// Directory of the Unix socket for shm: `RUN_DIR/node-PORT.sock`.
     pub run_dir: PathBuf,
-}
-
-/// Open doors of a node; closing stops listening and ends all connections.
-#[derive(Debug)]
-pub struct Door {
-    _private: (),
-}
-
-#[allow(unused_variables, clippy::todo, reason = "skeleton")]
-impl Door {
-    /// Listens and serves on threads of its own until closed or dropped.
-    ///
-    /// # Errors
-    /// An address or socket cannot be had; the message says which.
-    pub fn open(config: DoorConfig, arena: Arc<Arena>, desk: Arc<dyn Desk>) -> std::io::Result<Self> {
-        todo!()
-    }
-
-    /// The TCP address, with the port that the system chose for port 0.
-    pub fn address(&self) -> SocketAddr {
-        todo!()
-    }
-
-    /// Stops listening, ends all connections, waits for the threads.
-    pub fn close(&self) {
-        todo!()
-    }
 }

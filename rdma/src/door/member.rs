@@ -1,0 +1,215 @@
+//! A peer: its control connection, and when it is really gone.
+
+use super::desk::{Desk, Identity, Peer};
+use super::roll::Roll;
+use crate::clock::{Clock, SystemClock};
+use crate::fabric::FabricError;
+use crate::handshake::Refusal;
+use crate::stream::{Bell, Frame, Mailbox, Socket, ready, watch};
+use parking_lot::{Condvar, Mutex};
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Most bytes of messages that may wait for a peer that does not read.
+pub(super) const BACKLOG: usize = 4 << 20;
+
+/// An authenticated peer.
+pub(super) struct Member {
+    identity: Identity,
+    mailbox: Mailbox,
+    bell: Bell,
+    side: Side,
+    /// Taken before the mailbox; never held while the desk is called.
+    lines: Mutex<Lines>,
+    idle: Condvar,
+}
+
+/// How a peer touches the arena.
+pub(super) enum Side {
+    /// By so many data connections.
+    Tcp { queues: usize },
+    /// By itself, until its process ends, which makes this readable.
+    Shm { process: OwnedFd },
+}
+
+/// A tcp peer's data connections.
+#[derive(Default)]
+struct Lines {
+    /// Nobody joins any more, and messages are dropped.
+    shut: bool,
+    joined: Vec<Arc<Socket>>,
+}
+
+/// A data connection's membership, given up when dropped; the whole peer ends with it.
+pub(super) struct Joined {
+    member: Arc<Member>,
+    socket: Arc<Socket>,
+}
+
+impl Member {
+    pub(super) fn new(identity: Identity, mailbox: Mailbox, bell: Bell, side: Side) -> Arc<Self> {
+        Arc::new(Self {
+            identity,
+            mailbox,
+            bell,
+            side,
+            lines: Mutex::default(),
+            idle: Condvar::new(),
+        })
+    }
+
+    /// Takes a data connection in.
+    pub(super) fn join(self: &Arc<Self>, socket: &Arc<Socket>) -> Result<Joined, Refusal> {
+        let mut lines = self.lines.lock();
+        if lines.shut {
+            return Err(Refusal::Closing);
+        }
+        match self.side {
+            Side::Tcp { queues } if lines.joined.len() < queues => {}
+            _ => return Err(Refusal::TooManyQueues),
+        }
+        lines.joined.push(Arc::clone(socket));
+        Ok(Joined {
+            member: Arc::clone(self),
+            socket: Arc::clone(socket),
+        })
+    }
+
+    /// Serves the control connection until the peer is gone. False when it may still map the arena because the
+    /// door closed and it did not let go within `patience`. Blocking.
+    pub(super) fn serve(&self, desk: &dyn Desk, roll: &Roll, patience: Duration) -> bool {
+        let said_goodbye = self.exchange(desk, roll, patience);
+        self.shut();
+        self.mailbox.socket().end();
+        let mut lines = self.lines.lock();
+        self.idle.wait_while(&mut lines, |lines| !lines.joined.is_empty());
+        drop(lines);
+        said_goodbye || self.outlive(roll, patience)
+    }
+
+    /// Ends all connections. A peer on shm is told, and can still say goodbye.
+    pub(super) fn shut(&self) {
+        let mut lines = self.lines.lock();
+        lines.shut = true;
+        lines.joined.iter().for_each(|socket| socket.end());
+        drop(lines);
+        match self.side {
+            Side::Shm { .. } => self.mailbox.socket().end_sending(),
+            Side::Tcp { .. } => self.mailbox.socket().end(),
+        }
+        self.bell.ring();
+    }
+
+    fn is_shut(&self) -> bool {
+        self.lines.lock().shut
+    }
+
+    /// Passes messages on until the connection ends; true when the peer said goodbye.
+    fn exchange(&self, desk: &dyn Desk, roll: &Roll, patience: Duration) -> bool {
+        let clock = SystemClock::new();
+        let mut closing_since = None;
+        let mut frames = Vec::new();
+        let mut said_goodbye = false;
+        loop {
+            let process_ended = self.sleep(closing_since.map(|_| patience));
+            // A peer on shm that was shut may still say goodbye: only the end of what it sends is the end.
+            if !self.is_shut() && self.mailbox.flush().is_err() {
+                self.shut();
+            }
+            let received = self.mailbox.receive(&mut frames);
+            for frame in frames.drain(..) {
+                match frame {
+                    Frame::Goodbye => said_goodbye = true,
+                    Frame::Message(message) if !self.is_shut() => {
+                        desk.message(self.identity.id, &message);
+                    }
+                    Frame::Message(_) => {}
+                }
+            }
+            if received.is_err() || process_ended {
+                return said_goodbye;
+            }
+            if roll.is_closing() {
+                let since = *closing_since.get_or_insert_with(|| clock.now());
+                if clock.now().saturating_sub(since) >= patience {
+                    return said_goodbye;
+                }
+            }
+        }
+    }
+
+    /// Sleeps until something happens; true when the peer's process has ended.
+    fn sleep(&self, limit: Option<Duration>) -> bool {
+        let waiting = !self.is_shut() && self.mailbox.is_waiting();
+        let mut watched = vec![watch(&self.bell, false), watch(self.mailbox.socket(), waiting)];
+        if let Side::Shm { process } = &self.side {
+            watched.push(watch(process, false));
+        }
+        if ready(&mut watched, limit.unwrap_or(Duration::MAX)).unwrap_or(false) {
+            self.bell.silence();
+        }
+        watched
+            .get(2)
+            .is_some_and(|process| process.any().unwrap_or(false))
+    }
+
+    /// On shm, waits until the process has ended that may still map the arena; when the door closes, at most for `patience`.
+    fn outlive(&self, roll: &Roll, patience: Duration) -> bool {
+        let Side::Shm { process } = &self.side else {
+            return true;
+        };
+        loop {
+            let closing = roll.is_closing();
+            let limit = if closing { patience } else { Duration::MAX };
+            let mut watched = [watch(process, false), watch(&self.bell, false)];
+            let woken = ready(&mut watched, limit).unwrap_or(false);
+            if watched[0].any().unwrap_or(false) {
+                return true;
+            }
+            self.bell.silence();
+            if closing && !woken {
+                return false;
+            }
+        }
+    }
+}
+
+impl Peer for Member {
+    fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    fn send(&self, message: &[u8]) -> Result<(), FabricError> {
+        if self.is_shut() {
+            return Err(FabricError::Disconnected("the peer was disconnected".into()));
+        }
+        match self.mailbox.send(message) {
+            Ok(waiting) => {
+                if waiting {
+                    self.bell.ring();
+                }
+                Ok(())
+            }
+            Err(FabricError::Full) => {
+                self.shut();
+                Err(FabricError::Disconnected("the peer does not read".into()))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn close(&self) {
+        self.shut();
+    }
+}
+
+impl Drop for Joined {
+    fn drop(&mut self) {
+        let mut lines = self.member.lines.lock();
+        lines.joined.retain(|socket| !Arc::ptr_eq(socket, &self.socket));
+        drop(lines);
+        self.member.idle.notify_all();
+        self.member.shut();
+    }
+}

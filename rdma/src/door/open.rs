@@ -1,0 +1,108 @@
+//! Opening and closing.
+
+use super::desk::{Desk, DoorConfig};
+use super::gate::Gate;
+use super::listen::{Listener, SocketFile};
+use super::roll::Roll;
+use crate::arena::Arena;
+use crate::fabric::FabricKind;
+use crate::shm::socket_path;
+use crate::stream::Bell;
+use parking_lot::Mutex;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+/// Open doors of a node; closing stops listening and ends all connections.
+pub struct Door {
+    address: SocketAddr,
+    roll: Arc<Roll>,
+    bell: Arc<Bell>,
+    socket_file: Mutex<Option<SocketFile>>,
+}
+
+impl Door {
+    /// Listens and serves on threads of its own until closed or dropped. The TCP port is always there; who comes for a
+    /// fabric that is not offered is told so.
+    ///
+    /// # Errors
+    /// An address or socket cannot be had, or a fabric is unknown here; the message says which.
+    pub fn open(config: DoorConfig, arena: Arc<Arena>, desk: Arc<dyn Desk>) -> io::Result<Self> {
+        let unknown = |kind: &&FabricKind| !matches!(kind, FabricKind::Tcp | FabricKind::Shm);
+        if let Some(kind) = config.fabrics.iter().find(unknown) {
+            let message = format!("a node cannot offer {}: choose of shm, tcp", kind.name());
+            return Err(io::Error::new(io::ErrorKind::Unsupported, message));
+        }
+        let says = |error: io::Error| {
+            let message = format!("cannot listen on {}: {error}", config.listen);
+            io::Error::new(error.kind(), message)
+        };
+        let tcp = TcpListener::bind(config.listen).map_err(says)?;
+        tcp.set_nonblocking(true).map_err(says)?;
+        let address = tcp.local_addr().map_err(says)?;
+        let mut listeners = vec![Listener::Tcp(tcp)];
+        let mut socket_file = None;
+        if config.fabrics.contains(&FabricKind::Shm) {
+            let (file, listener) = SocketFile::listen(socket_path(&config.run_dir, address.port()))?;
+            socket_file = Some(file);
+            listeners.push(listener);
+        }
+        let roll = Arc::new(Roll::default());
+        let door = Self {
+            address,
+            bell: Arc::new(Bell::new()?),
+            roll: Arc::clone(&roll),
+            socket_file: Mutex::new(socket_file),
+        };
+        let gate = Arc::new(Gate {
+            config,
+            arena,
+            desk,
+            roll,
+            last_peer: AtomicU64::new(0),
+        });
+        for listener in listeners {
+            door.start(listener, Arc::clone(&gate))?;
+        }
+        Ok(door)
+    }
+
+    /// The TCP address, with the port that the system chose for port 0.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Stops listening, ends all connections, waits for the threads: at most the limit of a step beyond the desk's own
+    /// calls. Idempotent.
+    pub fn close(&self) {
+        drop(self.socket_file.lock().take());
+        self.roll.begin_closing();
+        self.bell.ring();
+        self.roll.finish_closing();
+    }
+
+    fn start(&self, listener: Listener, gate: Arc<Gate>) -> io::Result<()> {
+        let (roll, bell) = (Arc::clone(&self.roll), Arc::clone(&self.bell));
+        let thread = std::thread::Builder::new()
+            .name("rdmafs-door".into())
+            .spawn(move || listener.run(&gate, &roll, &bell))?;
+        self.roll.keep(thread);
+        Ok(())
+    }
+}
+
+impl Drop for Door {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+impl std::fmt::Debug for Door {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Door")
+            .field("address", &self.address)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,126 @@
+//! Who is here: connections that are being set up, peers, and the threads that serve them.
+
+use super::member::Member;
+use crate::handshake::Token;
+use crate::stream::Socket;
+use parking_lot::{Condvar, Mutex};
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+/// Most connections of one listener that have not proved a key yet.
+pub(super) const MAX_STRANGERS: usize = 64;
+
+/// The door's register.
+#[derive(Default)]
+pub(super) struct Roll {
+    /// Never held while a desk is called or a thread is joined.
+    state: Mutex<State>,
+    arrived: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    closing: bool,
+    next: u64,
+    strangers: HashMap<u64, Arc<Socket>>,
+    members: HashMap<Token, Arc<Member>>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+/// A connection's place among those that are being set up, given back when dropped.
+pub(super) struct Place {
+    roll: Arc<Roll>,
+    strangers: Arc<Mutex<usize>>,
+    number: u64,
+}
+
+impl Roll {
+    /// A place for a new connection; `None` when its listener has too many or the door closes.
+    pub(super) fn place(
+        self: &Arc<Self>,
+        socket: &Arc<Socket>,
+        strangers: &Arc<Mutex<usize>>,
+    ) -> Option<Place> {
+        let mut state = self.state.lock();
+        let mut count = strangers.lock();
+        if state.closing || *count >= MAX_STRANGERS {
+            return None;
+        }
+        *count += 1;
+        state.next += 1;
+        let number = state.next;
+        state.strangers.insert(number, Arc::clone(socket));
+        Some(Place {
+            roll: Arc::clone(self),
+            strangers: Arc::clone(strangers),
+            number,
+        })
+    }
+
+    /// Keeps a thread's handle, and forgets those of threads that have ended.
+    pub(super) fn keep(&self, thread: JoinHandle<()>) {
+        let mut state = self.state.lock();
+        state.threads.retain(|thread| !thread.is_finished());
+        state.threads.push(thread);
+    }
+
+    /// Adds a peer; one that comes while the door closes is closed at once.
+    pub(super) fn add(&self, token: Token, member: &Arc<Member>) {
+        let mut state = self.state.lock();
+        state.members.insert(token, Arc::clone(member));
+        let closing = state.closing;
+        drop(state);
+        self.arrived.notify_all();
+        if closing {
+            member.shut();
+        }
+    }
+
+    /// The peer of a data connection. Its control connection's thread may be a moment behind: waits at most `patience`.
+    pub(super) fn find(&self, token: &Token, patience: Duration) -> Option<Arc<Member>> {
+        let mut state = self.state.lock();
+        let missing = |state: &mut State| !state.closing && !state.members.contains_key(token);
+        self.arrived.wait_while_for(&mut state, missing, patience);
+        state.members.get(token).cloned()
+    }
+
+    pub(super) fn remove(&self, token: &Token) {
+        self.state.lock().members.remove(token);
+    }
+
+    pub(super) fn is_closing(&self) -> bool {
+        self.state.lock().closing
+    }
+
+    /// Lets nobody in any more and ends all connections.
+    pub(super) fn begin_closing(&self) {
+        let mut state = self.state.lock();
+        state.closing = true;
+        state.strangers.values().for_each(|socket| socket.end());
+        let members: Vec<_> = state.members.values().cloned().collect();
+        drop(state);
+        self.arrived.notify_all();
+        members.iter().for_each(|member| member.shut());
+    }
+
+    /// Waits for the threads, listeners among them: these add no more once they have ended.
+    pub(super) fn finish_closing(&self) {
+        loop {
+            let thread = self.state.lock().threads.pop();
+            match thread {
+                Some(thread) if thread.thread().id() == std::thread::current().id() => {}
+                Some(thread) => drop(thread.join()),
+                None => return,
+            }
+        }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.roll.state.lock().strangers.remove(&self.number);
+        *self.strangers.lock() -= 1;
+    }
+}

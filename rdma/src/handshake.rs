@@ -1,1 +1,0 @@
-//! The authenticated set-up (Noise) and the encrypted channel.

@@ -1,0 +1,342 @@
+//! The handshake over a socket, with a limit on each step and on the whole.
+//!
+//! A peer that trickles its bytes has a step's time for all bytes of that step, however many arrive, and no message is
+//! longer than the few hundred bytes it must have: an unknown peer costs a thread and 2 KiB for at most two steps.
+
+use super::bell::{ready, watch};
+use super::socket::{Received, Socket};
+use crate::clock::{Clock, SystemClock};
+use crate::fabric::{ConnectError, FabricKind, Target};
+use crate::handshake::{
+    Answer, Hello, Initiator, MAX_SETUP_RECORD, OPENING, OPENING_HEAD, REPLY, REPLY_HEAD, Refusal, Rejected,
+    Secure, VERSION, Welcome, judge_opening, respond,
+};
+use crate::key::{Key, KeyId};
+use std::io::{self, IoSlice, IoSliceMut};
+use std::time::Duration;
+use thiserror::Error;
+
+/// Why a set-up failed.
+#[derive(Debug, Error)]
+pub(crate) enum SetupError {
+    /// The peer did not do this step in time.
+    #[error("no {0} in time")]
+    TimedOut(&'static str),
+    /// The handshake failed.
+    #[error(transparent)]
+    Rejected(#[from] Rejected),
+    /// The node said no.
+    #[error(transparent)]
+    Refused(Refusal),
+    /// The peer closed the connection, or sent what makes no sense.
+    #[error("the peer ended the set-up at its {0}")]
+    Ended(&'static str),
+    /// The socket failed.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+impl SetupError {
+    /// The same in the words of who wanted to connect.
+    pub(crate) fn of(self, target: &Target, kind: FabricKind) -> ConnectError {
+        let address = target.address();
+        match self {
+            Self::TimedOut(step) => ConnectError::TimedOut {
+                address,
+                step,
+                seconds: target.step_timeout.as_secs(),
+            },
+            Self::Rejected(Rejected::WrongKey) => ConnectError::BadKey { address },
+            Self::Rejected(Rejected::Version(theirs)) => ConnectError::Version {
+                address,
+                theirs,
+                ours: VERSION,
+            },
+            Self::Refused(Refusal::NoSuchPool) => ConnectError::NoSuchPool {
+                address,
+                pool: target.pool.clone(),
+            },
+            Self::Refused(Refusal::NoSuchFabric) => {
+                ConnectError::NotHere(format!("{address} does not offer {}", kind.name()))
+            }
+            Self::Refused(refusal @ Refusal::ProcessHidden) => {
+                ConnectError::NotHere(format!("{address}: {refusal}"))
+            }
+            Self::Io(source) => ConnectError::Io { address, source },
+            other => ConnectError::Io {
+                address,
+                source: io::Error::new(io::ErrorKind::InvalidData, other),
+            },
+        }
+    }
+}
+
+/// When a set-up has lasted too long.
+#[derive(Debug)]
+pub(crate) struct Limits {
+    clock: SystemClock,
+    step: Duration,
+    whole: Duration,
+}
+
+impl Limits {
+    /// A set-up that starts now: `step` for each step, twice that for all.
+    pub(crate) fn start(step: Duration) -> Self {
+        Self {
+            clock: SystemClock::new(),
+            step,
+            whole: step.saturating_mul(2),
+        }
+    }
+
+    /// The end of a step that starts now.
+    pub(crate) fn step_end(&self) -> Duration {
+        self.whole.min(self.clock.now().saturating_add(self.step))
+    }
+
+    /// Sleeps until the socket is ready, at most until `end`.
+    pub(crate) fn wait(
+        &self,
+        socket: &Socket,
+        writable: bool,
+        end: Duration,
+        step: &'static str,
+    ) -> Result<(), SetupError> {
+        let left = end.saturating_sub(self.clock.now());
+        if left.is_zero() {
+            return Err(SetupError::TimedOut(step));
+        }
+        ready(&mut [watch(socket, writable)], left)?;
+        Ok(())
+    }
+
+    fn receive(&self, socket: &Socket, to: &mut [u8], step: &'static str) -> Result<(), SetupError> {
+        let end = self.step_end();
+        let mut done = 0;
+        while done < to.len() {
+            match socket.try_receive(&mut [IoSliceMut::new(&mut to[done..])])? {
+                Received::Bytes(more) => done += more,
+                Received::Nothing => self.wait(socket, false, end, step)?,
+                Received::End => return Err(SetupError::Ended(step)),
+            }
+        }
+        Ok(())
+    }
+
+    fn send(&self, socket: &Socket, bytes: &[u8], step: &'static str) -> Result<(), SetupError> {
+        let end = self.step_end();
+        let mut done = 0;
+        while done < bytes.len() {
+            match socket.try_send(&[IoSlice::new(&bytes[done..])])? {
+                0 => self.wait(socket, true, end, step)?,
+                more => done += more,
+            }
+        }
+        Ok(())
+    }
+
+    /// Receives one record and decrypts it.
+    fn open(&self, socket: &Socket, secure: &mut Secure, step: &'static str) -> Result<Vec<u8>, SetupError> {
+        let mut length = [0; 2];
+        self.receive(socket, &mut length, step)?;
+        let length = usize::from(u16::from_le_bytes(length));
+        if length > MAX_SETUP_RECORD {
+            return Err(SetupError::Ended(step));
+        }
+        let mut sealed = vec![0; length];
+        self.receive(socket, &mut sealed, step)?;
+        let mut plain = vec![0; length];
+        let len = secure
+            .open(&sealed, &mut plain)
+            .map_err(|_| SetupError::Ended(step))?;
+        plain.truncate(len);
+        Ok(plain)
+    }
+
+    fn seal(
+        &self,
+        socket: &Socket,
+        secure: &mut Secure,
+        word: &impl serde::Serialize,
+        step: &'static str,
+    ) -> Result<(), SetupError> {
+        let plain = postcard::to_allocvec(word).map_err(io::Error::other)?;
+        let mut record = Vec::with_capacity(MAX_SETUP_RECORD);
+        secure
+            .seal(&plain, &mut record)
+            .map_err(|_| SetupError::Ended(step))?;
+        self.send(socket, &record, step)
+    }
+}
+
+/// The connecting side: proves the key, says hello, and hears the answer. Blocking, within `limits`.
+pub(crate) fn introduce(
+    socket: &Socket,
+    key: &Key,
+    hello: &Hello,
+    limits: &Limits,
+) -> Result<(Secure, Welcome), SetupError> {
+    let (initiator, opening) = Initiator::new(key)?;
+    limits.send(socket, &opening, "key")?;
+    let mut reply = [0; REPLY];
+    let (head, rest) = reply.split_at_mut(REPLY_HEAD);
+    limits.receive(socket, head, "key")?;
+    if let Some(head) = head.first_chunk() {
+        Initiator::judge(head)?;
+    }
+    limits.receive(socket, rest, "key")?;
+    let mut secure = initiator.finish(&reply)?;
+    limits.seal(socket, &mut secure, hello, "hello")?;
+    let answer = limits.open(socket, &mut secure, "hello")?;
+    match postcard::from_bytes(&answer) {
+        Ok(Answer::Welcome(welcome)) => Ok((secure, welcome)),
+        Ok(Answer::Refused(refusal)) => Err(SetupError::Refused(refusal)),
+        Err(_) => Err(SetupError::Ended("hello")),
+    }
+}
+
+/// The node's side, up to the Hello: who comes back has proved a key. Blocking, within `limits`.
+pub(crate) fn admit(
+    socket: &Socket,
+    find: impl Fn(KeyId) -> Option<Key>,
+    limits: &Limits,
+) -> Result<(Secure, KeyId, Hello), SetupError> {
+    let mut opening = [0; OPENING];
+    let (head, rest) = opening.split_at_mut(OPENING_HEAD);
+    limits.receive(socket, head, "key")?;
+    match head.first_chunk().map_or(Ok(()), judge_opening) {
+        Err(Rejected::Stranger) => return Err(Rejected::Stranger.into()),
+        // Another version may have another length: answer at once.
+        Err(_) => {}
+        Ok(()) => limits.receive(socket, rest, "key")?,
+    }
+    let (reply, outcome) = respond(&opening, find);
+    limits.send(socket, &reply, "key")?;
+    let mut secure = match outcome {
+        Ok(secure) => secure,
+        Err(rejected) => {
+            hear_out(socket, limits);
+            return Err(rejected.into());
+        }
+    };
+    let hello = limits.open(socket, &mut secure, "hello")?;
+    let hello = Hello::decode(&hello).ok_or(SetupError::Ended("hello"))?;
+    let id = opening[OPENING_HEAD..]
+        .first_chunk()
+        .map_or(KeyId([0; 8]), |id| KeyId(*id));
+    Ok((secure, id, hello))
+}
+
+/// The node's answer to a Hello. After a refusal the socket is done with. Blocking, within `limits`.
+pub(crate) fn answer(
+    socket: &Socket,
+    secure: &mut Secure,
+    answer: &Answer,
+    limits: &Limits,
+) -> Result<(), SetupError> {
+    limits.seal(socket, secure, answer, "answer")?;
+    if let Answer::Refused(_) = answer {
+        hear_out(socket, limits);
+    }
+    Ok(())
+}
+
+/// Waits a little for the peer to hang up: closing a socket with bytes unread would make the kernel throw away what we
+/// just told it.
+fn hear_out(socket: &Socket, limits: &Limits) {
+    socket.end_sending();
+    let mut rest = [0; 1024];
+    let _ = limits.receive(socket, &mut rest, "end");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::handshake::Role;
+    use std::os::unix::net::UnixStream;
+
+    const STEP: Duration = Duration::from_millis(200);
+
+    fn pair() -> (Socket, Socket) {
+        let (a, b) = UnixStream::pair().unwrap();
+        (Socket::new(a), Socket::new(b))
+    }
+
+    fn hello() -> Hello {
+        let role = Role::Control {
+            fabric: FabricKind::Tcp,
+            queues: 2,
+        };
+        Hello::new("pool", "host", role)
+    }
+
+    #[test]
+    fn both_sides_meet() {
+        let (a, b) = pair();
+        let key = Key::generate().unwrap();
+        let welcome = Welcome {
+            arena: 4096,
+            token: [9; 32],
+        };
+        let node = std::thread::spawn({
+            let (key, welcome) = (key.clone(), welcome.clone());
+            move || {
+                let limits = Limits::start(STEP);
+                let (mut secure, id, hello) = admit(&b, |_| Some(key.clone()), &limits).unwrap();
+                answer(&b, &mut secure, &Answer::Welcome(welcome), &limits).unwrap();
+                (id, hello)
+            }
+        });
+        let (_, said) = introduce(&a, &key, &hello(), &Limits::start(STEP)).unwrap();
+        assert!(said == welcome);
+        assert_eq!(node.join().unwrap(), (key.id, hello()));
+    }
+
+    #[test]
+    fn silence_and_trickling_end_in_time() {
+        let (a, b) = pair();
+        let key = Key::generate().unwrap();
+        let clock = SystemClock::new();
+        let silent = admit(&b, |_| Some(key.clone()), &Limits::start(STEP));
+        assert!(matches!(silent, Err(SetupError::TimedOut("key"))));
+        let trickle = std::thread::spawn(move || {
+            for byte in b"\0rdmafs\0".iter().chain(&[1, 0]).chain([7; 56].iter()) {
+                if a.send_all(&[*byte]).is_err() {
+                    break;
+                }
+                std::thread::sleep(STEP / 20);
+            }
+        });
+        let slow = admit(&b, |_| Some(key.clone()), &Limits::start(STEP));
+        assert!(matches!(slow, Err(SetupError::TimedOut("key"))), "{slow:?}");
+        drop(b);
+        trickle.join().unwrap();
+        assert!(clock.now() >= STEP * 2);
+    }
+
+    #[test]
+    fn other_protocols_are_called_by_name() {
+        for said in [
+            &b"HTTP/1.1 400 Bad Request\r\n\r\n"[..],
+            b"SSH-2.0-OpenSSH_9.2\r\n",
+        ] {
+            let (a, b) = pair();
+            b.send_all(said).unwrap();
+            let key = Key::generate().unwrap();
+            let error = introduce(&a, &key, &hello(), &Limits::start(STEP)).unwrap_err();
+            assert!(
+                matches!(error, SetupError::Rejected(Rejected::Stranger)),
+                "{error}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_long_record_is_not_even_read() {
+        let (a, b) = pair();
+        let (mut secure, _) = crate::handshake::tests::pair();
+        a.send_all(&[0xff, 0xff]).unwrap();
+        let opened = Limits::start(STEP).open(&b, &mut secure, "hello");
+        assert!(matches!(opened, Err(SetupError::Ended("hello"))));
+    }
+}
