@@ -1,8 +1,8 @@
 //! Calls about open files and where their bytes are.
 
-use super::dispatch::Step;
 use super::service::Namespace;
 use super::space::MAX_SIZE;
+use super::step::Step;
 use crate::attr::{Attr, FileKind};
 use crate::error::MetaError;
 use crate::extent::{GRANULE, granule_ceil, granule_floor};
@@ -75,11 +75,6 @@ impl Namespace {
         allocate: bool,
     ) -> Answer {
         let write = self.grants_writing(step.session, ino)?;
-        let end = if allocate {
-            end
-        } else {
-            end.min(granule_floor(u64::MAX))
-        };
         match () {
             () if start >= end => return Err(MetaError::Invalid),
             () if allocate && !self.sessions.held(step.session, ino)?.writable => {

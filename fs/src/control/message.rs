@@ -1,7 +1,5 @@
-//! The handler's control socket: `RUN_DIR/handler.sock`, mode 0600, root only (SO_PEERCRED is checked too).
-//!
-//! One request and one reply per connection, each one line of JSON; a mount request carries the open /dev/fuse
-//! descriptor (SCM_RIGHTS).
+//! What goes over the control socket. The JSON of [`Status`] is also what `rdmafs status --json` prints: fields are only
+//! ever added.
 
 use crate::options::{MountOptions, Source};
 use rdmafs_rdma::link::FlowCounters;
@@ -24,7 +22,7 @@ pub enum ControlRequest {
     Mount {
         /// What.
         source: Source,
-        /// Where, as the caller named it (absolute).
+        /// Where: absolute and canonical in the caller's mount namespace, for the mount table is searched for it.
         dir: PathBuf,
         /// How.
         options: MountOptions,
@@ -33,7 +31,7 @@ pub enum ControlRequest {
     Status,
     /// Show or change a live mount's share. Answer: [`ControlReply::Share`].
     Qos {
-        /// Mount directory.
+        /// Mount directory, absolute and canonical; the topmost mount there is meant.
         dir: PathBuf,
         /// What to change.
         change: ShareChange,
@@ -122,7 +120,7 @@ pub struct MountStatus {
     pub traffic: FlowCounters,
     /// FUSE requests answered.
     pub requests: u64,
-    /// Operations parked now.
+    /// Requests taken and not answered yet: parked operations, and those that run at this moment.
     pub parked: u64,
     /// Mean time from request to answer since the start, in microseconds.
     pub mean_latency_us: u64,

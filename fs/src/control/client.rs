@@ -1,0 +1,118 @@
+//! The command line's side of the control socket.
+
+use super::descriptor::send;
+use super::frame::{FrameError, MAX_REPLY, encode, read};
+use super::message::{ControlReply, ControlRequest};
+use std::io;
+use std::os::fd::BorrowedFd;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use thiserror::Error;
+
+/// How long the handler may take for what needs no node.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+/// Why the handler could not be asked.
+#[derive(Debug, Error)]
+pub enum ControlError {
+    /// Nobody listens.
+    #[error("no rdmafs handler runs ({}): nothing is mounted", .0.display())]
+    NoHandler(PathBuf),
+    /// The caller may not use the socket.
+    #[error("{}: only root may talk to the rdmafs handler", .0.display())]
+    Denied(PathBuf),
+    /// It accepted and did not answer in time.
+    #[error("the rdmafs handler did not answer within {} s: see {}", .0.as_secs(), .1.display())]
+    TimedOut(Duration, PathBuf),
+    /// It went away before it answered: it ended just now (ask again), or crashed.
+    #[error("the rdmafs handler ended without an answer: see {}", .0.display())]
+    Closed(PathBuf),
+    /// The request cannot be said or the answer cannot be read.
+    #[error("cannot talk to the rdmafs handler: {0}")]
+    Talk(String),
+}
+
+/// Where the handler of a run directory listens.
+#[must_use]
+pub fn socket_path(run_dir: &Path) -> PathBuf {
+    run_dir.join("handler.sock")
+}
+
+/// Asks the handler of `run_dir`; `descriptor` is the open /dev/fuse of a mount request. Blocking: 15 s, and three times the
+/// mount's `timeout=` more where the handler must reach a node.
+///
+/// # Errors
+/// The handler could not be asked. What it refused is [`ControlReply::Error`].
+pub fn call(
+    run_dir: &Path,
+    request: &ControlRequest,
+    descriptor: Option<BorrowedFd<'_>>,
+) -> Result<ControlReply, ControlError> {
+    let path = socket_path(run_dir);
+    let log = run_dir.join("handler.log");
+    let patience = patience(request);
+    let explain = |error: FrameError| match error {
+        FrameError::TimedOut => ControlError::TimedOut(patience, log.clone()),
+        FrameError::Closed => ControlError::Closed(log.clone()),
+        other => ControlError::Talk(other.to_string()),
+    };
+    let line = encode(request).map_err(explain)?;
+    let socket = connect(path)?;
+    let exchange = || {
+        socket.set_read_timeout(Some(patience))?;
+        socket.set_write_timeout(Some(PATIENCE))?;
+        send(&socket, &line, descriptor)?;
+        read(&socket, MAX_REPLY)
+    };
+    exchange().map_err(explain)
+}
+
+fn connect(path: PathBuf) -> Result<UnixStream, ControlError> {
+    UnixStream::connect(&path).map_err(|source| match source.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => ControlError::NoHandler(path),
+        io::ErrorKind::PermissionDenied => ControlError::Denied(path),
+        _ => ControlError::Talk(format!("{}: {source}", path.display())),
+    })
+}
+
+fn patience(request: &ControlRequest) -> Duration {
+    match request {
+        ControlRequest::Prepare { options, .. } | ControlRequest::Mount { options, .. } => {
+            PATIENCE + Duration::from_millis(options.timeout_ms.saturating_mul(3))
+        }
+        ControlRequest::Status | ControlRequest::Qos { .. } => PATIENCE,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::net::UnixListener;
+
+    #[test]
+    fn nobody_listening_is_said_plainly() {
+        let dir = tempfile::tempdir().unwrap();
+        let error = call(dir.path(), &ControlRequest::Status, None).unwrap_err();
+        let socket = socket_path(dir.path());
+        let expected = format!(
+            "no rdmafs handler runs ({}): nothing is mounted",
+            socket.display()
+        );
+        assert_eq!(error.to_string(), expected);
+        // A socket that a dead handler left behind.
+        drop(UnixListener::bind(&socket).unwrap());
+        let error = call(dir.path(), &ControlRequest::Status, None).unwrap_err();
+        assert!(matches!(error, ControlError::NoHandler(_)));
+    }
+
+    #[test]
+    fn a_handler_that_ends_is_told_from_one_that_is_not_there() {
+        let dir = tempfile::tempdir().unwrap();
+        let listener = UnixListener::bind(socket_path(dir.path())).unwrap();
+        let ends = std::thread::spawn(move || drop(listener.accept()));
+        let error = call(dir.path(), &ControlRequest::Status, None).unwrap_err();
+        ends.join().unwrap();
+        assert!(matches!(error, ControlError::Closed(_)), "{error}");
+    }
+}

@@ -1,0 +1,14 @@
+//! The handler's control socket: `RUN_DIR/handler.sock`, mode 0600, root only (SO_PEERCRED is checked too).
+//!
+//! One request and one reply per connection, each one line of JSON; a mount request carries the open /dev/fuse
+//! descriptor (SCM_RIGHTS).
+
+mod client;
+mod descriptor;
+mod frame;
+mod message;
+mod server;
+
+pub use client::{ControlError, call, socket_path};
+pub use message::{ControlReply, ControlRequest, LinkStatus, MountStatus, PoolStatus, ShareChange, Status};
+pub use server::{Connection, Listener, Refusal};

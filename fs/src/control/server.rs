@@ -1,0 +1,258 @@
+//! The handler's side of the control socket: who may ask, and what is a request.
+
+use super::client::socket_path;
+use super::descriptor::Receiver;
+use super::frame::{FrameError, MAX_REQUEST, encode, read};
+use super::message::{ControlReply, ControlRequest};
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::sys::socket::{Shutdown, getsockopt, shutdown, sockopt::PeerCredentials};
+use nix::sys::stat::{SFlag, fstat, major, minor};
+use nix::unistd::geteuid;
+use std::fs::{self, Permissions};
+use std::io::{self, Write};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use thiserror::Error;
+
+/// How long a connected caller may take for each part of its line, and for reading its answer.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Device number of /dev/fuse (Documentation/admin-guide/devices.txt).
+const DEV_FUSE: (u64, u64) = (10, 229);
+
+/// Why a request is not served.
+#[derive(Debug, Error)]
+pub enum Refusal {
+    /// Neither root nor the handler's own uid.
+    #[error("uid {0} may not talk to the rdmafs handler: only root may")]
+    Uid(u32),
+    /// No whole request came.
+    #[error("bad control request: {0}")]
+    Request(String),
+    /// A mount without a device.
+    #[error("a mount request must carry one open /dev/fuse; this one carried {0} descriptors")]
+    Descriptors(usize),
+    /// A descriptor of something else.
+    #[error("the descriptor of a mount request must be an open /dev/fuse")]
+    NotFuse,
+}
+
+/// The listening socket. Its file goes when this is dropped.
+#[derive(Debug)]
+pub struct Listener {
+    socket: UnixListener,
+    path: PathBuf,
+}
+
+impl Listener {
+    /// Listens in `run_dir`, in place of a socket that a dead handler left. The caller holds the handler's lock file.
+    ///
+    /// # Errors
+    /// bind(2) or chmod(2) failed.
+    pub fn bind(run_dir: &Path) -> io::Result<Self> {
+        let path = socket_path(run_dir);
+        match fs::remove_file(&path) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
+            _ => {}
+        }
+        let socket = UnixListener::bind(&path)?;
+        // Whoever gets in before this line is still refused by SO_PEERCRED.
+        fs::set_permissions(&path, Permissions::from_mode(0o600))?;
+        Ok(Self { socket, path })
+    }
+
+    /// The next caller; blocking until there is one.
+    ///
+    /// # Errors
+    /// accept(2) failed; EINVAL after [`Listener::close`].
+    pub fn accept(&self) -> io::Result<Connection> {
+        let (socket, _) = self.socket.accept()?;
+        Ok(Connection { socket })
+    }
+
+    /// Accepts nobody any more: a blocked [`Listener::accept`] fails with EINVAL.
+    pub fn close(&self) {
+        if let Err(error) = shutdown(self.socket.as_raw_fd(), Shutdown::Both) {
+            tracing::debug!("shutdown of the control socket: {error}");
+        }
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        drop(fs::remove_file(&self.path));
+    }
+}
+
+/// A caller: one request, one answer.
+#[derive(Debug)]
+pub struct Connection {
+    socket: UnixStream,
+}
+
+impl Connection {
+    /// The request, with the open /dev/fuse of a mount request (made blocking). Waits 5 s for each part of it.
+    ///
+    /// # Errors
+    /// The caller may not ask, or asked nonsense; descriptors that came are closed.
+    pub fn receive(&self) -> Result<(ControlRequest, Option<OwnedFd>), Refusal> {
+        let bad = |error: FrameError| Refusal::Request(error.to_string());
+        let caller = getsockopt(&self.socket, PeerCredentials).map_err(|e| bad(io::Error::from(e).into()))?;
+        if caller.uid() != 0 && caller.uid() != geteuid().as_raw() {
+            return Err(Refusal::Uid(caller.uid()));
+        }
+        self.socket
+            .set_read_timeout(Some(PATIENCE))
+            .map_err(|e| bad(e.into()))?;
+        self.socket
+            .set_write_timeout(Some(PATIENCE))
+            .map_err(|e| bad(e.into()))?;
+        let mut receiver = Receiver::new(&self.socket);
+        let request = read(&mut receiver, MAX_REQUEST).map_err(bad)?;
+        let mut descriptors = receiver.descriptors;
+        let wanted = usize::from(matches!(request, ControlRequest::Mount { .. }));
+        if descriptors.len() != wanted {
+            return Err(Refusal::Descriptors(descriptors.len()));
+        }
+        let device = descriptors.pop();
+        if let Some(device) = &device {
+            check_fuse(device)?;
+        }
+        Ok((request, device))
+    }
+
+    /// The caller's process id as this process sees it; 0 when it lives where this process cannot see it.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        getsockopt(&self.socket, PeerCredentials).map_or(0, |caller| caller.pid().unsigned_abs())
+    }
+
+    /// Answers. A caller that does not listen any more is no error of ours.
+    pub fn reply(mut self, reply: &ControlReply) {
+        let sent = encode(reply).and_then(|line| Ok(self.socket.write_all(&line)?));
+        if let Err(error) = sent {
+            tracing::debug!("control reply not delivered: {error}");
+        }
+    }
+}
+
+fn check_fuse(device: &OwnedFd) -> Result<(), Refusal> {
+    let stat = fstat(device).map_err(|_| Refusal::NotFuse)?;
+    let kind = SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT;
+    if kind != SFlag::S_IFCHR || (major(stat.st_rdev), minor(stat.st_rdev)) != DEV_FUSE {
+        return Err(Refusal::NotFuse);
+    }
+    // A reader of a non-blocking device would spin.
+    let flags = fcntl(device.as_fd(), FcntlArg::F_GETFL).map_err(|_| Refusal::NotFuse)?;
+    let blocking = OFlag::from_bits_retain(flags) & !OFlag::O_NONBLOCK;
+    fcntl(device.as_fd(), FcntlArg::F_SETFL(blocking)).map_err(|_| Refusal::NotFuse)?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{call, descriptor};
+    use super::*;
+    use crate::options::{CacheMode, MountOptions, NodeAddress, Source};
+    use rdmafs_rdma::fabric::Crypt;
+    use rdmafs_rdma::qos::share::Share;
+    use std::fs::File;
+    use std::os::fd::BorrowedFd;
+
+    fn mount_request() -> ControlRequest {
+        ControlRequest::Mount {
+            source: Source {
+                nodes: vec![NodeAddress {
+                    host: "node1".into(),
+                    port: 7470,
+                }],
+                pool: "p".into(),
+            },
+            dir: "/mnt/far".into(),
+            options: MountOptions {
+                fabric: None,
+                key: "/etc/rdmafs/p.key".into(),
+                crypt: Crypt::Auto,
+                timeout_ms: 5000,
+                cache: CacheMode::Auto,
+                share: Share::default(),
+                read_only: false,
+            },
+        }
+    }
+
+    fn received(request: &ControlRequest, with: Option<BorrowedFd<'_>>) -> Result<bool, Refusal> {
+        let (near, far) = UnixStream::pair().unwrap();
+        descriptor::send(&near, &encode(request).unwrap(), with).unwrap();
+        let connection = Connection { socket: far };
+        connection.receive().map(|(_, device)| device.is_some())
+    }
+
+    #[test]
+    fn only_an_open_dev_fuse_makes_a_mount() {
+        let null = File::open("/dev/null").unwrap();
+        let file = tempfile::tempfile().unwrap();
+        let mount = mount_request();
+        assert!(matches!(received(&mount, None), Err(Refusal::Descriptors(0))));
+        assert!(matches!(
+            received(&mount, Some(null.as_fd())),
+            Err(Refusal::NotFuse)
+        ));
+        assert!(matches!(
+            received(&mount, Some(file.as_fd())),
+            Err(Refusal::NotFuse)
+        ));
+        if let Ok(fuse) = File::open("/dev/fuse") {
+            assert!(received(&mount, Some(fuse.as_fd())).unwrap());
+            let status = received(&ControlRequest::Status, Some(fuse.as_fd()));
+            assert!(matches!(status, Err(Refusal::Descriptors(1))));
+        }
+        assert!(!received(&ControlRequest::Status, None).unwrap());
+    }
+
+    #[test]
+    fn request_and_reply_cross_the_socket() {
+        let dir = tempfile::tempdir().unwrap();
+        let listener = Listener::bind(dir.path()).unwrap();
+        let mode = fs::metadata(socket_path(dir.path()))
+            .unwrap()
+            .permissions()
+            .mode();
+        assert_eq!(mode & 0o777, 0o600);
+        let server = std::thread::spawn(move || {
+            let connection = listener.accept().unwrap();
+            assert_eq!(connection.pid(), std::process::id());
+            let (request, _) = connection.receive().unwrap();
+            connection.reply(&ControlReply::Error(format!("{request:?}")));
+        });
+        let reply = call(dir.path(), &ControlRequest::Status, None).unwrap();
+        server.join().unwrap();
+        assert!(matches!(reply, ControlReply::Error(text) if text == "Status"));
+        assert!(!socket_path(dir.path()).exists());
+    }
+
+    #[test]
+    fn nonsense_is_refused_in_one_line() {
+        let (mut near, far) = UnixStream::pair().unwrap();
+        near.write_all(b"{\"remove\":\"everything\"}\n").unwrap();
+        let text = Connection { socket: far }.receive().unwrap_err().to_string();
+        assert!(text.starts_with("bad control request: not a message"), "{text}");
+        assert!(!text.contains('\n'));
+    }
+
+    #[test]
+    fn closing_wakes_the_acceptor() {
+        let dir = tempfile::tempdir().unwrap();
+        let listener = std::sync::Arc::new(Listener::bind(dir.path()).unwrap());
+        let acceptor = std::thread::spawn({
+            let listener = listener.clone();
+            move || listener.accept().map(|_| ())
+        });
+        // Whether it blocks already or not: after the close it fails.
+        listener.close();
+        assert!(acceptor.join().unwrap().is_err());
+    }
+}

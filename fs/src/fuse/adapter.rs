@@ -1,0 +1,101 @@
+//! What all FUSE requests have in common: who asks, a run on the executor, the count, and a panic that stays in its request.
+
+use super::convert::{bytes, ino};
+use super::groups::Groups;
+use super::meter::Meter;
+use super::reply;
+use crate::errno::Error;
+use crate::executor::Executor;
+use crate::handler::Mount;
+use fuser::{INodeNo, ReplyEntry, Request};
+use rdmafs_meta::cred::Credentials;
+use rdmafs_meta::error::MetaError;
+use rdmafs_meta::wire::NewInode;
+use rdmafs_rdma::clock::{Clock, SystemClock};
+use std::ffi::OsStr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+/// The file system that fuser drives.
+pub(super) struct Adapter {
+    pub(super) mount: Arc<Mount>,
+    executor: Executor,
+    meter: Arc<Meter>,
+    groups: Groups,
+    clock: SystemClock,
+    callers_visible: bool,
+}
+
+impl Adapter {
+    /// `callers_visible`: the thread ids of requests are those of this process's pid namespace.
+    pub(super) fn new(mount: Arc<Mount>, meter: Arc<Meter>, callers_visible: bool) -> Self {
+        Self {
+            executor: mount.executor().clone(),
+            mount,
+            meter,
+            groups: Groups::new(),
+            clock: SystemClock::new(),
+            callers_visible,
+        }
+    }
+
+    /// Starts an operation and sees to its reply. fuser answers EIO for a reply that a panic dropped.
+    pub(super) fn serve<T, F>(
+        &self,
+        request: &Request,
+        start: impl FnOnce(Arc<Mount>) -> F,
+        reply: impl FnOnce(Result<T, Error>) + Send + 'static,
+    ) where
+        T: Send + 'static,
+        F: Future<Output = Result<T, Error>> + Send + 'static,
+    {
+        let running = self.meter.start();
+        let run = move || {
+            let operation = start(self.mount.clone());
+            self.executor.run(self.tid(request), operation, move |result| {
+                reply(result);
+                drop(running);
+            });
+        };
+        // A panic would end the mount (in fuser's first worker) or lose a worker (in any other).
+        if catch_unwind(AssertUnwindSafe(run)).is_err() {
+            tracing::error!(?request, "a request panicked: this is a bug");
+        }
+    }
+
+    fn tid(&self, request: &Request) -> u32 {
+        if self.callers_visible { request.pid() } else { 0 }
+    }
+
+    pub(super) fn caller(&self, request: &Request) -> Credentials {
+        let (uid, gid) = (request.uid(), request.gid());
+        Credentials {
+            uid,
+            gid,
+            groups: self.groups.of((self.tid(request), uid, gid), self.clock.now()),
+        }
+    }
+
+    /// Makes an inode; EINVAL when `what` was nothing that can be made.
+    pub(super) fn make(
+        &self,
+        request: &Request,
+        place: (INodeNo, &OsStr),
+        what: Option<NewInode>,
+        mode: u16,
+        reply: ReplyEntry,
+    ) {
+        let (parent, name) = (ino(place.0), bytes(place.1));
+        self.serve(
+            request,
+            |mount| {
+                let caller = self.caller(request);
+                async move {
+                    let what = what.ok_or(Error::Meta(MetaError::Invalid))?;
+                    mount.make(caller, parent, name, what, mode).await
+                }
+            },
+            |made| reply::entry(reply, made),
+        );
+    }
+}

@@ -1,0 +1,358 @@
+//! One method per FUSE request: unpack, call the mount, reply.
+//!
+//! What is not here answers ENOSYS by fuser's default, on purpose: the kernel remembers that and stops asking. So it is for extended
+//! attributes (programs get EOPNOTSUPP without another request), `fallocate`, `copy_file_range` and `lseek` (the kernel
+//! falls back to its generic ways), `poll` and `bmap`. Locks are not offered at INIT, so the kernel keeps them itself, per
+//! host; `access` never comes, because the kernel decides permissions itself; `forget` needs no work, because inode ids are durable.
+
+use super::adapter::Adapter;
+use super::convert::{bytes, handle, ino, new_node, open_mode, permissions, rename_mode, set_time};
+use super::reply;
+use super::session::negotiate;
+use crate::errno::Error;
+use crate::handler::Mount;
+use fuser::{
+    BsdFileFlags, FileHandle, Filesystem, INodeNo, IoctlFlags, KernelConfig, LockOwner, OpenFlags,
+    RenameFlags, ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty,
+    ReplyEntry, ReplyIoctl, ReplyOpen, ReplyStatfs, ReplyWrite, Request, TimeOrNow, WriteFlags,
+};
+use rdmafs_meta::attr::SetAttr;
+use rdmafs_meta::error::MetaError;
+use rdmafs_meta::wire::NewInode;
+use rdmafs_rdma::buffer::Buffer;
+use std::ffi::OsStr;
+use std::io;
+use std::path::Path;
+use std::time::SystemTime;
+
+/// Entries asked for at once: about what fits the 32 KiB that readdir(3) of glibc reads.
+const PAGE: u32 = 256;
+
+impl Filesystem for Adapter {
+    fn init(&mut self, _: &Request, config: &mut KernelConfig) -> io::Result<()> {
+        negotiate(config);
+        Ok(())
+    }
+
+    fn lookup(&self, req: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
+        self.serve(
+            req,
+            |mount| mount.lookup(self.caller(req), ino(parent), bytes(name)),
+            |found| reply::entry(reply, found),
+        );
+    }
+
+    fn getattr(&self, req: &Request, node: INodeNo, _: Option<FileHandle>, reply: ReplyAttr) {
+        self.serve(
+            req,
+            |mount| mount.getattr(self.caller(req), ino(node)),
+            |found| reply::attr(reply, found),
+        );
+    }
+
+    fn setattr(
+        &self,
+        req: &Request,
+        node: INodeNo,
+        mode: Option<u32>,
+        uid: Option<u32>,
+        gid: Option<u32>,
+        size: Option<u64>,
+        atime: Option<TimeOrNow>,
+        mtime: Option<TimeOrNow>,
+        _ctime: Option<SystemTime>,
+        fh: Option<FileHandle>,
+        _crtime: Option<SystemTime>,
+        _chgtime: Option<SystemTime>,
+        _bkuptime: Option<SystemTime>,
+        _flags: Option<BsdFileFlags>,
+        reply: ReplyAttr,
+    ) {
+        let change = SetAttr {
+            mode: mode.map(|mode| permissions(mode, 0)),
+            uid,
+            gid,
+            size,
+            atime: atime.map(set_time),
+            mtime: mtime.map(set_time),
+        };
+        self.serve(
+            req,
+            |mount| mount.setattr(self.caller(req), ino(node), change, fh.map(handle)),
+            |changed| reply::attr(reply, changed),
+        );
+    }
+
+    fn readlink(&self, req: &Request, node: INodeNo, reply: ReplyData) {
+        self.serve(
+            req,
+            |mount| mount.readlink(self.caller(req), ino(node)),
+            |target| reply::target(reply, target),
+        );
+    }
+
+    fn mknod(
+        &self,
+        req: &Request,
+        parent: INodeNo,
+        name: &OsStr,
+        mode: u32,
+        umask: u32,
+        rdev: u32,
+        reply: ReplyEntry,
+    ) {
+        let what = new_node(mode, rdev);
+        self.make(req, (parent, name), what, permissions(mode, umask), reply);
+    }
+
+    fn mkdir(&self, req: &Request, parent: INodeNo, name: &OsStr, mode: u32, umask: u32, reply: ReplyEntry) {
+        let what = Some(NewInode::Directory);
+        self.make(req, (parent, name), what, permissions(mode, umask), reply);
+    }
+
+    fn symlink(&self, req: &Request, parent: INodeNo, name: &OsStr, target: &Path, reply: ReplyEntry) {
+        let what = Some(NewInode::Symlink(bytes(target.as_os_str())));
+        self.make(req, (parent, name), what, 0o777, reply);
+    }
+
+    fn link(&self, req: &Request, node: INodeNo, newparent: INodeNo, newname: &OsStr, reply: ReplyEntry) {
+        self.serve(
+            req,
+            |mount| mount.link(self.caller(req), ino(node), ino(newparent), bytes(newname)),
+            |linked| reply::entry(reply, linked),
+        );
+    }
+
+    fn unlink(&self, req: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+        self.serve(
+            req,
+            |mount| mount.unlink(self.caller(req), ino(parent), bytes(name)),
+            |removed| reply::empty(reply, removed),
+        );
+    }
+
+    fn rmdir(&self, req: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+        self.serve(
+            req,
+            |mount| mount.rmdir(self.caller(req), ino(parent), bytes(name)),
+            |removed| reply::empty(reply, removed),
+        );
+    }
+
+    fn rename(
+        &self,
+        req: &Request,
+        parent: INodeNo,
+        name: &OsStr,
+        newparent: INodeNo,
+        newname: &OsStr,
+        flags: RenameFlags,
+        reply: ReplyEmpty,
+    ) {
+        let (from, to) = ((ino(parent), bytes(name)), (ino(newparent), bytes(newname)));
+        self.serve(
+            req,
+            |mount| {
+                let caller = self.caller(req);
+                async move {
+                    let mode = rename_mode(flags).ok_or(Error::Meta(MetaError::Invalid))?;
+                    mount.rename(caller, from.0, from.1, to.0, to.1, mode).await
+                }
+            },
+            |renamed| reply::empty(reply, renamed),
+        );
+    }
+
+    fn create(
+        &self,
+        req: &Request,
+        parent: INodeNo,
+        name: &OsStr,
+        mode: u32,
+        umask: u32,
+        flags: i32,
+        reply: ReplyCreate,
+    ) {
+        let mode = permissions(mode, umask);
+        let (open, exclusive) = (open_mode(OpenFlags(flags)), flags & libc::O_EXCL != 0);
+        self.serve(
+            req,
+            |mount| mount.create(self.caller(req), ino(parent), bytes(name), mode, open, exclusive),
+            |made| reply::created(reply, made),
+        );
+    }
+
+    fn open(&self, req: &Request, node: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
+        self.serve(
+            req,
+            |mount| mount.open(self.caller(req), ino(node), open_mode(flags)),
+            |opened| reply::open(reply, opened),
+        );
+    }
+
+    fn read(
+        &self,
+        req: &Request,
+        _: INodeNo,
+        fh: FileHandle,
+        offset: u64,
+        size: u32,
+        _: OpenFlags,
+        _: Option<LockOwner>,
+        reply: ReplyData,
+    ) {
+        self.serve(
+            req,
+            |mount| mount.read(handle(fh), offset, size as usize),
+            |data| reply::data(reply, data),
+        );
+    }
+
+    fn write(
+        &self,
+        req: &Request,
+        _: INodeNo,
+        fh: FileHandle,
+        offset: u64,
+        data: &[u8],
+        write_flags: WriteFlags,
+        _: OpenFlags,
+        _: Option<LockOwner>,
+        reply: ReplyWrite,
+    ) {
+        let clear_set_id = write_flags.contains(WriteFlags::FUSE_WRITE_KILL_SUIDGID);
+        self.serve(
+            req,
+            |mount| {
+                let taken = take(&mount, data);
+                async move {
+                    let buffer = match taken {
+                        Ok(buffer) => buffer,
+                        Err(copy) => filled(mount.clone().wait_buffer(copy.len()).await?, &copy),
+                    };
+                    mount.write(handle(fh), offset, buffer, clear_set_id).await
+                }
+            },
+            |written| reply::written(reply, written),
+        );
+    }
+
+    fn flush(&self, req: &Request, _: INodeNo, fh: FileHandle, _: LockOwner, reply: ReplyEmpty) {
+        self.serve(
+            req,
+            |mount| mount.flush(handle(fh)),
+            |flushed| reply::empty(reply, flushed),
+        );
+    }
+
+    fn release(
+        &self,
+        req: &Request,
+        _: INodeNo,
+        fh: FileHandle,
+        _: OpenFlags,
+        _: Option<LockOwner>,
+        _: bool,
+        reply: ReplyEmpty,
+    ) {
+        self.serve(
+            req,
+            |mount| mount.release(handle(fh)),
+            |released| reply::empty(reply, released),
+        );
+    }
+
+    fn fsync(&self, req: &Request, _: INodeNo, fh: FileHandle, _: bool, reply: ReplyEmpty) {
+        self.serve(
+            req,
+            |mount| mount.fsync(handle(fh)),
+            |synced| reply::empty(reply, synced),
+        );
+    }
+
+    fn opendir(&self, req: &Request, node: INodeNo, _: OpenFlags, reply: ReplyOpen) {
+        self.serve(
+            req,
+            |mount| mount.opendir(self.caller(req), ino(node)),
+            |opened| reply::directory(reply, opened),
+        );
+    }
+
+    fn readdir(&self, req: &Request, _: INodeNo, fh: FileHandle, offset: u64, reply: ReplyDirectory) {
+        self.serve(
+            req,
+            |mount| mount.readdir(handle(fh), offset, PAGE),
+            |page| reply::page(reply, page),
+        );
+    }
+
+    fn readdirplus(&self, req: &Request, _: INodeNo, fh: FileHandle, offset: u64, reply: ReplyDirectoryPlus) {
+        let ttl = self.mount.ttl();
+        self.serve(
+            req,
+            |mount| mount.readdir(handle(fh), offset, PAGE),
+            move |page| reply::page_with_attrs(reply, page, ttl),
+        );
+    }
+
+    fn fsyncdir(&self, req: &Request, _: INodeNo, fh: FileHandle, _: bool, reply: ReplyEmpty) {
+        self.serve(
+            req,
+            |mount| mount.fsyncdir(handle(fh)),
+            |synced| reply::empty(reply, synced),
+        );
+    }
+
+    fn releasedir(&self, req: &Request, _: INodeNo, fh: FileHandle, _: OpenFlags, reply: ReplyEmpty) {
+        self.serve(
+            req,
+            |mount| mount.releasedir(handle(fh)),
+            |released| reply::empty(reply, released),
+        );
+    }
+
+    fn statfs(&self, req: &Request, _: INodeNo, reply: ReplyStatfs) {
+        self.serve(req, |mount| mount.statfs(), |space| reply::space(reply, space));
+    }
+
+    fn ioctl(
+        &self,
+        req: &Request,
+        _: INodeNo,
+        fh: FileHandle,
+        flags: IoctlFlags,
+        command: u32,
+        input: &[u8],
+        out_size: u32,
+        reply: ReplyIoctl,
+    ) {
+        // A directory's handle is no file's.
+        let directory = flags.contains(IoctlFlags::FUSE_IOCTL_DIR);
+        self.serve(
+            req,
+            |mount| {
+                let input = input.to_vec();
+                async move {
+                    if directory {
+                        return Err(Error::NoSuchIoctl);
+                    }
+                    mount.ioctl(handle(fh), command, input).await
+                }
+            },
+            move |output| reply::ioctl(reply, output, out_size),
+        );
+    }
+}
+
+/// The request's bytes, which are only borrowed: in a registered buffer, or beside it when none is free.
+fn take(mount: &Mount, data: &[u8]) -> Result<Buffer, Vec<u8>> {
+    match mount.try_buffer(data.len()) {
+        Some(buffer) => Ok(filled(buffer, data)),
+        None => Err(data.to_vec()),
+    }
+}
+
+fn filled(mut buffer: Buffer, data: &[u8]) -> Buffer {
+    buffer.copy_from_slice(data);
+    buffer
+}

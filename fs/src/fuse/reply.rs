@@ -1,0 +1,151 @@
+//! What the handler answered, as FUSE replies.
+
+use super::convert::{BLOCK, errno, file_attr, file_type, fopen_flags};
+use crate::errno::Error;
+use crate::handler::{Entry, HandleId, Opened, ReadData};
+use fuser::{
+    Errno, FileHandle, FopenFlags, Generation, INodeNo, ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory,
+    ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyIoctl, ReplyOpen, ReplyStatfs, ReplyWrite,
+};
+use rdmafs_meta::wire::{DirEntry, Space};
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::time::Duration;
+
+/// What a hole reads as, as long as the largest read.
+static ZEROS: [u8; 1 << 20] = [0; 1 << 20];
+
+/// Inode ids are never reused, so there is one generation.
+const GENERATION: Generation = Generation(0);
+
+pub(super) fn entry(reply: ReplyEntry, entry: Result<Entry, Error>) {
+    match entry {
+        Ok(entry) => reply.entry(&entry.ttl, &file_attr(&entry.attr), GENERATION),
+        Err(error) => reply.error(errno(&error)),
+    }
+}
+
+pub(super) fn attr(reply: ReplyAttr, entry: Result<Entry, Error>) {
+    match entry {
+        Ok(entry) => reply.attr(&entry.ttl, &file_attr(&entry.attr)),
+        Err(error) => reply.error(errno(&error)),
+    }
+}
+
+pub(super) fn empty(reply: ReplyEmpty, done: Result<(), Error>) {
+    match done {
+        Ok(()) => reply.ok(),
+        Err(error) => reply.error(errno(&error)),
+    }
+}
+
+pub(super) fn open(reply: ReplyOpen, opened: Result<Opened, Error>) {
+    match opened {
+        Ok(opened) => reply.opened(FileHandle(opened.handle.0), fopen_flags(&opened)),
+        Err(error) => reply.error(errno(&error)),
+    }
+}
+
+pub(super) fn space(reply: ReplyStatfs, space: Result<Space, Error>) {
+    let space = match space {
+        Ok(space) => space,
+        Err(error) => return reply.error(errno(&error)),
+    };
+    let blocks = |bytes: u64| bytes / u64::from(BLOCK);
+    let free = blocks(space.free);
+    // Every file with a byte in it needs a block.
+    let files = space.inodes.saturating_add(free);
+    reply.statfs(blocks(space.total), free, free, files, free, BLOCK, 255, BLOCK);
+}
+
+pub(super) fn target(reply: ReplyData, target: Result<Vec<u8>, Error>) {
+    match target {
+        Ok(target) => reply.data(&target),
+        Err(error) => reply.error(errno(&error)),
+    }
+}
+
+pub(super) fn data(reply: ReplyData, data: Result<ReadData, Error>) {
+    match data {
+        Ok(ReadData::Bytes(bytes)) => reply.data(&bytes),
+        Ok(ReadData::Zeros(len)) => match ZEROS.get(..len) {
+            Some(zeros) => reply.data(zeros),
+            None => reply.data(&vec![0; len]),
+        },
+        Ok(ReadData::End) => reply.data(&[]),
+        Err(error) => reply.error(errno(&error)),
+    }
+}
+
+pub(super) fn written(reply: ReplyWrite, written: Result<usize, Error>) {
+    match written {
+        Ok(len) => reply.written(u32::try_from(len).unwrap_or(u32::MAX)),
+        Err(error) => reply.error(errno(&error)),
+    }
+}
+
+/// `room`: what the command's number says that the caller has.
+pub(super) fn ioctl(reply: ReplyIoctl, output: Result<Vec<u8>, Error>, room: u32) {
+    match output {
+        Ok(output) if output.len() <= room as usize => reply.ioctl(0, &output),
+        Ok(_) => reply.error(Errno::EINVAL),
+        Err(error) => reply.error(errno(&error)),
+    }
+}
+
+pub(super) fn created(reply: ReplyCreate, made: Result<(Entry, Opened), Error>) {
+    match made {
+        Ok((entry, opened)) => {
+            let handle = FileHandle(opened.handle.0);
+            let attr = file_attr(&entry.attr);
+            reply.created(&entry.ttl, &attr, GENERATION, handle, fopen_flags(&opened));
+        }
+        Err(error) => reply.error(errno(&error)),
+    }
+}
+
+pub(super) fn directory(reply: ReplyOpen, opened: Result<HandleId, Error>) {
+    match opened {
+        Ok(handle) => reply.opened(FileHandle(handle.0), FopenFlags::empty()),
+        Err(error) => reply.error(errno(&error)),
+    }
+}
+
+/// What does not fit, the kernel asks for again.
+pub(super) fn page(mut reply: ReplyDirectory, page: Result<Vec<DirEntry>, Error>) {
+    let page = match page {
+        Ok(page) => page,
+        Err(error) => return reply.error(errno(&error)),
+    };
+    for entry in page {
+        let node = INodeNo(entry.attr.ino.0);
+        let name = OsStr::from_bytes(&entry.name);
+        if reply.add(node, entry.cookie, file_type(entry.attr.kind), name) {
+            break;
+        }
+    }
+    reply.ok();
+}
+
+/// The same with attributes.
+pub(super) fn page_with_attrs(
+    mut reply: ReplyDirectoryPlus,
+    page: Result<Vec<DirEntry>, Error>,
+    ttl: Duration,
+) {
+    let page = match page {
+        Ok(page) => page,
+        Err(error) => return reply.error(errno(&error)),
+    };
+    for entry in page {
+        let attr = file_attr(&entry.attr);
+        // "." and ".." carry their number only: the kernel counts no look-up for them.
+        let dots = matches!(entry.name.as_slice(), b"." | b"..");
+        let node = if dots { INodeNo(0) } else { attr.ino };
+        let name = OsStr::from_bytes(&entry.name);
+        if reply.add(node, entry.cookie, name, &ttl, &attr, GENERATION) {
+            break;
+        }
+    }
+    reply.ok();
+}

@@ -1,0 +1,118 @@
+//! One mount's FUSE session: the handshake, the worker threads, the end.
+
+use super::adapter::Adapter;
+use super::meter::Meter;
+use super::notify::Notify;
+use crate::handler::Mount;
+use fuser::{Config, InitFlags, KernelConfig, SessionACL};
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, poll};
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+use std::thread::available_parallelism;
+use std::time::Duration;
+
+/// The largest request: what the kernel allows by default (256 pages), and the largest registered buffer.
+const MAX_WRITE: u32 = 1 << 20;
+
+/// Background requests (cached reads, read-ahead, writeback) in flight: more than can be parked at a time without
+/// holding up others.
+const MAX_BACKGROUND: u16 = 256;
+
+/// Milliseconds.
+const INIT_WAIT: u16 = 5000;
+
+/// What is asked of the kernel, where it has it.
+const WANTED: [InitFlags; 9] = [
+    InitFlags::FUSE_PARALLEL_DIROPS,
+    InitFlags::FUSE_HANDLE_KILLPRIV_V2,
+    InitFlags::FUSE_DO_READDIRPLUS,
+    InitFlags::FUSE_READDIRPLUS_AUTO,
+    InitFlags::FUSE_ATOMIC_O_TRUNC,
+    InitFlags::FUSE_AUTO_INVAL_DATA,
+    InitFlags::FUSE_DIRECT_IO_ALLOW_MMAP,
+    // Inode ids are durable and "." and ".." can be looked up: enough for NFS.
+    InitFlags::FUSE_EXPORT_SUPPORT,
+    // The target of a link never changes, and its inode id is never used again.
+    InitFlags::FUSE_CACHE_SYMLINKS,
+];
+
+/// A mount that the kernel has shaken hands with, ready to run.
+pub struct Session {
+    session: fuser::Session<Adapter>,
+    notify: Arc<Notify>,
+    meter: Arc<Meter>,
+}
+
+impl Session {
+    /// Shakes hands on an open and mounted /dev/fuse and joins it to `mount`. `callers_visible`: mount(2) was called in this
+    /// process's pid namespace, so the thread ids of requests mean what they say here. Blocking, briefly.
+    ///
+    /// # Errors
+    /// The device is not mounted (any more), another process has shaken hands on it, or threads cannot be had.
+    pub fn start(mount: Arc<Mount>, device: OwnedFd, callers_visible: bool) -> io::Result<Self> {
+        await_init(&device)?;
+        let meter = Arc::new(Meter::default());
+        let adapter = Adapter::new(mount.clone(), meter.clone(), callers_visible);
+        let mut config = Config::default();
+        config.acl = SessionACL::All;
+        config.n_threads = Some(workers());
+        config.clone_fd = true;
+        let session = fuser::Session::from_fd(adapter, device, SessionACL::All, config)?;
+        let notify = Arc::new(Notify::start(session.notifier())?);
+        mount.set_notify(notify.clone());
+        Ok(Self {
+            session,
+            notify,
+            meter,
+        })
+    }
+
+    /// The mount's counters.
+    #[must_use]
+    pub fn meter(&self) -> Arc<Meter> {
+        self.meter.clone()
+    }
+
+    /// Serves the mount until it is unmounted. Blocking.
+    ///
+    /// # Errors
+    /// The session ended in any other way; the kernel may still believe in it until the process ends.
+    pub fn run(self) -> io::Result<()> {
+        let ended = self.session.run();
+        self.notify.stop();
+        ended
+    }
+}
+
+/// INIT waits in a mounted device from mount(2) on; one that has none is served by someone else, and reading it would
+/// block for ever.
+fn await_init(device: &OwnedFd) -> io::Result<()> {
+    let mut polled = [PollFd::new(device.as_fd(), PollFlags::POLLIN)];
+    match poll(&mut polled, INIT_WAIT) {
+        Ok(0) => Err(io::Error::other("no INIT request came from it")),
+        Ok(_) | Err(Errno::EINTR) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Two at least, so that one parked in the kernel never is the only one; beyond sixteen they only cost memory.
+fn workers() -> usize {
+    available_parallelism().map_or(2, usize::from).clamp(2, 16)
+}
+
+/// Answers the kernel's INIT. Not asked for: the writeback cache (the kernel would ignore other hosts' sizes),
+/// extended setxattr (fuser misreads it), and locks (the kernel keeps them per host).
+pub(super) fn negotiate(config: &mut KernelConfig) {
+    for flag in WANTED {
+        if config.add_capabilities(flag).is_err() {
+            tracing::debug!("this kernel's FUSE lacks {flag:?}");
+        }
+    }
+    let set = config.set_max_write(MAX_WRITE).is_ok()
+        && config.set_max_background(MAX_BACKGROUND).is_ok()
+        && config.set_time_granularity(Duration::from_nanos(1)).is_ok();
+    debug_assert!(set, "these are in fuser's ranges");
+    // Read-ahead starts with what the kernel offers, and is raised on the mount's bdi afterwards.
+}

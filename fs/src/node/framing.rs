@@ -1,0 +1,89 @@
+//! What stands around a metadata message on a link: `id: u64 little-endian, message`.
+//!
+//! A call's id is chosen by the handler and comes back with its answer; id 0 is a notice.
+
+use rdmafs_meta::error::MetaError;
+use rdmafs_meta::wire::{self, Answer, Call, Message, Notice};
+
+/// The id of messages that answer nothing.
+pub(super) const NOTICE: u64 = 0;
+
+/// Takes a call apart. `None` for anything else. Total.
+pub(super) fn call(frame: &[u8]) -> Option<(u64, Call)> {
+    let (id, message) = frame.split_first_chunk()?;
+    let id = u64::from_le_bytes(*id);
+    let call = wire::decode(message).ok()?;
+    (id != NOTICE).then_some((id, call))
+}
+
+/// The frame of an answer. One that is too long to send becomes an error: the caller must hear something.
+pub(super) fn answer(id: u64, answer: &Answer) -> Vec<u8> {
+    frame(id, answer).unwrap_or_else(|| {
+        tracing::error!("an answer was too long to send");
+        frame::<Answer>(id, &Err(MetaError::Unsupported)).unwrap_or_default()
+    })
+}
+
+/// The frame of a notice. `None` when it cannot be encoded.
+pub(super) fn notice(notice: &Notice) -> Option<Vec<u8>> {
+    frame(NOTICE, notice)
+}
+
+fn frame<M: Message>(id: u64, message: &M) -> Option<Vec<u8>> {
+    let encoded = wire::encode(message).ok()?;
+    Some([&id.to_le_bytes(), encoded.as_slice()].concat())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use rdmafs_meta::cred::Credentials;
+    use rdmafs_meta::id::{RequestId, SessionId, Term};
+    use rdmafs_meta::wire::{Reply, Request};
+
+    fn renew() -> Call {
+        Call {
+            session: SessionId(3),
+            term: Term(1),
+            id: RequestId(9),
+            caller: Credentials::root(),
+            request: Request::Renew,
+        }
+    }
+
+    #[test]
+    fn a_call_has_an_id_and_a_message() {
+        let good = frame(5, &renew()).unwrap();
+        assert_eq!(call(&good), Some((5, renew())));
+        assert_eq!(
+            call(&frame(NOTICE, &renew()).unwrap()),
+            None,
+            "a peer sends no notices"
+        );
+        assert_eq!(call(&good[..good.len() - 1]), None);
+        assert_eq!(call(&[good.as_slice(), &[0]].concat()), None);
+        assert_eq!(call(&good[..7]), None);
+        assert_eq!(call(&[]), None);
+    }
+
+    #[test]
+    fn an_answer_that_is_too_long_is_answered_as_an_error() {
+        let long = Ok(Reply::Target(vec![0; wire::MAX_MESSAGE]));
+        let frame = answer(7, &long);
+        assert_eq!(frame[..8], 7_u64.to_le_bytes());
+        assert_eq!(
+            wire::decode::<Answer>(&frame[8..]).unwrap(),
+            Err(MetaError::Unsupported)
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_a_call_or_none(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            if let Some((id, found)) = call(&bytes) {
+                prop_assert_eq!(call(&frame(id, &found).unwrap()), Some((id, found)));
+            }
+        }
+    }
+}

@@ -1,0 +1,197 @@
+//! A node, from its parts to its orderly end.
+
+use super::cleaner;
+use super::clocks::Clocks;
+use super::journal::Journal;
+use super::limits;
+use super::serve::{Ready, ServeConfig};
+use super::service::{Parts, Service};
+use super::state_dir::StateDir;
+use crate::process::{PidFile, prepare_run_dir};
+use rdmafs_meta::id::{Incarnation, NodeId};
+use rdmafs_meta::namespace::{Config, Namespace};
+use rdmafs_meta::store::MemoryStore;
+use rdmafs_meta::time::Now;
+use rdmafs_rdma::arena::Arena;
+use rdmafs_rdma::door::{Desk, Door, DoorConfig};
+use rdmafs_rdma::key::Key;
+use std::fs::File;
+use std::io::{self, Read};
+use std::sync::Arc;
+use std::sync::mpsc::{self, Sender};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+/// The node of a pool of one.
+const NODE: NodeId = NodeId(1);
+
+/// Time limit of each step of a set-up with a handler.
+const STEP_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Everything that a node needs before its first thread starts.
+pub(super) struct Prepared {
+    config: ServeConfig,
+    key: Key,
+    key_created: bool,
+    arena: Arena,
+    incarnation: Incarnation,
+    namespace: Namespace,
+    store: Option<StateDir>,
+    clocks: Clocks,
+}
+
+impl Prepared {
+    /// Checks the configuration, opens the store, prepares the memory. Blocking: about 0.3 s per GiB of memory.
+    ///
+    /// # Errors
+    /// One line: what failed and how to mend it.
+    pub(super) fn new(config: ServeConfig, mut progress: impl FnMut(u64)) -> Result<Self, String> {
+        limits::check(&config)?;
+        prepare_run_dir(&config.run_dir)?;
+        let (key, key_created) = Key::load_or_create(&config.key).map_err(|error| error.to_string())?;
+        let mut store = config.state.as_deref().map(StateDir::open).transpose()?;
+        let clocks = Clocks::default();
+        let mut namespace = load(&config, store.as_mut(), clocks.now())?;
+        let arena = Arena::allocate(config.memory, &mut progress).map_err(|error| {
+            format!("cannot prepare the memory to lend: {error}; give less with --memory")
+        })?;
+        let incarnation = new_incarnation().map_err(|error| format!("cannot read /dev/urandom: {error}"))?;
+        namespace.add_arena(NODE, incarnation, arena.len());
+        Ok(Self {
+            config,
+            key,
+            key_created,
+            arena,
+            incarnation,
+            namespace,
+            store,
+            clocks,
+        })
+    }
+}
+
+/// A node that serves.
+pub(super) struct Node {
+    ready: Ready,
+    service: Arc<Service>,
+    door: Door,
+    ticker: Worker,
+    cleaner: JoinHandle<()>,
+    _pid_file: PidFile,
+}
+
+/// A thread that ends when the sender is dropped.
+struct Worker {
+    stop: Sender<()>,
+    thread: JoinHandle<()>,
+}
+
+impl Node {
+    /// Starts the threads and opens the doors.
+    ///
+    /// # Errors
+    /// One line: an address or socket cannot be had, or a thread cannot be started.
+    pub(super) fn start(prepared: Prepared) -> Result<Self, String> {
+        let no_thread = |error: io::Error| format!("cannot start a thread: {error}");
+        let arena = Arc::new(prepared.arena);
+        let (dirty, cleaning) = mpsc::channel();
+        let term = prepared.namespace.term();
+        let journal = prepared
+            .store
+            .map(|store| Journal::start(store, term))
+            .transpose()
+            .map_err(no_thread)?;
+        let clocks = prepared.clocks;
+        let service = Arc::new(Service::new(Parts {
+            namespace: prepared.namespace,
+            arena: Arc::clone(&arena),
+            life: (NODE, prepared.incarnation),
+            journal,
+            dirty,
+            now: Box::new(move || clocks.now()),
+        }));
+        let run_dir = prepared.config.run_dir.clone();
+        let config = door_config(prepared.config, prepared.key);
+        let desk = Arc::clone(&service) as Arc<dyn Desk>;
+        let door = Door::open(config, arena, desk).map_err(|error| error.to_string())?;
+        let address = door.address();
+        let pid_file = PidFile::write(run_dir.join(format!("node-{}.pid", address.port())))?;
+        let (stop, stopped) = mpsc::channel();
+        let (at_ticks, at_dirt) = (Arc::clone(&service), Arc::clone(&service));
+        let thread = spawn("tick", move || cleaner::tick(&at_ticks, &stopped)).map_err(no_thread)?;
+        let cleaner = spawn("cleaner", move || cleaner::clean(&at_dirt, &cleaning)).map_err(no_thread)?;
+        let key_created = prepared.key_created;
+        Ok(Self {
+            ready: Ready { address, key_created },
+            service,
+            door,
+            ticker: Worker { stop, thread },
+            cleaner,
+            _pid_file: pid_file,
+        })
+    }
+
+    /// Where it serves.
+    pub(super) fn ready(&self) -> &Ready {
+        &self.ready
+    }
+
+    /// Drains: what was answered becomes durable, fsyncs that wait are answered, then doors and store are closed. Blocking.
+    ///
+    /// # Errors
+    /// One line: the store failed, now or before.
+    pub(super) fn stop(self) -> Result<(), String> {
+        if let Some(journal) = self.service.journal() {
+            // Its failure is said below; the doors must be closed all the same.
+            let _ = journal.flush();
+        }
+        self.door.close();
+        drop(self.ticker.stop);
+        self.service.stop_cleaning();
+        let threads = [self.ticker.thread, self.cleaner].map(JoinHandle::join);
+        let stored = self.service.journal().map_or(Ok(()), Journal::stop);
+        if threads.iter().any(Result::is_err) {
+            return Err("a thread of the node panicked: see the log".into());
+        }
+        stored.map_err(|_| "the store failed: changes since its failure are lost; see the log".into())
+    }
+}
+
+fn door_config(config: ServeConfig, key: Key) -> DoorConfig {
+    DoorConfig {
+        listen: config.listen,
+        pool: config.pool,
+        key,
+        fabrics: config.fabrics,
+        step_timeout: STEP_TIMEOUT,
+        run_dir: config.run_dir,
+    }
+}
+
+/// Loads the namespace from the store, or makes a new one where there is none.
+fn load(config: &ServeConfig, store: Option<&mut StateDir>, now: Now) -> Result<Namespace, String> {
+    let namespace = Config {
+        lease: config.lease,
+        root_owner: config.root_owner,
+        root_mode: config.root_mode,
+    };
+    let loaded = match store {
+        Some(store) => Namespace::load(store, namespace, now),
+        None => Namespace::load(&mut MemoryStore::default(), namespace, now),
+    };
+    loaded.map_err(|error| {
+        let dir = config.state.as_deref().unwrap_or("memory".as_ref());
+        format!("cannot load the namespace of {}: {error}", dir.display())
+    })
+}
+
+fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
+    thread::Builder::new().name(name.into()).spawn(work)
+}
+
+/// Random: no two lives of an arena share it, whatever the node remembers.
+fn new_incarnation() -> io::Result<Incarnation> {
+    let mut bytes = [0; 8];
+    File::open("/dev/urandom")?.read_exact(&mut bytes)?;
+    Ok(Incarnation(u64::from_le_bytes(bytes)))
+}

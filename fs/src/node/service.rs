@@ -1,0 +1,336 @@
+//! The namespace between its peers, its store and its arena: serves calls and does what they leave to do.
+//!
+//! Everything that one call leads to happens under one lock, in the order of [`Output`]: so a peer gets messages in the order
+//! in which the namespace made them, and the store gets batches in theirs. Nothing under the lock blocks: peers buffer, the
+//! journal queues, long zeroing goes to the cleaner.
+
+use super::framing;
+use super::grants::Grants;
+use super::journal::{Journal, JournalFailed};
+use parking_lot::{Mutex, MutexGuard};
+use rdmafs_meta::error::MetaError;
+use rdmafs_meta::extent::Extent;
+use rdmafs_meta::id::{Incarnation, NodeId, SessionId};
+use rdmafs_meta::namespace::{GrantChange, Namespace, Output};
+use rdmafs_meta::store::Batch;
+use rdmafs_meta::time::Now;
+use rdmafs_meta::wire::{Answer, Call, Reply, Request};
+use rdmafs_rdma::arena::Arena;
+use rdmafs_rdma::door::{Peer, PeerId};
+use std::collections::HashMap;
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::Sender;
+
+/// What a service is made of.
+pub(super) struct Parts {
+    /// All metadata; the arena was added.
+    pub(super) namespace: Namespace,
+    /// The arena.
+    pub(super) arena: Arc<Arena>,
+    /// Which life of which node's arena it is.
+    pub(super) life: (NodeId, Incarnation),
+    /// The way to the store, if the namespace is durable.
+    pub(super) journal: Option<Journal>,
+    /// To the cleaner: extents to zero and to give to [`Service::cleaned`].
+    pub(super) dirty: Sender<Vec<Extent>>,
+    /// The time.
+    pub(super) now: ReadClocks,
+}
+
+/// Reads both clocks. Never blocks.
+pub(super) type ReadClocks = Box<dyn Fn() -> Now + Send + Sync>;
+
+/// The namespace service of a node.
+pub(super) struct Service {
+    /// Lock order: `state`, then `grants`, then the journal's queue. Peers are sent to under `state`.
+    state: Mutex<State>,
+    grants: Grants,
+    arena: Arc<Arena>,
+    life: (NodeId, Incarnation),
+    journal: Option<Journal>,
+    now: ReadClocks,
+    stopping: AtomicBool,
+}
+
+struct State {
+    namespace: Namespace,
+    guests: HashMap<PeerId, Guest>,
+    sessions: HashMap<SessionId, PeerId>,
+    dirty: Option<Sender<Vec<Extent>>>,
+}
+
+/// A peer, and the one session that it may speak for once it began it.
+struct Guest {
+    peer: Arc<dyn Peer>,
+    session: Option<SessionId>,
+}
+
+/// Who called, and the number that the answer carries.
+struct Caller {
+    peer: Arc<dyn Peer>,
+    id: u64,
+}
+
+impl Service {
+    pub(super) fn new(parts: Parts) -> Self {
+        Self {
+            state: Mutex::new(State {
+                namespace: parts.namespace,
+                guests: HashMap::new(),
+                sessions: HashMap::new(),
+                dirty: Some(parts.dirty),
+            }),
+            grants: Grants::default(),
+            arena: parts.arena,
+            life: parts.life,
+            journal: parts.journal,
+            now: parts.now,
+            stopping: AtomicBool::new(false),
+        }
+    }
+
+    /// What the peers may touch. Asking needs no lock of the service.
+    pub(super) fn grants(&self) -> &Grants {
+        &self.grants
+    }
+
+    /// The way to the store.
+    pub(super) fn journal(&self) -> Option<&Journal> {
+        self.journal.as_ref()
+    }
+
+    /// A peer may speak from now on.
+    pub(super) fn arrived(&self, peer: Arc<dyn Peer>) {
+        let guest = Guest {
+            peer: Arc::clone(&peer),
+            session: None,
+        };
+        self.state.lock().guests.insert(peer.identity().id, guest);
+    }
+
+    /// Serves a call of a peer and answers it as `id`. May wait for the store to catch up.
+    pub(super) fn call(&self, from: PeerId, id: u64, call: Call) {
+        let changes = changes(&call.request);
+        if changes {
+            self.wait_for_room();
+        }
+        let mut state = self.state.lock();
+        let Some(guest) = state.guests.get(&from) else {
+            return; // It left.
+        };
+        let peer = Arc::clone(&guest.peer);
+        if let Err(refusal) = self.admit(guest, &call, changes) {
+            send(&*peer, &framing::answer(id, &Err(refusal)));
+            return;
+        }
+        let output = state.namespace.call(call, (self.now)());
+        state.bind(from, output.answer.as_ref());
+        self.perform(state, output, Some(Caller { peer, id }));
+    }
+
+    /// A peer is gone for good, and so is its session.
+    pub(super) fn left(&self, peer: PeerId) {
+        let mut state = self.state.lock();
+        self.grants.forget(peer);
+        let Some(session) = state.guests.remove(&peer).and_then(|guest| guest.session) else {
+            return;
+        };
+        state.sessions.remove(&session);
+        let output = state.namespace.fenced(session, (self.now)());
+        self.perform(state, output, None);
+    }
+
+    /// Ends the connection of a peer that breaks the protocol.
+    pub(super) fn expel(&self, peer: PeerId) {
+        let peer = self
+            .state
+            .lock()
+            .guests
+            .get(&peer)
+            .map(|guest| Arc::clone(&guest.peer));
+        if let Some(peer) = peer {
+            peer.close();
+        }
+    }
+
+    /// Lets time pass. True when there is more to do at once. While the store has to catch up time stands still: no lease
+    /// runs out because a slow disk holds up the calls that would renew it.
+    pub(super) fn tick(&self) -> bool {
+        if self.wait_for_room() {
+            return false;
+        }
+        let mut state = self.state.lock();
+        let (output, more) = state.namespace.tick((self.now)());
+        self.perform(state, output, None);
+        more
+    }
+
+    /// Zeroes arena bytes. An extent of another arena or an earlier life is gone with it: nothing to do.
+    pub(super) fn zero(&self, extent: &Extent) {
+        let range = self.range(extent);
+        if range.is_some_and(|range| self.arena.zero(range).is_none()) {
+            tracing::error!(?extent, "asked to zero bytes beyond the arena");
+        }
+    }
+
+    /// These extents are all zero now.
+    pub(super) fn cleaned(&self, extents: &[Extent]) {
+        self.state.lock().namespace.cleaned(extents);
+    }
+
+    /// Gives the cleaner nothing more to do.
+    pub(super) fn stop_cleaning(&self) {
+        self.stopping.store(true, Ordering::Relaxed);
+        self.state.lock().dirty = None;
+    }
+
+    /// True after [`Service::stop_cleaning`].
+    pub(super) fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Relaxed)
+    }
+
+    /// Waits until the store has caught up; true if it had to.
+    fn wait_for_room(&self) -> bool {
+        self.journal.as_ref().is_some_and(Journal::wait_for_room)
+    }
+
+    /// A peer speaks for the session that it began, and for no other; a store that failed ends all changes.
+    fn admit(&self, guest: &Guest, call: &Call, changes: bool) -> Result<(), MetaError> {
+        let begins = matches!(call.request, Request::Begin { .. });
+        match guest.session {
+            None if begins => {}
+            Some(_) if begins => return Err(MetaError::Invalid),
+            Some(session) if session == call.session => {}
+            _ => return Err(MetaError::SessionEnded),
+        }
+        let failed = changes && self.journal.as_ref().is_some_and(Journal::has_failed);
+        if failed {
+            Err(MetaError::StoreFailed)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Does what the namespace left to do, in the order that [`Output`] gives; then lets go of the lock and closes the connections
+    /// of ended sessions, since their end comes back to this service.
+    fn perform(&self, state: MutexGuard<'_, State>, output: Output, caller: Option<Caller>) {
+        for change in &output.grants {
+            self.apply(&state, change);
+        }
+        for extent in &output.zero {
+            self.zero(extent);
+        }
+        for (session, notice) in &output.notices {
+            if let (Some(guest), Some(frame)) = (state.guest(*session), framing::notice(notice)) {
+                send(&*guest.peer, &frame);
+            }
+        }
+        let answer = caller.zip(output.answer);
+        self.record(output.batch, answer, output.sync);
+        if let Some(dirty) = state.dirty.as_ref().filter(|_| !output.clean.is_empty()) {
+            // A cleaner that is gone has nothing to clean for: the node ends.
+            let _ = dirty.send(output.clean);
+        }
+        let peer = |session: &SessionId| Some(Arc::clone(&state.guest(*session)?.peer));
+        let ended: Vec<_> = output.ended.iter().filter_map(peer).collect();
+        drop(state);
+        for peer in ended {
+            self.grants.forget(peer.identity().id);
+            peer.close();
+        }
+    }
+
+    /// Hands batches to the store and sends the answer, behind them if it must not come before they are durable.
+    fn record(&self, batches: Vec<Batch>, answer: Option<(Caller, Answer)>, sync: bool) {
+        let Some(journal) = &self.journal else {
+            return reply(answer);
+        };
+        if !sync {
+            journal.append(batches, None);
+            return reply(answer);
+        }
+        let then = move |stored: Result<(), JournalFailed>| {
+            reply(answer.map(|(caller, answer)| match stored {
+                Ok(()) => (caller, answer),
+                Err(JournalFailed) => (caller, Err(MetaError::StoreFailed)),
+            }));
+        };
+        journal.append(batches, Some(Box::new(then)));
+    }
+
+    fn apply(&self, state: &State, change: &GrantChange) {
+        let (GrantChange::Grant { session, extent, .. } | GrantChange::Revoke { session, extent }) = change;
+        let (Some(peer), Some(range)) = (state.sessions.get(session), self.range(extent)) else {
+            return;
+        };
+        match change {
+            GrantChange::Grant { write, .. } => self.grants.grant(*peer, range, *write),
+            GrantChange::Revoke { .. } => self.grants.revoke(*peer, &range),
+        }
+    }
+
+    /// Where an extent lies in this arena. `None` when it lies in another one.
+    fn range(&self, extent: &Extent) -> Option<Range<u64>> {
+        ((extent.node, extent.incarnation) == self.life).then(|| extent.offset..extent.end())
+    }
+}
+
+impl State {
+    /// Remembers which session a peer began.
+    fn bind(&mut self, peer: PeerId, answer: Option<&Answer>) {
+        if let Some(Ok(Reply::Begun(begun))) = answer
+            && let Some(guest) = self.guests.get_mut(&peer)
+        {
+            guest.session = Some(begun.session);
+            self.sessions.insert(begun.session, peer);
+        }
+    }
+
+    fn guest(&self, session: SessionId) -> Option<&Guest> {
+        self.guests.get(self.sessions.get(&session)?)
+    }
+}
+
+fn reply(answer: Option<(Caller, Answer)>) {
+    if let Some((caller, answer)) = answer {
+        send(&*caller.peer, &framing::answer(caller.id, &answer));
+    }
+}
+
+/// A peer that cannot be sent to is on its way out: [`Service::left`] follows.
+fn send(peer: &dyn Peer, frame: &[u8]) {
+    if let Err(error) = peer.send(frame) {
+        tracing::debug!(host = peer.identity().host, %error, "cannot send to a peer");
+    }
+}
+
+/// True for requests that change what a store must keep. What merely ends (opens, recalls, leases) goes on without a store, so
+/// that handlers can leave in order.
+fn changes(request: &Request) -> bool {
+    match request {
+        Request::SetAttr { .. }
+        | Request::Make { .. }
+        | Request::Link { .. }
+        | Request::Unlink { .. }
+        | Request::RemoveDir { .. }
+        | Request::Rename { .. }
+        | Request::Append { .. }
+        | Request::Commit { .. }
+        | Request::Sync => true,
+        Request::Open { access, .. } => access.truncate,
+        Request::Layout { allocate, .. } => *allocate,
+        Request::Begin { .. }
+        | Request::Renew
+        | Request::Reopen { .. }
+        | Request::Recalled { .. }
+        | Request::Lookup { .. }
+        | Request::Parent { .. }
+        | Request::GetAttr { .. }
+        | Request::ReadLink { .. }
+        | Request::ReadDir { .. }
+        | Request::Release { .. }
+        | Request::StatFs => false,
+    }
+}

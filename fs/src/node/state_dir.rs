@@ -1,0 +1,295 @@
+//! The directory of a durable namespace (`--state DIR`): a lock, so that one node at a time owns it, and the store, one redb file.
+//!
+//! The lock is a `flock(2)` on `DIR/lock`: the kernel drops it with the process, so a crash leaves nothing to clean up.
+
+use rdmafs_meta::id::Term;
+use rdmafs_meta::store::{Batch, Store, StoreError};
+use redb::backends::FileBackend;
+use redb::{Builder, Database, ReadableDatabase, ReadableTable, TableDefinition};
+use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::Path;
+
+/// The pairs of the namespace.
+const PAIRS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("namespace");
+/// One entry: the term. A table of its own, so that no key of the namespace can ever stand for it.
+const TERM: TableDefinition<'_, (), u64> = TableDefinition::new("term");
+
+/// Memory for redb's pages. The namespace itself lives in memory: the store is read at start and written from then on.
+const CACHE_BYTES: usize = 32 << 20;
+
+/// A redb file in a locked directory.
+///
+/// Every commit is one transaction, durable before it returns. After a crash redb goes back to the last one.
+#[derive(Debug)]
+pub(super) struct StateDir {
+    // Dropped first: the store is closed before the directory is anyone else's.
+    database: Database,
+    _lock: File,
+}
+
+impl StateDir {
+    /// Locks and opens the directory; makes it (mode 0700) and the store (0600) where they are missing. Blocking: after a crash as
+    /// long as redb needs to check its file.
+    ///
+    /// # Errors
+    /// One line: in use by another node, not accessible, or no such store.
+    pub(super) fn open(dir: &Path) -> Result<Self, String> {
+        let name = dir.display();
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(dir)
+            .map_err(|error| format!("cannot make the state directory {name}: {error}"))?;
+        let lock = lock(dir)?;
+        let path = dir.join("namespace.redb");
+        let database = private_file(&path)
+            .map_err(redb::DatabaseError::from)
+            .and_then(FileBackend::new)
+            .and_then(|file| {
+                Builder::new()
+                    .set_cache_size(CACHE_BYTES)
+                    .create_with_backend(file)
+            })
+            .map_err(|error| format!("cannot open the namespace {}: {error}", path.display()))?;
+        let this = Self {
+            database,
+            _lock: lock,
+        };
+        this.make_tables()
+            .map_err(|error| format!("cannot prepare the namespace {}: {error}", path.display()))?;
+        Ok(this)
+    }
+
+    fn make_tables(&self) -> Result<(), redb::Error> {
+        let transaction = self.database.begin_write()?;
+        transaction.open_table(PAIRS)?;
+        transaction.open_table(TERM)?;
+        Ok(transaction.commit()?)
+    }
+
+    /// Runs `change` on the pairs in one durable transaction, if `allowed` says so of the stored term; writes the term it answers.
+    fn transact(
+        &self,
+        allowed: impl FnOnce(u64) -> Option<u64>,
+        change: impl FnOnce(&mut redb::Table<'_, &[u8], &[u8]>) -> Result<(), redb::Error>,
+    ) -> Result<(), StoreError> {
+        let transaction = self.database.begin_write().map_err(failed)?;
+        {
+            let mut terms = transaction.open_table(TERM).map_err(failed)?;
+            let found = terms.get(()).map_err(failed)?.map_or(0, |term| term.value());
+            let term = allowed(found).ok_or(StoreError::Superseded { found })?;
+            if term != found {
+                terms.insert((), term).map_err(failed)?;
+            }
+            let mut pairs = transaction.open_table(PAIRS).map_err(failed)?;
+            change(&mut pairs).map_err(failed)?;
+        }
+        transaction.commit().map_err(failed)
+    }
+}
+
+impl Store for StateDir {
+    fn scan(
+        &self,
+        prefix: &[u8],
+        each: &mut dyn FnMut(&[u8], &[u8]) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        let transaction = self.database.begin_read().map_err(failed)?;
+        let pairs = transaction.open_table(PAIRS).map_err(failed)?;
+        for pair in pairs.range(prefix..).map_err(failed)? {
+            let (key, value) = pair.map_err(failed)?;
+            if !key.value().starts_with(prefix) {
+                break;
+            }
+            each(key.value(), value.value())?;
+        }
+        Ok(())
+    }
+
+    fn commit(&mut self, batches: &[Batch], term: Term) -> Result<(), StoreError> {
+        let allowed = |found| (found == term.0).then_some(found);
+        self.transact(allowed, |pairs| {
+            for (key, value) in batches.iter().flat_map(|batch| &batch.changes) {
+                match value {
+                    Some(value) => pairs.insert(key.as_slice(), value.as_slice())?,
+                    None => pairs.remove(key.as_slice())?,
+                };
+            }
+            Ok(())
+        })
+    }
+
+    fn take_over(&mut self, term: Term) -> Result<(), StoreError> {
+        self.transact(|found| (term.0 > found).then_some(term.0), |_| Ok(()))
+    }
+
+    fn term(&self) -> Result<Term, StoreError> {
+        let transaction = self.database.begin_read().map_err(failed)?;
+        let terms = transaction.open_table(TERM).map_err(failed)?;
+        let term = terms.get(()).map_err(failed)?;
+        Ok(Term(term.map_or(0, |term| term.value())))
+    }
+}
+
+fn failed(error: impl Into<redb::Error>) -> StoreError {
+    match error.into() {
+        redb::Error::Corrupted(what) => StoreError::Damaged(what),
+        error => StoreError::Io(Box::new(error)),
+    }
+}
+
+/// Takes the directory's lock and leaves this process's id in it, for the message to the next one.
+fn lock(dir: &Path) -> Result<File, String> {
+    let path = dir.join("lock");
+    let fail = |error: io::Error| format!("cannot lock the state directory {}: {error}", dir.display());
+    let mut file = private_file(&path).map_err(fail)?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::Error(error)) => return Err(fail(error)),
+        Err(TryLockError::WouldBlock) => {
+            let mut owner = String::new();
+            // The owner may be just writing it: then the message goes without.
+            let _ = file.read_to_string(&mut owner);
+            return Err(format!(
+                "the state directory {} is in use by another rdmafs serve (process {}): stop that one, or give another --state",
+                dir.display(),
+                owner.trim()
+            ));
+        }
+    }
+    let text = format!("{}\n", std::process::id());
+    file.set_len(0)
+        .and_then(|()| file.write_all(text.as_bytes()))
+        .map_err(fail)?;
+    Ok(file)
+}
+
+fn private_file(path: &Path) -> io::Result<File> {
+    OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rdmafs_meta::store::conformance;
+    use std::os::unix::fs::MetadataExt;
+
+    #[test]
+    fn it_keeps_the_contract_of_stores() {
+        let dir = tempfile::tempdir().unwrap();
+        let count = std::cell::Cell::new(0);
+        conformance::check(|| {
+            count.set(count.get() + 1);
+            StateDir::open(&dir.path().join(count.get().to_string())).unwrap()
+        });
+    }
+
+    fn put(key: &[u8], value: &[u8]) -> Batch {
+        Batch {
+            changes: vec![(key.to_vec(), Some(value.to_vec()))],
+        }
+    }
+
+    fn all(store: &StateDir) -> Vec<(Vec<u8>, Vec<u8>)> {
+        let mut found = Vec::new();
+        store
+            .scan(b"", &mut |key, value| {
+                found.push((key.to_vec(), value.to_vec()));
+                Ok(())
+            })
+            .unwrap();
+        found
+    }
+
+    #[test]
+    fn what_was_committed_is_there_when_the_directory_is_opened_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut store = StateDir::open(dir.path()).unwrap();
+        store.take_over(Term(7)).unwrap();
+        store
+            .commit(&[put(b"a", b"1"), put(b"b", b"2")], Term(7))
+            .unwrap();
+        drop(store);
+        let store = StateDir::open(dir.path()).unwrap();
+        assert_eq!(store.term().unwrap(), Term(7));
+        assert_eq!(
+            all(&store),
+            [(b"a".to_vec(), b"1".to_vec()), (b"b".to_vec(), b"2".to_vec())]
+        );
+    }
+
+    /// A crash is a copy of the file taken while the store is open: nothing was closed or flushed for it.
+    #[test]
+    fn what_was_committed_survives_a_crash() {
+        let (dir, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let mut store = StateDir::open(dir.path()).unwrap();
+        store.take_over(Term(1)).unwrap();
+        for round in 0..50_u8 {
+            store.commit(&[put(&[round], &[round; 5000])], Term(1)).unwrap();
+        }
+        std::fs::copy(
+            dir.path().join("namespace.redb"),
+            other.path().join("namespace.redb"),
+        )
+        .unwrap();
+        let after = StateDir::open(other.path()).unwrap();
+        assert_eq!(all(&after), all(&store));
+        assert_eq!(all(&after).len(), 50);
+    }
+
+    #[test]
+    fn a_later_term_shuts_an_earlier_one_out() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut store = StateDir::open(dir.path()).unwrap();
+        store.take_over(Term(2)).unwrap();
+        assert!(matches!(
+            store.take_over(Term(2)),
+            Err(StoreError::Superseded { found: 2 })
+        ));
+        for wrong in [Term(1), Term(3)] {
+            let refused = store.commit(&[put(b"a", b"1")], wrong);
+            assert!(matches!(refused, Err(StoreError::Superseded { found: 2 })));
+        }
+        assert_eq!(all(&store), []);
+    }
+
+    #[test]
+    fn a_directory_in_use_is_refused_with_the_owner() {
+        let dir = tempfile::tempdir().unwrap();
+        let first = StateDir::open(dir.path()).unwrap();
+        let line = StateDir::open(dir.path()).unwrap_err();
+        let me = format!("(process {})", std::process::id());
+        assert!(
+            line.contains("in use by another rdmafs serve") && line.contains(&me),
+            "{line}"
+        );
+        drop(first);
+        StateDir::open(dir.path()).unwrap();
+    }
+
+    #[test]
+    fn only_the_owner_can_read_it() {
+        let parent = tempfile::tempdir().unwrap();
+        let dir = parent.path().join("state");
+        let _store = StateDir::open(&dir).unwrap();
+        let modes =
+            ["", "lock", "namespace.redb"].map(|name| dir.join(name).metadata().unwrap().mode() & 0o777);
+        assert_eq!(modes, [0o700, 0o600, 0o600]);
+    }
+
+    #[test]
+    fn another_file_in_its_place_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("namespace.redb"), "not a store").unwrap();
+        let line = StateDir::open(dir.path()).unwrap_err();
+        assert!(line.contains("namespace.redb"), "{line}");
+    }
+}

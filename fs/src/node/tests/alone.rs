@@ -1,0 +1,253 @@
+//! The service alone: peers are recorded, the store fails when told to.
+
+use crate::node::journal::Journal;
+use crate::node::service::{Parts, Service};
+use parking_lot::Mutex;
+use rdmafs_meta::cred::Credentials;
+use rdmafs_meta::error::MetaError;
+use rdmafs_meta::extent::Extent;
+use rdmafs_meta::id::{Incarnation, InodeId, NodeId, RequestId, SessionId, Term};
+use rdmafs_meta::name::Name;
+use rdmafs_meta::namespace::{Config, Namespace};
+use rdmafs_meta::store::{Batch, MemoryStore, Store, StoreError};
+use rdmafs_meta::time::Now;
+use rdmafs_meta::wire::{self, Answer, Begun, Call, NewInode, Reply, Request};
+use rdmafs_rdma::arena::Arena;
+use rdmafs_rdma::door::{Identity, Peer, PeerId};
+use rdmafs_rdma::fabric::{FabricError, FabricKind, Verb};
+use rdmafs_rdma::key::KeyId;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, Receiver};
+use std::time::Duration;
+
+const LIFE: (NodeId, Incarnation) = (NodeId(1), Incarnation(77));
+
+const LEASE: Duration = Duration::from_secs(10);
+
+/// A peer that keeps what it is sent.
+struct Recorder {
+    identity: Identity,
+    sent: Mutex<Vec<Vec<u8>>>,
+    closed: AtomicBool,
+}
+
+impl Peer for Recorder {
+    fn identity(&self) -> &Identity {
+        &self.identity
+    }
+    fn send(&self, message: &[u8]) -> Result<(), FabricError> {
+        self.sent.lock().push(message.to_vec());
+        Ok(())
+    }
+    fn close(&self) {
+        self.closed.store(true, Ordering::SeqCst);
+    }
+}
+
+/// A memory store that fails once it was told to.
+struct Fragile {
+    store: MemoryStore,
+    broken: Arc<AtomicBool>,
+}
+
+impl Store for Fragile {
+    fn scan(
+        &self,
+        prefix: &[u8],
+        each: &mut dyn FnMut(&[u8], &[u8]) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        self.store.scan(prefix, each)
+    }
+    fn commit(&mut self, batches: &[Batch], term: Term) -> Result<(), StoreError> {
+        match self.broken.load(Ordering::SeqCst) {
+            true => Err(StoreError::Io("broken".into())),
+            false => self.store.commit(batches, term),
+        }
+    }
+    fn take_over(&mut self, term: Term) -> Result<(), StoreError> {
+        self.store.take_over(term)
+    }
+    fn term(&self) -> Result<Term, StoreError> {
+        self.store.term()
+    }
+}
+
+struct Rig {
+    service: Service,
+    broken: Arc<AtomicBool>,
+    dirty: Receiver<Vec<Extent>>,
+    time: Arc<Mutex<Duration>>,
+}
+
+impl Rig {
+    fn new() -> Self {
+        let broken = Arc::new(AtomicBool::new(false));
+        let mut store = Fragile {
+            store: MemoryStore::default(),
+            broken: Arc::clone(&broken),
+        };
+        let config = Config {
+            lease: LEASE,
+            root_owner: (0, 0),
+            root_mode: 0o755,
+        };
+        let mut namespace = Namespace::load(&mut store, config, Now::default()).unwrap();
+        let arena = Arena::allocate(1 << 20, &mut |_| {}).unwrap();
+        namespace.add_arena(LIFE.0, LIFE.1, arena.len());
+        let time = Arc::new(Mutex::new(Duration::from_secs(1000)));
+        let clock = Arc::clone(&time);
+        let (send, dirty) = mpsc::channel();
+        let journal = Journal::start(store, namespace.term()).unwrap();
+        let service = Service::new(Parts {
+            namespace,
+            arena: Arc::new(arena),
+            life: LIFE,
+            journal: Some(journal),
+            dirty: send,
+            now: Box::new(move || Now {
+                monotonic: *clock.lock(),
+                ..Now::default()
+            }),
+        });
+        Self {
+            service,
+            broken,
+            dirty,
+            time,
+        }
+    }
+
+    /// Lets time pass.
+    fn pass(&self, duration: Duration) {
+        *self.time.lock() += duration;
+        while self.service.tick() {}
+    }
+
+    fn peer(&self, id: u64) -> Guest<'_> {
+        let peer = Arc::new(Recorder {
+            identity: Identity {
+                id: PeerId(id),
+                key: KeyId([0; 8]),
+                host: "recorder".into(),
+                fabric: FabricKind::Tcp,
+                pid: None,
+            },
+            sent: Mutex::default(),
+            closed: AtomicBool::new(false),
+        });
+        self.service.arrived(Arc::clone(&peer) as Arc<dyn Peer>);
+        let mut guest = Guest {
+            rig: self,
+            peer,
+            calls: 0,
+            begun: (SessionId(0), Term(0)),
+        };
+        let host = "recorder".into();
+        match guest.call(Request::Begin { host }) {
+            Ok(Reply::Begun(Begun { session, term, .. })) => guest.begun = (session, term),
+            other => panic!("{other:?}"),
+        }
+        guest
+    }
+}
+
+struct Guest<'a> {
+    rig: &'a Rig,
+    peer: Arc<Recorder>,
+    calls: u64,
+    begun: (SessionId, Term),
+}
+
+impl Guest<'_> {
+    /// Calls and waits for the last message sent, which must be the answer.
+    fn call(&mut self, request: Request) -> Answer {
+        self.calls += 1;
+        let call = Call {
+            session: self.begun.0,
+            term: self.begun.1,
+            id: RequestId(self.calls),
+            caller: Credentials::root(),
+            request,
+        };
+        let before = self.peer.sent.lock().len();
+        self.rig.service.call(self.peer.identity.id, self.calls, call);
+        // An fsync is answered by the thread of the store.
+        while self.peer.sent.lock().len() == before {
+            std::thread::yield_now();
+        }
+        let frame = self.peer.sent.lock().last().unwrap().clone();
+        assert_eq!(frame[..8], self.calls.to_le_bytes());
+        wire::decode(&frame[8..]).unwrap()
+    }
+
+    fn make(&mut self, name: &str) -> Answer {
+        self.call(Request::Make {
+            parent: InodeId::ROOT,
+            name: Name::new(name).unwrap(),
+            what: NewInode::File { open: true },
+            mode: 0o644,
+        })
+    }
+}
+
+#[test]
+fn a_store_that_failed_ends_changes_but_not_reading() {
+    let rig = Rig::new();
+    let mut guest = rig.peer(1);
+    assert!(guest.make("before").is_ok());
+    assert_eq!(guest.call(Request::Sync), Ok(Reply::Done));
+    rig.broken.store(true, Ordering::SeqCst);
+    assert!(
+        guest.make("during").is_ok(),
+        "it did not ask to wait for the store"
+    );
+    assert_eq!(
+        guest.call(Request::Sync),
+        Err(MetaError::StoreFailed),
+        "an fsync says the truth"
+    );
+    assert_eq!(guest.make("after"), Err(MetaError::StoreFailed));
+    let (parent, name) = (InodeId::ROOT, Name::new("before").unwrap());
+    assert!(guest.call(Request::Lookup { parent, name }).is_ok());
+    assert_eq!(guest.call(Request::Renew), Ok(Reply::Done));
+    rig.broken.store(false, Ordering::SeqCst);
+    assert_eq!(
+        guest.make("later"),
+        Err(MetaError::StoreFailed),
+        "what was lost stays lost"
+    );
+}
+
+#[test]
+fn a_session_whose_lease_ran_out_is_cut_off_and_then_forgotten() {
+    let rig = Rig::new();
+    let mut guest = rig.peer(1);
+    let Ok(Reply::Opened { attr, .. }) = guest.make("file") else {
+        panic!("no file");
+    };
+    let layout = guest.call(Request::Layout {
+        ino: attr.ino,
+        start: 0,
+        end: 4096,
+        allocate: true,
+    });
+    let Ok(Reply::Layout(slice)) = layout else {
+        panic!("{layout:?}");
+    };
+    let extent = slice.runs[0].copies[0].extent;
+    let range = extent.offset..extent.offset + 4096;
+    assert!(rig.service.grants().may(PeerId(1), Verb::Write, &range));
+    rig.pass(LEASE - Duration::from_millis(1));
+    assert!(!guest.peer.closed.load(Ordering::SeqCst));
+    rig.pass(Duration::from_millis(2));
+    assert!(guest.peer.closed.load(Ordering::SeqCst));
+    assert!(!rig.service.grants().may(PeerId(1), Verb::Read, &range));
+    assert_eq!(guest.make("more"), Err(MetaError::SessionEnded));
+    assert!(
+        rig.dirty.try_recv().is_err(),
+        "its work may still run: nothing is reused"
+    );
+    rig.service.left(PeerId(1));
+    assert!(rig.peer(2).make("other").is_ok());
+}

@@ -1,0 +1,136 @@
+//! Makes a daemon hard to read, to swap out and to kill by accident.
+//!
+//! A daemon holds keys and other users' bytes: no other user may trace it, open its memory through /proc, or find its core
+//! dump. It answers for every mount of its host (or every host of its pool): the OOM killer takes something else, and
+//! no request waits for a page to come back from swap.
+
+use nix::sys::mman::{MlockAllFlags, mlockall};
+use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit, setrlimit};
+use nix::sys::stat::{Mode, umask};
+
+/// Does all of it. Call it before keys are read and threads start.
+///
+/// What needs privileges that the process lacks (locking, the OOM score) is logged and left out.
+///
+/// # Errors
+/// One line: the process cannot be made undumpable, so its keys would not be safe.
+pub fn harden() -> Result<(), String> {
+    umask(Mode::from_bits_truncate(0o077));
+    // Before it is undumpable: its /proc files belong to root from then on.
+    spare_from_oom_killer();
+    nix::sys::prctl::set_dumpable(false).map_err(|error| {
+        format!("cannot make the process undumpable, so its keys would not be safe: {error}")
+    })?;
+    limit(Resource::RLIMIT_CORE, |_| (0, 0));
+    limit(Resource::RLIMIT_NOFILE, |hard| (hard, hard));
+    lock_memory();
+    Ok(())
+}
+
+/// From now on a panic in any thread ends the process (SIGABRT, without a core) once its message is written:
+/// half a daemon would hang its clients, and what the panicking thread was changing can no longer be trusted.
+pub fn abort_on_panic() {
+    let report = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        report(panic);
+        std::process::abort();
+    }));
+}
+
+fn spare_from_oom_killer() {
+    if let Err(error) = std::fs::write("/proc/self/oom_score_adj", "-1000") {
+        tracing::warn!(%error, "cannot ask the OOM killer to spare this process");
+    }
+}
+
+fn limit(resource: Resource, choose: impl FnOnce(u64) -> (u64, u64)) {
+    let done = getrlimit(resource).and_then(|(_, hard)| {
+        let (soft, hard) = choose(hard);
+        setrlimit(resource, soft, hard)
+    });
+    if let Err(error) = done {
+        tracing::warn!(?resource, %error, "cannot set a resource limit");
+    }
+}
+
+/// MCL_ONFAULT: a page is locked once it is touched. Without it every thread would at once own all 2 MiB of its stack, and
+/// fuser 16 MiB of buffer per worker; what is never touched holds no secret and needs no place in memory.
+///
+/// Nothing is locked where a limit holds (no CAP_IPC_LOCK and no infinite RLIMIT_MEMLOCK): MCL_FUTURE would make allocations
+/// fail once it is reached.
+fn lock_memory() {
+    let onfault = MlockAllFlags::from_bits_retain(libc::MCL_ONFAULT);
+    let flags = MlockAllFlags::MCL_CURRENT | MlockAllFlags::MCL_FUTURE | onfault;
+    let unlimited = setrlimit(Resource::RLIMIT_MEMLOCK, RLIM_INFINITY, RLIM_INFINITY);
+    let may = if has_ipc_lock() { Ok(()) } else { unlimited };
+    if let Err(error) = may.and_then(|()| mlockall(flags)) {
+        tracing::warn!(%error, "cannot lock this process in memory: it may be swapped out");
+    }
+}
+
+/// True when CAP_IPC_LOCK is effective: no limit of locked memory holds then.
+fn has_ipc_lock() -> bool {
+    const CAP_IPC_LOCK: u64 = 1 << 14;
+    std::fs::read_to_string("/proc/self/status")
+        .ok()
+        .and_then(|status| {
+            let line = status.lines().find_map(|line| line.strip_prefix("CapEff:"))?;
+            u64::from_str_radix(line.trim(), 16).ok()
+        })
+        .is_some_and(|capabilities| capabilities & CAP_IPC_LOCK != 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::process::run_in_child;
+    #[test]
+    fn a_hardened_process_is_undumpable_and_leaves_no_core() {
+        let output = run_in_child("process::harden::tests::child_hardens");
+        assert!(output.status.success(), "{output:?}");
+    }
+
+    /// The body of the test above, in a process of its own; alone it does nothing, since it would change the test runner.
+    #[test]
+    fn child_hardens() {
+        if std::env::var_os("RDMAFS_TEST_CHILD").is_none() {
+            return;
+        }
+        harden().unwrap();
+        assert!(!nix::sys::prctl::get_dumpable().unwrap());
+        assert_eq!(getrlimit(Resource::RLIMIT_CORE).unwrap(), (0, 0));
+        let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+        assert_eq!(soft, hard);
+        let made = tempfile::NamedTempFile::new().unwrap();
+        let mode = std::os::unix::fs::MetadataExt::mode(&made.as_file().metadata().unwrap());
+        assert_eq!(mode & 0o077, 0);
+        if has_ipc_lock() {
+            let status = std::fs::read_to_string("/proc/self/status").unwrap();
+            let locked = status.lines().find(|line| line.starts_with("VmLck:")).unwrap();
+            assert!(!locked.contains(" 0 kB"), "{locked}");
+        }
+    }
+
+    #[test]
+    fn a_panic_in_any_thread_ends_the_process_with_its_message() {
+        let output = run_in_child("process::harden::tests::child_panics_in_a_thread");
+        assert_eq!(
+            std::os::unix::process::ExitStatusExt::signal(&output.status),
+            Some(libc::SIGABRT)
+        );
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(text.contains("on purpose"), "{text}");
+    }
+
+    /// The body of the test above; alone it does nothing.
+    #[test]
+    fn child_panics_in_a_thread() {
+        if std::env::var_os("RDMAFS_TEST_CHILD").is_none() {
+            return;
+        }
+        abort_on_panic();
+        let thread = std::thread::spawn(|| panic!("on purpose"));
+        let _ = thread.join();
+        unreachable!("the process outlived the panic of its thread");
+    }
+}

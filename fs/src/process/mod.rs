@@ -1,0 +1,17 @@
+//! What a daemon does to itself: undumpable, locked in memory, spared by the OOM killer, detached, ended by signals.
+
+mod detach;
+mod harden;
+mod run_dir;
+mod signals;
+
+#[cfg(test)]
+mod testing;
+
+pub use detach::{Daemon, Report, detach};
+pub use harden::{abort_on_panic, harden};
+pub use run_dir::{PidFile, prepare_run_dir};
+pub use signals::Signals;
+
+#[cfg(test)]
+pub(crate) use testing::run_in_child;

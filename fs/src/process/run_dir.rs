@@ -1,0 +1,113 @@
+//! The directory of the daemons' sockets and pid files.
+//!
+//! Who may change this directory may put a socket of his own where a handler looks for a node: only root (or the
+//! user that runs the daemon) may be that.
+
+use std::fs::{self, DirBuilder};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::path::{Path, PathBuf};
+
+/// Makes the directory (mode 0755, parents too) where it is missing and checks that nobody else may change it.
+///
+/// # Errors
+/// One line: it cannot be made, is no directory, or others may change it.
+pub fn prepare_run_dir(dir: &Path) -> Result<(), String> {
+    let name = dir.display();
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o755)
+        .create(dir)
+        .map_err(|error| format!("cannot make directory {name}: {error}"))?;
+    let found = fs::metadata(dir).map_err(|error| format!("cannot look at {name}: {error}"))?;
+    let me = nix::unistd::geteuid().as_raw();
+    if found.uid() != 0 && found.uid() != me {
+        let owner = found.uid();
+        return Err(format!(
+            "{name} belongs to uid {owner}, who could put sockets of his own there: chown root {name}"
+        ));
+    }
+    if found.mode() & 0o022 != 0 {
+        return Err(format!(
+            "{name} can be changed by others (mode {:04o}): chmod 755 {name}",
+            found.mode() & 0o7777
+        ));
+    }
+    Ok(())
+}
+
+/// A file with this process's id, removed when dropped.
+#[derive(Debug)]
+pub struct PidFile {
+    path: PathBuf,
+}
+
+impl PidFile {
+    /// Writes it, over a stale one.
+    ///
+    /// # Errors
+    /// One line: it cannot be written.
+    pub fn write(path: PathBuf) -> Result<Self, String> {
+        let text = format!("{}\n", std::process::id());
+        fs::write(&path, text).map_err(|error| format!("cannot write {}: {error}", path.display()))?;
+        Ok(Self { path })
+    }
+}
+
+impl Drop for PidFile {
+    fn drop(&mut self) {
+        match fs::remove_file(&self.path) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => tracing::warn!(path = %self.path.display(), %error, "cannot remove the pid file"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn a_missing_directory_is_made_closed_to_others() {
+        let temporary = tempfile::tempdir().unwrap();
+        let dir = temporary.path().join("a/b");
+        prepare_run_dir(&dir).unwrap();
+        prepare_run_dir(&dir).unwrap();
+        assert_eq!(fs::metadata(&dir).unwrap().mode() & 0o022, 0);
+    }
+
+    #[test]
+    fn a_directory_that_others_may_change_is_refused_with_the_remedy() {
+        let temporary = tempfile::tempdir().unwrap();
+        for (mode, allowed) in [(0o755, true), (0o700, true), (0o775, false), (0o1777, false)] {
+            fs::set_permissions(temporary.path(), fs::Permissions::from_mode(mode)).unwrap();
+            let answer = prepare_run_dir(temporary.path());
+            assert_eq!(answer.is_ok(), allowed, "{mode:o}: {answer:?}");
+            if let Err(line) = answer {
+                assert!(line.contains("chmod 755"), "{line}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_file_in_its_place_is_an_error() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        assert!(prepare_run_dir(file.path()).unwrap_err().contains("cannot make"));
+    }
+
+    #[test]
+    fn the_pid_file_lives_as_long_as_its_guard() {
+        let temporary = tempfile::tempdir().unwrap();
+        let path = temporary.path().join("x.pid");
+        fs::write(&path, "stale and longer than a pid\n").unwrap();
+        let guard = PidFile::write(path.clone()).unwrap();
+        assert_eq!(
+            fs::read_to_string(&path).unwrap(),
+            format!("{}\n", std::process::id())
+        );
+        drop(guard);
+        assert!(!path.exists());
+    }
+}

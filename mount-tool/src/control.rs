@@ -1,0 +1,102 @@
+//! Asking the handler, and starting it where none runs.
+
+use crate::settings::{RUN_DIR_VARIABLE, run_dir};
+use rdmafs_fs::control::{ControlError, ControlReply, ControlRequest, call};
+use std::os::fd::BorrowedFd;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+const UNIT: &str = "rdmafs-handler.service";
+const UNIT_DIRS: [&str; 3] = [
+    "/etc/systemd/system",
+    "/usr/local/lib/systemd/system",
+    "/lib/systemd/system",
+];
+
+/// Why there is no answer. Each holds one line.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// No handler runs, or it ended before it answered: another one may be started.
+    Gone(String),
+    /// The handler refused, or cannot be talked to.
+    Said(String),
+}
+
+impl Refusal {
+    pub(crate) fn into_line(self) -> String {
+        match self {
+            Self::Gone(line) | Self::Said(line) => line,
+        }
+    }
+}
+
+/// Asks the handler of this host's run directory; `descriptor` goes with a mount request. Blocking.
+pub(crate) fn ask(
+    request: &ControlRequest,
+    descriptor: Option<BorrowedFd<'_>>,
+) -> Result<ControlReply, Refusal> {
+    match call(&run_dir(), request, descriptor) {
+        Ok(ControlReply::Error(line)) => Err(Refusal::Said(line)),
+        Ok(reply) => Ok(reply),
+        Err(error @ (ControlError::NoHandler(_) | ControlError::Closed(_))) => {
+            Err(Refusal::Gone(error.to_string()))
+        }
+        Err(error) => Err(Refusal::Said(error.to_string())),
+    }
+}
+
+/// The answer does not fit the question: the two programs are of different versions.
+pub(crate) fn unexpected(reply: &ControlReply) -> String {
+    let word = format!("{reply:?}");
+    let word = word
+        .split(|c: char| !c.is_alphanumeric())
+        .next()
+        .unwrap_or_default();
+    format!("the handler answered '{word}', which does not fit: unmount all, then use one version of rdmafs")
+}
+
+/// Starts the handler, through its systemd unit where that is installed; returns when it accepts requests. Blocking.
+///
+/// # Errors
+/// One line. Another starter may have been quicker: ask again before you believe it.
+pub(crate) fn start_handler() -> Result<(), String> {
+    let (mut command, how) = if unit_is_there() {
+        let mut command = Command::new("systemctl");
+        command.args(["start", UNIT]);
+        (command, format!("'systemctl start {UNIT}'"))
+    } else {
+        let mut command = Command::new("/proc/self/exe");
+        command.arg("handler");
+        (command, "'rdmafs handler'".to_owned())
+    };
+    let output = command
+        .stdin(Stdio::null())
+        .output()
+        .map_err(|error| format!("cannot start the handler with {how}: {error}"))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&output.stderr);
+    let said = said.trim().trim_start_matches("rdmafs handler: ").to_owned();
+    Err(format!("cannot start the handler with {how}: {said}"))
+}
+
+/// A handler for a run directory of its own (tests) is none of systemd's.
+fn unit_is_there() -> bool {
+    std::env::var_os(RUN_DIR_VARIABLE).is_none()
+        && Path::new("/run/systemd/system").is_dir()
+        && UNIT_DIRS.iter().any(|dir| Path::new(dir).join(UNIT).is_file())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_that_does_not_fit_is_named_without_its_contents() {
+        let line = unexpected(&ControlReply::Ready {
+            note: "secret".to_owned(),
+        });
+        assert!(line.contains("'Ready'") && line.contains("one version") && !line.contains("secret"));
+    }
+}

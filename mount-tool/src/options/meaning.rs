@@ -1,0 +1,107 @@
+//! What was said means: defaults filled in, contradictions refused.
+
+use super::given::Given;
+use rdmafs_fs::control::ShareChange;
+use rdmafs_fs::mount::KernelFlags;
+use rdmafs_fs::options::{Crypt, FabricKind, MountOptions, Share, Source};
+use std::path::PathBuf;
+
+/// Everything a new mount needs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Meaning {
+    /// For the handler.
+    pub(crate) options: MountOptions,
+    /// For mount(2).
+    pub(crate) flags: KernelFlags,
+}
+
+/// Fills in the defaults for a mount of `source`.
+///
+/// # Errors
+/// One line for options that contradict each other.
+pub(crate) fn resolve(source: &Source, given: &Given) -> Result<Meaning, String> {
+    if given.fabric == Some(Some(FabricKind::Shm)) && given.crypt == Some(Crypt::On) {
+        return Err("crypt=on contradicts fabric=shm, which has no wire: leave one of them out".to_owned());
+    }
+    let share = merge(given.share);
+    if share.burst != 0 && share.bw == 0 {
+        return Err("burst= needs bw=: give both or none".to_owned());
+    }
+    let options = MountOptions {
+        fabric: given.fabric.flatten(),
+        key: given.key.clone().unwrap_or_else(|| default_key(&source.pool)),
+        crypt: given.crypt.unwrap_or_default(),
+        timeout_ms: given.timeout_ms.unwrap_or(5_000),
+        cache: given.cache.unwrap_or_default(),
+        share,
+        read_only: given.flags.read_only,
+    };
+    Ok(Meaning {
+        options,
+        flags: given.flags,
+    })
+}
+
+/// Where a pool's key is unless `key=` or `--key` says otherwise.
+pub(crate) fn default_key(pool: &str) -> PathBuf {
+    PathBuf::from(format!("/etc/rdmafs/{pool}.key"))
+}
+
+fn merge(change: ShareChange) -> Share {
+    let default = Share::default();
+    Share {
+        bw: change.bw.unwrap_or(default.bw),
+        iops: change.iops.unwrap_or(default.iops),
+        burst: change.burst.unwrap_or(default.burst),
+        weight: change.weight.unwrap_or(default.weight),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::given::read;
+    use super::*;
+    use rdmafs_fs::options::CacheMode;
+    use std::path::Path;
+
+    fn meaning(list: &str) -> Result<Meaning, String> {
+        resolve(&"node1:/pool".parse().unwrap(), &read(&[list], false).unwrap())
+    }
+
+    #[test]
+    fn defaults_are_those_of_the_manual() {
+        let meaning = meaning("").unwrap();
+        assert_eq!(meaning.options.key, Path::new("/etc/rdmafs/pool.key"));
+        assert_eq!(
+            (meaning.options.fabric, meaning.options.crypt),
+            (None, Crypt::Auto)
+        );
+        assert_eq!(
+            (meaning.options.timeout_ms, meaning.options.cache),
+            (5_000, CacheMode::Auto)
+        );
+        assert_eq!(
+            (meaning.options.share, meaning.options.read_only),
+            (Share::default(), false)
+        );
+        assert_eq!(meaning.flags, KernelFlags::default());
+    }
+
+    #[test]
+    fn ro_reaches_both_halves() {
+        let meaning = meaning("ro").unwrap();
+        assert!(meaning.options.read_only && meaning.flags.read_only);
+    }
+
+    #[test]
+    fn contradictions_are_refused() {
+        assert!(
+            meaning("fabric=shm,crypt=on")
+                .unwrap_err()
+                .starts_with("crypt=on contradicts fabric=shm")
+        );
+        assert!(meaning("burst=1M").unwrap_err().starts_with("burst= needs bw="));
+        assert!(meaning("burst=1M,bw=10M").is_ok());
+        assert!(meaning("fabric=shm,crypt=auto").is_ok());
+    }
+}

@@ -1,0 +1,77 @@
+//! Words and tables for standard output, and progress for a person who waits.
+
+use crate::failure::Failure;
+use std::io::{ErrorKind, IsTerminal, Write};
+
+/// Prints a text and a newline.
+///
+/// # Errors
+/// Standard output cannot be written. A reader that went away (`| head`) is none.
+pub(crate) fn print(text: &str) -> Result<(), Failure> {
+    let mut out = std::io::stdout().lock();
+    match writeln!(out, "{text}").and_then(|()| out.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(Failure::system(format!(
+            "cannot write to standard output: {error}"
+        ))),
+        _ => Ok(()),
+    }
+}
+
+/// One line on the terminal that is written over and over; nothing where standard error is no terminal.
+pub(crate) struct Progress {
+    shown: bool,
+}
+
+impl Progress {
+    pub(crate) fn new() -> Self {
+        Self { shown: false }
+    }
+
+    pub(crate) fn show(&mut self, text: &str) {
+        let mut err = std::io::stderr();
+        if err.is_terminal() {
+            self.shown = true;
+            // What cannot be shown is not worth failing for.
+            let _ = write!(err, "\r\x1b[K{text}").and_then(|()| err.flush());
+        }
+    }
+}
+
+/// The line is wiped.
+impl Drop for Progress {
+    fn drop(&mut self) {
+        if self.shown {
+            let _ = write!(std::io::stderr(), "\r\x1b[K");
+        }
+    }
+}
+
+/// A table as text: lines of cells, each column as wide as its widest cell; an empty cell is `-`.
+pub(crate) fn columns(heads: &[&str], rows: Vec<Vec<String>>) -> String {
+    let heads = heads.iter().map(|&head| head.to_owned()).collect();
+    let lines: Vec<Vec<String>> = std::iter::once(heads).chain(rows).collect();
+    let shown = |cell: &String| {
+        if cell.is_empty() {
+            "-".to_owned()
+        } else {
+            cell.replace('\n', " ")
+        }
+    };
+    let widths: Vec<usize> = (0..lines[0].len())
+        .map(|column| {
+            lines
+                .iter()
+                .map(|line| shown(&line[column]).chars().count())
+                .max()
+                .unwrap_or(0)
+        })
+        .collect();
+    let text = lines.iter().map(|line| {
+        let cells = line
+            .iter()
+            .zip(&widths)
+            .map(|(cell, &width)| format!("{:width$}", shown(cell)));
+        cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
+    });
+    text.collect::<Vec<_>>().join("\n")
+}

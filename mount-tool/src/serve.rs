@@ -1,0 +1,430 @@
+//! `rdmafs serve`: lends memory of this host as a pool.
+//!
+//! In the foreground this process is the memory node. Otherwise it starts one that is, shows how far the memory is
+//! prepared, and ends when that one serves.
+
+use crate::failure::Failure;
+use crate::options::default_key;
+use crate::output::{self, Progress};
+use crate::settings::{run_dir, start_logging};
+use crate::units::{parse_size, parse_time, show_size};
+use rdmafs_fs::node::{self, Ready, ServeConfig};
+use rdmafs_fs::options::{DEFAULT_PORT, FabricKind, NodeAddress, Source, is_pool_name};
+use rdmafs_fs::process::{Daemon, Report, detach, prepare_run_dir};
+use std::ffi::OsString;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// What is allocated and mapped at a time.
+const GRANULE: u64 = 4096;
+
+const EXAMPLES: &str = "\
+Examples:
+  rdmafs serve --pool pool --memory 4G                             for this host
+  rdmafs serve --pool pool --memory 4G --listen 10.0.0.1:7470      for others: copy the key file to them
+  rdmafs serve --pool pool --memory 4G --state /var/lib/rdmafs     names survive a restart; bytes do not
+Stop it with SIGTERM: kill \"$(cat /run/rdmafs/node-7470.pid)\"";
+
+/// Lend memory of this host as a pool
+#[derive(clap::Args, Clone, Debug)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Args {
+    /// Name of the pool: 1 to 64 letters, digits, '.', '_' or '-'
+    #[arg(long, value_name = "NAME", value_parser = parse_pool)]
+    pool: String,
+    /// How much: 512M, 4G, 1T (binary units); less than the memory that is available
+    #[arg(long, value_name = "SIZE", value_parser = parse_memory)]
+    memory: u64,
+    /// Where to accept handlers
+    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:7470", value_parser = parse_listen)]
+    listen: SocketAddr,
+    /// Fabrics to offer
+    #[arg(long, value_name = "shm,tcp", value_delimiter = ',', default_value = "shm,tcp", value_parser = parse_fabric)]
+    fabric: Vec<FabricKind>,
+    /// Keep the namespace in this directory over restarts
+    #[arg(long, value_name = "DIR")]
+    state: Option<PathBuf>,
+    /// Key file, made when it is missing [default: /etc/rdmafs/POOL.key]
+    #[arg(long, value_name = "FILE")]
+    key: Option<PathBuf>,
+    /// Owner of a new pool's root directory
+    #[arg(long, value_name = "UID:GID", default_value = "0:0", value_parser = parse_owner)]
+    root_owner: (u32, u32),
+    /// Mode of a new pool's root directory, in octal
+    #[arg(long, value_name = "MODE", default_value = "0755", value_parser = parse_mode)]
+    root_mode: u16,
+    /// How long a silent handler keeps what it holds, 1s to 10m
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = parse_lease)]
+    lease: Duration,
+    /// Stay in the foreground and log to standard error
+    #[arg(long)]
+    foreground: bool,
+}
+
+/// Serves (in the foreground until SIGTERM or SIGINT), or starts a daemon that does. Blocking.
+///
+/// A pool that cannot be served as asked for ends with code 1; a node that fails later with 2.
+pub(crate) fn run(args: Args) -> Result<(), Failure> {
+    let config = resolve(args.clone())?;
+    if args.foreground {
+        serve(config)
+    } else {
+        start(&args, &config)
+    }
+}
+
+fn serve(config: ServeConfig) -> Result<(), Failure> {
+    let mut report =
+        Report::begin().map_err(|error| Failure::system(format!("cannot become a daemon: {error}")))?;
+    start_logging();
+    let (pool, memory, key) = (config.pool.clone(), config.memory, config.key.clone());
+    let report = std::cell::RefCell::new(&mut report);
+    let serving = std::cell::Cell::new(false);
+    let mut steps = Steps::new(memory);
+    let mut line = Progress::new();
+    let progress = |bytes| {
+        if let Some(text) = steps.next(bytes) {
+            line.show(&text);
+            report.borrow_mut().progress(&text);
+        }
+    };
+    let ready = |ready: &Ready| {
+        serving.set(true);
+        let text = ready_text(&pool, memory, &key, ready);
+        let mut report = report.borrow_mut();
+        if report.is_detached() {
+            report.ready(&text);
+        } else if let Err(failure) = output::print(&text) {
+            tracing::warn!(%failure, "cannot say that the pool is served");
+        }
+    };
+    let served = node::serve(config, progress, ready);
+    served.map_err(|line| {
+        report.borrow_mut().failed(&line);
+        if serving.get() {
+            Failure::system(line)
+        } else {
+            Failure::usage(line)
+        }
+    })
+}
+
+fn start(args: &Args, config: &ServeConfig) -> Result<(), Failure> {
+    prepare_run_dir(&config.run_dir).map_err(Failure::system)?;
+    let name = format!("node-{}", config.listen.port());
+    let daemon = Daemon {
+        name: &name,
+        run_dir: &config.run_dir,
+        arguments: foreground_words(args, config),
+    };
+    let mut line = Progress::new();
+    let text = detach(&daemon, |text| line.show(text)).map_err(Failure::usage)?;
+    drop(line);
+    output::print(&text)
+}
+
+/// What was said means: defaults filled in, paths absolute.
+fn resolve(args: Args) -> Result<ServeConfig, Failure> {
+    let absolute = |path: PathBuf| {
+        std::path::absolute(&path)
+            .map_err(|error| Failure::usage(format!("cannot use the path '{}': {error}", path.display())))
+    };
+    let mut fabrics = args.fabric;
+    fabrics.sort_by_key(|kind| kind.name());
+    fabrics.dedup();
+    Ok(ServeConfig {
+        key: absolute(args.key.unwrap_or_else(|| default_key(&args.pool)))?,
+        state: args.state.map(absolute).transpose()?,
+        pool: args.pool,
+        memory: args.memory,
+        listen: args.listen,
+        fabrics,
+        root_owner: args.root_owner,
+        root_mode: args.root_mode,
+        run_dir: run_dir(),
+        lease: args.lease,
+    })
+}
+
+/// The same again, for a process that works in `/`.
+fn foreground_words(args: &Args, config: &ServeConfig) -> Vec<OsString> {
+    let fabrics: Vec<&str> = config.fabrics.iter().map(|kind| kind.name()).collect();
+    let mut words: Vec<OsString> = vec!["serve".into(), "--foreground".into()];
+    let mut say = |name: &str, value: OsString| {
+        let mut word = OsString::from(format!("--{name}="));
+        word.push(value);
+        words.push(word);
+    };
+    say("pool", args.pool.clone().into());
+    say("memory", args.memory.to_string().into());
+    say("listen", args.listen.to_string().into());
+    say("fabric", fabrics.join(",").into());
+    say("key", config.key.clone().into());
+    if let Some(state) = &config.state {
+        say("state", state.clone().into());
+    }
+    say(
+        "root-owner",
+        format!("{}:{}", args.root_owner.0, args.root_owner.1).into(),
+    );
+    say("root-mode", format!("{:o}", args.root_mode).into());
+    say("lease", format!("{}ms", args.lease.as_millis()).into());
+    words
+}
+
+/// What a person needs now: the line that mounts the pool, and the process to end.
+fn ready_text(pool: &str, memory: u64, key: &Path, ready: &Ready) -> String {
+    let source = Source {
+        nodes: vec![reachable(ready.address)],
+        pool: pool.to_owned(),
+    };
+    let mut text = String::new();
+    if ready.key_created {
+        text = format!(
+            "made key file {}; copy it to every host that mounts the pool\n",
+            key.display()
+        );
+    }
+    let default = key == default_key(pool);
+    let option = if default {
+        String::new()
+    } else {
+        format!(" -o key={}", key.display())
+    };
+    text.push_str(&format!(
+        "serving pool '{pool}' ({}) at {} (pid {}); mount it with:\n  mount -t rdmafs {source} /mnt/far{option}",
+        show_size(memory),
+        ready.address,
+        std::process::id(),
+    ));
+    if !Path::new("/sbin/mount.rdmafs").exists() {
+        let program = std::env::current_exe().unwrap_or_else(|_| "rdmafs".into());
+        text.push_str(&format!(
+            "\nor, since mount.rdmafs is not installed (scripts/install):\n  {} mount {source} /mnt/far{option}",
+            program.display()
+        ));
+    }
+    text
+}
+
+/// The address as others write it: a wildcard is no place to connect to.
+fn reachable(address: SocketAddr) -> NodeAddress {
+    let host = if address.ip().is_unspecified() {
+        std::fs::read_to_string("/proc/sys/kernel/hostname")
+            .ok()
+            .map(|name| name.trim().to_owned())
+    } else {
+        None
+    };
+    NodeAddress {
+        host: host.unwrap_or_else(|| address.ip().to_string()),
+        port: address.port(),
+    }
+}
+
+/// Turns bytes prepared into a text, at most once per percent.
+struct Steps {
+    total: u64,
+    percent: Option<u64>,
+}
+
+impl Steps {
+    fn new(total: u64) -> Self {
+        Self {
+            total: total.max(1),
+            percent: None,
+        }
+    }
+
+    fn next(&mut self, bytes: u64) -> Option<String> {
+        let percent = u64::try_from(u128::from(bytes) * 100 / u128::from(self.total))
+            .unwrap_or(100)
+            .min(100);
+        if self.percent == Some(percent) {
+            return None;
+        }
+        self.percent = Some(percent);
+        let (done, all) = (show_size(bytes), show_size(self.total));
+        Some(format!("preparing memory: {done} of {all} ({percent} %)"))
+    }
+}
+
+fn parse_pool(text: &str) -> Result<String, String> {
+    if is_pool_name(text) {
+        return Ok(text.to_owned());
+    }
+    Err("use 1 to 64 letters, digits, '.', '_' or '-', not starting with '.' or '-'".to_owned())
+}
+
+/// Rounded up to whole granules.
+fn parse_memory(text: &str) -> Result<u64, String> {
+    match parse_size(text)? {
+        0 => Err("a pool needs memory: use at least 4K".to_owned()),
+        bytes => bytes
+            .checked_next_multiple_of(GRANULE)
+            .ok_or_else(|| "give less".to_owned()),
+    }
+}
+
+fn parse_listen(text: &str) -> Result<SocketAddr, String> {
+    let refuse = || "use ADDRESS:PORT, for example 10.0.0.1:7470 or [::1]:7470".to_owned();
+    let with_port = if text
+        .rsplit_once(':')
+        .is_some_and(|(host, _)| !host.is_empty() && !text.ends_with(']'))
+    {
+        text.parse().ok()
+    } else {
+        format!("{text}:{DEFAULT_PORT}").parse().ok()
+    };
+    with_port.ok_or_else(refuse)
+}
+
+fn parse_fabric(text: &str) -> Result<FabricKind, String> {
+    match text {
+        "shm" => Ok(FabricKind::Shm),
+        "tcp" => Ok(FabricKind::Tcp),
+        "verbs" => Err("verbs is not in this version: use shm,tcp".to_owned()),
+        _ => Err("use shm, tcp or shm,tcp".to_owned()),
+    }
+}
+
+fn parse_owner(text: &str) -> Result<(u32, u32), String> {
+    text.split_once(':')
+        .and_then(|(uid, gid)| Some((uid.parse().ok()?, gid.parse().ok()?)))
+        .ok_or_else(|| "use UID:GID in digits, for example 1000:1000".to_owned())
+}
+
+fn parse_mode(text: &str) -> Result<u16, String> {
+    u16::from_str_radix(text, 8)
+        .ok()
+        .filter(|mode| *mode <= 0o7777)
+        .ok_or_else(|| "use an octal mode, for example 0755 or 1777".to_owned())
+}
+
+fn parse_lease(text: &str) -> Result<Duration, String> {
+    let lease = parse_time(text)?;
+    if (Duration::from_secs(1)..=Duration::from_secs(600)).contains(&lease) {
+        return Ok(lease);
+    }
+    Err("out of range: use 1s to 10m".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Parser)]
+    struct Wrapper {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    fn said(words: &[&str]) -> Args {
+        let always = ["serve", "--pool", "p", "--memory", "1G"];
+        Wrapper::try_parse_from(always.iter().chain(words)).unwrap().args
+    }
+
+    #[test]
+    fn defaults_are_those_of_the_manual() {
+        let config = resolve(said(&[])).unwrap();
+        assert_eq!(
+            (config.memory, config.listen.to_string().as_str()),
+            (1 << 30, "127.0.0.1:7470")
+        );
+        assert_eq!(config.fabrics, [FabricKind::Shm, FabricKind::Tcp]);
+        assert_eq!(config.key, Path::new("/etc/rdmafs/p.key"));
+        assert_eq!((config.root_owner, config.root_mode), ((0, 0), 0o755));
+        assert_eq!((config.state, config.lease), (None, Duration::from_secs(10)));
+    }
+
+    #[test]
+    fn the_daemon_is_told_the_same() {
+        let args = said(&[
+            "--listen",
+            "[::1]:99",
+            "--fabric",
+            "tcp",
+            "--state",
+            "s",
+            "--key",
+            "k",
+            "--root-owner",
+            "1:2",
+            "--root-mode",
+            "1777",
+            "--lease",
+            "2s",
+        ]);
+        let config = resolve(args.clone()).unwrap();
+        assert!(config.key.is_absolute() && config.state.as_ref().unwrap().is_absolute());
+        let words = foreground_words(&args, &config);
+        let again = Wrapper::try_parse_from(words).unwrap().args;
+        assert!(again.foreground);
+        assert_eq!(format!("{:?}", resolve(again).unwrap()), format!("{config:?}"));
+    }
+
+    #[test]
+    fn ready_says_the_exact_mount_line() {
+        let ready = Ready {
+            address: "127.0.0.1:7470".parse().unwrap(),
+            key_created: false,
+        };
+        let text = ready_text("p", 1 << 30, Path::new("/etc/rdmafs/p.key"), &ready);
+        assert!(
+            text.starts_with("serving pool 'p' (1.0 GiB) at 127.0.0.1:7470 (pid "),
+            "{text}"
+        );
+        assert!(
+            text.contains("\n  mount -t rdmafs 127.0.0.1:/p /mnt/far"),
+            "{text}"
+        );
+        assert!(!text.contains("key"), "{text}");
+        let ready = Ready {
+            address: "[::1]:99".parse().unwrap(),
+            key_created: true,
+        };
+        let text = ready_text("p", 1 << 30, Path::new("/k"), &ready);
+        assert!(text.starts_with("made key file /k; copy it"), "{text}");
+        assert!(
+            text.contains("\n  mount -t rdmafs [::1]:99:/p /mnt/far -o key=/k"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn a_wildcard_is_shown_by_the_hosts_name() {
+        assert_ne!(reachable("0.0.0.0:1".parse().unwrap()).host, "0.0.0.0");
+        assert_eq!(reachable("10.0.0.1:1".parse().unwrap()).host, "10.0.0.1");
+    }
+
+    #[test]
+    fn wrong_words_are_refused_with_the_remedy() {
+        assert!(parse_pool("a/b").unwrap_err().contains("use 1 to 64"));
+        assert!(parse_memory("0").unwrap_err().contains("at least 4K"));
+        assert_eq!(parse_memory("4097"), Ok(8192));
+        assert!(parse_memory("lots").unwrap_err().contains("for example 512M"));
+        assert!(parse_listen("node").unwrap_err().contains("ADDRESS:PORT"));
+        assert_eq!(parse_listen("10.0.0.1").unwrap().port(), 7470);
+        assert_eq!(parse_listen("[::]").unwrap().port(), 7470);
+        assert!(parse_fabric("verbs").unwrap_err().contains("not in this version"));
+        assert!(parse_owner("root").unwrap_err().contains("UID:GID"));
+        assert!(parse_mode("888").is_err() && parse_mode("10000").is_err());
+        assert_eq!(parse_mode("7777"), Ok(0o7777));
+        assert!(parse_lease("999ms").is_err() && parse_lease("601s").is_err());
+        assert!(parse_lease("1s").is_ok() && parse_lease("10m").is_ok());
+    }
+
+    #[test]
+    fn progress_is_said_once_per_percent() {
+        let mut steps = Steps::new(1 << 30);
+        assert!(steps.next(0).unwrap().contains("(0 %)"));
+        assert_eq!(steps.next(1), None);
+        assert_eq!(
+            steps.next(1 << 29).unwrap(),
+            "preparing memory: 512.0 MiB of 1.0 GiB (50 %)"
+        );
+        assert!(steps.next(1 << 30).unwrap().contains("(100 %)"));
+    }
+}

@@ -1,0 +1,225 @@
+//! `rdmafs status`: links, mounts and pools of this host, as text or JSON.
+
+use crate::control::{Refusal, ask, unexpected};
+use crate::failure::Failure;
+use crate::output::{self, columns};
+use crate::qos;
+use crate::units::show_size;
+use rdmafs_fs::control::{ControlReply, ControlRequest, LinkStatus, MountStatus, PoolStatus, Status};
+use std::io::IsTerminal;
+use std::time::Duration;
+
+const EXAMPLES: &str = "\
+Examples:
+  rdmafs status                     tables
+  rdmafs status --watch             again every second
+  rdmafs status --json              {\"links\":[...],\"mounts\":[...],\"pools\":[...]}";
+
+/// Show links, mounts and pools of this host
+#[derive(clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Args {
+    /// One JSON object; with --watch one per line and second
+    #[arg(long)]
+    json: bool,
+    /// Again every second, until interrupted
+    #[arg(long)]
+    watch: bool,
+}
+
+/// Prints it once, or until interrupted.
+pub(crate) fn run(args: Args) -> Result<(), Failure> {
+    loop {
+        let status = fetch()?;
+        let text = if args.json {
+            json(status)?
+        } else {
+            status.map_or_else(nothing, |status| table(&status))
+        };
+        if args.watch && !args.json && std::io::stdout().is_terminal() {
+            output::print(&format!("\x1b[H\x1b[2J{text}"))?;
+        } else {
+            output::print(&text)?;
+        }
+        if !args.watch {
+            return Ok(());
+        }
+        std::thread::sleep(Duration::from_secs(1));
+    }
+}
+
+/// `None` where no handler runs.
+fn fetch() -> Result<Option<Status>, Failure> {
+    match ask(&ControlRequest::Status, None) {
+        Ok(ControlReply::Status(status)) => Ok(Some(status)),
+        Ok(other) => Err(Failure::system(unexpected(&other))),
+        Err(Refusal::Gone(_)) => Ok(None),
+        Err(Refusal::Said(line)) => Err(Failure::system(line)),
+    }
+}
+
+fn nothing() -> String {
+    "no handler runs: nothing is mounted".to_owned()
+}
+
+fn json(status: Option<Status>) -> Result<String, Failure> {
+    serde_json::to_string(&status.unwrap_or_default())
+        .map_err(|error| Failure::system(format!("cannot write the status as JSON: {error}")))
+}
+
+fn table(status: &Status) -> String {
+    let links = columns(
+        &["LINK", "POOL", "FABRIC", "QPS", "DEVICE", "CRYPT", "STATE", "WHY"],
+        status.links.iter().map(link).collect(),
+    );
+    let mounts = columns(
+        &[
+            "MOUNT",
+            "SOURCE",
+            "CACHE",
+            "SHARE",
+            "READ",
+            "WRITTEN",
+            "OPS",
+            "LATENCY",
+            "WAITING",
+            "THROTTLED",
+        ],
+        status.mounts.iter().map(mount).collect(),
+    );
+    let pools = columns(
+        &["POOL", "SIZE", "USED", "FREE", "INODES"],
+        status.pools.iter().map(pool).collect(),
+    );
+    [links, mounts, pools].join("\n\n")
+}
+
+fn link(link: &LinkStatus) -> Vec<String> {
+    let crypt = if link.encrypted { "on" } else { "off" };
+    let words = [
+        &link.node,
+        &link.pool,
+        &link.fabric,
+        &link.qps.to_string(),
+        &link.device,
+        crypt,
+        &link.state,
+    ];
+    words
+        .into_iter()
+        .map(str::to_owned)
+        .chain([link.why.clone()])
+        .collect()
+}
+
+fn mount(mount: &MountStatus) -> Vec<String> {
+    vec![
+        mount.dir.display().to_string(),
+        mount.source.clone(),
+        mount.cache.clone(),
+        qos::show(&mount.share),
+        show_size(mount.traffic.read_bytes),
+        show_size(mount.traffic.write_bytes),
+        mount.requests.to_string(),
+        format!("{} us", mount.mean_latency_us),
+        mount.parked.to_string(),
+        format!("{} ms", mount.traffic.throttled_us / 1000),
+    ]
+}
+
+fn pool(pool: &PoolStatus) -> Vec<String> {
+    if pool.total == 0 {
+        let unknown = || "-".to_owned();
+        return vec![
+            pool.pool.clone(),
+            "unreachable".to_owned(),
+            unknown(),
+            unknown(),
+            unknown(),
+        ];
+    }
+    let sizes = [pool.total, pool.used, pool.free].map(show_size);
+    [pool.pool.clone()]
+        .into_iter()
+        .chain(sizes)
+        .chain([pool.inodes.to_string()])
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rdmafs_fs::options::Share;
+    use std::path::PathBuf;
+
+    fn example() -> Status {
+        Status {
+            links: vec![LinkStatus {
+                node: "127.0.0.1:7470".to_owned(),
+                pool: "p".to_owned(),
+                fabric: "shm".to_owned(),
+                qps: 2,
+                device: String::new(),
+                state: "up".to_owned(),
+                encrypted: false,
+                why: "same host".to_owned(),
+            }],
+            mounts: vec![MountStatus {
+                dir: PathBuf::from("/mnt/far"),
+                source: "127.0.0.1:/p".to_owned(),
+                cache: "auto".to_owned(),
+                share: Share {
+                    bw: 200 << 20,
+                    ..Share::default()
+                },
+                traffic: Default::default(),
+                requests: 7,
+                parked: 1,
+                mean_latency_us: 12,
+            }],
+            pools: vec![PoolStatus {
+                pool: "p".to_owned(),
+                total: 1 << 30,
+                used: 0,
+                free: 1 << 30,
+                inodes: 1,
+            }],
+        }
+    }
+
+    #[test]
+    fn tables_align_and_carry_units() {
+        let text = table(&example());
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(
+            lines[0],
+            "LINK            POOL  FABRIC  QPS  DEVICE  CRYPT  STATE  WHY"
+        );
+        assert_eq!(
+            lines[1],
+            "127.0.0.1:7470  p     shm     2    -       off    up     same host"
+        );
+        assert!(
+            lines[4].contains("bw=200.0 MiB/s") && lines[4].contains("12 us"),
+            "{text}"
+        );
+        assert_eq!(lines[7], "p     1.0 GiB  0 B   1.0 GiB  1");
+    }
+
+    #[test]
+    fn an_unreachable_pool_is_said_so() {
+        let mut status = example();
+        status.pools[0].total = 0;
+        assert!(table(&status).contains("unreachable"));
+    }
+
+    #[test]
+    fn json_has_three_lists_also_where_no_handler_runs() {
+        assert_eq!(json(None).unwrap(), r#"{"links":[],"mounts":[],"pools":[]}"#);
+        let value: serde_json::Value = serde_json::from_str(&json(Some(example())).unwrap()).unwrap();
+        assert_eq!(value["links"][0]["qps"], 2);
+        assert_eq!(value["mounts"][0]["share"]["bw"], 200 << 20);
+        assert_eq!(value["pools"][0]["total"], 1 << 30);
+        assert_eq!(value.as_object().unwrap().len(), 3);
+    }
+}

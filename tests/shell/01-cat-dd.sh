@@ -1,0 +1,55 @@
+#!/bin/sh
+# cat and dd: every block size, through the page cache and with O_DIRECT, checked by checksum.
+# matrix: fabric cache
+. "$(dirname "$0")/lib.sh"
+
+start 256M
+head -c 20971520 /dev/urandom >"$T/data"
+
+cat "$T/data" >"$M/cat"
+cat "$M/cat" >"$T/out"
+same_bytes "cat in and out" "$T/data" "$T/out"
+echo one >"$M/line"
+echo two >>"$M/line"
+same "two lines" "$(cat "$M/line")" "one
+two"
+
+# copy BS COUNT [FLAG]: the first BS x COUNT bytes in, then out again, with this block size.
+copy() {
+    bytes=$(($1 * $2))
+    head -c "$bytes" "$T/data" >"$T/wanted"
+    dd if="$T/wanted" of="$M/dd" bs="$1" ${3:+oflag="$3"} 2>/dev/null
+    same "size after dd bs=$1 ${3:-}" "$(stat -c %s "$M/dd")" "$bytes"
+    same_bytes "dd in, bs=$1 ${3:-}" "$T/wanted" "$M/dd"
+    same "dd out, bs=$1 ${3:-}" "$(dd if="$M/dd" bs="$1" ${3:+iflag="$3"} 2>/dev/null | digest)" "$(digest <"$T/wanted")"
+    rm "$M/dd"
+}
+for flag in '' direct; do
+    copy 1 1000 $flag
+    copy 511 1000 $flag
+    copy 4096 1000 $flag
+    copy 1048576 20 $flag
+done
+
+note "overwriting the middle keeps the rest"
+cp "$T/data" "$T/wanted"
+cp "$T/data" "$M/over"
+for bs in 1 511 4096 65537; do
+    for file in "$T/wanted" "$M/over"; do
+        dd if=/dev/zero of="$file" bs=$bs seek=3 count=5 conv=notrunc 2>/dev/null
+    done
+done
+same_bytes "after overwriting" "$T/wanted" "$M/over"
+for file in "$T/wanted" "$M/over"; do
+    dd if="$T/data" of="$file" bs=4096 seek=5000 count=7 conv=notrunc oflag=direct 2>/dev/null ||
+        dd if="$T/data" of="$file" bs=4096 seek=5000 count=7 conv=notrunc 2>/dev/null
+done
+same_bytes "after overwriting with O_DIRECT" "$T/wanted" "$M/over"
+
+note "what one descriptor wrote with O_DIRECT another sees through the cache"
+cat "$M/over" >/dev/null
+dd if=/dev/urandom of="$T/block" bs=4096 count=1 2>/dev/null
+dd if="$T/block" of="$M/over" bs=4096 seek=2 conv=notrunc oflag=direct 2>/dev/null
+same "O_DIRECT under the cache" "$(dd if="$M/over" bs=4096 skip=2 count=1 2>/dev/null | digest)" "$(digest <"$T/block")"
+
+finish

@@ -1,0 +1,81 @@
+#!/bin/sh
+# Listing a directory while others create and remove in it: each lasting name exactly once, no name twice.
+# matrix: fabric cache
+. "$(dirname "$0")/lib.sh"
+
+start 64M
+python3 - "$M/dir" "$QUICK" <<'PY'
+import os, sys, time
+path, quick = sys.argv[1], sys.argv[2] == "1"
+os.mkdir(path)
+lasting = {f"lasting-{i:05d}" for i in range(2000)}
+for name in lasting:
+    os.close(os.open(os.path.join(path, name), os.O_CREAT | os.O_WRONLY))
+
+def churn():
+    # Names come and go, at the front and the end of the directory alike.
+    for name in list(lasting)[:50]:
+        os.rename(os.path.join(path, name), os.path.join(path, name + "-moved"))
+    i = 0
+    while True:
+        new = os.path.join(path, f"passing-{i % 300}")
+        os.close(os.open(new, os.O_CREAT | os.O_WRONLY))
+        if i >= 150:
+            os.unlink(os.path.join(path, f"passing-{(i - 150) % 300}"))
+        i += 1
+
+moved = set(list(lasting)[:50])
+child = os.fork()
+if child == 0:
+    try:
+        churn()
+    finally:
+        os._exit(1)
+time.sleep(0.5)
+lasting = (lasting - moved) | {name + "-moved" for name in moved}
+scans, end = 0, time.monotonic() + (3 if quick else 8)
+while time.monotonic() < end or scans < 3:
+    names = [entry.name for entry in os.scandir(path)]
+    assert len(names) == len(set(names)), sorted(n for n in names if names.count(n) > 1)[:5]
+    missing = lasting - set(names)
+    assert not missing, sorted(missing)[:5]
+    scans += 1
+assert os.waitpid(child, os.WNOHANG) == (0, 0), "the process that creates and removes failed"
+os.kill(child, 9)
+os.waitpid(child, 0)
+print(scans, "scans")
+
+# Positions stay valid: go back to a remembered one after others changed the directory.
+import ctypes
+libc = ctypes.CDLL(None, use_errno=True)
+libc.fdopendir.restype = ctypes.c_void_p
+libc.readdir.restype = ctypes.c_void_p
+libc.readdir.argtypes = libc.telldir.argtypes = libc.closedir.argtypes = [ctypes.c_void_p]
+libc.telldir.restype = ctypes.c_long
+libc.seekdir.argtypes = [ctypes.c_void_p, ctypes.c_long]
+
+def name_of(entry):
+    return ctypes.string_at(entry + 19).decode()
+
+stream = libc.fdopendir(os.open(path, os.O_RDONLY | os.O_DIRECTORY))
+for _ in range(1000):
+    libc.readdir(stream)
+position = libc.telldir(stream)
+rest = []
+while entry := libc.readdir(stream):
+    rest.append(name_of(entry))
+for name in rest[10:20]:
+    os.unlink(os.path.join(path, name))
+libc.seekdir(stream, position)
+again = []
+while entry := libc.readdir(stream):
+    again.append(name_of(entry))
+assert again == rest[:10] + rest[20:], (again[:25], rest[:25])
+libc.closedir(stream)
+PY
+
+note "an emptied directory can be removed"
+rm -r "$M/dir"
+[ ! -e "$M/dir" ] || fail "it is still there"
+
+finish

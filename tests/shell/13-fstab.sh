@@ -1,0 +1,60 @@
+#!/bin/sh
+# mount(8): an fstab line and `mount DIR`, options, remount, `mount -t rdmafs`, all in a mount namespace of its own with an
+# /sbin that has mount.rdmafs and an /etc/fstab of ours. And a mount made in a namespace stays in it.
+# matrix: fabric
+. "$(dirname "$0")/lib.sh"
+
+serve p 64M
+mkdir "$M" "$T/second" "$T/over" "$T/over/up" "$T/over/work" "$T/keep"
+printf '%s %s rdmafs key=%s,fabric=%s,noatime,_netdev,x-test.option=1 0 0\n' "$(source_of p)" "$M" "$T/key" "$FABRIC" >"$T/fstab"
+# The handler lives as long as a mount outside: it must not pin the namespace.
+attach p "$T/keep"
+
+cat >"$T/inside" <<'INSIDE'
+set -eu
+mount -t overlay overlay -o "lowerdir=/usr/sbin,upperdir=$T/over/up,workdir=$T/over/work" /usr/sbin
+ln -sf "$RDMAFS" /usr/sbin/mount.rdmafs
+[ -e /sbin/mount.rdmafs ]
+touch "$T/empty"
+[ -e /etc/fstab ] || { echo "this machine has no /etc/fstab to put ours over" >&2; exit 1; }
+mount --bind "$T/fstab" /etc/fstab
+
+mount "$M"
+findmnt -n -o FSTYPE,OPTIONS "$M" >"$T/found"
+grep -q '^fuse.rdmafs .*nosuid.*nodev.*noatime' "$T/found" || grep -q '^fuse.rdmafs .*noatime' "$T/found"
+grep -q nosuid "$T/found" && grep -q nodev "$T/found"
+echo inside >"$M/file"
+cat "$M/file"
+
+mount -o remount,bw=10M "$M"
+[ "$(findmnt -n -o TARGET "$M" | wc -l)" = 1 ] || { echo "remount stacked a second mount" >&2; exit 1; }
+"$RDMAFS" qos "$M" | grep -Eq '10(\.0)? ?Mi?B?|10M|10485760' || { echo "remount did not change bw: $("$RDMAFS" qos "$M")" >&2; exit 1; }
+umount "$M"
+! findmnt "$M" >/dev/null
+
+mount -t rdmafs "$SOURCE" "$T/second" -o "key=$T/key,ro"
+[ "$(cat "$T/second/file")" = inside ]
+! touch "$T/second/file2" 2>/dev/null
+mount "$M"
+echo both >"$M/file"
+INSIDE
+SOURCE=$(source_of p) unshare -m --propagation private sh "$T/inside" || fail "inside the namespace"
+mounted "$M" && fail "a mount made in a namespace is seen outside"
+same "what was written inside" "$(cat "$T/keep/file")" both
+mounts() {
+    "$RDMAFS" status --json | python3 -c 'import json, sys; print(len(json.load(sys.stdin)["mounts"]))'
+}
+one_mount() {
+    [ "$(mounts)" = 1 ]
+}
+wait_until 5 one_mount || fail "the namespace ended, but its mounts did not: $("$RDMAFS" status)"
+
+note "a handler started from inside a namespace ends with an explicit umount"
+umount "$T/keep"
+wait_until 10 no_handler || fail "the handler still runs after its last umount"
+# shellcheck disable=SC2016  # expanded inside
+SOURCE=$(source_of p) unshare -m --propagation private sh -c '
+"$RDMAFS" mount "$SOURCE" "$M" -o "key=$T/key,fabric=$FABRIC" >/dev/null && cat "$M/file" && umount "$M"' || fail "in a second namespace"
+wait_until 10 no_handler || fail "the handler started inside still runs"
+
+finish

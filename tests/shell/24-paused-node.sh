@@ -1,0 +1,67 @@
+#!/bin/sh
+# A node that is paused (SIGSTOP) stops only what needs it: other mounts go on, a blocked program dies on SIGKILL within 2 s,
+# and everything recovers on SIGCONT.
+# matrix: fabric
+. "$(dirname "$0")/lib.sh"
+
+serve p 64M
+serve q 64M
+attach p "$M" cache=none,timeout=60s
+attach q "$T/other" cache=none
+head -c 1000000 /dev/urandom >"$T/data"
+cp "$T/data" "$M/file"
+cp "$T/data" "$T/other/file"
+
+kill -STOP "$(pid p)"
+# Metadata needs the node on every fabric; on shm the bytes of an open file do not.
+blocked=
+for i in 1 2 3 4 5 6 7 8; do
+    sh -c 'exec cat "$M/missing-$0" "$M/file"' "$i" >/dev/null 2>&1 &
+    blocked="$blocked $!"
+done
+sleep 1
+for process in $blocked; do
+    alive "$process" || fail "a program that uses the paused node ended"
+done
+
+note "another node's mount goes on"
+begun=$(now_ms)
+for i in $(seq 100); do
+    echo "$i" >"$T/other/new-$i"
+    cat "$T/other/new-$i" >/dev/null
+done
+same_bytes "the other node's file" "$T/data" "$T/other/file"
+took=$(($(now_ms) - begun))
+[ "$took" -lt 10000 ] || fail "the other node's mount took $took ms for 100 files"
+
+note "status answers"
+timeout 5 "$RDMAFS" status >/dev/null || fail "status hangs while a node is paused"
+
+note "SIGKILL ends a blocked program"
+for process in $blocked; do
+    begun=$(now_ms)
+    kill -KILL "$process"
+    wait_until 2 gone "$process" || fail "a blocked program still lives 2 s after SIGKILL"
+    echo "  gone after $(($(now_ms) - begun)) ms"
+    wait "$process" || true
+done
+
+note "SIGCONT recovers"
+kill -CONT "$(pid p)"
+recovered() {
+    timeout 5 cmp -s "$T/data" "$M/file"
+}
+wait_until 20 recovered || fail "20 s after SIGCONT the mount still fails"
+echo after >"$M/after"
+same "a new file" "$(cat "$M/after")" after
+
+note "a short timeout: EIO instead of waiting"
+attach p "$T/short" cache=none,timeout=1s
+kill -STOP "$(pid p)"
+begun=$(now_ms)
+refused "a paused node" "Input/output error" cat "$T/short/missing"
+took=$(($(now_ms) - begun))
+kill -CONT "$(pid p)"
+[ "$took" -lt 8000 ] || fail "EIO came after $took ms"
+
+finish

@@ -1,0 +1,62 @@
+#!/bin/sh
+# A node that dies: EIO within the timeout, never a hang or a wrong byte; umount works; a handler that is killed leaves
+# mounts that can be unmounted, and the next one works.
+# matrix: fabric cache
+. "$(dirname "$0")/lib.sh"
+
+serve p 64M
+attach p "$M" timeout=2s
+head -c 3000000 /dev/urandom >"$T/data"
+cp "$T/data" "$M/file"
+exec 3<"$M/file"
+
+python3 - "$M/busy" >"$T/busy.out" 2>&1 <<'PY' &
+import os, sys
+fd = os.open(sys.argv[1], os.O_CREAT | os.O_RDWR)
+data = b"w" * 65536
+try:
+    while True:
+        os.pwrite(fd, data, 0)
+        got = os.pread(fd, 65536, 0)
+        assert got == data, "a wrong byte"
+        os.fsync(fd)
+except OSError as error:
+    assert error.errno == 5, error
+PY
+busy=$!
+sleep 0.5
+kill -KILL "$(pid p)"
+wait "$(pid p)" 2>/dev/null || true
+begun=$(now_ms)
+refused "a new name" "Input/output error|not connected" timeout 20 touch "$M/new"
+refused "an uncached read" "Input/output error|not connected" timeout 20 dd if="$M/file" of=/dev/null bs=4096 iflag=direct
+refused "statfs" "Input/output error|not connected" timeout 20 df "$M/."
+took=$(($(now_ms) - begun))
+[ "$took" -lt 12000 ] || fail "three requests took $took ms to fail"
+wait_until 10 gone "$busy" || fail "a program that was reading and writing hangs"
+wait "$busy" || fail "a program that was reading and writing saw: $(cat "$T/busy.out")"
+exec 3<&-
+timeout 10 "$RDMAFS" status >"$T/status" || fail "status fails with a dead node"
+grep -q down "$T/status" || fail "status does not say that the link is down: $(cat "$T/status")"
+timeout 20 umount "$M" || fail "umount fails with a dead node"
+rm "$T/p.pid" "$RDMAFS_RUN_DIR"/node-*
+wait_until 15 no_handler || fail "the handler does not end"
+
+note "a handler that is killed"
+serve p 64M
+attach p "$M"
+echo x >"$M/x"
+kill -KILL "$(handler_pid)"
+wait_until 5 no_handler
+refused "without a handler" "not connected|aborted" cat "$M/x"
+umount "$M" || fail "umount after the handler died"
+attach p "$M"
+same "the next handler" "$(cat "$M/x")" x
+
+note "a handler that gets SIGTERM unmounts"
+handler=$(handler_pid)
+kill -TERM "$handler"
+wait_until 10 gone "$handler" || fail "the handler ignores SIGTERM"
+mounted "$M" && fail "the handler ended, and its mount is still there"
+
+finish

@@ -1,0 +1,1 @@
+//! Operations on the handler over the simulator.
