@@ -1,4 +1,5 @@
 //! The handler against a memory node in a process of its own, over shm and tcp.
+#![allow(clippy::unwrap_used, reason = "a failing helper fails its test")]
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -316,6 +317,13 @@ fn a_dead_node_is_eio_in_time() {
         node.child.kill().unwrap();
         node.child.wait().unwrap();
         let start = clock.now();
+        // Until the death is noticed, the mapped bytes of the dead node can still be read; no fsync succeeds on them.
+        let synced = client.executor.block_on(client.mount.clone().fsync(file));
+        assert_eq!(synced.map_err(|error| error.errno()), Err(libc::EIO));
+        while client.handler.links()[0].state == "up" {
+            assert!(clock.now() - start < Duration::from_secs(2), "{fabric:?}");
+            std::thread::yield_now();
+        }
         assert_eq!(client.read(file, 0, 5), Err(libc::EIO), "{fabric:?}");
         assert_eq!(client.write(file, 0, b"more!"), Err(libc::EIO), "{fabric:?}");
         assert_eq!(client.size(ino), Err(libc::EIO), "{fabric:?}");

@@ -10,6 +10,7 @@ use rdmafs_meta::attr::{Attr, FileKind};
 use rdmafs_meta::error::MetaError;
 use rdmafs_meta::id::{InodeId, SessionId};
 use rdmafs_meta::layout::LayoutSlice;
+use rdmafs_meta::permission;
 use rdmafs_meta::time::Timestamp;
 use rdmafs_meta::wire::Arena;
 use std::sync::Arc;
@@ -242,7 +243,8 @@ impl Inode {
     /// Bytes up to `size` were written. True when set-id bits must go at once.
     pub(super) fn wrote(&self, written: Written) -> bool {
         let mut state = self.state.lock();
-        let has_set_id = state.attr.as_ref().is_none_or(|attr| attr.mode & 0o6000 != 0);
+        let kept = |attr: &Attr| permission::without_set_id(attr.mode) == attr.mode;
+        let has_set_id = !state.attr.as_ref().is_some_and(kept);
         let clears = written.clear_set_id && has_set_id;
         match &mut state.written {
             None => state.written = Some(written),
