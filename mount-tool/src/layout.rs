@@ -4,10 +4,11 @@ use crate::failure::Failure;
 use crate::output::{self, columns};
 use crate::units::show_size;
 
+use rdmafs_fs::layout_ioctl::{Located, query};
 use serde::Serialize;
-use std::fs::File;
+use std::fs::OpenOptions;
 use std::io;
-use std::os::unix::fs::FileTypeExt;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 const EXAMPLES: &str = "\
@@ -27,41 +28,80 @@ pub(crate) struct Args {
     json: bool,
 }
 
+/// `--json`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+struct Layout {
+    /// Of the file, in bytes.
+    size: u64,
+    runs: Vec<Run>,
+}
+
 /// A part of the file that lies in one piece.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 struct Run {
     /// In the file, in bytes.
     offset: u64,
     length: u64,
-    node: String,
+    /// Number of the node in its pool.
+    node: u16,
     /// Of the node's memory; another one after each of its starts.
     incarnation: u64,
     /// In that memory, in bytes.
     arena_offset: u64,
+    /// `valid`, or `lost`.
     state: String,
+}
+
+impl From<Located> for Run {
+    fn from(located: Located) -> Self {
+        Self {
+            offset: located.start,
+            length: located.extent.len,
+            node: located.extent.node.0,
+            incarnation: located.extent.incarnation.0,
+            arena_offset: located.extent.offset,
+            state: format!("{:?}", located.state).to_lowercase(),
+        }
+    }
 }
 
 /// Prints it. Blocking, while the node is asked.
 pub(crate) fn run(args: Args) -> Result<(), Failure> {
-    let runs = query(&args.path).map_err(|error| explain(&args.path, &error))?;
+    let layout = ask(&args.path).map_err(|error| explain(&args.path, &error))?;
     if args.json {
-        let text = serde_json::to_string(&runs);
+        let text = serde_json::to_string(&layout);
         return output::print(
             &text.map_err(|error| Failure::system(format!("cannot write the layout as JSON: {error}")))?,
         );
     }
-    output::print(&table(&runs))
+    output::print(&table(&layout))
 }
 
-fn table(runs: &[Run]) -> String {
-    if runs.is_empty() {
-        return "the whole file is a hole: it takes no memory".to_owned();
+fn ask(path: &Path) -> io::Result<Layout> {
+    // Not blocking: a FIFO of that name has no layout, and nobody may ever write to it.
+    let file = OpenOptions::new()
+        .read(true)
+        .custom_flags(nix::libc::O_NONBLOCK)
+        .open(path)?;
+    let (size, runs) = query(&file)?;
+    Ok(Layout {
+        size,
+        runs: runs.into_iter().map(Run::from).collect(),
+    })
+}
+
+fn table(layout: &Layout) -> String {
+    if layout.runs.is_empty() {
+        return format!(
+            "{} bytes, all of them a hole: the file takes no memory",
+            layout.size
+        );
     }
-    let cells = runs.iter().map(|run| {
+    let cells = layout.runs.iter().map(|run| {
         vec![
             run.offset.to_string(),
             show_size(run.length),
-            run.node.clone(),
+            run.node.to_string(),
             run.arena_offset.to_string(),
             format!("{:016x}", run.incarnation),
             run.state.clone(),
@@ -84,12 +124,73 @@ fn explain(path: &Path, error: &io::Error) -> Failure {
     }
 }
 
-fn query(path: &Path) -> io::Result<Vec<Run>> {
-    let _ = (
-        File::open(path)?.metadata()?.file_type().is_fifo(),
-        layout_ioctl_todo,
-    );
-    Err(io::Error::from_raw_os_error(nix::libc::ENOTTY))
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::failure::Code;
+
+    fn example() -> Layout {
+        let run = Run {
+            offset: 4096,
+            length: 8192,
+            node: 1,
+            incarnation: 0xab,
+            arena_offset: 1 << 20,
+            state: "valid".to_owned(),
+        };
+        Layout {
+            size: 12_288,
+            runs: vec![run],
+        }
+    }
+
+    #[test]
+    fn runs_are_a_table() {
+        let text = table(&example());
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(
+            lines[0],
+            "OFFSET  LENGTH   NODE  AT       INCARNATION       STATE"
+        );
+        assert_eq!(
+            lines[1],
+            "4096    8.0 KiB  1     1048576  00000000000000ab  valid"
+        );
+        let hole = Layout {
+            size: 5,
+            runs: Vec::new(),
+        };
+        assert!(table(&hole).starts_with("5 bytes, all of them a hole"));
+    }
+
+    #[test]
+    fn json_keeps_the_numbers() {
+        let text = serde_json::to_string(&example()).unwrap();
+        let run = r#"{"offset":4096,"length":8192,"node":1,"incarnation":171,"arena_offset":1048576,"state":"valid"}"#;
+        assert_eq!(text, format!(r#"{{"size":12288,"runs":[{run}]}}"#));
+    }
+
+    #[test]
+    fn what_has_no_layout_is_named() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let failure = run(Args {
+            path: file.path().to_owned(),
+            json: false,
+        })
+        .unwrap_err();
+        assert_eq!(failure.code, Code::Usage);
+        assert!(
+            failure.to_string().contains("is not a file on an rdmafs mount"),
+            "{failure}"
+        );
+        let failure = run(Args {
+            path: PathBuf::from("/no/file"),
+            json: false,
+        })
+        .unwrap_err();
+        assert!(
+            failure.to_string().starts_with("cannot open /no/file: "),
+            "{failure}"
+        );
+    }
 }
-#[expect(non_upper_case_globals)]
-const layout_ioctl_todo: () = ();

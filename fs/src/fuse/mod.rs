@@ -9,5 +9,8 @@ mod notify;
 mod reply;
 mod session;
 
+#[cfg(test)]
+mod tests;
+
 pub use meter::{Meter, Reading};
 pub use session::Session;

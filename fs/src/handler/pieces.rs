@@ -82,14 +82,14 @@ impl Pieces {
         (at, known.min(granule_ceil(end).max(at.saturating_add(ASK_AHEAD))))
     }
 
-    /// Takes a slice of layout in. `writable` when writing was granted with it.
+    /// Takes a slice of layout in; an empty one, of an empty file, says nothing. `writable` when writing was granted with it.
     ///
     /// # Errors
     /// [`Error::Protocol`] when the slice is no layout.
     pub(super) fn learn(&mut self, slice: &LayoutSlice, writable: bool, arenas: &[Arena]) -> Result<(), Error> {
         let (start, end) = (granule_floor(slice.start), granule_ceil(slice.end));
         if start >= end {
-            return Err(Error::Protocol);
+            return if slice.runs.is_empty() { Ok(()) } else { Err(Error::Protocol) };
         }
         self.forget(start, end);
         let mut at = start;
@@ -267,7 +267,7 @@ mod tests {
     #[test]
     fn what_is_no_layout_is_refused() {
         let bad = [
-            slice(8192, 8192, vec![]),
+            slice(8192, 8192, vec![run(8192, 0, 4096)]),
             slice(0, 8192, vec![Run { start: 0, copies: vec![] }]),
             slice(0, 8192, vec![run(1, 0, 4096)]),
             slice(0, 8192, vec![run(0, 0, 4095)]),

@@ -127,8 +127,7 @@ impl SimNode {
         let mut namespace = Namespace::load(&mut store, config, Now::default()).expect("an empty store is a namespace");
         namespace.add_arena(NodeId(1), Incarnation(seed | 1), arena_len);
         let sim = Sim::new(usize::try_from(arena_len).expect("the arena fits in memory"), seed);
-        sim.advance_on_wait(Duration::from_secs(3600));
-        Arc::new(Self {
+        let node = Arc::new(Self {
             sim,
             state: Mutex::new(Node {
                 namespace,
@@ -139,7 +138,11 @@ impl SimNode {
                 time: 0,
             }),
             over: Arc::default(),
-        })
+        });
+        let weak = Arc::downgrade(&node);
+        let ticking = std::thread::Builder::new().name("sim-time".into()).spawn(move || tick(&weak));
+        drop(ticking.expect("a thread"));
+        node
     }
 
     /// The simulated fabric, to inject faults and to look at the arena.
@@ -288,6 +291,16 @@ impl Connect for Door {
         let endpoint = self.0.sim.endpoint(Pace::AtOnce, Box::new(peer));
         let _first = end.set(Arc::downgrade(&endpoint));
         Ok((endpoint, "sim".into()))
+    }
+}
+
+/// Lets simulated time follow real time: operations run on many threads, so no one of them could say when all wait.
+fn tick(node: &Weak<SimNode>) {
+    const STEP: Duration = Duration::from_millis(10);
+    while let Some(node) = node.upgrade() {
+        node.sim.advance(STEP);
+        drop(node);
+        std::thread::sleep(STEP);
     }
 }
 

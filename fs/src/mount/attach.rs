@@ -16,7 +16,6 @@ const DEVICE: &str = "/dev/fuse";
 /// What the kernel is told at mount(2).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the names of mount(8)")]
-#[allow(clippy::struct_excessive_bools, reason = "independent switches")]
 pub struct KernelFlags {
     pub read_only: bool,
     pub suid: bool,

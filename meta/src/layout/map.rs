@@ -272,38 +272,38 @@ mod tests {
 
     proptest! {
         #[test]
-        fn agrees_with_a_table_of_granules(steps in prop::collection::vec((any::<bool>(), 0u64..40, 1u64..9), 1..60)) {
+        fn agrees_with_a_table_of_granules(steps in prop::collection::vec((any::<bool>(), 0usize..40, 1usize..9), 1..60)) {
+            let place = |granule: usize| (BASE + granule as u64) * GRANULE;
+            let slot = |offset: u64| usize::try_from(offset / GRANULE - BASE).unwrap();
             let mut map = LayoutMap::default();
             let mut table: Vec<Option<u64>> = vec![None; 40];
             let mut next = 0;
             for (cut, at, len) in steps {
                 if cut {
-                    let (freed, _) = map.cut((BASE + at) * GRANULE);
+                    let (freed, _) = map.cut(place(at));
                     let freed: u64 = freed.iter().map(|copy| copy.extent.len).sum();
-                    let gone = table[at as usize..].iter().flatten().count() as u64;
+                    let gone = table[at..].iter().flatten().count() as u64;
                     prop_assert_eq!(freed, gone * GRANULE);
-                    table[at as usize..].fill(None);
+                    table[at..].fill(None);
                     continue;
                 }
                 let end = (at + len).min(40);
-                for (start, stop) in map.holes((BASE + at) * GRANULE, (BASE + end) * GRANULE) {
-                    let (start, stop) = (start / GRANULE, stop / GRANULE);
-                    map.insert(run(start, next, stop - start));
-                    for granule in start..stop {
-                        let slot = &mut table[(granule - BASE) as usize];
-                        prop_assert!(slot.is_none());
-                        *slot = Some(next);
+                for (start, stop) in map.holes(place(at), place(end)) {
+                    map.insert(run(start / GRANULE, next, (stop - start) / GRANULE));
+                    for entry in &mut table[slot(start)..slot(stop)] {
+                        prop_assert!(entry.is_none());
+                        *entry = Some(next);
                         next += 1;
                     }
                 }
-                prop_assert!(table[at as usize..end as usize].iter().all(Option::is_some));
+                prop_assert!(table[at..end].iter().all(Option::is_some));
             }
             let slice = map.slice(BASE * GRANULE, (BASE + 40) * GRANULE, 0, 100);
             let mut seen: Vec<Option<u64>> = vec![None; 40];
             for run in &slice.runs {
                 prop_assert_eq!(run.start / PIECE, (run.end() - 1) / PIECE);
                 for i in 0..run.len() / GRANULE {
-                    seen[(run.start / GRANULE + i - BASE) as usize] = Some(run.copies[0].extent.offset / GRANULE + i);
+                    seen[slot(run.start + i * GRANULE)] = Some(run.copies[0].extent.offset / GRANULE + i);
                 }
             }
             prop_assert_eq!(&seen, &table);

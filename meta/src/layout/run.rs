@@ -87,7 +87,7 @@ impl TryFrom<(u64, Vec<Copy>)> for Run {
     fn try_from((start, copies): (u64, Vec<Copy>)) -> Result<Self, Self::Error> {
         let run = Run { start, copies };
         let len = run.len();
-        let aligned = start % GRANULE == 0 && len % GRANULE == 0;
+        let aligned = start.is_multiple_of(GRANULE) && len.is_multiple_of(GRANULE);
         let equal = run.copies.iter().all(|copy| copy.extent.len == len);
         if len == 0 || !aligned || !equal || start.checked_add(len).is_none() {
             return Err("a run is empty, off its granule, too long, or its copies differ in length");

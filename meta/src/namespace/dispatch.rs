@@ -24,7 +24,7 @@ impl Namespace {
     pub fn call(&mut self, call: Call, now: Now) -> Output {
         let mut out = Output::default();
         let answer = self.serve(call, now, &mut out);
-        self.finish(now, &mut out);
+        self.finish(&mut out);
         out.answer = Some(answer);
         out
     }
@@ -56,6 +56,8 @@ impl Namespace {
         answer
     }
 
+    // A table reads best with a line for each request.
+    #[rustfmt::skip]
     fn dispatch(&mut self, step: &mut Step<'_>, request: Request) -> Answer {
         match request {
             Request::Begin { .. } | Request::Renew | Request::Sync => Ok(Reply::Done),
@@ -65,35 +67,12 @@ impl Namespace {
             Request::Lookup { parent, name } => self.lookup(step, parent, &name),
             Request::Parent { ino } => self.parent(step, ino),
             Request::GetAttr { ino } => self.attr(ino),
-            Request::SetAttr {
-                ino,
-                change,
-                by_handle,
-            } => self.set_attr(step, ino, &change, by_handle),
-            Request::Make {
-                parent,
-                name,
-                what,
-                mode,
-            } => self.make(
-                step,
-                &NewEntry {
-                    parent,
-                    name,
-                    what,
-                    mode,
-                },
-            ),
+            Request::SetAttr { ino, change, by_handle } => self.set_attr(step, ino, &change, by_handle),
+            Request::Make { parent, name, what, mode } => self.make(step, &NewEntry { parent, name, what, mode }),
             Request::Link { ino, parent, name } => self.link(step, ino, parent, &name),
             Request::Unlink { parent, name } => self.unlink(step, parent, &name),
             Request::RemoveDir { parent, name } => self.remove_dir(step, parent, &name),
-            Request::Rename {
-                parent,
-                name,
-                new_parent,
-                new_name,
-                mode,
-            } => {
+            Request::Rename { parent, name, new_parent, new_name, mode } => {
                 let (from, to) = ((parent, name), (new_parent, new_name));
                 self.rename(step, &Move { from, to, mode })
             }
@@ -101,28 +80,10 @@ impl Namespace {
             Request::ReadDir { ino, after, limit } => self.read_dir(step, ino, after, limit),
             Request::Open { ino, access } => self.open(step, ino, access),
             Request::Release { ino, opens } => self.release(step, ino, opens),
-            Request::Layout {
-                ino,
-                start,
-                end,
-                allocate,
-            } => self.layout(step, ino, (start, end), allocate),
+            Request::Layout { ino, start, end, allocate } => self.layout(step, ino, (start, end), allocate),
             Request::Append { ino, len } => self.append(step, ino, len),
-            Request::Commit {
-                ino,
-                size,
-                shrinks,
-                mtime,
-                clear_set_id,
-                sync: _,
-            } => {
-                let written = Written {
-                    size,
-                    shrinks,
-                    mtime,
-                    clear_set_id,
-                };
-                self.commit(step, ino, written)
+            Request::Commit { ino, size, shrinks, mtime, clear_set_id, sync: _ } => {
+                self.commit(step, ino, Written { size, shrinks, mtime, clear_set_id })
             }
         }
     }

@@ -75,11 +75,6 @@ impl Namespace {
         allocate: bool,
     ) -> Answer {
         let write = self.grants_writing(step.session, ino)?;
-        let end = if allocate {
-            end
-        } else {
-            end.min(granule_floor(u64::MAX))
-        };
         match () {
             () if start >= end => return Err(MetaError::Invalid),
             () if allocate && !self.sessions.held(step.session, ino)?.writable => {

@@ -54,7 +54,7 @@ pub struct Output {
     pub answer: Option<Answer>,
     /// The answer waits for the store.
     pub sync: bool,
-    /// Nobody can touch these any more: zero them, then call [`Namespace::cleaned`].
+    /// Nobody can touch these any more: zero them, then call [`Namespace::cleaned`](super::Namespace::cleaned).
     pub clean: Vec<Extent>,
     /// These sessions are over: close their connections.
     pub ended: Vec<SessionId>,

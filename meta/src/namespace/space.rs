@@ -89,7 +89,7 @@ impl Namespace {
         let ample = self.alloc.free_bytes() / AMPLE > extra + (end - start);
         let end = granule_ceil(end);
         Ok(if grows && ample {
-            (end + extra).min(granule_floor(MAX_SIZE))
+            (end + extra).min(granule_ceil(MAX_SIZE))
         } else {
             end
         })

@@ -40,6 +40,7 @@ pub trait Store: Send {
     ///
     /// # Errors
     /// [`StoreError::Io`]; an error of `each` ends the scan and is returned.
+    #[expect(clippy::type_complexity, reason = "said once, and plainer in place")]
     fn scan(
         &self,
         prefix: &[u8],

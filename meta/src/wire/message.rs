@@ -94,7 +94,7 @@ pub enum Request {
     },
     /// Renew the lease. Answer: [`Reply::Done`].
     Renew,
-    /// After a reconnect: these inodes are open, this many times. Answer: [`Reply::Gone`].
+    /// After a reconnect: these inodes are open, this many times in all, for writing too. Answer: [`Reply::Gone`].
     Reopen {
         /// Inode and number of opens.
         opens: Vec<(InodeId, u32)>,
@@ -211,9 +211,11 @@ pub enum Request {
         ino: InodeId,
         /// First byte.
         start: u64,
-        /// One past the last byte wanted; the answer may cover less, never nothing.
+        /// One past the last byte wanted; the answer may cover less, never nothing, and more when a file grows at its
+        /// end: that space is filled ahead, and trimmed when nobody has the file open any more.
         end: u64,
-        /// Fill holes with extents (for writing) and grant writing.
+        /// Fill holes with extents; the session has the file open for writing. What lies in lost extents stays there
+        /// and is shown as lost.
         allocate: bool,
     },
     /// Reserve the next `len` bytes at the end of the file for O_APPEND: the size grows at once. Answer: [`Reply::Appended`].
@@ -223,9 +225,10 @@ pub enum Request {
         /// Bytes, 1 to 1 MiB.
         len: u32,
     },
-    /// Make what was written part of the file. Answer: [`Reply::Attr`].
+    /// Make what was written part of the file; the version rises. Who wrote nothing sends [`Request::Sync`] instead.
+    /// Answer: [`Reply::Attr`].
     Commit {
-        /// The file; the session has it open.
+        /// The file; the session has it open for writing.
         ino: InodeId,
         /// The file is at least this long, unless it has shrunk since `shrinks`.
         size: u64,

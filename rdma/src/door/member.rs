@@ -101,6 +101,10 @@ impl Member {
         self.bell.ring();
     }
 
+    fn is_shut(&self) -> bool {
+        self.lines.lock().shut
+    }
+
     /// Passes messages on until the connection ends; true when the peer said goodbye.
     fn exchange(&self, desk: &dyn Desk, roll: &Roll, patience: Duration) -> bool {
         let clock = SystemClock::new();
@@ -109,11 +113,15 @@ impl Member {
         let mut said_goodbye = false;
         loop {
             let process_ended = self.sleep(closing_since.map(|_| patience));
-            let received = self.mailbox.flush().and(self.mailbox.receive(&mut frames));
+            // A peer on shm that was shut may still say goodbye: only the end of what it sends is the end.
+            if !self.is_shut() && self.mailbox.flush().is_err() {
+                self.shut();
+            }
+            let received = self.mailbox.receive(&mut frames);
             for frame in frames.drain(..) {
                 match frame {
                     Frame::Goodbye => said_goodbye = true,
-                    Frame::Message(message) if !self.lines.lock().shut => {
+                    Frame::Message(message) if !self.is_shut() => {
                         desk.message(self.identity.id, &message);
                     }
                     Frame::Message(_) => {}
@@ -133,10 +141,8 @@ impl Member {
 
     /// Sleeps until something happens; true when the peer's process has ended.
     fn sleep(&self, limit: Option<Duration>) -> bool {
-        let mut watched = vec![
-            watch(&self.bell, false),
-            watch(self.mailbox.socket(), self.mailbox.is_waiting()),
-        ];
+        let waiting = !self.is_shut() && self.mailbox.is_waiting();
+        let mut watched = vec![watch(&self.bell, false), watch(self.mailbox.socket(), waiting)];
         if let Side::Shm { process } = &self.side {
             watched.push(watch(process, false));
         }
@@ -175,7 +181,7 @@ impl Peer for Member {
     }
 
     fn send(&self, message: &[u8]) -> Result<(), FabricError> {
-        if self.lines.lock().shut {
+        if self.is_shut() {
             return Err(FabricError::Disconnected("the peer was disconnected".into()));
         }
         match self.mailbox.send(message) {

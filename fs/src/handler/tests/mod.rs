@@ -1,0 +1,6 @@
+//! The handler on a simulated node.
+
+mod bytes;
+mod failure;
+mod sharing;
+mod world;

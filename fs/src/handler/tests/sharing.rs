@@ -1,0 +1,213 @@
+//! Two mounts of one pool, on one host and on two.
+
+use super::world::{RW, pattern, world};
+use crate::errno::Error;
+use crate::handler::{KernelNotify, OpenMode};
+use crate::options::CacheMode;
+use parking_lot::Mutex;
+use rdmafs_meta::cred::Credentials;
+use rdmafs_meta::id::InodeId;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+const MIB: usize = 1 << 20;
+
+/// A kernel that only remembers what it was told.
+#[derive(Default)]
+struct Kernel {
+    told: Mutex<Vec<(&'static str, InodeId)>>,
+}
+
+impl KernelNotify for Kernel {
+    fn attributes_changed(&self, ino: InodeId, done: Option<Box<dyn FnOnce() + Send>>) {
+        self.told.lock().push(("attributes", ino));
+        if let Some(done) = done {
+            done();
+        }
+    }
+    fn data_changed(&self, ino: InodeId) {
+        self.told.lock().push(("data", ino));
+    }
+}
+
+#[test]
+fn mounts_of_one_handler_see_each_others_bytes_at_once() {
+    let a = world(4 << 20);
+    let b = a.beside(CacheMode::None);
+    let (ino, file) = a.create("f");
+    a.write(file, 0, b"hello").unwrap();
+    assert_eq!(b.attr(ino).unwrap().size, 5);
+    let other = b.open(ino, RW).unwrap();
+    assert_eq!(b.read(other, 0, 10).unwrap(), b"hello");
+    b.truncate(ino, 2);
+    assert_eq!(a.read(file, 0, 10).unwrap(), b"he");
+}
+
+#[test]
+fn what_is_closed_on_one_host_is_read_by_a_later_open_on_another() {
+    let a = world(4 << 20);
+    let b = a.elsewhere();
+    let (ino, file) = a.create("f");
+    let theirs = b.open(ino, RW).unwrap();
+    assert!(b.read(theirs, 0, 10).unwrap().is_empty());
+    a.write(file, 0, &pattern(100_000, 1)).unwrap();
+    a.flush(file);
+    let later = b.open(ino, RW).unwrap();
+    assert_eq!(b.read(later, 0, MIB).unwrap(), pattern(100_000, 1));
+    // A handle that was open before sees the growth, too: nothing of it is cached here.
+    assert_eq!(b.read(theirs, 0, MIB).unwrap(), pattern(100_000, 1));
+    a.write(file, 50_000, &[7; 100]).unwrap();
+    assert_eq!(b.read(later, 50_000, 100).unwrap(), [7; 100]);
+}
+
+#[test]
+fn a_hole_known_here_is_forgotten_when_another_host_fills_it() {
+    let a = world(4 << 20);
+    let b = a.elsewhere();
+    let (ino, file) = a.create("f");
+    a.truncate(ino, 100_000);
+    let theirs = b.open(ino, RW).unwrap();
+    assert!(b.read(theirs, 0, MIB).unwrap().iter().all(|byte| *byte == 0));
+    a.write(file, 8192, &[5; 10]).unwrap();
+    assert_eq!(b.read(theirs, 8192, 10).unwrap(), [5; 10]);
+}
+
+#[test]
+fn a_truncate_elsewhere_never_shows_bytes_of_another_file() {
+    let a = world(MIB as u64);
+    let b = a.elsewhere();
+    let (ino, file) = a.create("victim");
+    let (_, thief) = b.create("thief");
+    let theirs = b.open(ino, RW).unwrap();
+    for round in 0..30_u8 {
+        a.write(file, 0, &vec![1; 600_000]).unwrap();
+        a.flush(file);
+        b.truncate(ino, 0);
+        b.write(thief, 0, &vec![2; 600_000]).unwrap();
+        let seen = a.read(file, 0, MIB).unwrap();
+        assert!(seen.iter().all(|byte| *byte != 2), "round {round}");
+        assert!(seen.is_empty());
+        let thief_ino = b.attr(b.pool.run(b.mount.clone().lookup(Credentials::root(), InodeId::ROOT, b"thief".to_vec())).unwrap().attr.ino).unwrap().ino;
+        b.truncate(thief_ino, 0);
+    }
+    b.release(theirs);
+    a.pool.node().check().unwrap();
+}
+
+/// Writers and readers on two hosts at full speed while a third party cuts the file: every byte that is ever read is
+/// either zero or of this file.
+#[test]
+fn truncating_under_load_is_safe() {
+    let a = world(2 << 20);
+    let b = a.elsewhere();
+    let (ino, file) = a.create("f");
+    let (_, noise) = b.create("noise");
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for round in 0..400 {
+                a.write(file, (round % 7) * 40_000, &[1; 90_000]).unwrap();
+                assert!(a.read(file, 0, MIB).unwrap().iter().all(|byte| *byte <= 1));
+            }
+            stop.store(true, Ordering::SeqCst);
+        });
+        scope.spawn(|| {
+            let noise_ino = b.mount.clone().lookup(Credentials::root(), InodeId::ROOT, b"noise".to_vec());
+            let noise_ino = b.pool.run(noise_ino).unwrap().attr.ino;
+            while !stop.load(Ordering::SeqCst) {
+                b.truncate(ino, 10_000);
+                b.write(noise, 0, &[2; 300_000]).unwrap();
+                b.truncate(noise_ino, 0);
+            }
+        });
+    });
+    a.flush(file);
+    a.pool.node().check().unwrap();
+}
+
+#[test]
+fn an_unchanged_file_keeps_its_cache_and_a_changed_one_does_not() {
+    let direct = world(4 << 20);
+    let cached = direct.beside(CacheMode::Auto);
+    let kernel = Arc::new(Kernel::default());
+    cached.mount.set_notify(kernel.clone());
+    let (ino, file) = direct.create("f");
+    direct.write(file, 0, b"one").unwrap();
+    direct.flush(file);
+    let open = || cached.pool.run(cached.mount.clone().open(Credentials::root(), ino, RW)).unwrap();
+    assert!(!open().keep_cache);
+    assert!(open().keep_cache);
+    kernel.told.lock().clear();
+    direct.write(file, 0, b"two!").unwrap();
+    assert!(!open().keep_cache, "bytes of another mount are on their way");
+    direct.flush(file);
+    assert!(kernel.told.lock().contains(&("data", ino)));
+    assert!(!open().keep_cache);
+    assert!(open().keep_cache);
+    // Its own bytes are in its cache.
+    let own = open().handle;
+    cached.write(own, 0, b"mine").unwrap();
+    kernel.told.lock().clear();
+    cached.flush(own);
+    assert!(kernel.told.lock().is_empty());
+    assert!(open().keep_cache);
+    direct.truncate(ino, 1);
+    assert!(kernel.told.lock().contains(&("data", ino)));
+    assert!(!open().keep_cache);
+}
+
+#[test]
+fn another_hosts_change_is_told_to_the_kernel_before_the_open_is_answered() {
+    let a = world(4 << 20);
+    let b = a.beside(CacheMode::Auto);
+    let kernel = Arc::new(Kernel::default());
+    b.mount.set_notify(kernel.clone());
+    let far = a.elsewhere();
+    let (ino, file) = far.create("f");
+    let first = b.open(ino, RW).unwrap();
+    b.release(first);
+    far.write(file, 0, b"grown").unwrap();
+    far.flush(file);
+    kernel.told.lock().clear();
+    let opened = b.pool.run(b.mount.clone().open(Credentials::root(), ino, RW)).unwrap();
+    assert!(!opened.keep_cache && !opened.direct_io);
+    assert!(kernel.told.lock().contains(&("attributes", ino)));
+    assert_eq!(b.read(opened.handle, 0, 10).unwrap(), b"grown");
+}
+
+#[test]
+fn a_name_that_another_host_made_is_opened_unless_exclusive() {
+    let a = world(1 << 20);
+    let b = a.elsewhere();
+    let (ino, _) = a.create("f");
+    let again = |exclusive, name: &[u8]| {
+        let making = b.mount.clone().create(Credentials::root(), InodeId::ROOT, name.to_vec(), 0o600, RW, exclusive);
+        b.pool.run(making)
+    };
+    assert_eq!(again(false, b"f").unwrap().0.attr.ino, ino);
+    assert_eq!(again(true, b"f").unwrap_err().errno(), libc::EEXIST);
+    let making = rdmafs_meta::wire::NewInode::Directory;
+    b.pool.run(b.mount.clone().make(Credentials::root(), InodeId::ROOT, b"d".to_vec(), making, 0o755)).unwrap();
+    assert_eq!(again(false, b"d").unwrap_err().errno(), libc::EISDIR);
+}
+
+#[test]
+fn a_directory_is_read_with_what_is_not_committed() {
+    let a = world(1 << 20);
+    let (_, file) = a.create("f");
+    a.write(file, 0, b"12345").unwrap();
+    let handle = a.pool.run(a.mount.clone().opendir(Credentials::root(), InodeId::ROOT)).unwrap();
+    let mut names = Vec::new();
+    let mut after = 0;
+    loop {
+        let page = a.pool.run(a.mount.clone().readdir(handle, after, 1)).unwrap();
+        let Some(last) = page.last() else { break };
+        after = last.cookie;
+        names.extend(page.into_iter().map(|entry| (entry.name, entry.attr.size)));
+    }
+    assert_eq!(names.last().unwrap(), &(b"f".to_vec(), 5));
+    assert_eq!(names.len(), 3);
+    a.pool.run(a.mount.clone().releasedir(handle)).unwrap();
+    assert_eq!(a.pool.run(a.mount.clone().readdir(handle, 0, 1)), Err(Error::BadHandle));
+    assert!(a.open(InodeId::ROOT, OpenMode { write: true, ..OpenMode::default() }).is_err());
+}

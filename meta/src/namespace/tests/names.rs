@@ -1,0 +1,400 @@
+//! Names: POSIX's rules, permissions, and listings that stay sound while entries come and go.
+
+use super::world::{ROOT, World, at, attr_of, name, user};
+use crate::attr::{FileKind, SetAttr, SetTime};
+use crate::error::MetaError;
+use crate::id::{InodeId, SessionId};
+use crate::wire::{Answer, NewInode, RenameMode, Reply, Request};
+
+fn rename(
+    world: &mut World,
+    session: SessionId,
+    from: (InodeId, &str),
+    to: (InodeId, &str),
+    mode: RenameMode,
+) -> Result<(), MetaError> {
+    let request = Request::Rename {
+        parent: from.0,
+        name: name(from.1),
+        new_parent: to.0,
+        new_name: name(to.1),
+        mode,
+    };
+    world.ask(session, request).map(|_| ())
+}
+
+fn list(
+    world: &mut World,
+    session: SessionId,
+    ino: InodeId,
+    after: u64,
+    limit: u32,
+) -> (Vec<(u64, String)>, bool) {
+    match world.ask(session, Request::ReadDir { ino, after, limit }) {
+        Ok(Reply::Directory { entries, end }) => {
+            let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+            (
+                entries
+                    .into_iter()
+                    .map(|entry| (entry.cookie, text(entry.name)))
+                    .collect(),
+                end,
+            )
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+fn chmod(world: &mut World, session: SessionId, ino: InodeId, mode: u16) -> Answer {
+    let change = SetAttr {
+        mode: Some(mode),
+        ..SetAttr::default()
+    };
+    world.ask(
+        session,
+        Request::SetAttr {
+            ino,
+            change,
+            by_handle: false,
+        },
+    )
+}
+
+#[test]
+fn links_are_counted() {
+    let mut w = World::new(4);
+    let s = w.session();
+    let dir = w.dir(s, ROOT, "d");
+    assert_eq!(w.stat(s, ROOT).unwrap().nlink, 3);
+    let sub = w.dir(s, dir, "sub");
+    assert_eq!(
+        (w.stat(s, dir).unwrap().nlink, w.stat(s, sub).unwrap().nlink),
+        (3, 2)
+    );
+    let file = w.make(s, dir, "f", NewInode::File { open: false }).ino;
+    let linked = w.ask(
+        s,
+        Request::Link {
+            ino: file,
+            parent: ROOT,
+            name: name("g"),
+        },
+    );
+    assert_eq!(attr_of(linked).unwrap().nlink, 2);
+    let refused = w.ask(
+        s,
+        Request::Link {
+            ino: sub,
+            parent: ROOT,
+            name: name("h"),
+        },
+    );
+    assert_eq!(refused, Err(MetaError::NotOwner));
+    w.unlink(s, "g");
+    assert_eq!(w.stat(s, file).unwrap().nlink, 1);
+    let not_empty = w.ask(
+        s,
+        Request::RemoveDir {
+            parent: ROOT,
+            name: name("d"),
+        },
+    );
+    assert_eq!(not_empty, Err(MetaError::NotEmpty));
+    assert_eq!(
+        w.ask(
+            s,
+            Request::RemoveDir {
+                parent: dir,
+                name: name("sub")
+            }
+        ),
+        Ok(Reply::Done)
+    );
+    assert_eq!(w.stat(s, dir).unwrap().nlink, 2);
+    assert_eq!(w.stat(s, sub), Err(MetaError::Stale));
+    assert_eq!(
+        w.ask(
+            s,
+            Request::Unlink {
+                parent: ROOT,
+                name: name("d")
+            }
+        ),
+        Err(MetaError::IsDirectory)
+    );
+    assert_eq!(
+        w.ask(
+            s,
+            Request::RemoveDir {
+                parent: dir,
+                name: name("f")
+            }
+        ),
+        Err(MetaError::NotDirectory)
+    );
+}
+
+#[test]
+fn a_listing_goes_on_where_it_was() {
+    let mut w = World::new(4);
+    let s = w.session();
+    for text in ["a", "b", "c", "d"] {
+        w.make(s, ROOT, text, NewInode::File { open: false });
+    }
+    let (page, end) = list(&mut w, s, ROOT, 0, 4);
+    assert_eq!(
+        page,
+        [
+            (1, ".".into()),
+            (2, "..".into()),
+            (3, "a".into()),
+            (4, "b".into())
+        ]
+    );
+    assert!(!end);
+    w.unlink(s, "b");
+    w.unlink(s, "c");
+    w.make(s, ROOT, "b", NewInode::Directory);
+    rename(&mut w, s, (ROOT, "a"), (ROOT, "d"), RenameMode::Replace).unwrap();
+    let (page, end) = list(&mut w, s, ROOT, 4, 100);
+    assert_eq!(page, [(6, "d".into()), (7, "b".into())]);
+    assert!(end);
+    assert_eq!(list(&mut w, s, ROOT, u64::MAX, 9), (vec![], true));
+}
+
+#[test]
+fn a_large_directory_comes_in_pages_that_fit() {
+    let mut w = World::new(4);
+    let s = w.session();
+    for i in 0..700 {
+        let text = format!("{i:0>250}");
+        w.make(s, ROOT, &text, NewInode::File { open: false });
+    }
+    let (mut after, mut seen) = (0, 0);
+    loop {
+        let answer = w.ask(
+            s,
+            Request::ReadDir {
+                ino: ROOT,
+                after,
+                limit: u32::MAX,
+            },
+        );
+        crate::wire::encode(&answer).unwrap();
+        let (page, end) = list(&mut w, s, ROOT, after, u32::MAX);
+        seen += page.len();
+        if end {
+            break;
+        }
+        after = page.last().unwrap().0;
+    }
+    assert_eq!(seen, 702);
+}
+
+#[test]
+fn renames_obey_posix() {
+    let mut w = World::new(4);
+    let s = w.session();
+    let a = w.dir(s, ROOT, "a");
+    let b = w.dir(s, a, "b");
+    let full = w.dir(s, ROOT, "full");
+    w.make(s, full, "x", NewInode::File { open: false });
+    w.make(s, ROOT, "f", NewInode::File { open: false });
+    let replace = RenameMode::Replace;
+    let table = [
+        ((ROOT, "a"), (b, "in"), replace, Err(MetaError::Invalid)),
+        ((ROOT, "a"), (a, "in"), replace, Err(MetaError::Invalid)),
+        ((a, "b"), (ROOT, "a"), replace, Err(MetaError::NotEmpty)),
+        (
+            (a, "b"),
+            (ROOT, "a"),
+            RenameMode::Exchange,
+            Err(MetaError::Invalid),
+        ),
+        ((ROOT, "a"), (ROOT, "full"), replace, Err(MetaError::NotEmpty)),
+        ((ROOT, "a"), (ROOT, "f"), replace, Err(MetaError::NotDirectory)),
+        ((ROOT, "f"), (ROOT, "a"), replace, Err(MetaError::IsDirectory)),
+        (
+            (ROOT, "f"),
+            (ROOT, "a"),
+            RenameMode::NoReplace,
+            Err(MetaError::Exists),
+        ),
+        (
+            (ROOT, "f"),
+            (ROOT, "none"),
+            RenameMode::Exchange,
+            Err(MetaError::NotFound),
+        ),
+        ((ROOT, "none"), (ROOT, "f"), replace, Err(MetaError::NotFound)),
+        ((ROOT, "f"), (ROOT, "f"), replace, Ok(())),
+        ((ROOT, "f"), (a, "g"), RenameMode::NoReplace, Ok(())),
+        ((a, "g"), (full, "x"), replace, Ok(())),
+        ((a, "b"), (ROOT, "b"), replace, Ok(())),
+        ((ROOT, "b"), (full, "x"), RenameMode::Exchange, Ok(())),
+        ((ROOT, "a"), (full, "x"), replace, Ok(())),
+    ];
+    for (from, to, mode, want) in table {
+        assert_eq!(
+            rename(&mut w, s, from, to, mode),
+            want,
+            "{from:?} {to:?} {mode:?}"
+        );
+    }
+    assert_eq!(w.stat(s, full).unwrap().nlink, 3);
+    assert_eq!(w.lookup(s, full, "x").unwrap().ino, a);
+    assert_eq!(attr_of(w.ask(s, Request::Parent { ino: a })).unwrap().ino, full);
+    assert_eq!(w.lookup(s, ROOT, "b").unwrap().kind, FileKind::Regular);
+}
+
+#[test]
+fn two_names_of_one_inode_are_no_rename() {
+    let mut w = World::new(4);
+    let s = w.session();
+    let ino = w.make(s, ROOT, "a", NewInode::File { open: false }).ino;
+    w.ask(
+        s,
+        Request::Link {
+            ino,
+            parent: ROOT,
+            name: name("b"),
+        },
+    )
+    .unwrap();
+    rename(&mut w, s, (ROOT, "a"), (ROOT, "b"), RenameMode::Replace).unwrap();
+    assert_eq!(w.lookup(s, ROOT, "a").unwrap().nlink, 2);
+}
+
+#[test]
+fn every_request_is_judged_by_its_caller() {
+    let mut w = World::new(4);
+    let s = w.session();
+    let dir = w.dir(s, ROOT, "d");
+    let ino = w.make(s, dir, "f", NewInode::File { open: false }).ino;
+    w.who = user(7);
+    let denied = Err(MetaError::AccessDenied);
+    let make = |parent| Request::Make {
+        parent,
+        name: name("n"),
+        what: NewInode::Directory,
+        mode: 0o755,
+    };
+    assert_eq!(w.ask(s, make(dir)), denied);
+    assert_eq!(
+        w.ask(
+            s,
+            Request::Unlink {
+                parent: dir,
+                name: name("f")
+            }
+        ),
+        denied
+    );
+    assert_eq!(
+        w.open(s, ino, super::world::WRITE).unwrap_err(),
+        MetaError::AccessDenied
+    );
+    assert_eq!(chmod(&mut w, s, ino, 0o777), Err(MetaError::NotOwner));
+    assert_eq!(w.truncate(s, ino, 1).unwrap_err(), MetaError::AccessDenied);
+    let device = NewInode::Special {
+        kind: FileKind::BlockDevice,
+        rdev: 5,
+    };
+    let request = Request::Make {
+        parent: ROOT,
+        name: name("dev"),
+        what: device,
+        mode: 0o600,
+    };
+    assert_eq!(w.ask(s, request), Err(MetaError::NotOwner));
+    w.who = user(0);
+    chmod(&mut w, s, dir, 0o744).unwrap();
+    w.who = user(7);
+    assert_eq!(w.lookup(s, dir, "f").unwrap_err(), MetaError::AccessDenied);
+    assert_eq!(list(&mut w, s, dir, 0, 9).0.len(), 3);
+    w.who = user(0);
+    chmod(&mut w, s, dir, 0o711).unwrap();
+    w.who = user(7);
+    assert!(w.lookup(s, dir, "f").is_ok());
+    assert_eq!(
+        w.ask(
+            s,
+            Request::ReadDir {
+                ino: dir,
+                after: 0,
+                limit: 9
+            }
+        ),
+        denied
+    );
+    w.who = user(0);
+    chmod(&mut w, s, dir, 0o1777).unwrap();
+    w.who = user(7);
+    let stays = rename(&mut w, s, (dir, "f"), (ROOT, "f"), RenameMode::Replace);
+    assert_eq!(stays, Err(MetaError::NotOwner));
+}
+
+#[test]
+fn times_follow_what_was_done() {
+    let mut w = World::new(4);
+    let s = w.session();
+    w.now.wall = at(100);
+    let ino = w.make(s, ROOT, "f", NewInode::File { open: false }).ino;
+    let made = w.stat(s, ino).unwrap();
+    assert_eq!((made.mtime, made.ctime, made.birth), (at(101), at(101), at(101)));
+    assert_eq!(w.stat(s, ROOT).unwrap().mtime, at(101));
+    w.now.wall = at(200);
+    w.ask(
+        s,
+        Request::Link {
+            ino,
+            parent: ROOT,
+            name: name("g"),
+        },
+    )
+    .unwrap();
+    let linked = w.stat(s, ino).unwrap();
+    assert_eq!((linked.mtime, linked.ctime), (at(101), at(201)));
+    w.now.wall = at(300);
+    let times = SetAttr {
+        mtime: Some(SetTime::At(at(5))),
+        atime: Some(SetTime::Now),
+        ..SetAttr::default()
+    };
+    w.ask(
+        s,
+        Request::SetAttr {
+            ino,
+            change: times,
+            by_handle: false,
+        },
+    )
+    .unwrap();
+    let set = w.stat(s, ino).unwrap();
+    assert_eq!((set.mtime, set.atime, set.ctime), (at(5), at(301), at(301)));
+}
+
+#[test]
+fn symlinks_keep_their_target() {
+    let mut w = World::new(4);
+    let s = w.session();
+    let target = vec![b'x'; 4095];
+    let link = w.make(s, ROOT, "l", NewInode::Symlink(target.clone()));
+    assert_eq!((link.size, link.mode), (4095, 0o777));
+    assert_eq!(
+        w.ask(s, Request::ReadLink { ino: link.ino }),
+        Ok(Reply::Target(target))
+    );
+    let longer = NewInode::Symlink(vec![b'x'; 4096]);
+    let request = Request::Make {
+        parent: ROOT,
+        name: name("m"),
+        what: longer,
+        mode: 0,
+    };
+    assert_eq!(w.ask(s, request), Err(MetaError::NameTooLong));
+    assert_eq!(chmod(&mut w, s, link.ino, 0o600), Err(MetaError::Unsupported));
+    assert_eq!(w.ask(s, Request::ReadLink { ino: ROOT }), Err(MetaError::Invalid));
+    w.unlink(s, "l");
+    assert_eq!(w.stat(s, link.ino), Err(MetaError::Stale));
+}

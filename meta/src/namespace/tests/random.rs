@@ -1,0 +1,199 @@
+//! Random operations of several sessions and users, with restarts, fences, late acknowledgements and slow cleaning.
+//! The world checks every invariant after each step.
+
+use super::world::{ROOT, World, user};
+use crate::attr::SetAttr;
+use crate::extent::GRANULE;
+use crate::id::{InodeId, SessionId};
+use crate::name::Name;
+use crate::wire::{NewInode, OpenAccess, RenameMode, Reply, Request};
+use proptest::prelude::*;
+
+/// A step: what, by whom, and three numbers to choose with.
+type Step = (u8, usize, [u64; 3]);
+
+fn choose(list: &[InodeId], pick: u64) -> InodeId {
+    let pick = usize::try_from(pick).unwrap();
+    list[pick % list.len()]
+}
+
+fn text(pick: u64) -> Name {
+    Name::new(format!("n{}", pick % 5)).unwrap()
+}
+
+fn tree_request(kind: u8, inodes: &[InodeId], [a, b, c]: [u64; 3]) -> Request {
+    let (ino, other) = (choose(inodes, a), choose(inodes, b));
+    let name = text(c);
+    let mode = 0o777;
+    match kind {
+        0 | 1 => Request::Make {
+            parent: ino,
+            name,
+            what: NewInode::File { open: b % 2 == 0 },
+            mode,
+        },
+        2 => Request::Make {
+            parent: ino,
+            name,
+            what: NewInode::Directory,
+            mode,
+        },
+        3 => Request::Make {
+            parent: ino,
+            name,
+            what: NewInode::Symlink(b"t".to_vec()),
+            mode,
+        },
+        4 => Request::Link {
+            ino,
+            parent: other,
+            name,
+        },
+        5 | 6 => Request::Unlink { parent: ino, name },
+        7 => Request::RemoveDir { parent: ino, name },
+        8 => Request::ReadDir {
+            ino,
+            after: b,
+            limit: 9,
+        },
+        9 => Request::Parent { ino },
+        _ => {
+            let mode =
+                [RenameMode::Replace, RenameMode::NoReplace, RenameMode::Exchange][usize::from(kind % 3)];
+            Request::Rename {
+                parent: ino,
+                name,
+                new_parent: other,
+                new_name: text(a / 7),
+                mode,
+            }
+        }
+    }
+}
+
+fn file_request(kind: u8, inodes: &[InodeId], [a, b, c]: [u64; 3]) -> Request {
+    let ino = choose(inodes, a);
+    let (start, len) = (b % (40 * GRANULE), 1 + c % (12 * GRANULE));
+    let end = start + len;
+    match kind {
+        13..=15 => {
+            let access = OpenAccess {
+                read: true,
+                write: c % 3 > 0,
+                execute: false,
+                truncate: b % 5 == 0,
+            };
+            Request::Open { ino, access }
+        }
+        16 | 17 => Request::Release { ino, opens: 1 },
+        18..=21 => Request::Layout {
+            ino,
+            start,
+            end,
+            allocate: b % 4 > 0,
+        },
+        22 => Request::Append {
+            ino,
+            len: u32::try_from(len).unwrap(),
+        },
+        23 | 24 => {
+            let (size, shrinks) = (end, b % 3);
+            Request::Commit {
+                ino,
+                size,
+                shrinks,
+                mtime: super::world::at(5),
+                clear_set_id: true,
+                sync: false,
+            }
+        }
+        25 => Request::Reopen {
+            opens: vec![(ino, 1), (choose(inodes, c), 2)],
+        },
+        _ => {
+            let change = SetAttr {
+                size: Some(end),
+                mode: (b % 3 == 0).then_some(0o777),
+                ..SetAttr::default()
+            };
+            Request::SetAttr {
+                ino,
+                change,
+                by_handle: c % 2 == 0,
+            }
+        }
+    }
+}
+
+fn run(steps: Vec<Step>) {
+    let mut w = World::new(64);
+    let mut sessions: Vec<SessionId> = (0..3).map(|_| w.session()).collect();
+    for (kind, who, numbers) in steps {
+        let inodes: Vec<InodeId> = w
+            .space
+            .tree
+            .iter()
+            .map(|inode| inode.attr.ino)
+            .chain([InodeId(u64::MAX)])
+            .collect();
+        let session = sessions[who % 3];
+        w.who = user([0, 0, 7][who % 3]);
+        match kind {
+            0..=12 => drop(w.ask(session, tree_request(kind, &inodes, numbers))),
+            13..=28 => drop(w.ask(session, file_request(kind, &inodes, numbers))),
+            29..=31 => w.acknowledge(),
+            32 | 33 => w.clean(),
+            34 => drop(w.tick()),
+            35 => {
+                w.fence(session);
+                sessions[who % 3] = w.session();
+            }
+            _ => {
+                w.restart();
+                sessions = (0..3).map(|_| w.session()).collect();
+            }
+        }
+    }
+    settle(&mut w, &sessions);
+}
+
+/// In the end everything is given back: what is not in a file is free.
+fn settle(w: &mut World, sessions: &[SessionId]) {
+    sessions.iter().for_each(|session| w.fence(*session));
+    while w.tick() {}
+    w.clean();
+    assert!(w.cleaning.is_empty());
+    let used: u64 = w.space.tree.iter().map(|inode| inode.attr.allocated).sum();
+    let session = w.session();
+    let Ok(Reply::Space(space)) = w.ask(session, Request::StatFs) else {
+        panic!()
+    };
+    assert!(space.free + used >= space.total);
+    assert_eq!(w.space.alloc.quarantined_bytes(), 0);
+    let names: Vec<_> = w
+        .space
+        .tree
+        .iter()
+        .map(|inode| (inode.attr.ino, inode.attr.nlink, inode.attr.size))
+        .collect();
+    w.restart();
+    let again: Vec<_> = w
+        .space
+        .tree
+        .iter()
+        .map(|inode| (inode.attr.ino, inode.attr.nlink, inode.attr.size))
+        .collect();
+    assert_eq!(names, again);
+    assert!(w.space.tree.get(ROOT).is_ok());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    #[test]
+    fn nothing_breaks_the_invariants(
+        steps in prop::collection::vec((0u8..37, 0usize..3, any::<[u64; 3]>()), 1..200),
+    ) {
+        run(steps);
+    }
+}

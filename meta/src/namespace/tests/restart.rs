@@ -1,0 +1,159 @@
+//! What survives a restart: names and attributes do, bytes do not, ids are never given twice.
+
+use super::world::{READ, ROOT, World, attr_of, config, name};
+use crate::error::MetaError;
+use crate::extent::GRANULE;
+use crate::id::{InodeId, Term};
+use crate::layout::CopyState;
+use crate::namespace::Namespace;
+use crate::store::{Batch, MemoryStore, Store, StoreError};
+use crate::time::Now;
+use crate::wire::{NewInode, Reply, Request};
+
+#[test]
+fn names_come_back_and_bytes_are_lost() {
+    let mut w = World::new(16);
+    let s = w.session();
+    let dir = w.dir(s, ROOT, "d");
+    let target = b"where".to_vec();
+    w.make(s, dir, "l", NewInode::Symlink(target.clone()));
+    let ino = w.file(s, "f");
+    let before = w.write(s, ino, 5000);
+    w.allocate(s, ino, 3 * GRANULE..4 * GRANULE).unwrap();
+    w.restart();
+    let s = w.session();
+    let after = w.lookup(s, ROOT, "f").unwrap();
+    assert_eq!((after.ino, after.size, after.mtime), (ino, 5000, before.mtime));
+    assert_eq!(after.allocated, 2 * GRANULE, "what was not committed is gone");
+    let link = w.lookup(s, dir, "l").unwrap().ino;
+    assert_eq!(
+        w.ask(s, Request::ReadLink { ino: link }),
+        Ok(Reply::Target(target))
+    );
+    w.open(s, ino, super::world::WRITE).unwrap();
+    let slice = w.allocate(s, ino, 0..9000).unwrap();
+    let states: Vec<CopyState> = slice.runs.iter().map(|run| run.copies[0].state).collect();
+    assert_eq!(states, [CopyState::Lost, CopyState::Valid]);
+    assert_eq!(w.ask(s, Request::Append { ino, len: 10 }), Err(MetaError::Lost));
+    w.truncate(s, ino, 0).unwrap();
+    w.acknowledge();
+    w.clean();
+    assert_eq!(w.free(s), 16 * GRANULE, "lost extents go back to no arena");
+    assert_eq!(
+        w.allocate(s, ino, 0..1).unwrap().runs[0].copies[0].state,
+        CopyState::Valid
+    );
+}
+
+#[test]
+fn files_without_names_do_not_come_back() {
+    let mut w = World::new(8);
+    let s = w.session();
+    let ino = w.file(s, "f");
+    w.write(s, ino, GRANULE);
+    w.unlink(s, "f");
+    w.restart();
+    let s = w.session();
+    assert_eq!(w.open(s, ino, READ), Err(MetaError::Stale));
+    let mut keys = 0;
+    let mut count = |_: &[u8], _: &[u8]| {
+        keys += 1;
+        Ok(())
+    };
+    w.store.scan(b"", &mut count).unwrap();
+    assert_eq!(keys, 3, "format, ceiling and root");
+}
+
+#[test]
+fn inode_ids_never_come_again() {
+    let mut w = World::new(8);
+    let s = w.session();
+    let first = w.file(s, "a");
+    w.release(s, first);
+    w.unlink(s, "a");
+    w.restart();
+    let s = w.session();
+    let second = w.file(s, "a");
+    assert!(second > first);
+    let mut later = MemoryStore::default();
+    for life in 1..4 {
+        let space = Namespace::load(&mut later, config(), Now::default()).unwrap();
+        assert_eq!(space.term(), Term(life));
+    }
+}
+
+#[test]
+fn ids_are_reserved_long_before_they_are_used() {
+    let mut w = World::new(8);
+    w.space.tree.next = InodeId(w.space.ceiling.0 - (1 << 19) - 2);
+    let s = w.session();
+    w.file(s, "a");
+    let low = w.space.ceiling;
+    w.file(s, "b");
+    assert!(w.space.ceiling > low);
+    let ceiling = w.space.ceiling;
+    w.restart();
+    let s = w.session();
+    assert_eq!(w.file(s, "c"), ceiling);
+}
+
+#[test]
+fn a_service_that_was_superseded_cannot_write() {
+    let mut store = MemoryStore::default();
+    let old = Namespace::load(&mut store, config(), Now::default()).unwrap();
+    Namespace::load(&mut store, config(), Now::default()).unwrap();
+    assert!(matches!(
+        store.commit(&[], old.term()),
+        Err(StoreError::Superseded { found: 2 })
+    ));
+}
+
+/// Every single damaged pair must be an error or harmless, and never a panic.
+#[test]
+fn a_damaged_store_is_told_from_a_namespace() {
+    let mut w = World::new(8);
+    let s = w.session();
+    let dir = w.dir(s, ROOT, "d");
+    w.dir(s, dir, "e");
+    let ino = w.file(s, "f");
+    w.write(s, ino, 5000);
+    let mut pairs = Vec::new();
+    let mut keep = |key: &[u8], value: &[u8]| {
+        pairs.push((key.to_vec(), value.to_vec()));
+        Ok(())
+    };
+    w.store.scan(b"", &mut keep).unwrap();
+    let mut refused = 0;
+    for (key, value) in &pairs {
+        for damage in 0..=value.len() {
+            let mut store = w.store.clone();
+            let mut broken = value.clone();
+            match broken.get_mut(damage) {
+                Some(byte) => *byte ^= 0x41,
+                None => broken.clear(),
+            }
+            let changes = vec![(key.clone(), Some(broken))];
+            store.commit(&[Batch { changes }], w.space.term()).unwrap();
+            refused += usize::from(Namespace::load(&mut store, config(), w.now).is_err());
+        }
+        if key != b"Mformat" && key != b"Mceiling" && key[0] != b'L' {
+            let mut store = w.store.clone();
+            let changes = vec![(key.clone(), None)];
+            store.commit(&[Batch { changes }], w.space.term()).unwrap();
+            let missing = Namespace::load(&mut store, config(), w.now);
+            let root = key[0] == b'I' && key.ends_with(&ROOT.0.to_be_bytes());
+            assert!(root || missing.is_err(), "{} is missed", key.escape_ascii());
+        }
+    }
+    assert!(refused > pairs.len());
+    assert!(
+        attr_of(w.ask(
+            s,
+            Request::Lookup {
+                parent: dir,
+                name: name("e")
+            }
+        ))
+        .is_ok()
+    );
+}

@@ -1,0 +1,348 @@
+//! A namespace with its node played by the test: a store, the grants of every session, and the cleaning.
+//!
+//! After each step the world checks what the node relies on: all invariants hold, batches keep their limits, and
+//! nothing is handed over for cleaning that a session may still touch.
+
+use crate::attr::{Attr, SetAttr};
+use crate::cred::Credentials;
+use crate::error::MetaError;
+use crate::extent::{Extent, GRANULE};
+use crate::id::{Incarnation, InodeId, NodeId, RecallId, RequestId, SessionId};
+use crate::layout::LayoutSlice;
+use crate::name::Name;
+use crate::namespace::{Config, GrantChange, Namespace, Output};
+use crate::store::{MAX_BATCH_BYTES, MAX_BATCH_KEYS, MemoryStore, Store};
+use crate::time::{Now, Timestamp};
+use crate::wire::{Answer, Call, NewInode, Notice, OpenAccess, Reply, Request};
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+pub(super) const LEASE: Duration = Duration::from_secs(10);
+pub(super) const ROOT: InodeId = InodeId::ROOT;
+pub(super) const READ: OpenAccess = OpenAccess {
+    read: true,
+    write: false,
+    execute: false,
+    truncate: false,
+};
+pub(super) const WRITE: OpenAccess = OpenAccess { write: true, ..READ };
+
+pub(super) fn config() -> Config {
+    Config {
+        lease: LEASE,
+        root_owner: (0, 0),
+        root_mode: 0o777,
+    }
+}
+
+pub(super) fn name(text: &str) -> Name {
+    Name::new(text).unwrap()
+}
+
+pub(super) fn user(uid: u32) -> Credentials {
+    Credentials {
+        uid,
+        gid: uid,
+        groups: vec![],
+    }
+}
+
+pub(super) struct World {
+    pub(super) space: Namespace,
+    pub(super) store: MemoryStore,
+    pub(super) now: Now,
+    pub(super) who: Credentials,
+    pub(super) recalls: Vec<(SessionId, RecallId)>,
+    pub(super) cleaning: Vec<Extent>,
+    pub(super) ended: Vec<SessionId>,
+    granted: BTreeMap<SessionId, BTreeSet<(NodeId, u64)>>,
+    request: u64,
+    lives: u64,
+    granules: u64,
+}
+
+impl World {
+    /// A pool with one arena of so many granules.
+    pub(super) fn new(granules: u64) -> Self {
+        let mut store = MemoryStore::default();
+        let now = Now::default();
+        let space = Namespace::load(&mut store, config(), now).unwrap();
+        let mut world = World {
+            space,
+            store,
+            now,
+            who: Credentials::root(),
+            recalls: vec![],
+            cleaning: vec![],
+            ended: vec![],
+            granted: BTreeMap::new(),
+            request: 0,
+            lives: 0,
+            granules,
+        };
+        world.add_arena();
+        world
+    }
+
+    /// The service and its arena die and come back.
+    pub(super) fn restart(&mut self) {
+        self.space = Namespace::load(&mut self.store, config(), self.now).unwrap();
+        self.recalls.clear();
+        self.cleaning.clear();
+        self.granted.clear();
+        self.add_arena();
+        while self.tick() {}
+    }
+
+    pub(super) fn session(&mut self) -> SessionId {
+        let host = "host".into();
+        match self.ask(SessionId(0), Request::Begin { host }) {
+            Ok(Reply::Begun(begun)) => begun.session,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    pub(super) fn ask(&mut self, session: SessionId, request: Request) -> Answer {
+        self.request += 1;
+        let call = self.next_call(session, request);
+        self.serve(call).answer.unwrap()
+    }
+
+    pub(super) fn next_call(&self, session: SessionId, request: Request) -> Call {
+        Call {
+            session,
+            term: self.space.term(),
+            id: RequestId(self.request),
+            caller: self.who.clone(),
+            request,
+        }
+    }
+
+    pub(super) fn serve(&mut self, call: Call) -> Output {
+        self.now.wall.seconds += 1;
+        let out = self.space.call(call, self.now);
+        self.apply(&out);
+        out
+    }
+
+    pub(super) fn fence(&mut self, session: SessionId) {
+        self.granted.remove(&session);
+        self.recalls.retain(|(owing, _)| *owing != session);
+        let out = self.space.fenced(session, self.now);
+        self.apply(&out);
+    }
+
+    pub(super) fn tick(&mut self) -> bool {
+        let (out, more) = self.space.tick(self.now);
+        self.apply(&out);
+        more
+    }
+
+    pub(super) fn clean(&mut self) {
+        let extents = std::mem::take(&mut self.cleaning);
+        self.space.cleaned(&extents);
+        self.space.check().unwrap();
+    }
+
+    /// Acknowledges the oldest recall that is not.
+    pub(super) fn acknowledge(&mut self) {
+        if !self.recalls.is_empty() {
+            let (session, recall) = self.recalls.remove(0);
+            assert_eq!(self.ask(session, Request::Recalled { recall }), Ok(Reply::Done));
+        }
+    }
+
+    pub(super) fn free(&mut self, session: SessionId) -> u64 {
+        match self.ask(session, Request::StatFs) {
+            Ok(Reply::Space(space)) => space.free,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    pub(super) fn make(&mut self, session: SessionId, parent: InodeId, text: &str, what: NewInode) -> Attr {
+        let name = name(text);
+        let mode = 0o755;
+        let answer = self.ask(
+            session,
+            Request::Make {
+                parent,
+                name,
+                what,
+                mode,
+            },
+        );
+        attr_of(answer).unwrap()
+    }
+
+    pub(super) fn file(&mut self, session: SessionId, text: &str) -> InodeId {
+        self.make(session, ROOT, text, NewInode::File { open: true }).ino
+    }
+
+    pub(super) fn dir(&mut self, session: SessionId, parent: InodeId, text: &str) -> InodeId {
+        self.make(session, parent, text, NewInode::Directory).ino
+    }
+
+    pub(super) fn open(
+        &mut self,
+        session: SessionId,
+        ino: InodeId,
+        access: OpenAccess,
+    ) -> Result<Attr, MetaError> {
+        attr_of(self.ask(session, Request::Open { ino, access }))
+    }
+
+    pub(super) fn release(&mut self, session: SessionId, ino: InodeId) {
+        assert_eq!(
+            self.ask(session, Request::Release { ino, opens: 1 }),
+            Ok(Reply::Done)
+        );
+    }
+
+    pub(super) fn allocate(
+        &mut self,
+        session: SessionId,
+        ino: InodeId,
+        range: std::ops::Range<u64>,
+    ) -> Result<LayoutSlice, MetaError> {
+        let (start, end, allocate) = (range.start, range.end, true);
+        match self.ask(
+            session,
+            Request::Layout {
+                ino,
+                start,
+                end,
+                allocate,
+            },
+        )? {
+            Reply::Layout(slice) => Ok(slice),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Writes so many bytes from the start and commits.
+    pub(super) fn write(&mut self, session: SessionId, ino: InodeId, size: u64) -> Attr {
+        let mut done = 0;
+        while done < size {
+            done = self.allocate(session, ino, done..size).unwrap().end;
+        }
+        self.commit(session, ino, size).unwrap()
+    }
+
+    pub(super) fn commit(&mut self, session: SessionId, ino: InodeId, size: u64) -> Result<Attr, MetaError> {
+        let shrinks = self.stat(session, ino)?.shrinks;
+        let mtime = self.now.wall;
+        attr_of(self.ask(
+            session,
+            Request::Commit {
+                ino,
+                size,
+                shrinks,
+                mtime,
+                clear_set_id: false,
+                sync: false,
+            },
+        ))
+    }
+
+    pub(super) fn truncate(
+        &mut self,
+        session: SessionId,
+        ino: InodeId,
+        size: u64,
+    ) -> Result<Attr, MetaError> {
+        let size = Some(size);
+        let change = SetAttr {
+            size,
+            ..SetAttr::default()
+        };
+        attr_of(self.ask(
+            session,
+            Request::SetAttr {
+                ino,
+                change,
+                by_handle: false,
+            },
+        ))
+    }
+
+    pub(super) fn unlink(&mut self, session: SessionId, text: &str) {
+        let name = name(text);
+        assert_eq!(
+            self.ask(session, Request::Unlink { parent: ROOT, name }),
+            Ok(Reply::Done)
+        );
+    }
+
+    pub(super) fn stat(&mut self, session: SessionId, ino: InodeId) -> Result<Attr, MetaError> {
+        attr_of(self.ask(session, Request::GetAttr { ino }))
+    }
+
+    pub(super) fn lookup(
+        &mut self,
+        session: SessionId,
+        parent: InodeId,
+        text: &str,
+    ) -> Result<Attr, MetaError> {
+        let name = name(text);
+        attr_of(self.ask(session, Request::Lookup { parent, name }))
+    }
+
+    fn add_arena(&mut self) {
+        self.lives += 1;
+        self.space
+            .add_arena(NodeId(1), Incarnation(self.lives), self.granules * GRANULE);
+        self.space.check().unwrap();
+    }
+
+    /// Does what a node does, in its order, and checks what it relies on.
+    fn apply(&mut self, out: &Output) {
+        for change in &out.grants {
+            match change {
+                GrantChange::Grant { session, extent, .. } => {
+                    self.granted.entry(*session).or_default().extend(granules(extent));
+                }
+                GrantChange::Revoke { session, extent } => {
+                    let granted = self.granted.entry(*session).or_default();
+                    let gone: BTreeSet<_> = granules(extent).collect();
+                    granted.retain(|granule| !gone.contains(granule));
+                }
+            }
+        }
+        assert!(out.zero.iter().all(|extent| extent.len < GRANULE));
+        for (session, notice) in &out.notices {
+            if let Notice::Recall { recall, .. } = notice {
+                self.recalls.push((*session, *recall));
+            }
+        }
+        for batch in &out.batch {
+            assert!(batch.changes.len() <= MAX_BATCH_KEYS && batch.bytes() <= MAX_BATCH_BYTES);
+        }
+        self.store.commit(&out.batch, self.space.term()).unwrap();
+        for extent in &out.clean {
+            let touched = self
+                .granted
+                .iter()
+                .find(|(_, granted)| granules(extent).any(|at| granted.contains(&at)));
+            assert!(touched.is_none(), "{extent:?} is cleaned under {touched:?}");
+        }
+        self.cleaning.extend(&out.clean);
+        self.ended.extend(&out.ended);
+        self.space.check().unwrap();
+    }
+}
+
+pub(super) fn attr_of(answer: Answer) -> Result<Attr, MetaError> {
+    match answer? {
+        Reply::Attr(attr) | Reply::Opened { attr, .. } => Ok(attr),
+        other => panic!("{other:?}"),
+    }
+}
+
+pub(super) fn at(seconds: i64) -> Timestamp {
+    Timestamp { seconds, nanos: 0 }
+}
+
+fn granules(extent: &Extent) -> impl Iterator<Item = (NodeId, u64)> + use<> {
+    let node = extent.node;
+    (extent.offset / GRANULE..extent.end().div_ceil(GRANULE)).map(move |at| (node, at))
+}

@@ -1,0 +1,7 @@
+//! What every fabric with a door must do, run against each of them through the public edge.
+
+mod conformance;
+mod hostile;
+mod process;
+mod rig;
+mod set_up;

@@ -1,0 +1,288 @@
+//! A node with a small desk, and ways to reach it.
+
+use rdmafs_rdma::arena::Arena;
+use rdmafs_rdma::buffer::BufferPool;
+use rdmafs_rdma::door::{Desk, Door, DoorConfig, Peer, PeerId};
+use rdmafs_rdma::fabric::{
+    Completion, ConnectError, Crypt, Endpoint, Event, Fabric, FabricError, FabricKind, Target, Verb, Work,
+};
+use rdmafs_rdma::key::Key;
+use rdmafs_rdma::shm::Shm;
+use rdmafs_rdma::tcp::Tcp;
+use std::collections::HashMap;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::Duration;
+
+pub(crate) const ARENA: u64 = 8 << 20;
+/// Within this everything must have happened, on a busy machine too.
+pub(crate) const LIMIT: Duration = Duration::from_secs(20);
+
+/// A fabric with its options.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Way {
+    Shm,
+    Plain,
+    Encrypted,
+}
+
+pub(crate) const WAYS: [Way; 3] = [Way::Shm, Way::Plain, Way::Encrypted];
+
+/// Echoes messages; keeps books on peers; refuses what is in `forbidden`.
+#[derive(Default)]
+pub(crate) struct TestDesk {
+    books: Mutex<Books>,
+    changed: Condvar,
+    pub(crate) forbidden: Mutex<Option<Range<u64>>>,
+}
+
+#[derive(Default)]
+pub(crate) struct Books {
+    pub(crate) here: HashMap<PeerId, Arc<dyn Peer>>,
+    pub(crate) arrived: usize,
+    pub(crate) left: usize,
+    pub(crate) messages: Vec<Vec<u8>>,
+}
+
+impl TestDesk {
+    /// Waits until the books are as they should be.
+    pub(crate) fn until(&self, what: &str, mut done: impl FnMut(&Books) -> bool) {
+        let books = self.books.lock().unwrap();
+        let (books, waited) = self
+            .changed
+            .wait_timeout_while(books, LIMIT, |books| !done(books))
+            .unwrap();
+        assert!(!waited.timed_out(), "never: {what}");
+        drop(books);
+    }
+
+    pub(crate) fn peer(&self) -> Arc<dyn Peer> {
+        self.until("a peer", |books| !books.here.is_empty());
+        let books = self.books.lock().unwrap();
+        Arc::clone(books.here.values().next().unwrap())
+    }
+
+    fn write(&self, change: impl FnOnce(&mut Books)) {
+        change(&mut self.books.lock().unwrap());
+        self.changed.notify_all();
+    }
+}
+
+impl Desk for TestDesk {
+    fn arrived(&self, peer: Arc<dyn Peer>) {
+        self.write(|books| {
+            books.here.insert(peer.identity().id, peer);
+            books.arrived += 1;
+        });
+    }
+
+    fn message(&self, peer: PeerId, message: &[u8]) {
+        let peer = self.books.lock().unwrap().here.get(&peer).cloned();
+        self.write(|books| books.messages.push(message.to_vec()));
+        if message != b"quiet" {
+            let _ = peer.unwrap().send(message);
+        }
+    }
+
+    fn may(&self, peer: PeerId, _: Verb, range: Range<u64>) -> bool {
+        assert!(
+            self.books.lock().unwrap().here.contains_key(&peer),
+            "asked for a peer that is not here"
+        );
+        let forbidden = self.forbidden.lock().unwrap();
+        forbidden
+            .as_ref()
+            .is_none_or(|forbidden| range.end <= forbidden.start || forbidden.end <= range.start)
+    }
+
+    fn left(&self, peer: PeerId) {
+        self.write(|books| {
+            assert!(books.here.remove(&peer).is_some());
+            books.left += 1;
+        });
+    }
+}
+
+/// A node.
+pub(crate) struct Rig {
+    pub(crate) door: Door,
+    pub(crate) desk: Arc<TestDesk>,
+    pub(crate) arena: Arc<Arena>,
+    pub(crate) key: Key,
+    pub(crate) run_dir: PathBuf,
+    _run_dir: Option<tempfile::TempDir>,
+}
+
+impl Rig {
+    pub(crate) fn new() -> Self {
+        Self::with(Duration::from_secs(5), &[FabricKind::Shm, FabricKind::Tcp])
+    }
+
+    pub(crate) fn with(step_timeout: Duration, fabrics: &[FabricKind]) -> Self {
+        let run_dir = tempfile::tempdir().unwrap();
+        let rig = Self::at(run_dir.path(), step_timeout, fabrics);
+        Self {
+            _run_dir: Some(run_dir),
+            ..rig
+        }
+    }
+
+    /// A node with its socket and its key file in `run_dir`.
+    pub(crate) fn at(run_dir: &Path, step_timeout: Duration, fabrics: &[FabricKind]) -> Self {
+        let (key, _) = Key::load_or_create(&run_dir.join("key")).unwrap();
+        let arena = Arc::new(Arena::allocate(ARENA, &mut |_| ()).unwrap());
+        let desk = Arc::new(TestDesk::default());
+        let config = DoorConfig {
+            listen: "127.0.0.1:0".parse().unwrap(),
+            pool: "pool".into(),
+            key: key.clone(),
+            fabrics: fabrics.to_vec(),
+            step_timeout,
+            run_dir: run_dir.into(),
+        };
+        let door = Door::open(config, Arc::clone(&arena), Arc::clone(&desk) as Arc<dyn Desk>).unwrap();
+        Self {
+            door,
+            desk,
+            arena,
+            key,
+            run_dir: run_dir.into(),
+            _run_dir: None,
+        }
+    }
+
+    pub(crate) fn target(&self, way: Way) -> Target {
+        target(way, self.door.address().port(), &self.key, &self.run_dir)
+    }
+
+    pub(crate) fn client(&self, way: Way) -> Client {
+        let client = Client::connect(way, &self.target(way));
+        self.desk
+            .until("the peer has arrived", |books| !books.here.is_empty());
+        client
+    }
+
+    /// Arena bytes, as the node sees them.
+    pub(crate) fn bytes(&self, offset: u64, len: usize) -> Vec<u8> {
+        let mut bytes = vec![0; len];
+        self.arena.read(offset, &mut bytes).unwrap();
+        bytes
+    }
+}
+
+pub(crate) fn target(way: Way, port: u16, key: &Key, run_dir: &Path) -> Target {
+    Target {
+        host: "127.0.0.1".into(),
+        port,
+        pool: "pool".into(),
+        key: key.clone(),
+        host_id: "tester".into(),
+        step_timeout: Duration::from_secs(5),
+        queues: 3,
+        crypt: if way == Way::Encrypted {
+            Crypt::On
+        } else {
+            Crypt::Auto
+        },
+        run_dir: run_dir.into(),
+        buffers: BufferPool::new(16, 16).unwrap(),
+    }
+}
+
+pub(crate) fn connect(way: Way, target: &Target) -> Result<Arc<dyn Endpoint>, ConnectError> {
+    match way {
+        Way::Shm => Shm.connect(target),
+        Way::Plain | Way::Encrypted => Tcp.connect(target),
+    }
+}
+
+/// An endpoint driven by one thread.
+pub(crate) struct Client {
+    pub(crate) endpoint: Arc<dyn Endpoint>,
+    pub(crate) buffers: BufferPool,
+    pub(crate) events: Vec<Event>,
+    first_id: u64,
+}
+
+impl Client {
+    pub(crate) fn connect(way: Way, target: &Target) -> Self {
+        Self {
+            endpoint: connect(way, target).unwrap(),
+            buffers: target.buffers.clone(),
+            events: Vec::new(),
+            first_id: 0,
+        }
+    }
+
+    /// Posts work; its completion will be among the events. Gives its id.
+    pub(crate) fn post(&mut self, queue: usize, verb: Verb, remote: u64, bytes: &[u8]) -> u64 {
+        let mut buffer = self.buffers.try_get(bytes.len()).expect("a free buffer");
+        buffer.copy_from_slice(bytes);
+        self.first_id += 1;
+        let id = self.first_id;
+        let work = Work {
+            id,
+            verb,
+            remote,
+            buffer,
+        };
+        let done = self.endpoint.post(queue, work);
+        self.events.extend(done.map(Event::Done));
+        id
+    }
+
+    /// Drives the endpoint until an event is of the wanted kind, and takes that one out.
+    pub(crate) fn until<T>(&mut self, what: &str, mut find: impl FnMut(&Event) -> Option<T>) -> T {
+        for _ in 0..LIMIT.as_millis() / 10 {
+            if let Some((at, found)) = self
+                .events
+                .iter()
+                .enumerate()
+                .find_map(|(at, event)| Some((at, find(event)?)))
+            {
+                self.events.remove(at);
+                return found;
+            }
+            self.endpoint.wait(Duration::from_millis(10));
+            self.endpoint.poll(&mut self.events);
+        }
+        panic!("never: {what}; events: {:?}", self.events);
+    }
+
+    pub(crate) fn completion(&mut self, id: u64) -> (Vec<u8>, Result<(), FabricError>) {
+        self.until("a completion", |event| match event {
+            Event::Done(Completion {
+                id: of,
+                buffer,
+                result,
+            }) if *of == id => Some((buffer.to_vec(), result.clone())),
+            _ => None,
+        })
+    }
+
+    pub(crate) fn message(&mut self) -> Vec<u8> {
+        self.until("a message", |event| match event {
+            Event::Message(message) => Some(message.clone()),
+            _ => None,
+        })
+    }
+
+    pub(crate) fn down(&mut self) -> FabricError {
+        self.until("the end", |event| match event {
+            Event::Down(reason) => Some(reason.clone()),
+            _ => None,
+        })
+    }
+
+    pub(crate) fn read(&mut self, remote: u64, len: usize) -> Result<Vec<u8>, FabricError> {
+        let id = self.post(0, Verb::Read, remote, &vec![0xee; len]);
+        let (bytes, result) = self.completion(id);
+        result.map(|()| bytes)
+    }
+
+    pub(crate) fn write(&mut self, remote: u64, bytes: &[u8]) -> Result<(), FabricError> {
+        let id = self.post(0, Verb::Write, remote, bytes);
+        self.completion(id).1
+    }
+}
