@@ -43,6 +43,7 @@ struct Rig {
 }
 
 const LARGE: usize = 6;
+const ARENA: usize = 10 * MIB;
 
 impl Rig {
     fn new(pace: Pace, peer: PeerFn) -> Self {
@@ -50,7 +51,7 @@ impl Rig {
     }
 
     fn with_window(pace: Pace, peer: PeerFn, window: u64) -> Self {
-        let sim = Sim::new(16 * MIB, 1);
+        let sim = Sim::new(ARENA, 1);
         let endpoint = sim.endpoint(pace, peer);
         let events = Arc::new(Recorder::default());
         let config = LinkConfig {
@@ -77,8 +78,11 @@ impl Rig {
 
     fn buffer(&self, len: usize, seed: u8) -> Buffer {
         let mut buffer = self.pool.try_get(len).unwrap();
-        for (index, byte) in buffer.iter_mut().enumerate() {
-            *byte = pattern(seed, index);
+        // Seed 0 is for reading into: no need to fill it.
+        if seed > 0 {
+            let bytes: Vec<u8> = (0..251).map(|index| pattern(seed, index)).collect();
+            let bytes = bytes.iter().cycle();
+            buffer.iter_mut().zip(bytes).for_each(|(to, from)| *to = *from);
         }
         buffer
     }
@@ -167,7 +171,7 @@ fn slices_of_a_large_transfer_fly_together_and_rejoin() {
 fn a_refused_slice_fails_the_transfer_with_the_fabrics_reason() {
     let rig = Rig::new(latency(MILLI, 9 * MILLI), deaf());
     let flow = rig.flow();
-    let beyond = 16 * MIB as u64 - 300_000;
+    let beyond = ARENA as u64 - 300_000;
     let result = rig.drive(rig.link.read(&flow, 0, beyond, rig.buffer(MIB, 0), None));
     assert_eq!(result.unwrap_err(), FabricError::AccessRefused.into());
     rig.sim.settle();
@@ -221,14 +225,10 @@ fn what_is_lost_times_out_and_a_silent_node_ends_the_link() {
     let call = rig.link.call(b"are you there?");
     let error = rig.drive(call).unwrap_err();
     assert!(matches!(error, LinkError::TimedOut(_) | LinkError::Fabric(_)));
-    rig.sim.settle();
+    assert!(matches!(rig.fallen(), FabricError::Disconnected(_)));
     assert_eq!(rig.elapsed(), 2 * TIMEOUT);
     assert!(!rig.link.is_up());
     assert!(kept.upgrade().is_none());
-    assert!(matches!(
-        rig.events.downs.lock()[..],
-        [FabricError::Disconnected(_)]
-    ));
 }
 
 #[test]
@@ -455,7 +455,7 @@ fn many_threads_share_a_link_and_no_byte_strays() {
                 let flow = rig.flow();
                 for round in 0..200u8 {
                     let at = u64::from(thread) * 3 * MIB as u64;
-                    let seed = thread ^ round;
+                    let seed = thread << 6 | (round % 63 + 1);
                     let write = rig.link.write(&flow, at, at, rig.buffer(300_000, seed), None);
                     drop(block_on(write).unwrap());
                     let read = rig.link.read(&flow, at, at, rig.buffer(300_000, 0), None);
