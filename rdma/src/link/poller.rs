@@ -14,6 +14,8 @@ pub(super) fn run(core: &Core, events: &Arc<dyn LinkEvents>) {
     loop {
         let until = core.pump_and_rest(check_at, &mut after);
         after.run();
+        // Before it rests, also for what ended just now: an endpoint may complete what is posted at once.
+        events.idle();
         core.endpoint.wait(until.saturating_sub(core.now()));
         core.endpoint.poll(&mut batch);
         core.rouse(!batch.is_empty());
@@ -29,7 +31,6 @@ pub(super) fn run(core: &Core, events: &Arc<dyn LinkEvents>) {
             return;
         }
         after.run();
-        events.idle();
     }
 }
 
