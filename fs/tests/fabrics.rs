@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a failing helper fails its test")]
 
 use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::{WaitPidFlag, waitpid};
 use nix::unistd::Pid;
 use rdmafs_fs::executor::Executor;
 use rdmafs_fs::handler::{HandleId, Handler, Mount, OpenMode, ReadData};
@@ -83,6 +84,10 @@ impl Node {
     fn signal(&self, signal: Signal) {
         let pid = Pid::from_raw(i32::try_from(self.child.id()).unwrap());
         kill(pid, signal).unwrap();
+        if signal == Signal::SIGSTOP {
+            // Its last thread has stopped when its parent is told.
+            waitpid(pid, Some(WaitPidFlag::WUNTRACED)).unwrap();
+        }
     }
 }
 
