@@ -92,7 +92,12 @@ pub fn query(file: &File) -> io::Result<(u64, Vec<Located>)> {
         let mut page = [0; PAGE];
         put(&mut page, 0, &u64::to_le_bytes(at));
         ask(file, &mut page)?;
-        let malformed = || io::Error::new(io::ErrorKind::InvalidData, "the handler's answer is no page of a layout");
+        let malformed = || {
+            io::Error::new(
+                io::ErrorKind::InvalidData,
+                "the handler's answer is no page of a layout",
+            )
+        };
         let (end, size, some) = parse(&page).ok_or_else(malformed)?;
         runs.extend(some);
         if end >= size {

@@ -2,14 +2,14 @@
 //!
 //! Modules stand bottom-up: each imports only what stands above it.
 
-pub mod control;
-pub mod daemon;
 pub mod errno;
-pub mod executor;
-pub mod fuse;
-pub mod handler;
-pub mod layout_ioctl;
-pub mod mount;
-pub mod node;
-pub mod options;
 pub mod process;
+pub mod options;
+pub mod control;
+pub mod layout_ioctl;
+pub mod node;
+pub mod executor;
+pub mod handler;
+pub mod mount;
+pub mod fuse;
+pub mod daemon;

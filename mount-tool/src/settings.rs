@@ -14,9 +14,13 @@ pub(crate) fn run_dir() -> PathBuf {
     std::path::absolute(&dir).unwrap_or(dir)
 }
 
+/// fuser warns of each request that this program leaves to the kernel, and of each answer whose asker was killed: any user can
+/// cause either at will.
+const DEFAULT_LOG: &str = "info,fuser=off";
+
 /// A daemon logs to its standard error (a terminal, the journal, or the log file of a detached one): `info`, unless `RUST_LOG` says otherwise.
 pub(crate) fn start_logging() {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(DEFAULT_LOG));
     let subscriber = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)

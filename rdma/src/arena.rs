@@ -226,7 +226,7 @@ mod tests {
         assert!(bytes.iter().all(|byte| *byte == 0));
         assert_eq!(
             nix::sys::stat::fstat(arena.fd()).unwrap().st_blocks * 512,
-            len as i64
+            len.cast_signed()
         );
     }
 

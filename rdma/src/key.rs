@@ -15,7 +15,7 @@ use zeroize::{Zeroize, Zeroizing};
 
 const WORD: &str = "rdmafs-key-1";
 /// Longest key file that is looked at: the line has 95 bytes.
-const MAX_FILE: u64 = 128;
+const MAX_FILE: usize = 128;
 
 /// Names a key without giving it away.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
@@ -100,7 +100,7 @@ impl Key {
         let mut file = open(path).map_err(failed)?;
         check(&file, path)?;
         // One allocation, large enough for all that is read: growing would leave copies of the secret behind.
-        let mut text = Zeroizing::new([0; MAX_FILE as usize]);
+        let mut text = Zeroizing::new([0; MAX_FILE]);
         let mut len = 0;
         loop {
             match file.read(&mut text[len..]).map_err(failed)? {
@@ -157,7 +157,7 @@ impl Key {
     }
 
     fn line(&self) -> Zeroizing<Vec<u8>> {
-        let mut line = Zeroizing::new(Vec::with_capacity(MAX_FILE as usize));
+        let mut line = Zeroizing::new(Vec::with_capacity(MAX_FILE));
         line.extend_from_slice(WORD.as_bytes());
         for part in [&self.id.0[..], &self.secret[..]] {
             line.push(b' ');

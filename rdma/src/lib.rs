@@ -6,17 +6,17 @@
 //!
 //! Modules stand bottom-up: each imports only what stands above it.
 
-pub mod arena;
-pub mod buffer;
 pub mod clock;
-pub mod door;
+pub mod sys;
+pub mod buffer;
+pub mod arena;
+pub mod key;
 pub mod fabric;
 pub mod handshake;
-pub mod key;
-pub mod link;
-pub mod qos;
-pub mod shm;
-pub mod sim;
 pub mod stream;
-pub mod sys;
+pub mod shm;
 pub mod tcp;
+pub mod door;
+pub mod sim;
+pub mod qos;
+pub mod link;

@@ -1,6 +1,6 @@
 //! The few system calls that this crate makes by hand, behind safe functions.
 //!
-//! A [`Mapping`] owns a range of address space and gives out nothing but its raw address: what may be done with the
+//! A `Mapping` owns a range of address space and gives out nothing but its raw address: what may be done with the
 //! bytes is decided, and proved, by its two users, [`arena`](crate::arena) and [`buffer`](crate::buffer).
 
 use nix::sys::mman::{self, MapFlags, MmapAdvise, ProtFlags};

@@ -43,6 +43,7 @@ struct Rig {
 }
 
 const LARGE: usize = 6;
+const ARENA: usize = 10 * MIB;
 
 impl Rig {
     fn new(pace: Pace, peer: PeerFn) -> Self {
@@ -50,7 +51,7 @@ impl Rig {
     }
 
     fn with_window(pace: Pace, peer: PeerFn, window: u64) -> Self {
-        let sim = Sim::new(16 * MIB, 1);
+        let sim = Sim::new(ARENA, 1);
         let endpoint = sim.endpoint(pace, peer);
         let events = Arc::new(Recorder::default());
         let config = LinkConfig {
@@ -61,7 +62,7 @@ impl Rig {
             clock: sim.clock(),
         };
         let link = Link::start(endpoint.clone(), config, events.clone());
-        let pool = BufferPool::new(16, LARGE).unwrap();
+        let pool = BufferPool::new(16, LARGE).expect("memory");
         Self {
             sim,
             endpoint,
@@ -76,9 +77,10 @@ impl Rig {
     }
 
     fn buffer(&self, len: usize, seed: u8) -> Buffer {
-        let mut buffer = self.pool.try_get(len).unwrap();
-        for (index, byte) in buffer.iter_mut().enumerate() {
-            *byte = pattern(seed, index);
+        let mut buffer = self.pool.try_get(len).expect("a free buffer");
+        // Seed 0 is for reading into: no need to fill it.
+        if seed > 0 {
+            buffer.copy_from_slice(&pattern(seed, len));
         }
         buffer
     }
@@ -109,8 +111,14 @@ impl Rig {
     }
 }
 
-fn pattern(seed: u8, index: usize) -> u8 {
-    seed.wrapping_mul(31).wrapping_add((index % 251) as u8)
+/// Bytes that differ from seed to seed, and from slice to slice: 251 divides no slice.
+fn pattern(seed: u8, len: usize) -> Vec<u8> {
+    let period: Vec<u8> = (0..251)
+        .map(|index| seed.wrapping_mul(31).wrapping_add(index))
+        .collect();
+    let mut bytes = period.repeat(len / 251 + 1);
+    bytes.truncate(len);
+    bytes
 }
 
 fn deaf() -> PeerFn {
@@ -139,7 +147,7 @@ fn what_completes_at_once_is_ready_on_its_first_poll() {
     let Poll::Ready(Ok(buffer)) = poll_once(read.as_mut()) else {
         panic!("not ready")
     };
-    assert!(buffer.iter().enumerate().all(|(i, byte)| *byte == pattern(3, i)));
+    assert!(buffer[..] == pattern(3, buffer.len()));
     let counters = flow.counters();
     assert_eq!(
         (counters.read_bytes, counters.write_bytes),
@@ -157,7 +165,7 @@ fn slices_of_a_large_transfer_fly_together_and_rejoin() {
         .unwrap();
     assert_eq!(rig.elapsed(), 10 * MILLI);
     assert_eq!(written.len(), MIB);
-    assert!(written.iter().enumerate().all(|(i, byte)| *byte == pattern(9, i)));
+    assert!(written[..] == pattern(9, written.len()));
     assert_eq!(rig.sim.read(0..MIB), written.to_vec());
     drop(written);
     assert_eq!(rig.free(), LARGE);
@@ -167,7 +175,7 @@ fn slices_of_a_large_transfer_fly_together_and_rejoin() {
 fn a_refused_slice_fails_the_transfer_with_the_fabrics_reason() {
     let rig = Rig::new(latency(MILLI, 9 * MILLI), deaf());
     let flow = rig.flow();
-    let beyond = 16 * MIB as u64 - 300_000;
+    let beyond = ARENA as u64 - 300_000;
     let result = rig.drive(rig.link.read(&flow, 0, beyond, rig.buffer(MIB, 0), None));
     assert_eq!(result.unwrap_err(), FabricError::AccessRefused.into());
     rig.sim.settle();
@@ -221,14 +229,10 @@ fn what_is_lost_times_out_and_a_silent_node_ends_the_link() {
     let call = rig.link.call(b"are you there?");
     let error = rig.drive(call).unwrap_err();
     assert!(matches!(error, LinkError::TimedOut(_) | LinkError::Fabric(_)));
-    rig.sim.settle();
+    assert!(matches!(rig.fallen(), FabricError::Disconnected(_)));
     assert_eq!(rig.elapsed(), 2 * TIMEOUT);
     assert!(!rig.link.is_up());
     assert!(kept.upgrade().is_none());
-    assert!(matches!(
-        rig.events.downs.lock()[..],
-        [FabricError::Disconnected(_)]
-    ));
 }
 
 #[test]
@@ -385,17 +389,17 @@ fn a_dead_node_fails_everything_with_the_reason() {
 /// A mixed load; true when every part of it resolved.
 fn load(rig: &Rig) -> bool {
     let flow = rig.link.open_flow(Share {
-        bw: 40 << 20,
+        bw: 4 << 20,
         ..Share::default()
     });
     let other = rig.flow();
     let limit = Duration::from_secs(300);
     let mut resolved = true;
-    let write = rig.link.write(&flow, 0, 0, rig.buffer(MIB, 1), None);
+    let write = rig.link.write(&flow, 0, 0, rig.buffer(400_000, 1), None);
     let call = rig.link.call(b"one");
     drop(
         rig.link
-            .write(&other, 1, 2 * MIB as u64, rig.buffer(MIB, 2), None),
+            .write(&other, 1, 2 * MIB as u64, rig.buffer(400_000, 2), None),
     );
     let read = rig.link.read(&other, 2, 0, rig.buffer(200_000, 0), None);
     resolved &= rig.sim.drive(read, limit).is_some();
@@ -409,12 +413,12 @@ fn load(rig: &Rig) -> bool {
 }
 
 fn sweep(pace: Pace, fault: Fault) {
-    let rig = Rig::with_window(pace, echo(), MIB as u64 / 2);
+    let rig = Rig::with_window(pace, echo(), MIB as u64 / 4);
     assert!(load(&rig));
     let operations = rig.sim.operations();
-    assert!(operations > 20, "{operations}");
+    assert!(operations >= 15, "{operations}");
     for n in 1..=operations + 1 {
-        let rig = Rig::with_window(pace, echo(), MIB as u64 / 2);
+        let rig = Rig::with_window(pace, echo(), MIB as u64 / 4);
         rig.sim.fault_at(n, fault);
         assert!(load(&rig), "operation {n} of {operations}: something hangs");
         rig.link.close();
@@ -453,14 +457,14 @@ fn many_threads_share_a_link_and_no_byte_strays() {
             let rig = &rig;
             scope.spawn(move || {
                 let flow = rig.flow();
-                for round in 0..200u8 {
+                for round in 0..100u8 {
                     let at = u64::from(thread) * 3 * MIB as u64;
-                    let seed = thread ^ round;
+                    let seed = thread << 6 | (round % 63 + 1);
                     let write = rig.link.write(&flow, at, at, rig.buffer(300_000, seed), None);
                     drop(block_on(write).unwrap());
                     let read = rig.link.read(&flow, at, at, rig.buffer(300_000, 0), None);
                     let back = block_on(read).unwrap();
-                    assert!(back.iter().enumerate().all(|(i, byte)| *byte == pattern(seed, i)));
+                    assert!(back[..] == pattern(seed, back.len()));
                 }
             });
         }

@@ -76,6 +76,7 @@ serving_or_dead() {
 serve() {
     pool=$1
     memory=$2
+    port "$pool" >/dev/null
     shift 2
     "$RDMAFS" serve --pool "$pool" --memory "$memory" --listen "127.0.0.1:$(port "$pool")" --key "$T/key" \
         --foreground "$@" >>"$T/$pool.log" 2>&1 &

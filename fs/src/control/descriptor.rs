@@ -1,7 +1,6 @@
 //! Descriptors that travel with bytes over a Unix socket (SCM_RIGHTS).
 //!
-//! The one place of this crate with `unsafe`: nix hands received descriptors over as plain numbers, and only here is it known
-//! that nobody owns them yet.
+//! nix hands received descriptors over as plain numbers; only here is it known that nobody owns them yet, hence the `unsafe`.
 
 use nix::cmsg_space;
 use nix::sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, recvmsg, sendmsg};

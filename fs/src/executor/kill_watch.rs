@@ -51,7 +51,14 @@ impl KillWatch {
         let since = parked.round;
         let first = parked.operations.is_empty();
         let key = Arc::as_ptr(&operation).addr();
-        parked.operations.insert(key, Entry { tid, since, operation });
+        parked.operations.insert(
+            key,
+            Entry {
+                tid,
+                since,
+                operation,
+            },
+        );
         drop(parked);
         if first {
             self.changed.notify_one();
@@ -110,7 +117,9 @@ fn is_dying(tid: u32) -> bool {
 
 fn has_pending_kill(status: &str) -> bool {
     let masks = status.lines().filter_map(|line| {
-        let mask = line.strip_prefix("SigPnd:").or_else(|| line.strip_prefix("ShdPnd:"))?;
+        let mask = line
+            .strip_prefix("SigPnd:")
+            .or_else(|| line.strip_prefix("ShdPnd:"))?;
         u64::from_str_radix(mask.trim(), 16).ok()
     });
     masks.fold(0, |all, mask| all | mask) & SIGKILL_MASK != 0
@@ -118,9 +127,13 @@ fn has_pending_kill(status: &str) -> bool {
 
 fn is_exiting(stat: &str) -> bool {
     // The command name (field 2) may hold anything, so count from its closing parenthesis: field 3 follows.
-    let Some((_, fields)) = stat.rsplit_once(')') else { return false };
+    let Some((_, fields)) = stat.rsplit_once(')') else {
+        return false;
+    };
     let flags = fields.split_whitespace().nth(6);
-    flags.and_then(|flags| flags.parse().ok()).is_some_and(|flags: u64| flags & PF_EXITING != 0)
+    flags
+        .and_then(|flags| flags.parse().ok())
+        .is_some_and(|flags: u64| flags & PF_EXITING != 0)
 }
 
 #[cfg(test)]
@@ -129,9 +142,15 @@ mod tests {
 
     #[test]
     fn pending_kill_is_seen_in_both_masks_and_nothing_else_is() {
-        assert!(has_pending_kill("Name:\tx\nSigPnd:\t0000000000000100\nShdPnd:\t0000000000000000\n"));
-        assert!(has_pending_kill("SigPnd:\t0000000000000000\nShdPnd:\t0000000000000101\n"));
-        assert!(!has_pending_kill("SigPnd:\t0000000000004001\nShdPnd:\t0000000000000200\n"));
+        assert!(has_pending_kill(
+            "Name:\tx\nSigPnd:\t0000000000000100\nShdPnd:\t0000000000000000\n"
+        ));
+        assert!(has_pending_kill(
+            "SigPnd:\t0000000000000000\nShdPnd:\t0000000000000101\n"
+        ));
+        assert!(!has_pending_kill(
+            "SigPnd:\t0000000000004001\nShdPnd:\t0000000000000200\n"
+        ));
         assert!(!has_pending_kill("") && !has_pending_kill("SigPnd:\tgarbage"));
     }
 

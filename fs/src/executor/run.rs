@@ -48,7 +48,11 @@ impl Executor {
             watch: Arc::new(KillWatch::default()),
             timer: Arc::new(Timer::new()),
         };
-        let (queue, watch, timer) = (threads.queue.clone(), threads.watch.clone(), threads.timer.clone());
+        let (queue, watch, timer) = (
+            threads.queue.clone(),
+            threads.watch.clone(),
+            threads.timer.clone(),
+        );
         spawn("rdmafs-runner", move || queue.serve());
         spawn("rdmafs-kills", move || watch.serve());
         spawn("rdmafs-timer", move || timer.serve());

@@ -39,7 +39,13 @@ where
     R: FnOnce(Result<T, Error>) + Send + 'static,
 {
     /// A new operation, to be stepped at once by its maker.
-    pub(super) fn new(queue: Arc<Queue>, watch: Arc<KillWatch>, tid: u32, operation: F, reply: R) -> Arc<Self> {
+    pub(super) fn new(
+        queue: Arc<Queue>,
+        watch: Arc<KillWatch>,
+        tid: u32,
+        operation: F,
+        reply: R,
+    ) -> Arc<Self> {
         Arc::new(Self {
             state: AtomicU8::new(QUEUED),
             body: Mutex::new(Some((Box::pin(operation), reply))),

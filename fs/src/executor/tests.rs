@@ -76,7 +76,14 @@ fn a_runner_that_ends_hands_on_what_it_woke() {
     let (flag, event) = (Arc::new(AtomicBool::new(false)), Arc::new(Event::new()));
     let (send, answers) = mpsc::channel();
     let waits = told(flag.clone(), event.clone());
-    executor.run(0, async move { waits.await; Ok(()) }, move |result| send.send(result).unwrap());
+    executor.run(
+        0,
+        async move {
+            waits.await;
+            Ok(())
+        },
+        move |result| send.send(result).unwrap(),
+    );
     let poller = executor.clone();
     let thread = std::thread::spawn(move || {
         poller.run_ready();
@@ -97,10 +104,22 @@ fn a_panic_is_an_answer_and_takes_nothing_down() {
         slept.await;
         panic!("on purpose");
     };
-    executor.run(0, panics, move |result: Result<(), Error>| send.send(result).unwrap());
-    assert!(matches!(answers.recv_timeout(LONG).unwrap(), Err(Error::Internal(_))));
+    executor.run(0, panics, move |result: Result<(), Error>| {
+        send.send(result).unwrap()
+    });
+    assert!(matches!(
+        answers.recv_timeout(LONG).unwrap(),
+        Err(Error::Internal(_))
+    ));
     let slept = executor.sleep(Duration::from_millis(1));
-    executor.run(0, async move { slept.await; Ok(()) }, move |result| again.send(result).unwrap());
+    executor.run(
+        0,
+        async move {
+            slept.await;
+            Ok(())
+        },
+        move |result| again.send(result).unwrap(),
+    );
     assert_eq!(answers.recv_timeout(LONG).unwrap(), Ok(()));
 }
 
@@ -108,7 +127,10 @@ fn a_panic_is_an_answer_and_takes_nothing_down() {
 fn within_gives_up_and_drops_the_future() {
     let executor = Executor::start();
     let never = std::future::pending::<()>();
-    assert_eq!(executor.block_on(executor.within(Duration::from_millis(2), never)), None);
+    assert_eq!(
+        executor.block_on(executor.within(Duration::from_millis(2), never)),
+        None
+    );
     assert_eq!(executor.block_on(executor.within(LONG, async { 3 })), Some(3));
 }
 
@@ -118,9 +140,18 @@ fn sleepers_wake_in_order() {
     let (send, order) = mpsc::channel();
     for (delay, name) in [(60, 'c'), (5, 'a'), (30, 'b')] {
         let (slept, send) = (executor.sleep(Duration::from_millis(delay)), send.clone());
-        executor.run(0, async move { slept.await; Ok(name) }, move |name| send.send(name).unwrap());
+        executor.run(
+            0,
+            async move {
+                slept.await;
+                Ok(name)
+            },
+            move |name| send.send(name).unwrap(),
+        );
     }
-    let seen: Vec<_> = (0..3).map(|_| order.recv_timeout(LONG).unwrap().unwrap()).collect();
+    let seen: Vec<_> = (0..3)
+        .map(|_| order.recv_timeout(LONG).unwrap().unwrap())
+        .collect();
     assert_eq!(seen, ['a', 'b', 'c']);
 }
 
@@ -134,7 +165,13 @@ fn an_operation_of_a_dying_task_is_dropped_and_interrupted_but_no_other() {
         }
     }
     let executor = Executor::start();
-    let child = |time: &str| Command::new("sleep").arg(time).stdout(Stdio::null()).spawn().unwrap();
+    let child = |time: &str| {
+        Command::new("sleep")
+            .arg(time)
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap()
+    };
     let (mut dies, mut lives) = (child("600"), child("600"));
     let (send, answers) = mpsc::channel();
     let dropped = Arc::new(AtomicBool::new(false));
@@ -146,7 +183,8 @@ fn an_operation_of_a_dying_task_is_dropped_and_interrupted_but_no_other() {
             std::future::pending::<Result<(), Error>>().await
         };
         executor.run(tid, operation, move |result| {
-            send.send((tid, result, held_dropped.load(Ordering::SeqCst))).unwrap();
+            send.send((tid, result, held_dropped.load(Ordering::SeqCst)))
+                .unwrap();
         });
     }
     assert!(answers.recv_timeout(Duration::from_millis(700)).is_err());

@@ -96,7 +96,10 @@ impl Future for Sleep {
             (deadline, state.next)
         });
         state.sleepers.insert(key, context.waker().clone());
-        let earliest = state.sleepers.first_key_value().is_some_and(|(first, _)| *first == key);
+        let earliest = state
+            .sleepers
+            .first_key_value()
+            .is_some_and(|(first, _)| *first == key);
         drop(state);
         if earliest {
             timer.changed.notify_one();

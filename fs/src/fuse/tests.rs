@@ -90,7 +90,10 @@ fn a_large_directory_is_listed_whole_and_once() {
         }
         let list: Vec<_> = fs::read_dir(dir).unwrap().map(Result::unwrap).collect();
         assert_eq!(list.len(), wanted.len());
-        let found: BTreeSet<_> = list.iter().map(|e| e.file_name().into_string().unwrap()).collect();
+        let found: BTreeSet<_> = list
+            .iter()
+            .map(|e| e.file_name().into_string().unwrap())
+            .collect();
         assert_eq!(found, wanted);
         assert!(list.iter().all(|entry| entry.metadata().unwrap().is_file()));
     });
@@ -103,7 +106,8 @@ fn attributes_are_shown_as_they_were_set() {
         let file = File::create(&path).unwrap();
         let early = UNIX_EPOCH - Duration::new(1, 200_000_000);
         let late = UNIX_EPOCH + Duration::new(5_000_000_000, 7);
-        file.set_times(FileTimes::new().set_modified(early).set_accessed(late)).unwrap();
+        file.set_times(FileTimes::new().set_modified(early).set_accessed(late))
+            .unwrap();
         fs::set_permissions(&path, Permissions::from_mode(0o4751)).unwrap();
         std::os::unix::fs::chown(&path, Some(7), Some(8)).unwrap();
         fs::set_permissions(&path, Permissions::from_mode(0o4751)).unwrap();

@@ -36,7 +36,11 @@ impl Mount {
             None => false,
         };
         let resizes = change.size.is_some();
-        let request = Request::SetAttr { ino, change, by_handle };
+        let request = Request::SetAttr {
+            ino,
+            change,
+            by_handle,
+        };
         let held = self.pool.hold(ino);
         // What was written before must not undo this change when it is committed later: its size, its
         // time, its clearing of set-id bits.

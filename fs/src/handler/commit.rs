@@ -42,7 +42,10 @@ impl Pool {
             match &before {
                 // One step further, by this mount's own bytes: its pages are of the new version.
                 Some(before) if alone && before.version.0 + 1 == after.version.0 => {
-                    other.seen.lock().advanced(after.ino, before.version, after.version);
+                    other
+                        .seen
+                        .lock()
+                        .advanced(after.ino, before.version, after.version);
                 }
                 // Nothing else is known to have changed what this mount caches; its next open asks.
                 _ if alone || other.id == mount => {}

@@ -131,5 +131,9 @@ fn by(kind: FabricKind, target: &Target) -> Result<Arc<dyn Endpoint>, String> {
 pub(super) fn host_name() -> String {
     let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let name = name.trim();
-    if name.is_empty() { "unknown".into() } else { name.to_owned() }
+    if name.is_empty() {
+        "unknown".into()
+    } else {
+        name.to_owned()
+    }
 }

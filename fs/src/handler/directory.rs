@@ -4,9 +4,9 @@ use super::mount::Mount;
 use super::types::HandleId;
 use crate::errno::Error;
 use crate::layout_ioctl;
+use rdmafs_meta::attr::FileKind;
 use rdmafs_meta::cred::Credentials;
 use rdmafs_meta::error::MetaError;
-use rdmafs_meta::attr::FileKind;
 use rdmafs_meta::id::InodeId;
 use rdmafs_meta::wire::{DirEntry, Reply, Request};
 use std::sync::Arc;
@@ -35,7 +35,12 @@ impl Mount {
     ///
     /// # Errors
     /// EBADF, the link's.
-    pub async fn readdir(self: Arc<Self>, handle: HandleId, after: u64, limit: u32) -> Result<Vec<DirEntry>, Error> {
+    pub async fn readdir(
+        self: Arc<Self>,
+        handle: HandleId,
+        after: u64,
+        limit: u32,
+    ) -> Result<Vec<DirEntry>, Error> {
         let ino = self.directory(handle)?;
         let request = Request::ReadDir {
             ino,
@@ -76,14 +81,22 @@ impl Mount {
     ///
     /// # Errors
     /// ENOTTY for any other command, EINVAL for a malformed one, EBADF.
-    pub async fn ioctl(self: Arc<Self>, handle: HandleId, command: u32, input: Vec<u8>) -> Result<Vec<u8>, Error> {
+    pub async fn ioctl(
+        self: Arc<Self>,
+        handle: HandleId,
+        command: u32,
+        input: Vec<u8>,
+    ) -> Result<Vec<u8>, Error> {
         if command != layout_ioctl::COMMAND {
             return Err(Error::NoSuchIoctl);
         }
         let start = layout_ioctl::question(&input).ok_or(MetaError::Invalid)?;
         let file = self.file(handle)?;
         let ino = file.inode().ino;
-        let attr = self.pool.call_for_attr(Credentials::root(), Request::GetAttr { ino }).await?;
+        let attr = self
+            .pool
+            .call_for_attr(Credentials::root(), Request::GetAttr { ino })
+            .await?;
         if start >= attr.size {
             return Ok(layout_ioctl::answer(start, attr.size, None));
         }
@@ -100,6 +113,10 @@ impl Mount {
     }
 
     fn directory(&self, handle: HandleId) -> Result<InodeId, Error> {
-        self.directories.read().get(&handle).copied().ok_or(Error::BadHandle)
+        self.directories
+            .read()
+            .get(&handle)
+            .copied()
+            .ok_or(Error::BadHandle)
     }
 }

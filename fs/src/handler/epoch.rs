@@ -57,7 +57,10 @@ mod tests {
     use std::task::{Context, Waker};
 
     fn is_ready(future: &mut std::pin::Pin<&mut impl Future<Output = ()>>) -> bool {
-        future.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready()
+        future
+            .as_mut()
+            .poll(&mut Context::from_waker(Waker::noop()))
+            .is_ready()
     }
 
     #[test]

@@ -87,12 +87,16 @@ impl Handler {
         if let Some(pool) = present
             && let Some(mount) = attach(&pool, options)
         {
+            if let State::Down { why, .. } = &*pool.state.read() {
+                return Err(format!("no connection to {} now: {why}", pool.connect.label()));
+            }
             let note = pool.note.lock().clone();
             return Ok((mount, note));
         }
         let pool = open_pool(&self.executor, &source.pool, options, Box::new(nodes))?;
         *slot.pool.lock() = Some(pool.clone());
-        let mount = attach(&pool, options).ok_or("the pool was closed while it was being mounted: mount it again")?;
+        let mount =
+            attach(&pool, options).ok_or("the pool was closed while it was being mounted: mount it again")?;
         let note = pool.note.lock().clone();
         Ok((mount, note))
     }
@@ -115,7 +119,11 @@ impl Handler {
                     return Err(Error::Down(owner.connect.label()));
                 };
                 let asked = session.call(Credentials::root(), Request::StatFs);
-                owner.executor.within(STATUS, asked).await.ok_or(Error::Protocol)?
+                owner
+                    .executor
+                    .within(STATUS, asked)
+                    .await
+                    .ok_or(Error::Protocol)?
             };
             self.executor.run(0, ask, move |answer| {
                 // Nobody listens any more when this came too late.
@@ -142,7 +150,10 @@ impl Handler {
         let mut pools = Vec::new();
         for slot in slots {
             let mut pool = slot.pool.lock();
-            if pool.as_ref().is_some_and(|pool| matches!(*pool.state.read(), State::Closed)) {
+            if pool
+                .as_ref()
+                .is_some_and(|pool| matches!(*pool.state.read(), State::Closed))
+            {
                 *pool = None;
             }
             pools.extend(pool.clone());
@@ -158,8 +169,12 @@ pub(super) fn open_pool(
     options: &MountOptions,
     connect: Box<dyn Connect>,
 ) -> Result<Arc<Pool>, String> {
-    let buffers = BufferPool::new(BUFFERS.0, BUFFERS.1)
-        .map_err(|error| format!("cannot map {} MiB of buffers: {error}: free some memory", BUFFERS.1 + BUFFERS.0 / 16))?;
+    let buffers = BufferPool::new(BUFFERS.0, BUFFERS.1).map_err(|error| {
+        format!(
+            "cannot map {} MiB of buffers: {error}: free some memory",
+            BUFFERS.1 + BUFFERS.0 / 16
+        )
+    })?;
     let timeout = Duration::from_millis(options.timeout_ms);
     let pool = Pool::new(name.to_owned(), executor.clone(), buffers, timeout, connect);
     keeper::establish(&pool)?;

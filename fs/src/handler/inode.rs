@@ -10,6 +10,7 @@ use rdmafs_meta::attr::{Attr, FileKind};
 use rdmafs_meta::error::MetaError;
 use rdmafs_meta::id::{InodeId, SessionId};
 use rdmafs_meta::layout::LayoutSlice;
+use rdmafs_meta::permission;
 use rdmafs_meta::time::Timestamp;
 use rdmafs_meta::wire::Arena;
 use std::sync::Arc;
@@ -66,11 +67,7 @@ pub(super) enum Plan {
     /// Transfer these, holding the epoch.
     Go(Transfer),
     /// Ask for this range first.
-    Ask {
-        start: u64,
-        end: u64,
-        generation: u64,
-    },
+    Ask { start: u64, end: u64, generation: u64 },
 }
 
 /// A range, cut along the layout.
@@ -111,9 +108,10 @@ impl Inode {
     pub(super) fn show(&self, attr: Attr) -> Attr {
         let mut state = self.state.lock();
         state.shrinks = state.shrinks.max(attr.shrinks);
-        let newest = state.attr.as_ref().is_none_or(|known| {
-            (known.shrinks, known.version) <= (attr.shrinks, attr.version)
-        });
+        let newest = state
+            .attr
+            .as_ref()
+            .is_none_or(|known| (known.shrinks, known.version) <= (attr.shrinks, attr.version));
         if newest {
             state.stale = attr.shrinks < state.shrinks;
             state.attr = Some(attr.clone());
@@ -125,7 +123,10 @@ impl Inode {
     pub(super) fn size(&self) -> Option<u64> {
         let state = self.state.lock();
         let attr = state.attr.as_ref().filter(|_| !state.stale)?;
-        let written = state.written.as_ref().filter(|written| written.shrinks == attr.shrinks);
+        let written = state
+            .written
+            .as_ref()
+            .filter(|written| written.shrinks == attr.shrinks);
         Some(written.map_or(attr.size, |written| attr.size.max(written.size)))
     }
 
@@ -242,13 +243,25 @@ impl Inode {
     /// Bytes up to `size` were written. True when set-id bits must go at once.
     pub(super) fn wrote(&self, written: Written) -> bool {
         let mut state = self.state.lock();
-        let has_set_id = state.attr.as_ref().is_none_or(|attr| attr.mode & 0o6000 != 0);
+        let kept = |attr: &Attr| permission::without_set_id(attr.mode) == attr.mode;
+        let has_set_id = !state.attr.as_ref().is_some_and(kept);
         let clears = written.clear_set_id && has_set_id;
         match &mut state.written {
             None => state.written = Some(written),
             Some(known) => known.merge(&written),
         }
         clears
+    }
+
+    /// True when more was written than the service knows of.
+    pub(super) fn outgrew_service(&self) -> bool {
+        let state = self.state.lock();
+        let known = state
+            .attr
+            .as_ref()
+            .map_or((0, 0), |attr| (attr.shrinks, attr.size));
+        let written = state.written.as_ref();
+        written.is_some_and(|written| written.shrinks >= known.0 && written.size > known.1)
     }
 
     /// What a commit must say.
@@ -269,7 +282,10 @@ impl Inode {
     /// True when a mount other than `mount` wrote what is not committed yet.
     pub(super) fn written_elsewhere(&self, mount: u64) -> bool {
         let state = self.state.lock();
-        state.written.as_ref().is_some_and(|written| written.mounts.iter().any(|other| *other != mount))
+        state
+            .written
+            .as_ref()
+            .is_some_and(|written| written.mounts.iter().any(|other| *other != mount))
     }
 }
 

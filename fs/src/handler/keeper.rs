@@ -99,7 +99,9 @@ fn install(pool: &Pool, session: &Arc<Session>) -> bool {
 pub(super) fn start(pool: &Arc<Pool>) -> std::io::Result<()> {
     let weak = Arc::downgrade(pool);
     let life = move || while weak.upgrade().is_some_and(|pool| keep(&pool)) {};
-    std::thread::Builder::new().name("rdmafs-pool".into()).spawn(life)?;
+    std::thread::Builder::new()
+        .name("rdmafs-pool".into())
+        .spawn(life)?;
     Ok(())
 }
 
@@ -189,7 +191,10 @@ impl LinkEvents for Events {
                     if let Some(unused) = unused {
                         unused.await;
                     }
-                    session.call_as_root(Request::Recalled { recall }).await.map(|_| ())
+                    session
+                        .call_as_root(Request::Recalled { recall })
+                        .await
+                        .map(|_| ())
                 };
                 self.executor.run(0, acknowledge, log_failure);
             }

@@ -19,7 +19,11 @@ pub(super) async fn resolve(
     loop {
         let (from, to, generation) = match inode.plan(session.id, start, end, write) {
             Plan::Go(transfer) => return Ok(transfer),
-            Plan::Ask { start, end, generation } => (start, end, generation),
+            Plan::Ask {
+                start,
+                end,
+                generation,
+            } => (start, end, generation),
         };
         let request = Request::Layout {
             ino: inode.ino,

@@ -138,7 +138,11 @@ impl Mount {
     /// # Errors
     /// [`Error::ReadOnly`].
     pub(super) fn writable(&self) -> Result<(), Error> {
-        if self.read_only { Err(Error::ReadOnly) } else { Ok(()) }
+        if self.read_only {
+            Err(Error::ReadOnly)
+        } else {
+            Ok(())
+        }
     }
 
     pub(super) fn new_handle(&self) -> HandleId {
@@ -176,7 +180,10 @@ impl Mount {
         if self.cache == CacheMode::Auto {
             self.seen.lock().shown(&attr);
         }
-        Entry { attr, ttl: self.ttl() }
+        Entry {
+            attr,
+            ttl: self.ttl(),
+        }
     }
 
     /// Bytes of the inode were changed by another mount or host.
@@ -216,7 +223,10 @@ fn sum(a: FlowCounters, b: FlowCounters) -> FlowCounters {
 }
 
 /// The time of a write, for mtime: the client's clock, as on other network file systems.
-#[expect(clippy::disallowed_methods, reason = "the handler is the edge at which times of writes arise")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the handler is the edge at which times of writes arise"
+)]
 pub(super) fn wall_clock() -> Timestamp {
     let since = std::time::SystemTime::now()
         .duration_since(std::time::UNIX_EPOCH)

@@ -85,7 +85,10 @@ impl Mount {
     ) -> Result<Entry, Error> {
         self.writable()?;
         let name = Name::new(name)?;
-        let attr = self.pool.call_for_attr(caller, Request::Link { ino, parent, name }).await?;
+        let attr = self
+            .pool
+            .call_for_attr(caller, Request::Link { ino, parent, name })
+            .await?;
         Ok(self.entry(attr))
     }
 
@@ -101,7 +104,9 @@ impl Mount {
     ) -> Result<(), Error> {
         self.writable()?;
         let name = Name::new(name)?;
-        self.pool.call_for_done(caller, Request::Unlink { parent, name }).await
+        self.pool
+            .call_for_done(caller, Request::Unlink { parent, name })
+            .await
     }
 
     /// Removes an empty directory.
@@ -116,14 +121,15 @@ impl Mount {
     ) -> Result<(), Error> {
         self.writable()?;
         let name = Name::new(name)?;
-        self.pool.call_for_done(caller, Request::RemoveDir { parent, name }).await
+        self.pool
+            .call_for_done(caller, Request::RemoveDir { parent, name })
+            .await
     }
 
     /// Renames.
     ///
     /// # Errors
     /// The namespace's; EROFS.
-    #[expect(clippy::too_many_arguments, reason = "renameat2(2) has as many, and all differ in type or meaning")]
     pub async fn rename(
         self: Arc<Self>,
         caller: Credentials,

@@ -74,10 +74,12 @@ impl Drop for ServiceOpen {
     }
 }
 
+type Pending<T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send>>;
+
 /// A future that is run to its end even when the operation that waits for it is given up: what it gives is dropped then.
 struct ToTheEnd<T: Send + 'static> {
     executor: Executor,
-    future: Option<Pin<Box<dyn Future<Output = Result<T, Error>> + Send>>>,
+    future: Option<Pending<T>>,
 }
 
 impl<T: Send + 'static> ToTheEnd<T> {
@@ -149,7 +151,9 @@ impl Mount {
                 let opened = self.register(service, &attr, open, true).await;
                 Ok((self.entry(attr), opened))
             }
-            Err(Error::Meta(MetaError::Exists)) if !exclusive => self.open_existing(caller, parent, name, open).await,
+            Err(Error::Meta(MetaError::Exists)) if !exclusive => {
+                self.open_existing(caller, parent, name, open).await
+            }
             Err(error) => Err(error),
         }
     }
@@ -178,13 +182,22 @@ impl Mount {
     ///
     /// # Errors
     /// The namespace's; EROFS.
-    pub async fn open(self: Arc<Self>, caller: Credentials, ino: InodeId, open: OpenMode) -> Result<Opened, Error> {
+    pub async fn open(
+        self: Arc<Self>,
+        caller: Credentials,
+        ino: InodeId,
+        open: OpenMode,
+    ) -> Result<Opened, Error> {
         if open.write || open.truncate {
             self.writable()?;
         }
         let held = self.pool.hold(ino);
         let inode = held.inode.clone();
-        let alone = if open.truncate { Some(inode.data.write().await) } else { None };
+        let alone = if open.truncate {
+            Some(inode.data.write().await)
+        } else {
+            None
+        };
         if open.truncate {
             // What was written before must not make the file longer again when it is committed later.
             self.pool.commit(&held, self.id, false).await?;
@@ -213,11 +226,7 @@ impl Mount {
             false
         };
         let handle = self.new_handle();
-        let file = OpenFile {
-            open,
-            mode,
-            direct,
-        };
+        let file = OpenFile { open, mode, direct };
         self.files.write().insert(handle, Arc::new(file));
         Opened {
             handle,
@@ -292,7 +301,9 @@ async fn ask_to_open(held: Held, caller: Credentials, open: OpenMode) -> Result<
         return Err(Error::Protocol);
     };
     let service = count_open(held, &session)?;
-    service.held.learn((session.id, &session.arenas), generation, &layout, false)?;
+    service
+        .held
+        .learn((session.id, &session.arenas), generation, &layout, false)?;
     Ok((service, attr))
 }
 

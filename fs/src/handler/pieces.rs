@@ -9,6 +9,8 @@ use rdmafs_meta::layout::{CopyState, LayoutSlice, Run};
 use rdmafs_meta::wire::Arena;
 use std::collections::BTreeMap;
 
+/// The largest file: what `off_t` can say.
+pub(super) const MAX_SIZE: u64 = i64::MAX.unsigned_abs();
 /// How far ahead a reader asks for a layout.
 const ASK_AHEAD: u64 = 1 << 30;
 
@@ -52,13 +54,19 @@ impl Pieces {
         let mut found = Vec::with_capacity(1);
         let mut at = start;
         while at < end {
-            let piece = self.map.range(..=at).next_back().filter(|(_, (stop, _))| *stop > at);
+            let piece = self
+                .map
+                .range(..=at)
+                .next_back()
+                .filter(|(_, (stop, _))| *stop > at);
             let Some((&first, &(stop, place))) = piece else {
                 return Err(self.missing(at, end, write));
             };
             let stop = stop.min(end);
             let place = match place {
-                Place::At { writable: false, .. } | Place::Hole if write => return Err(self.missing(at, end, true)),
+                Place::At { writable: false, .. } | Place::Hole if write => {
+                    return Err(self.missing(at, end, true));
+                }
                 Place::At { remote, writable } => Place::At {
                     remote: remote + (at - first),
                     writable,
@@ -76,7 +84,8 @@ impl Pieces {
     fn missing(&self, at: u64, end: u64, write: bool) -> (u64, u64) {
         let at = granule_floor(at);
         if write {
-            return (at, granule_ceil(end));
+            // The last granule of the largest file ends beyond what a size can say.
+            return (at, granule_ceil(end).min(MAX_SIZE));
         }
         let known = self.map.range(at..).next().map_or(u64::MAX, |(next, _)| *next);
         (at, known.min(granule_ceil(end).max(at.saturating_add(ASK_AHEAD))))
@@ -86,10 +95,19 @@ impl Pieces {
     ///
     /// # Errors
     /// [`Error::Protocol`] when the slice is no layout.
-    pub(super) fn learn(&mut self, slice: &LayoutSlice, writable: bool, arenas: &[Arena]) -> Result<(), Error> {
+    pub(super) fn learn(
+        &mut self,
+        slice: &LayoutSlice,
+        writable: bool,
+        arenas: &[Arena],
+    ) -> Result<(), Error> {
         let (start, end) = (granule_floor(slice.start), granule_ceil(slice.end));
         if start >= end {
-            return if slice.runs.is_empty() { Ok(()) } else { Err(Error::Protocol) };
+            return if slice.runs.is_empty() {
+                Ok(())
+            } else {
+                Err(Error::Protocol)
+            };
         }
         self.forget(start, end);
         let mut at = start;
@@ -170,11 +188,14 @@ fn placed(run: &Run, writable: bool, arenas: &[Arena]) -> Result<(u64, u64, Plac
     let first = run.copies.first().ok_or(Error::Protocol)?;
     let len = first.extent.len;
     let stop = run.start.checked_add(len).ok_or(Error::Protocol)?;
-    let aligned = run.start % GRANULE == 0 && len % GRANULE == 0 && len > 0;
+    let aligned = run.start.is_multiple_of(GRANULE) && len.is_multiple_of(GRANULE) && len > 0;
     if !aligned || run.copies.iter().any(|copy| copy.extent.len != len) {
         return Err(Error::Protocol);
     }
-    let valid = run.copies.iter().find(|copy| copy.state == CopyState::Valid && lies_in(&copy.extent, arenas));
+    let valid = run
+        .copies
+        .iter()
+        .find(|copy| copy.state == CopyState::Valid && lies_in(&copy.extent, arenas));
     let place = valid.map_or(Place::Lost, |copy| Place::At {
         remote: copy.extent.offset,
         writable,
@@ -232,13 +253,21 @@ mod tests {
     #[test]
     fn a_range_is_cut_along_holes_and_runs() {
         let mut pieces = Pieces::default();
-        pieces.learn(&slice(0, 40_960, vec![run(8192, 4096, 8192)]), false, &[ARENA]).unwrap();
+        pieces
+            .learn(&slice(0, 40_960, vec![run(8192, 4096, 8192)]), false, &[ARENA])
+            .unwrap();
         let found = pieces.find(8000, 16_484, false).unwrap();
-        let at = Place::At { remote: 4096, writable: false };
+        let at = Place::At {
+            remote: 4096,
+            writable: false,
+        };
         let places: Vec<_> = found.iter().map(|s| (s.len, s.place)).collect();
         assert_eq!(places, [(192, Place::Hole), (8192, at), (100, Place::Hole)]);
         assert_eq!(pieces.find(8192, 8193, true), Err((8192, 12_288)));
-        assert_eq!(pieces.find(40_960, 40_961, false), Err((40_960, 40_960 + ASK_AHEAD)));
+        assert_eq!(
+            pieces.find(40_960, 40_961, false),
+            Err((40_960, 40_960 + ASK_AHEAD))
+        );
         pieces.cut(12_289);
         assert_eq!(pieces.find(8192, 12_288, false).unwrap().len(), 1);
         assert!(pieces.find(12_288, 12_289, false).is_err());
@@ -249,7 +278,13 @@ mod tests {
         let mut pieces = Pieces::default();
         for step in [1_u64, 0, 3, 2] {
             let at = step * 4096;
-            pieces.learn(&slice(at, at + 4096, vec![run(at, 8192 + at, 4096)]), true, &[ARENA]).unwrap();
+            pieces
+                .learn(
+                    &slice(at, at + 4096, vec![run(at, 8192 + at, 4096)]),
+                    true,
+                    &[ARENA],
+                )
+                .unwrap();
         }
         assert_eq!(pieces.find(0, 16_384, true).unwrap().len(), 1);
     }
@@ -259,7 +294,13 @@ mod tests {
         let mut pieces = Pieces::default();
         let mut old = run(0, 0, 4096);
         old.copies[0].extent.incarnation = Incarnation(8);
-        pieces.learn(&slice(0, 8192, vec![old, run(4096, 1 << 40, 4096)]), true, &[ARENA]).unwrap();
+        pieces
+            .learn(
+                &slice(0, 8192, vec![old, run(4096, 1 << 40, 4096)]),
+                true,
+                &[ARENA],
+            )
+            .unwrap();
         let found = pieces.find(0, 8192, true).unwrap();
         assert!(found.iter().all(|segment| segment.place == Place::Lost));
     }
@@ -268,7 +309,14 @@ mod tests {
     fn what_is_no_layout_is_refused() {
         let bad = [
             slice(8192, 8192, vec![run(8192, 0, 4096)]),
-            slice(0, 8192, vec![Run { start: 0, copies: vec![] }]),
+            slice(
+                0,
+                8192,
+                vec![Run {
+                    start: 0,
+                    copies: vec![],
+                }],
+            ),
             slice(0, 8192, vec![run(1, 0, 4096)]),
             slice(0, 8192, vec![run(0, 0, 4095)]),
             slice(0, 8192, vec![run(4096, 0, 4096), run(0, 0, 4096)]),
@@ -276,7 +324,11 @@ mod tests {
             slice(0, u64::MAX, vec![run(u64::MAX - 4095, 0, 8192)]),
         ];
         for slice in bad {
-            assert_eq!(Pieces::default().learn(&slice, true, &[ARENA]), Err(Error::Protocol), "{slice:?}");
+            assert_eq!(
+                Pieces::default().learn(&slice, true, &[ARENA]),
+                Err(Error::Protocol),
+                "{slice:?}"
+            );
         }
     }
 

@@ -225,7 +225,11 @@ impl Pool {
 
     /// All inodes of the table.
     pub(super) fn inodes(&self) -> Vec<Arc<Inode>> {
-        self.inodes.lock().values().map(|known| known.inode.clone()).collect()
+        self.inodes
+            .lock()
+            .values()
+            .map(|known| known.inode.clone())
+            .collect()
     }
 
     /// The session has failed. Said by the link, by a call, or both.

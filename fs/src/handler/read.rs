@@ -37,10 +37,17 @@ impl Mount {
         let mut buffer = None;
         loop {
             let transfer = resolve(file.inode(), &session, (offset, end), false).await?;
-            if transfer.segments.iter().all(|segment| segment.place == Place::Hole) {
+            if transfer
+                .segments
+                .iter()
+                .all(|segment| segment.place == Place::Hole)
+            {
                 return Ok(ReadData::Zeros(transfer.len()));
             }
-            match buffer.take().or_else(|| self.pool.buffers.try_get(transfer.len())) {
+            match buffer
+                .take()
+                .or_else(|| self.pool.buffers.try_get(transfer.len()))
+            {
                 Some(buffer) => return self.fetch(&session, file.inode().ino.0, transfer, buffer).await,
                 // The epoch is given up while this waits: a recall must not wait for memory.
                 None => {
@@ -61,7 +68,10 @@ impl Mount {
             return Ok(wanted.min(size));
         }
         let ino = file.inode().ino;
-        let attr = self.pool.call_for_attr(Credentials::root(), Request::GetAttr { ino }).await?;
+        let attr = self
+            .pool
+            .call_for_attr(Credentials::root(), Request::GetAttr { ino })
+            .await?;
         Ok(wanted.min(attr.size))
     }
 
@@ -85,7 +95,9 @@ impl Mount {
                     Part::There(buffer)
                 }
                 Place::At { remote, .. } => {
-                    let read = session.link.read(&flow, queue_key, remote, buffer, Some(keep.clone()));
+                    let read = session
+                        .link
+                        .read(&flow, queue_key, remote, buffer, Some(keep.clone()));
                     Part::Coming(read)
                 }
                 // What is under way already ends on its own.
@@ -118,7 +130,7 @@ where
     for part in parts {
         let next = match part {
             Part::There(buffer) => Ok(buffer),
-            Part::Coming(read) => Box::pin(read).await.map_err(Error::from),
+            Part::Coming(read) => read.await.map_err(Error::from),
         };
         whole = match (whole, next) {
             (Err(error), _) | (Ok(_), Err(error)) => Err(error),

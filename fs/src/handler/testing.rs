@@ -85,7 +85,9 @@ impl SimPool {
     /// For other lengths.
     #[must_use]
     pub fn buffer(&self, mount: &Arc<Mount>, bytes: &[u8]) -> Buffer {
-        let mut buffer = self.run(mount.clone().wait_buffer(bytes.len())).expect("a length that fits");
+        let mut buffer = self
+            .run(mount.clone().wait_buffer(bytes.len()))
+            .expect("a length that fits");
         buffer.copy_from_slice(bytes);
         buffer
     }
@@ -124,9 +126,13 @@ impl SimNode {
             root_mode: 0o755,
         };
         let mut store = MemoryStore::default();
-        let mut namespace = Namespace::load(&mut store, config, Now::default()).expect("an empty store is a namespace");
+        let mut namespace =
+            Namespace::load(&mut store, config, Now::default()).expect("an empty store is a namespace");
         namespace.add_arena(NodeId(1), Incarnation(seed | 1), arena_len);
-        let sim = Sim::new(usize::try_from(arena_len).expect("the arena fits in memory"), seed);
+        let sim = Sim::new(
+            usize::try_from(arena_len).expect("the arena fits in memory"),
+            seed,
+        );
         let node = Arc::new(Self {
             sim,
             state: Mutex::new(Node {
@@ -140,7 +146,9 @@ impl SimNode {
             over: Arc::default(),
         });
         let weak = Arc::downgrade(&node);
-        let ticking = std::thread::Builder::new().name("sim-time".into()).spawn(move || tick(&weak));
+        let ticking = std::thread::Builder::new()
+            .name("sim-time".into())
+            .spawn(move || tick(&weak));
         drop(ticking.expect("a thread"));
         node
     }
@@ -177,7 +185,9 @@ impl SimNode {
 
     /// Serves one message of a peer whose session, if it has begun, is in `own`.
     fn serve(&self, end: &Weak<SimEndpoint>, own: &Own, message: &[u8]) {
-        let Some((id, payload)) = message.split_at_checked(8) else { return };
+        let Some((id, payload)) = message.split_at_checked(8) else {
+            return;
+        };
         let Ok(call) = decode::<Call>(payload) else { return };
         let mut node = self.state.lock();
         let now = node.now();
@@ -215,7 +225,9 @@ impl SimNode {
             }
         }
         let term = node.namespace.term();
-        node.store.commit(&out.batch, term).expect("memory takes everything");
+        node.store
+            .commit(&out.batch, term)
+            .expect("memory takes everything");
         self.clean(node, out.clean);
     }
 

@@ -4,7 +4,7 @@ use super::inode::{Transfer, Written};
 use super::layout::resolve;
 use super::mount::{Mount, wall_clock};
 use super::open::OpenFile;
-use super::pieces::Place;
+use super::pieces::{MAX_SIZE, Place};
 use super::session::Session;
 use super::types::HandleId;
 use crate::errno::Error;
@@ -15,8 +15,6 @@ use rdmafs_rdma::link::Keep;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The largest file: what `off_t` can say.
-const MAX_SIZE: u64 = i64::MAX as u64;
 /// How long a write waits for freed space to be cleaned.
 const CLEANING: Duration = Duration::from_secs(30);
 /// Waits between attempts: from, to.
@@ -66,7 +64,11 @@ impl Mount {
             return Err(Error::BadHandle);
         }
         let len = u64::try_from(data.len()).unwrap_or(u64::MAX);
-        let offset_at = if file.mode.append { self.append(&file, offset, len).await? } else { offset };
+        let offset_at = if file.mode.append {
+            self.append(&file, offset, len).await?
+        } else {
+            offset
+        };
         let end = offset_at.checked_add(len).filter(|end| *end <= MAX_SIZE);
         let wanted = Wanted {
             offset: offset_at,
@@ -84,11 +86,13 @@ impl Mount {
     async fn append(&self, file: &OpenFile, offset: u64, len: u64) -> Result<u64, Error> {
         let len = u32::try_from(len).map_err(|_| MetaError::Invalid)?;
         let inode = file.inode();
-        // Bytes written at an offset and not committed yet count as the end of the file, too.
-        self.pool.commit(inode, self.id, false).await?;
+        if inode.outgrew_service() {
+            // Bytes written at an offset and not committed yet count as the end of the file, too.
+            self.pool.commit(inode, self.id, false).await?;
+        }
         let mut waits = Waits::new(self);
         loop {
-            let _shared = inode.data.read().await;
+            let shared = inode.data.read().await;
             let session = self.pool.session().await?;
             let generation = inode.generation();
             let request = Request::Append { ino: inode.ino, len };
@@ -101,13 +105,16 @@ impl Mount {
                     inode.show(attr);
                     inode.learn((session.id, &session.arenas), generation, &layout, true)?;
                     if place != offset {
-                        self.pool.mounts().iter().for_each(|mount| mount.attributes_changed(inode.ino, None));
+                        self.pool
+                            .mounts()
+                            .iter()
+                            .for_each(|mount| mount.attributes_changed(inode.ino, None));
                     }
                     return Ok(place);
                 }
                 Ok(_) => return Err(Error::Protocol),
                 Err(error) => {
-                    drop(_shared);
+                    drop(shared);
                     waits.wait_or(error).await?;
                 }
             }
@@ -171,7 +178,9 @@ impl Mount {
                 failure = Some(MetaError::Lost.into());
                 break;
             };
-            let write = session.link.write(&flow, queue_key, remote, data, Some(keep.clone()));
+            let write = session
+                .link
+                .write(&flow, queue_key, remote, data, Some(keep.clone()));
             started.push((segment.len, write));
             match rest {
                 Some(rest) => data = rest,
@@ -181,7 +190,7 @@ impl Mount {
         let mut prefix = 0;
         let mut whole = true;
         for (len, write) in started {
-            match Box::pin(write).await {
+            match write.await {
                 Ok(_) if whole => prefix += len,
                 Ok(_) => {}
                 Err(error) => {

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use std::ffi::OsString;
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Write};
+use std::os::fd::RawFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
@@ -91,15 +92,18 @@ pub struct Report {
 }
 
 impl Report {
-    /// Finds out whether [`detach`] started this process, and then makes it a session of its own. Call it first of all.
+    /// Finds out whether [`detach`] started this process, and then makes it a session of its own and closes what it
+    /// inherited, so that nobody waits for a pipe that it holds by accident. Call it first of all, before anything is opened.
     ///
     /// # Errors
-    /// `setsid(2)` or `chdir(2)` failed.
+    /// A system call failed.
     pub fn begin() -> io::Result<Self> {
         if std::env::var_os(DETACHED).is_none() {
             return Ok(Self { pipe: None });
         }
         nix::unistd::setsid()?;
+        close_inherited()?;
+
         std::env::set_current_dir("/")?;
         nix::sys::prctl::set_name(c"rdmafs")?;
         Ok(Self {
@@ -156,9 +160,23 @@ impl Report {
     }
 }
 
+/// Closes every descriptor but the standard ones.
+fn close_inherited() -> io::Result<()> {
+    let open = std::fs::read_dir("/proc/self/fd")?;
+    let names = open.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    let found: Vec<RawFd> = names.filter_map(|name| name.parse().ok()).collect();
+    for descriptor in found.into_iter().filter(|descriptor| *descriptor > 2) {
+        // Bad only if it is the one that listed them, closed by now.
+        let _ = nix::unistd::close(descriptor);
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use nix::poll::{PollFd, PollFlags, poll};
+    use std::os::fd::AsFd;
     fn detach_test(test: &str, progress: impl FnMut(&str)) -> (Result<String, String>, String) {
         let run_dir = tempfile::tempdir().unwrap();
         let daemon = Daemon {
@@ -184,14 +202,22 @@ mod tests {
     #[test]
     fn the_starter_hears_progress_and_readiness() {
         let mut heard = Vec::new();
+        let (held, inherited) = std::io::pipe().unwrap();
+        nix::fcntl::fcntl(&inherited, nix::fcntl::F_SETFD(nix::fcntl::FdFlag::empty())).unwrap();
         let (answer, log) = detach_test("process::detach::tests::child_gets_ready", |text| {
             heard.push(text.to_owned())
         });
         let text = answer.unwrap();
+        drop(inherited);
+        // The daemon lives on for longer than this waits.
+        let mut ends = [PollFd::new(held.as_fd(), PollFlags::POLLIN)];
+        assert_eq!(poll(&mut ends, 10_000_u16).unwrap(), 1, "the pipe is at its end");
         assert_eq!(heard, ["half\nway"]);
         let (pid, session) = text.split_once('\n').unwrap();
         assert_eq!(pid, session, "a daemon leads its session");
-        assert_ne!(pid, std::process::id().to_string());
+        let pid = nix::unistd::Pid::from_raw(pid.parse().unwrap());
+        nix::sys::signal::kill(pid, nix::sys::signal::SIGKILL).unwrap();
+        nix::sys::wait::waitpid(pid, None).unwrap();
         assert!(log.contains("before it was ready"), "{log}");
     }
 
@@ -206,7 +232,8 @@ mod tests {
         // Later words go nowhere, and do not kill it.
         report.failed("too late");
         println!("to nobody");
-        std::process::exit(0);
+        // Its starter kills it, or it was orphaned.
+        std::thread::sleep(std::time::Duration::from_secs(30));
     }
 
     #[test]

@@ -3,21 +3,11 @@
 use super::files::Written;
 use super::output::Output;
 use super::service::Namespace;
-use crate::cred::Credentials;
+use super::step::Step;
 use crate::error::MetaError;
-use crate::id::SessionId;
 use crate::time::Now;
 use crate::tree::{Move, NewEntry};
 use crate::wire::{Answer, Call, Reply, Request};
-
-/// One call being served: who, when, and what the node must do about it.
-#[derive(Debug)]
-pub(super) struct Step<'a> {
-    pub(super) session: SessionId,
-    pub(super) who: &'a Credentials,
-    pub(super) now: Now,
-    pub(super) out: &'a mut Output,
-}
 
 impl Namespace {
     /// Serves one call. Total: hostile input gives an error answer. An error changes nothing.

@@ -1,8 +1,8 @@
 //! Calls about open files and where their bytes are.
 
-use super::dispatch::Step;
 use super::service::Namespace;
 use super::space::MAX_SIZE;
+use super::step::Step;
 use crate::attr::{Attr, FileKind};
 use crate::error::MetaError;
 use crate::extent::{GRANULE, granule_ceil, granule_floor};

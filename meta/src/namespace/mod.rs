@@ -1,6 +1,7 @@
 //! The namespace service: one call in, one [`Output`] out.
 
 mod output;
+mod step;
 mod record;
 mod service;
 mod persist;

@@ -1,7 +1,7 @@
 //! Calls about names and attributes.
 
-use super::dispatch::Step;
 use super::service::Namespace;
+use super::step::Step;
 use crate::attr::SetAttr;
 use crate::error::MetaError;
 use crate::id::InodeId;

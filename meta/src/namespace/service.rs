@@ -43,7 +43,7 @@ impl Namespace {
     }
 
     /// The connection of a session closed and none of its work is running or will run (its fabric fenced it): reclaims
-    /// what only it held open.
+    /// what only it held open. Its grants are void with it; they are not revoked one by one.
     pub fn fenced(&mut self, session: SessionId, _now: Now) -> Output {
         let mut out = Output::default();
         let (opens, given_up) = self.sessions.remove(session);

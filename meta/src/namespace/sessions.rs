@@ -1,8 +1,8 @@
 //! What a session asks about itself.
 
-use super::dispatch::Step;
 use super::output::Output;
 use super::service::Namespace;
+use super::step::Step;
 use crate::id::{InodeId, RecallId};
 use crate::time::Now;
 use crate::wire::{Answer, Arena, Begun, Reply, Space};

@@ -22,7 +22,7 @@ mod words;
 pub(crate) use noise::{
     Initiator, OPENING, OPENING_HEAD, REPLY, REPLY_HEAD, Rejected, judge_opening, respond,
 };
-pub(crate) use secure::{Broken, MAX_PLAIN, Secure, TAG};
+pub(crate) use secure::{Broken, MAX_PLAIN, Secure};
 pub(crate) use words::{Answer, Hello, MAX_SETUP_RECORD, Refusal, Role, Token, Welcome};
 
 pub use noise::VERSION;

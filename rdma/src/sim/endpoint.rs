@@ -61,9 +61,7 @@ impl Endpoint for SimEndpoint {
 
     fn post(&self, queue: usize, work: Work) -> Option<Completion> {
         let completion = self.shared.world.lock().post(self.index, queue, work);
-        if completion.is_none() {
-            self.shared.changed.notify_all();
-        }
+        self.shared.changed.notify_all();
         completion
     }
 

@@ -1,7 +1,7 @@
 //! Framed, non-blocking byte streams (TCP and Unix) that tcp and shm share.
 //!
-//! A [`Socket`] moves bytes, [`Records`] finds the encrypted records in them, a [`Mailbox`] makes ordered messages
-//! of those, and `setup` runs the handshake over a socket with a time limit on each step. A [`Fate`] is how an
+//! A `Socket` moves bytes, `Records` finds the encrypted records in them, a `Mailbox` makes ordered messages
+//! of those, and `setup` runs the handshake over a socket with a time limit on each step. A `Fate` is how an
 //! endpoint remembers that, and why, it is dead.
 
 mod bell;

@@ -27,7 +27,11 @@ fn what_was_written_is_read_at_every_granularity() {
     assert_eq!(world.read(file, 0, MIB).unwrap(), bytes);
     assert_eq!(world.read(file, 4095, 2).unwrap(), bytes[4095..4097]);
     assert!(world.read(file, 300_000, 10).unwrap().is_empty());
-    assert_eq!(world.attr(ino).unwrap().size, 300_000, "uncommitted bytes are shown");
+    assert_eq!(
+        world.attr(ino).unwrap().size,
+        300_000,
+        "uncommitted bytes are shown"
+    );
     world.flush(file);
     world.release(file);
     let file = world.open(ino, RW).unwrap();
@@ -44,7 +48,11 @@ fn holes_are_zeros_that_use_neither_network_nor_space() {
     world.flush(file);
     let got = world.read(file, 0, 50_000).unwrap();
     assert_eq!(got.len(), 50_000);
-    assert!(got.iter().enumerate().all(|(at, byte)| *byte == if at == 40_000 { b'x' } else { 0 }));
+    assert!(
+        got.iter()
+            .enumerate()
+            .all(|(at, byte)| *byte == if at == 40_000 { b'x' } else { 0 })
+    );
     let reads = world.mount.traffic().read_bytes;
     let hole = world.mount.clone().read(file, 1 << 30, MIB);
     assert!(matches!(world.pool.run(hole), Ok(ReadData::Zeros(MIB))));
@@ -112,7 +120,10 @@ fn appending_ignores_the_kernels_offset_and_never_overlaps() {
     assert_eq!(records.len(), 101, "{text}");
     for (who, skip) in [('m', 0), ('t', 1)] {
         let of: Vec<_> = records.iter().skip(1 + skip).step_by(2).copied().collect();
-        assert_eq!(of, (0..50).map(|round| format!("{who}{round}")).collect::<Vec<_>>());
+        assert_eq!(
+            of,
+            (0..50).map(|round| format!("{who}{round}")).collect::<Vec<_>>()
+        );
     }
 }
 
@@ -129,7 +140,10 @@ fn an_unlinked_open_file_keeps_its_bytes_and_gives_its_space_back_at_the_end() {
     assert_eq!(world.attr(ino).unwrap().nlink, 0);
     world.release(file);
     assert_eq!(free(), before);
-    assert!(matches!(world.open(ino, RW), Err(Error::Meta(MetaError::NotFound | MetaError::Stale))));
+    assert!(matches!(
+        world.open(ino, RW),
+        Err(Error::Meta(MetaError::NotFound | MetaError::Stale))
+    ));
 }
 
 #[test]
@@ -145,7 +159,11 @@ fn a_full_pool_refuses_and_freed_space_is_zero_for_the_next() {
         assert_eq!(world.write(other, at, b"x"), Ok(1));
     }
     let got = world.read(other, 0, MIB).unwrap();
-    assert!(got.iter().enumerate().all(|(at, byte)| *byte == if at % 4096 == 100 { b'x' } else { 0 }));
+    assert!(
+        got.iter()
+            .enumerate()
+            .all(|(at, byte)| *byte == if at % 4096 == 100 { b'x' } else { 0 })
+    );
 }
 
 #[test]
@@ -160,10 +178,20 @@ fn a_write_waits_for_space_that_is_being_cleaned() {
     let buffer = world.pool.buffer(&world.mount, &vec![2; MIB]);
     let (send, answers) = std::sync::mpsc::channel();
     let writing = world.mount.clone().write(new, 0, buffer, false);
-    world.mount.executor().run(0, writing, move |result| send.send(result).unwrap());
-    assert!(answers.recv_timeout(std::time::Duration::from_millis(30)).is_err());
+    world
+        .mount
+        .executor()
+        .run(0, writing, move |result| send.send(result).unwrap());
+    assert!(
+        answers
+            .recv_timeout(std::time::Duration::from_millis(30))
+            .is_err()
+    );
     world.pool.node().clean_lazily(false);
-    assert_eq!(answers.recv_timeout(std::time::Duration::from_secs(20)).unwrap(), Ok(MIB));
+    assert_eq!(
+        answers.recv_timeout(std::time::Duration::from_secs(20)).unwrap(),
+        Ok(MIB)
+    );
 }
 
 #[test]
@@ -185,7 +213,12 @@ fn renaming_over_an_open_file_leaves_both_handles_their_own_bytes() {
     assert_eq!(world.read(a, 0, 10).unwrap(), b"from a");
     assert_eq!(world.read(b, 0, 10).unwrap(), b"from b");
     world.release(a);
-    let found = world.pool.run(world.mount.clone().lookup(Credentials::root(), InodeId::ROOT, b"b".to_vec()));
+    let found = world.pool.run(
+        world
+            .mount
+            .clone()
+            .lookup(Credentials::root(), InodeId::ROOT, b"b".to_vec()),
+    );
     assert_eq!(found.unwrap().attr.size, 6);
 }
 
@@ -213,8 +246,14 @@ fn a_time_or_mode_set_after_a_write_survives_the_close() {
     let world = world(1 << 20);
     let (ino, file) = world.create("f");
     let buffer = world.pool.buffer(&world.mount, b"bytes");
-    world.pool.run(world.mount.clone().write(file, 0, buffer, true)).unwrap();
-    let time = rdmafs_meta::time::Timestamp { seconds: 1234, nanos: 5 };
+    world
+        .pool
+        .run(world.mount.clone().write(file, 0, buffer, true))
+        .unwrap();
+    let time = rdmafs_meta::time::Timestamp {
+        seconds: 1234,
+        nanos: 5,
+    };
     let change = SetAttr {
         mode: Some(0o4755),
         mtime: Some(rdmafs_meta::attr::SetTime::At(time)),
@@ -227,6 +266,13 @@ fn a_time_or_mode_set_after_a_write_survives_the_close() {
     assert_eq!((attr.mode, attr.mtime, attr.size), (0o4755, time, 5));
     let file = world.open(ino, RW).unwrap();
     let buffer = world.pool.buffer(&world.mount, b"more");
-    world.pool.run(world.mount.clone().write(file, 0, buffer, true)).unwrap();
-    assert_eq!(world.attr(ino).unwrap().mode, 0o755, "a write clears set-id bits at once");
+    world
+        .pool
+        .run(world.mount.clone().write(file, 0, buffer, true))
+        .unwrap();
+    assert_eq!(
+        world.attr(ino).unwrap().mode,
+        0o755,
+        "a write clears set-id bits at once"
+    );
 }

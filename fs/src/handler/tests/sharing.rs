@@ -87,7 +87,20 @@ fn a_truncate_elsewhere_never_shows_bytes_of_another_file() {
         let seen = a.read(file, 0, MIB).unwrap();
         assert!(seen.iter().all(|byte| *byte != 2), "round {round}");
         assert!(seen.is_empty());
-        let thief_ino = b.attr(b.pool.run(b.mount.clone().lookup(Credentials::root(), InodeId::ROOT, b"thief".to_vec())).unwrap().attr.ino).unwrap().ino;
+        let thief_ino = b
+            .attr(
+                b.pool
+                    .run(
+                        b.mount
+                            .clone()
+                            .lookup(Credentials::root(), InodeId::ROOT, b"thief".to_vec()),
+                    )
+                    .unwrap()
+                    .attr
+                    .ino,
+            )
+            .unwrap()
+            .ino;
         b.truncate(thief_ino, 0);
     }
     b.release(theirs);
@@ -112,7 +125,10 @@ fn truncating_under_load_is_safe() {
             stop.store(true, Ordering::SeqCst);
         });
         scope.spawn(|| {
-            let noise_ino = b.mount.clone().lookup(Credentials::root(), InodeId::ROOT, b"noise".to_vec());
+            let noise_ino = b
+                .mount
+                .clone()
+                .lookup(Credentials::root(), InodeId::ROOT, b"noise".to_vec());
             let noise_ino = b.pool.run(noise_ino).unwrap().attr.ino;
             while !stop.load(Ordering::SeqCst) {
                 b.truncate(ino, 10_000);
@@ -134,7 +150,12 @@ fn an_unchanged_file_keeps_its_cache_and_a_changed_one_does_not() {
     let (ino, file) = direct.create("f");
     direct.write(file, 0, b"one").unwrap();
     direct.flush(file);
-    let open = || cached.pool.run(cached.mount.clone().open(Credentials::root(), ino, RW)).unwrap();
+    let open = || {
+        cached
+            .pool
+            .run(cached.mount.clone().open(Credentials::root(), ino, RW))
+            .unwrap()
+    };
     assert!(!open().keep_cache);
     assert!(open().keep_cache);
     kernel.told.lock().clear();
@@ -169,7 +190,10 @@ fn another_hosts_change_is_told_to_the_kernel_before_the_open_is_answered() {
     far.write(file, 0, b"grown").unwrap();
     far.flush(file);
     kernel.told.lock().clear();
-    let opened = b.pool.run(b.mount.clone().open(Credentials::root(), ino, RW)).unwrap();
+    let opened = b
+        .pool
+        .run(b.mount.clone().open(Credentials::root(), ino, RW))
+        .unwrap();
     assert!(!opened.keep_cache && !opened.direct_io);
     assert!(kernel.told.lock().contains(&("attributes", ino)));
     assert_eq!(b.read(opened.handle, 0, 10).unwrap(), b"grown");
@@ -181,13 +205,26 @@ fn a_name_that_another_host_made_is_opened_unless_exclusive() {
     let b = a.elsewhere();
     let (ino, _) = a.create("f");
     let again = |exclusive, name: &[u8]| {
-        let making = b.mount.clone().create(Credentials::root(), InodeId::ROOT, name.to_vec(), 0o600, RW, exclusive);
+        let making = b.mount.clone().create(
+            Credentials::root(),
+            InodeId::ROOT,
+            name.to_vec(),
+            0o600,
+            RW,
+            exclusive,
+        );
         b.pool.run(making)
     };
     assert_eq!(again(false, b"f").unwrap().0.attr.ino, ino);
     assert_eq!(again(true, b"f").unwrap_err().errno(), libc::EEXIST);
     let making = rdmafs_meta::wire::NewInode::Directory;
-    b.pool.run(b.mount.clone().make(Credentials::root(), InodeId::ROOT, b"d".to_vec(), making, 0o755)).unwrap();
+    b.pool
+        .run(
+            b.mount
+                .clone()
+                .make(Credentials::root(), InodeId::ROOT, b"d".to_vec(), making, 0o755),
+        )
+        .unwrap();
     assert_eq!(again(false, b"d").unwrap_err().errno(), libc::EISDIR);
 }
 
@@ -196,7 +233,10 @@ fn a_directory_is_read_with_what_is_not_committed() {
     let a = world(1 << 20);
     let (_, file) = a.create("f");
     a.write(file, 0, b"12345").unwrap();
-    let handle = a.pool.run(a.mount.clone().opendir(Credentials::root(), InodeId::ROOT)).unwrap();
+    let handle = a
+        .pool
+        .run(a.mount.clone().opendir(Credentials::root(), InodeId::ROOT))
+        .unwrap();
     let mut names = Vec::new();
     let mut after = 0;
     loop {
@@ -208,6 +248,18 @@ fn a_directory_is_read_with_what_is_not_committed() {
     assert_eq!(names.last().unwrap(), &(b"f".to_vec(), 5));
     assert_eq!(names.len(), 3);
     a.pool.run(a.mount.clone().releasedir(handle)).unwrap();
-    assert_eq!(a.pool.run(a.mount.clone().readdir(handle, 0, 1)), Err(Error::BadHandle));
-    assert!(a.open(InodeId::ROOT, OpenMode { write: true, ..OpenMode::default() }).is_err());
+    assert_eq!(
+        a.pool.run(a.mount.clone().readdir(handle, 0, 1)),
+        Err(Error::BadHandle)
+    );
+    assert!(
+        a.open(
+            InodeId::ROOT,
+            OpenMode {
+                write: true,
+                ..OpenMode::default()
+            }
+        )
+        .is_err()
+    );
 }

@@ -50,26 +50,25 @@ impl World {
     }
 
     pub(super) fn create(&self, name: &str) -> (InodeId, HandleId) {
-        let making = self.mount.clone().create(
-            Credentials::root(),
-            InodeId::ROOT,
-            name.into(),
-            0o644,
-            RW,
-            true,
-        );
+        let making =
+            self.mount
+                .clone()
+                .create(Credentials::root(), InodeId::ROOT, name.into(), 0o644, RW, true);
         let (entry, opened) = self.pool.run(making).unwrap();
         (entry.attr.ino, opened.handle)
     }
 
     pub(super) fn open(&self, ino: InodeId, mode: OpenMode) -> Result<HandleId, Error> {
-        let opened = self.pool.run(self.mount.clone().open(Credentials::root(), ino, mode))?;
+        let opened = self
+            .pool
+            .run(self.mount.clone().open(Credentials::root(), ino, mode))?;
         Ok(opened.handle)
     }
 
     pub(super) fn write(&self, file: HandleId, offset: u64, bytes: &[u8]) -> Result<usize, Error> {
         let buffer = self.pool.buffer(&self.mount, bytes);
-        self.pool.run(self.mount.clone().write(file, offset, buffer, false))
+        self.pool
+            .run(self.mount.clone().write(file, offset, buffer, false))
     }
 
     pub(super) fn read(&self, file: HandleId, offset: u64, len: usize) -> Result<Vec<u8>, Error> {
@@ -90,7 +89,10 @@ impl World {
     }
 
     pub(super) fn attr(&self, ino: InodeId) -> Result<Attr, Error> {
-        Ok(self.pool.run(self.mount.clone().getattr(Credentials::root(), ino))?.attr)
+        Ok(self
+            .pool
+            .run(self.mount.clone().getattr(Credentials::root(), ino))?
+            .attr)
     }
 
     pub(super) fn set(&self, ino: InodeId, change: SetAttr) -> Result<Attr, Error> {
@@ -107,7 +109,10 @@ impl World {
     }
 
     pub(super) fn unlink(&self, name: &str) {
-        let removing = self.mount.clone().unlink(Credentials::root(), InodeId::ROOT, name.into());
+        let removing = self
+            .mount
+            .clone()
+            .unlink(Credentials::root(), InodeId::ROOT, name.into());
         self.pool.run(removing).unwrap();
     }
 }

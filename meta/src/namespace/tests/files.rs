@@ -382,11 +382,8 @@ fn the_ends_of_the_number_line_are_survived() {
                         allocate,
                     },
                 );
-                assert_eq!(
-                    answer.is_ok(),
-                    start < end && (!allocate || end <= MAX),
-                    "{start} {end} {allocate}"
-                );
+                let sound = start < end && (!allocate || end <= MAX);
+                assert_eq!(answer.is_ok(), sound, "{start} {end} {allocate}");
                 if let Ok(Reply::Layout(slice)) = answer {
                     assert!(slice.start == start && slice.end > start);
                 }
@@ -402,32 +399,37 @@ fn the_ends_of_the_number_line_are_survived() {
             assert_eq!(w.ask(s, commit).is_ok(), start <= MAX);
         }
         assert_eq!(w.truncate(s, ino, start).is_ok(), start <= MAX);
-        while !w.recalls.is_empty() {
-            w.acknowledge();
-        }
+        w.acknowledge_all();
         w.clean();
     }
+}
+
+#[test]
+fn the_longest_file_grows_no_more() {
+    let mut w = World::new(64);
+    let s = w.session();
+    let ino = w.file(s, "f");
     let append = |len| Request::Append { ino, len };
     w.truncate(s, ino, MAX - 1).unwrap();
     assert_eq!(w.ask(s, append(2)), Err(MetaError::TooBig));
     let Ok(Reply::Appended { offset, attr, .. }) = w.ask(s, append(1)) else {
-        panic!()
+        panic!("it has room for one byte")
     };
     assert_eq!((offset, attr.size), (MAX - 1, MAX));
     assert_eq!(w.ask(s, append(1)), Err(MetaError::TooBig));
-    assert_eq!(
-        w.ask(s, Request::Release { ino, opens: u32::MAX }),
-        Ok(Reply::Done)
-    );
-    assert_eq!(
-        w.ask(
-            s,
-            Request::Reopen {
-                opens: vec![(ino, 0), (ino, u32::MAX)]
-            }
-        ),
-        Ok(Reply::Gone(vec![]))
-    );
+}
+
+#[test]
+fn open_counts_take_any_number() {
+    let mut w = World::new(64);
+    let s = w.session();
+    let ino = w.file(s, "f");
+    let release = |opens| Request::Release { ino, opens };
+    assert_eq!(w.ask(s, release(u32::MAX)), Ok(Reply::Done));
+    let opens = vec![(ino, 0), (ino, u32::MAX)];
+    assert_eq!(w.ask(s, Request::Reopen { opens }), Ok(Reply::Gone(vec![])));
     assert!(w.open(s, ino, READ).is_ok());
-    assert_eq!(w.ask(s, Request::Release { ino, opens: 0 }), Ok(Reply::Done));
+    assert_eq!(w.ask(s, release(0)), Ok(Reply::Done));
+    assert_eq!(w.ask(s, release(u32::MAX)), Ok(Reply::Done));
+    assert_eq!(w.ask(s, release(1)), Err(MetaError::Stale));
 }

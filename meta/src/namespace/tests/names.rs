@@ -67,71 +67,32 @@ fn links_are_counted() {
     let dir = w.dir(s, ROOT, "d");
     assert_eq!(w.stat(s, ROOT).unwrap().nlink, 3);
     let sub = w.dir(s, dir, "sub");
-    assert_eq!(
-        (w.stat(s, dir).unwrap().nlink, w.stat(s, sub).unwrap().nlink),
-        (3, 2)
-    );
+    assert_eq!(w.stat(s, dir).unwrap().nlink, 3);
+    assert_eq!(w.stat(s, sub).unwrap().nlink, 2);
     let file = w.make(s, dir, "f", NewInode::File { open: false }).ino;
-    let linked = w.ask(
-        s,
-        Request::Link {
-            ino: file,
-            parent: ROOT,
-            name: name("g"),
-        },
-    );
-    assert_eq!(attr_of(linked).unwrap().nlink, 2);
-    let refused = w.ask(
-        s,
-        Request::Link {
-            ino: sub,
-            parent: ROOT,
-            name: name("h"),
-        },
-    );
-    assert_eq!(refused, Err(MetaError::NotOwner));
+    assert_eq!(attr_of(w.link(s, file, "g")).unwrap().nlink, 2);
+    assert_eq!(w.link(s, sub, "h"), Err(MetaError::NotOwner));
+    assert_eq!(w.link(s, file, "d"), Err(MetaError::Exists));
     w.unlink(s, "g");
     assert_eq!(w.stat(s, file).unwrap().nlink, 1);
-    let not_empty = w.ask(
-        s,
-        Request::RemoveDir {
-            parent: ROOT,
-            name: name("d"),
-        },
-    );
-    assert_eq!(not_empty, Err(MetaError::NotEmpty));
-    assert_eq!(
-        w.ask(
-            s,
-            Request::RemoveDir {
-                parent: dir,
-                name: name("sub")
-            }
-        ),
-        Ok(Reply::Done)
-    );
+    assert_eq!(w.remove_dir(s, dir, "sub"), Ok(Reply::Done));
     assert_eq!(w.stat(s, dir).unwrap().nlink, 2);
     assert_eq!(w.stat(s, sub), Err(MetaError::Stale));
-    assert_eq!(
-        w.ask(
-            s,
-            Request::Unlink {
-                parent: ROOT,
-                name: name("d")
-            }
-        ),
-        Err(MetaError::IsDirectory)
-    );
-    assert_eq!(
-        w.ask(
-            s,
-            Request::RemoveDir {
-                parent: dir,
-                name: name("f")
-            }
-        ),
-        Err(MetaError::NotDirectory)
-    );
+}
+
+#[test]
+fn removal_minds_what_it_removes() {
+    let mut w = World::new(4);
+    let s = w.session();
+    let dir = w.dir(s, ROOT, "d");
+    w.make(s, dir, "f", NewInode::File { open: false });
+    assert_eq!(w.remove_dir(s, ROOT, "d"), Err(MetaError::NotEmpty));
+    assert_eq!(w.unlink_in(s, ROOT, "d"), Err(MetaError::IsDirectory));
+    assert_eq!(w.remove_dir(s, dir, "f"), Err(MetaError::NotDirectory));
+    assert_eq!(w.unlink_in(s, dir, "none"), Err(MetaError::NotFound));
+    let file = w.lookup(s, dir, "f").unwrap().ino;
+    assert_eq!(w.unlink_in(s, file, "x"), Err(MetaError::NotDirectory));
+    assert_eq!(w.unlink_in(s, InodeId(999), "x"), Err(MetaError::Stale));
 }
 
 #[test]
@@ -252,86 +213,64 @@ fn two_names_of_one_inode_are_no_rename() {
     let mut w = World::new(4);
     let s = w.session();
     let ino = w.make(s, ROOT, "a", NewInode::File { open: false }).ino;
-    w.ask(
-        s,
-        Request::Link {
-            ino,
-            parent: ROOT,
-            name: name("b"),
-        },
-    )
-    .unwrap();
+    w.link(s, ino, "b").unwrap();
     rename(&mut w, s, (ROOT, "a"), (ROOT, "b"), RenameMode::Replace).unwrap();
     assert_eq!(w.lookup(s, ROOT, "a").unwrap().nlink, 2);
 }
 
 #[test]
-fn every_request_is_judged_by_its_caller() {
+fn every_change_is_judged_by_its_caller() {
     let mut w = World::new(4);
     let s = w.session();
     let dir = w.dir(s, ROOT, "d");
     let ino = w.make(s, dir, "f", NewInode::File { open: false }).ino;
+    let make = |parent, what| {
+        let (name, mode) = (name("n"), 0o755);
+        Request::Make {
+            parent,
+            name,
+            what,
+            mode,
+        }
+    };
+    let (kind, rdev) = (FileKind::BlockDevice, 5);
     w.who = user(7);
     let denied = Err(MetaError::AccessDenied);
-    let make = |parent| Request::Make {
-        parent,
-        name: name("n"),
-        what: NewInode::Directory,
-        mode: 0o755,
-    };
-    assert_eq!(w.ask(s, make(dir)), denied);
-    assert_eq!(
-        w.ask(
-            s,
-            Request::Unlink {
-                parent: dir,
-                name: name("f")
-            }
-        ),
-        denied
-    );
-    assert_eq!(
-        w.open(s, ino, super::world::WRITE).unwrap_err(),
-        MetaError::AccessDenied
-    );
+    assert_eq!(w.ask(s, make(dir, NewInode::Directory)), denied);
+    assert_eq!(w.unlink_in(s, dir, "f"), denied);
+    assert_eq!(w.open(s, ino, super::world::WRITE), Err(MetaError::AccessDenied));
+    assert_eq!(w.truncate(s, ino, 1), Err(MetaError::AccessDenied));
     assert_eq!(chmod(&mut w, s, ino, 0o777), Err(MetaError::NotOwner));
-    assert_eq!(w.truncate(s, ino, 1).unwrap_err(), MetaError::AccessDenied);
-    let device = NewInode::Special {
-        kind: FileKind::BlockDevice,
-        rdev: 5,
-    };
-    let request = Request::Make {
-        parent: ROOT,
-        name: name("dev"),
-        what: device,
-        mode: 0o600,
-    };
-    assert_eq!(w.ask(s, request), Err(MetaError::NotOwner));
-    w.who = user(0);
-    chmod(&mut w, s, dir, 0o744).unwrap();
-    w.who = user(7);
-    assert_eq!(w.lookup(s, dir, "f").unwrap_err(), MetaError::AccessDenied);
-    assert_eq!(list(&mut w, s, dir, 0, 9).0.len(), 3);
-    w.who = user(0);
-    chmod(&mut w, s, dir, 0o711).unwrap();
-    w.who = user(7);
-    assert!(w.lookup(s, dir, "f").is_ok());
     assert_eq!(
-        w.ask(
-            s,
-            Request::ReadDir {
-                ino: dir,
-                after: 0,
-                limit: 9
-            }
-        ),
-        denied
+        w.ask(s, make(ROOT, NewInode::Special { kind, rdev })),
+        Err(MetaError::NotOwner)
     );
     w.who = user(0);
     chmod(&mut w, s, dir, 0o1777).unwrap();
     w.who = user(7);
     let stays = rename(&mut w, s, (dir, "f"), (ROOT, "f"), RenameMode::Replace);
-    assert_eq!(stays, Err(MetaError::NotOwner));
+    assert_eq!(stays, Err(MetaError::NotOwner), "the directory is sticky");
+}
+
+#[test]
+fn passing_through_and_listing_are_two_rights() {
+    let mut w = World::new(4);
+    let s = w.session();
+    let dir = w.dir(s, ROOT, "d");
+    w.make(s, dir, "f", NewInode::File { open: false });
+    let (ino, after, limit) = (dir, 0, 9);
+    for (mode, passes, lists) in [(0o744, false, true), (0o711, true, false), (0o700, false, false)] {
+        w.who = user(0);
+        chmod(&mut w, s, dir, mode).unwrap();
+        w.who = user(7);
+        assert_eq!(w.lookup(s, dir, "f").is_ok(), passes, "{mode:o}");
+        assert_eq!(w.ask(s, Request::Parent { ino }).is_ok(), passes, "{mode:o}");
+        assert_eq!(
+            w.ask(s, Request::ReadDir { ino, after, limit }).is_ok(),
+            lists,
+            "{mode:o}"
+        );
+    }
 }
 
 #[test]
@@ -344,15 +283,7 @@ fn times_follow_what_was_done() {
     assert_eq!((made.mtime, made.ctime, made.birth), (at(101), at(101), at(101)));
     assert_eq!(w.stat(s, ROOT).unwrap().mtime, at(101));
     w.now.wall = at(200);
-    w.ask(
-        s,
-        Request::Link {
-            ino,
-            parent: ROOT,
-            name: name("g"),
-        },
-    )
-    .unwrap();
+    w.link(s, ino, "g").unwrap();
     let linked = w.stat(s, ino).unwrap();
     assert_eq!((linked.mtime, linked.ctime), (at(101), at(201)));
     w.now.wall = at(300);

@@ -1,7 +1,7 @@
 //! Random operations of several sessions and users, with restarts, fences, late acknowledgements and slow cleaning.
 //! The world checks every invariant after each step.
 
-use super::world::{ROOT, World, user};
+use super::world::{READ, ROOT, World, user};
 use crate::attr::SetAttr;
 use crate::extent::GRANULE;
 use crate::id::{InodeId, SessionId};
@@ -77,11 +77,11 @@ fn file_request(kind: u8, inodes: &[InodeId], [a, b, c]: [u64; 3]) -> Request {
     let end = start + len;
     match kind {
         13..=15 => {
+            let (write, truncate) = (c % 3 > 0, b % 5 == 0);
             let access = OpenAccess {
-                read: true,
-                write: c % 3 > 0,
-                execute: false,
-                truncate: b % 5 == 0,
+                write,
+                truncate,
+                ..READ
             };
             Request::Open { ino, access }
         }

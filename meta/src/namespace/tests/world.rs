@@ -152,6 +152,12 @@ impl World {
         }
     }
 
+    pub(super) fn acknowledge_all(&mut self) {
+        while !self.recalls.is_empty() {
+            self.acknowledge();
+        }
+    }
+
     pub(super) fn free(&mut self, session: SessionId) -> u64 {
         match self.ask(session, Request::StatFs) {
             Ok(Reply::Space(space)) => space.free,
@@ -266,11 +272,22 @@ impl World {
     }
 
     pub(super) fn unlink(&mut self, session: SessionId, text: &str) {
+        assert_eq!(self.unlink_in(session, ROOT, text), Ok(Reply::Done));
+    }
+
+    pub(super) fn unlink_in(&mut self, session: SessionId, parent: InodeId, text: &str) -> Answer {
         let name = name(text);
-        assert_eq!(
-            self.ask(session, Request::Unlink { parent: ROOT, name }),
-            Ok(Reply::Done)
-        );
+        self.ask(session, Request::Unlink { parent, name })
+    }
+
+    pub(super) fn remove_dir(&mut self, session: SessionId, parent: InodeId, text: &str) -> Answer {
+        let name = name(text);
+        self.ask(session, Request::RemoveDir { parent, name })
+    }
+
+    pub(super) fn link(&mut self, session: SessionId, ino: InodeId, text: &str) -> Answer {
+        let (parent, name) = (ROOT, name(text));
+        self.ask(session, Request::Link { ino, parent, name })
     }
 
     pub(super) fn stat(&mut self, session: SessionId, ino: InodeId) -> Result<Attr, MetaError> {

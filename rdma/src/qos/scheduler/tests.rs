@@ -146,7 +146,7 @@ fn weights_divide_a_link_rate_whatever_the_request_sizes() {
     let ratio = ratio(&bench, a, b, SECOND);
     assert!((2.85..3.15).contains(&ratio), "{ratio}");
     let moved = bench.bytes_of(a, SECOND, 4 * SECOND) + bench.bytes_of(b, SECOND, 4 * SECOND);
-    assert!(moved <= 310 << 20 && moved >= 290 << 20, "{moved}");
+    assert!((290 << 20..=310 << 20).contains(&moved), "{moved}");
 }
 
 #[test]
