@@ -8,7 +8,8 @@ use rdmafs_rdma::qos::share::Share;
 use rdmafs_rdma::sim::{Fault, Pace, PeerFn, Sim, SimEndpoint};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 const MIB: usize = 1 << 20;
@@ -21,6 +22,15 @@ struct Recorder {
     notices: Mutex<Vec<Vec<u8>>>,
     downs: Mutex<Vec<FabricError>>,
     fell: Condvar,
+    idles: AtomicUsize,
+    /// How often the poller had been idle when it woke [`Recorder::wake`].
+    woken_at: Mutex<Option<usize>>,
+}
+
+impl Wake for Recorder {
+    fn wake(self: Arc<Self>) {
+        *self.woken_at.lock() = Some(self.idles.load(Ordering::SeqCst));
+    }
 }
 
 impl LinkEvents for Recorder {
@@ -31,7 +41,9 @@ impl LinkEvents for Recorder {
         self.downs.lock().push(error);
         self.fell.notify_all();
     }
-    fn idle(&self) {}
+    fn idle(&self) {
+        self.idles.fetch_add(1, Ordering::SeqCst);
+    }
 }
 
 struct Rig {
@@ -301,6 +313,27 @@ fn a_cap_holds_and_time_throttled_is_no_timeout() {
     let counters = flow.counters();
     assert_eq!((counters.throttled, counters.operations), (1, 1));
     assert!(counters.throttled_us >= 10_000_000);
+}
+
+/// An executor runs on the poller's thread what was woken there, when the link says that it is idle.
+#[test]
+fn what_ends_while_the_poller_posts_is_run_before_it_rests() {
+    let rig = Rig::new(Pace::AtOnce, deaf());
+    let share = Share {
+        bw: 40_960,
+        ..Share::default()
+    };
+    let flow = rig.link.open_flow(share);
+    rig.drive(rig.link.write(&flow, 0, 0, rig.buffer(4096, 1), None))
+        .unwrap();
+    let mut write = pin!(rig.link.write(&flow, 0, 0, rig.buffer(4096, 1), None));
+    let waker = Waker::from(Arc::clone(&rig.events));
+    assert!(write.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+    rig.sim.settle();
+    rig.sim.advance(100 * MILLI);
+    rig.sim.settle();
+    let woken_at = rig.events.woken_at.lock().expect("the write has ended");
+    assert!(rig.events.idles.load(Ordering::SeqCst) > woken_at);
 }
 
 #[test]
