@@ -136,7 +136,10 @@ mod tests {
             Some(at) => Err(disagree(at, &ops[..=at])),
             None => Ok(()),
         });
-        assert!(text.contains("1 of 200 operations are enough (failed 3 of 3"), "{text}");
+        assert!(
+            text.contains("1 of 200 operations are enough (failed 3 of 3"),
+            "{text}"
+        );
         assert!(text.contains("Unlink"), "{text}");
     }
 
