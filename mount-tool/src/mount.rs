@@ -13,7 +13,7 @@ use rdmafs_fs::control::{ControlReply, ControlRequest};
 use rdmafs_fs::mount::{attach, detach};
 use rdmafs_fs::options::Source;
 use std::fs::File;
-use std::io::ErrorKind;
+use std::io::{Error, ErrorKind};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
@@ -202,14 +202,15 @@ fn namespace_file(name: &Path) -> PathBuf {
 /// The directory without links, as the kernel will list it.
 fn check_dir(dir: &Path) -> Result<PathBuf, Failure> {
     let name = dir.display();
-    let whole = dir.canonicalize().map_err(|error| match error.kind() {
+    let unusable = |error: Error| match error.kind() {
         ErrorKind::NotFound => Failure::usage(format!("{name} does not exist: mkdir -p {name}")),
         ErrorKind::NotConnected => Failure::usage(format!(
             "{name} is a mount whose handler is gone: rdmafs umount -l {name}, then mount again"
         )),
         _ => Failure::usage(format!("cannot use {name}: {error}")),
-    })?;
-    if whole.is_dir() {
+    };
+    let whole = dir.canonicalize().map_err(unusable)?;
+    if whole.metadata().map_err(unusable)?.is_dir() {
         return Ok(whole);
     }
     Err(Failure::usage(format!(

@@ -30,7 +30,7 @@ const LOCK_PAUSE: Duration = Duration::from_millis(50);
 /// One line: another handler runs, or a directory or socket cannot be had.
 pub fn run(run_dir: PathBuf, ready: impl FnOnce()) -> Result<(), String> {
     let signals = Signals::block().map_err(|error| format!("cannot block signals: {error}"))?;
-    harden()?;
+    let left_out = harden()?;
     prepare_run_dir(&run_dir)?;
     let _lock = lock(&run_dir)?;
     let listener = Listener::bind(&run_dir)
@@ -50,6 +50,7 @@ pub fn run(run_dir: PathBuf, ready: impl FnOnce()) -> Result<(), String> {
         move || accept(&listener, &daemon)
     })?;
     ready();
+    left_out.log();
     daemon.mounts.wait_for_end();
     listener.close();
     if acceptor.join().is_err() {

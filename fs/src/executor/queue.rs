@@ -1,12 +1,17 @@
 //! Where woken operations wait for a thread.
 //!
 //! A thread that is running operations ("a runner") keeps what it wakes for itself and runs it after the present step: a
-//! wake-up across threads costs more than most steps. What other threads wake goes to the spare runner.
+//! wake-up across threads costs more than most steps. What other threads wake goes to the spare runner, and so does what a
+//! runner did not get to in [`STEPS`] steps: operations that keep waking each other must not keep a poller from the
+//! completion that they all wait for.
 
 use parking_lot::{Condvar, Mutex};
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::sync::Arc;
+
+/// Steps that a runner does at a time.
+const STEPS: usize = 1024;
 
 /// Something that can be run for a step.
 pub(super) trait Runnable: Send + Sync {
@@ -39,12 +44,18 @@ struct Local {
     ready: VecDeque<Ready>,
 }
 
-impl Drop for Local {
-    /// A runner that ends hands on what it did not get to.
-    fn drop(&mut self) {
+impl Local {
+    /// Gives what is left to the spare runner.
+    fn hand_on(&mut self) {
         for (queue, task) in self.ready.drain(..) {
             queue.push_shared(task);
         }
+    }
+}
+
+impl Drop for Local {
+    fn drop(&mut self) {
+        self.hand_on();
     }
 }
 
@@ -109,7 +120,7 @@ pub(super) fn become_runner() {
     LOCAL.with_borrow_mut(|local| local.running = local.running.max(1));
 }
 
-/// Runs `first`, then all that became ready on this thread.
+/// Runs `first`, then what became ready on this thread.
 pub(super) fn run_here(first: Arc<dyn Runnable>) {
     LOCAL.with_borrow_mut(|local| local.running += 1);
     first.step();
@@ -117,14 +128,20 @@ pub(super) fn run_here(first: Arc<dyn Runnable>) {
     LOCAL.with_borrow_mut(|local| local.running -= 1);
 }
 
-/// Runs all that became ready on this thread. Nested calls leave it to the outermost.
+/// Runs what became ready on this thread. Nested calls leave it to the outermost.
 pub(super) fn drain() {
     let nested = LOCAL.with_borrow_mut(|local| std::mem::replace(&mut local.draining, true));
     if nested {
         return;
     }
-    while let Some((_, task)) = LOCAL.with_borrow_mut(|local| local.ready.pop_front()) {
+    for _ in 0..STEPS {
+        let Some((_, task)) = LOCAL.with_borrow_mut(|local| local.ready.pop_front()) else {
+            break;
+        };
         task.step();
     }
-    LOCAL.with_borrow_mut(|local| local.draining = false);
+    LOCAL.with_borrow_mut(|local| {
+        local.hand_on();
+        local.draining = false;
+    });
 }

@@ -16,7 +16,7 @@ const IDLE: u8 = 0;
 const QUEUED: u8 = 1;
 /// A thread polls it.
 const RUNNING: u8 = 2;
-/// A thread polls it and it was woken meanwhile: poll again.
+/// A thread polls it and it was woken meanwhile: queue it again.
 const AGAIN: u8 = 3;
 /// Answered.
 const DONE: u8 = 4;
@@ -56,28 +56,27 @@ where
         })
     }
 
-    /// Polls until it is parked or done. The state is RUNNING.
+    /// Polls once; then it is parked, queued again or done. The state is RUNNING.
     fn poll(self: &Arc<Self>) {
         let waker = Waker::from(self.clone());
         let mut context = Context::from_waker(&waker);
-        loop {
-            let polled = {
-                let mut body = self.body.lock();
-                let Some((future, _)) = body.as_mut() else { return };
-                catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(&mut context)))
-            };
-            match polled {
-                Ok(Poll::Ready(result)) => return self.finish(result),
-                Err(_) => return self.finish(Err(Error::Internal("an operation panicked"))),
-                Ok(Poll::Pending) => {}
-            }
-            if self.tid != 0 && !self.watched.swap(true, Ordering::Relaxed) {
-                self.watch.add(self.tid, self.clone());
-            }
-            if self.change(RUNNING, IDLE) {
-                return;
-            }
-            self.state.store(RUNNING, Ordering::Release);
+        let polled = {
+            let mut body = self.body.lock();
+            let Some((future, _)) = body.as_mut() else { return };
+            catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(&mut context)))
+        };
+        match polled {
+            Ok(Poll::Ready(result)) => return self.finish(result),
+            Err(_) => return self.finish(Err(Error::Internal("an operation panicked"))),
+            Ok(Poll::Pending) => {}
+        }
+        if self.tid != 0 && !self.watched.swap(true, Ordering::Relaxed) {
+            self.watch.add(self.tid, self.clone());
+        }
+        if !self.change(RUNNING, IDLE) {
+            // Only a runner steps, so it comes back to this one after the others that are ready.
+            self.state.store(QUEUED, Ordering::Release);
+            self.queue.push(self.clone());
         }
     }
 

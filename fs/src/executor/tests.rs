@@ -70,6 +70,43 @@ fn a_runner_runs_what_it_wakes_itself() {
     assert_eq!(answers.try_recv().unwrap().unwrap(), thread());
 }
 
+/// Wakes itself and lets others run, until the flag is up.
+async fn restless(flag: Arc<AtomicBool>) -> Result<(), Error> {
+    std::future::poll_fn(move |context| {
+        if flag.load(Ordering::SeqCst) {
+            return std::task::Poll::Ready(Ok(()));
+        }
+        context.waker().wake_by_ref();
+        std::task::Poll::Pending
+    })
+    .await
+}
+
+#[test]
+fn operations_that_keep_waking_do_not_keep_the_thread_that_must_end_their_wait() {
+    let (send, answers) = mpsc::channel();
+    // A thread of its own: should this test fail, it does not hang.
+    std::thread::spawn(move || {
+        let executor = Executor::start();
+        executor.run_ready();
+        let flag = Arc::new(AtomicBool::new(false));
+        for _ in 0..2 {
+            let send = send.clone();
+            executor.run(0, restless(flag.clone()), move |result| {
+                send.send(result).unwrap()
+            });
+        }
+        executor.run_ready();
+        // What a poller would do now: take the completion that they wait for.
+        flag.store(true, Ordering::SeqCst);
+        send.send(Ok(())).unwrap();
+        std::thread::sleep(LONG);
+    });
+    for _ in 0..3 {
+        assert_eq!(answers.recv_timeout(LONG / 2), Ok(Ok(())));
+    }
+}
+
 #[test]
 fn a_runner_that_ends_hands_on_what_it_woke() {
     let executor = Executor::start();

@@ -19,8 +19,9 @@ use std::sync::Arc;
 #[derive(Debug)]
 pub(super) struct Inode {
     pub(super) ino: InodeId,
-    /// Reads and writes of bytes share it; a truncate through this handler has it alone, so it waits for them.
-    pub(super) data: async_lock::RwLock<()>,
+    /// Reads and writes of bytes share it; a truncate through this handler has it alone, so it waits for them. First come,
+    /// first served: neither side starves the other.
+    pub(super) data: tokio::sync::RwLock<()>,
     state: Mutex<State>,
 }
 
@@ -88,7 +89,7 @@ impl Inode {
     pub(super) fn new(ino: InodeId) -> Arc<Self> {
         Arc::new(Self {
             ino,
-            data: async_lock::RwLock::new(()),
+            data: tokio::sync::RwLock::new(()),
             state: Mutex::new(State {
                 attr: None,
                 stale: true,

@@ -236,7 +236,7 @@ impl Mount {
     }
 
     /// Ready when the kernel has dropped its attributes of the inode (or, should it hang, after the pool's timeout).
-    async fn kernel_forgets(&self, ino: InodeId) {
+    pub(super) async fn kernel_forgets(&self, ino: InodeId) {
         let told = Arc::new((AtomicBool::new(false), Event::new()));
         let tell = told.clone();
         let done = move || {

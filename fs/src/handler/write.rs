@@ -78,6 +78,8 @@ impl Mount {
         let (written, clears) = self.put(&file, &wanted, data).await?;
         if clears {
             self.pool.commit(file.inode(), self.id, false).await?;
+            // It knows that a write changes size and times, and would show the old mode for a second.
+            self.kernel_forgets(file.inode().ino).await;
         }
         Ok(written)
     }

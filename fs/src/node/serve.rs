@@ -54,7 +54,7 @@ pub fn serve(
     progress: impl FnMut(u64),
     ready: impl FnOnce(&Ready),
 ) -> Result<(), String> {
-    harden()?;
+    let left_out = harden()?;
     abort_on_panic();
     // A daemon works in `/`, whatever directory the paths were named from.
     for path in [&mut config.key, &mut config.run_dir]
@@ -67,6 +67,7 @@ pub fn serve(
     let signals = Signals::block().map_err(|error| format!("cannot block signals: {error}"))?;
     let node = Node::start(prepared)?;
     ready(node.ready());
+    left_out.log();
     let signal = signals
         .wait()
         .map_err(|error| format!("cannot wait for signals: {error}"))?;

@@ -7,24 +7,58 @@
 use nix::sys::mman::{MlockAllFlags, mlockall};
 use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit, setrlimit};
 use nix::sys::stat::{Mode, umask};
+use std::fmt::Display;
+
+/// What a process could not do for want of privileges, to be logged once it is up: an error that ends it before stands alone.
+#[derive(Debug, Default)]
+#[must_use = "log it when the daemon is ready"]
+pub struct LeftOut(Vec<String>);
+
+impl LeftOut {
+    /// Logs each as a warning.
+    pub fn log(self) {
+        for what in self.0 {
+            tracing::warn!("{what}");
+        }
+    }
+
+    fn note(&mut self, done: Result<(), impl Display>, what: &str) {
+        if let Err(error) = done {
+            self.0.push(format!("{what}: {error}"));
+        }
+    }
+}
 
 /// Does all of it. Call it before keys are read and threads start.
 ///
-/// What needs privileges that the process lacks (locking, the OOM score) is logged and left out.
+/// What needs privileges that the process lacks (locking, the OOM score) is left out.
 ///
 /// # Errors
 /// One line: the process cannot be made undumpable, so its keys would not be safe.
-pub fn harden() -> Result<(), String> {
+pub fn harden() -> Result<LeftOut, String> {
+    let mut left_out = LeftOut::default();
     umask(Mode::from_bits_truncate(0o077));
     // Before it is undumpable: its /proc files belong to root from then on.
-    spare_from_oom_killer();
+    left_out.note(
+        std::fs::write("/proc/self/oom_score_adj", "-1000"),
+        "cannot ask the OOM killer to spare this process",
+    );
     nix::sys::prctl::set_dumpable(false).map_err(|error| {
         format!("cannot make the process undumpable, so its keys would not be safe: {error}")
     })?;
-    limit(Resource::RLIMIT_CORE, |_| (0, 0));
-    limit(Resource::RLIMIT_NOFILE, |hard| (hard, hard));
-    lock_memory();
-    Ok(())
+    left_out.note(
+        limit(Resource::RLIMIT_CORE, |_| (0, 0)),
+        "cannot forbid core dumps",
+    );
+    left_out.note(
+        limit(Resource::RLIMIT_NOFILE, |hard| (hard, hard)),
+        "cannot raise the limit of open files",
+    );
+    left_out.note(
+        lock_memory(),
+        "cannot lock this process in memory, so it may be swapped out",
+    );
+    Ok(left_out)
 }
 
 /// From now on a panic in any thread ends the process (SIGABRT, without a core) once its message is written:
@@ -37,20 +71,10 @@ pub fn abort_on_panic() {
     }));
 }
 
-fn spare_from_oom_killer() {
-    if let Err(error) = std::fs::write("/proc/self/oom_score_adj", "-1000") {
-        tracing::warn!(%error, "cannot ask the OOM killer to spare this process");
-    }
-}
-
-fn limit(resource: Resource, choose: impl FnOnce(u64) -> (u64, u64)) {
-    let done = getrlimit(resource).and_then(|(_, hard)| {
-        let (soft, hard) = choose(hard);
-        setrlimit(resource, soft, hard)
-    });
-    if let Err(error) = done {
-        tracing::warn!(?resource, %error, "cannot set a resource limit");
-    }
+fn limit(resource: Resource, choose: impl FnOnce(u64) -> (u64, u64)) -> nix::Result<()> {
+    let (_, hard) = getrlimit(resource)?;
+    let (soft, hard) = choose(hard);
+    setrlimit(resource, soft, hard)
 }
 
 /// MCL_ONFAULT: a page is locked once it is touched. Without it every thread would at once own all 2 MiB of its stack, and
@@ -58,14 +82,12 @@ fn limit(resource: Resource, choose: impl FnOnce(u64) -> (u64, u64)) {
 ///
 /// Nothing is locked where a limit holds (no CAP_IPC_LOCK and no infinite RLIMIT_MEMLOCK): MCL_FUTURE would make allocations
 /// fail once it is reached.
-fn lock_memory() {
+fn lock_memory() -> nix::Result<()> {
     let onfault = MlockAllFlags::from_bits_retain(libc::MCL_ONFAULT);
     let flags = MlockAllFlags::MCL_CURRENT | MlockAllFlags::MCL_FUTURE | onfault;
     let unlimited = setrlimit(Resource::RLIMIT_MEMLOCK, RLIM_INFINITY, RLIM_INFINITY);
     let may = if has_ipc_lock() { Ok(()) } else { unlimited };
-    if let Err(error) = may.and_then(|()| mlockall(flags)) {
-        tracing::warn!(%error, "cannot lock this process in memory: it may be swapped out");
-    }
+    may.and_then(|()| mlockall(flags))
 }
 
 /// True when CAP_IPC_LOCK is effective: no limit of locked memory holds then.
@@ -84,6 +106,7 @@ fn has_ipc_lock() -> bool {
 mod tests {
     use super::*;
     use crate::process::run_in_child;
+
     #[test]
     fn a_hardened_process_is_undumpable_and_leaves_no_core() {
         let output = run_in_child("process::harden::tests::child_hardens");
@@ -96,7 +119,7 @@ mod tests {
         if std::env::var_os("RDMAFS_TEST_CHILD").is_none() {
             return;
         }
-        harden().unwrap();
+        harden().unwrap().log();
         assert!(!nix::sys::prctl::get_dumpable().unwrap());
         assert_eq!(getrlimit(Resource::RLIMIT_CORE).unwrap(), (0, 0));
         let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();

@@ -9,7 +9,7 @@ mod signals;
 mod testing;
 
 pub use detach::{Daemon, Report, detach};
-pub use harden::{abort_on_panic, harden};
+pub use harden::{LeftOut, abort_on_panic, harden};
 pub use run_dir::{PidFile, prepare_run_dir};
 pub use signals::Signals;
 

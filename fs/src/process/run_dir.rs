@@ -5,20 +5,17 @@
 
 use std::fs::{self, DirBuilder};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-/// Makes the directory (mode 0755, parents too) where it is missing and checks that nobody else may change it.
+/// Makes the directory (mode 0755 whatever the umask) where it is missing, its parents too, and checks that nobody else may
+/// change it.
 ///
 /// # Errors
 /// One line: it cannot be made, is no directory, or others may change it.
 pub fn prepare_run_dir(dir: &Path) -> Result<(), String> {
     let name = dir.display();
-    DirBuilder::new()
-        .recursive(true)
-        .mode(0o755)
-        .create(dir)
-        .map_err(|error| format!("cannot make directory {name}: {error}"))?;
+    make(dir).map_err(|error| format!("cannot make directory {name}: {error}"))?;
     let found = fs::metadata(dir).map_err(|error| format!("cannot look at {name}: {error}"))?;
     let me = nix::unistd::geteuid().as_raw();
     if found.uid() != 0 && found.uid() != me {
@@ -34,6 +31,18 @@ pub fn prepare_run_dir(dir: &Path) -> Result<(), String> {
         ));
     }
     Ok(())
+}
+
+/// Ordinary users reach the handler's socket through it, so it is open to them although a daemon's own files are not.
+fn make(dir: &Path) -> io::Result<()> {
+    if let Some(parent) = dir.parent() {
+        DirBuilder::new().recursive(true).mode(0o755).create(parent)?;
+    }
+    match DirBuilder::new().mode(0o755).create(dir) {
+        Ok(()) => fs::set_permissions(dir, fs::Permissions::from_mode(0o755)),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && dir.is_dir() => Ok(()),
+        Err(error) => Err(error),
+    }
 }
 
 /// A file with this process's id, removed when dropped.
@@ -67,15 +76,14 @@ impl Drop for PidFile {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::fs::PermissionsExt;
 
     #[test]
-    fn a_missing_directory_is_made_closed_to_others() {
+    fn a_missing_directory_is_made_that_others_may_use_and_not_change() {
         let temporary = tempfile::tempdir().unwrap();
         let dir = temporary.path().join("a/b");
         prepare_run_dir(&dir).unwrap();
         prepare_run_dir(&dir).unwrap();
-        assert_eq!(fs::metadata(&dir).unwrap().mode() & 0o022, 0);
+        assert_eq!(fs::metadata(&dir).unwrap().mode() & 0o7777, 0o755);
     }
 
     #[test]

@@ -5,6 +5,7 @@ use crate::errno::Error;
 use crate::handler::{KernelNotify, OpenMode};
 use crate::options::CacheMode;
 use parking_lot::Mutex;
+use rdmafs_meta::attr::SetAttr;
 use rdmafs_meta::cred::Credentials;
 use rdmafs_meta::id::InodeId;
 use std::sync::Arc;
@@ -197,6 +198,31 @@ fn another_hosts_change_is_told_to_the_kernel_before_the_open_is_answered() {
     assert!(!opened.keep_cache && !opened.direct_io);
     assert!(kernel.told.lock().contains(&("attributes", ino)));
     assert_eq!(b.read(opened.handle, 0, 10).unwrap(), b"grown");
+}
+
+#[test]
+fn the_writers_own_kernel_hears_that_a_write_cleared_set_id_bits() {
+    let world = world(1 << 20);
+    let kernel = Arc::new(Kernel::default());
+    world.mount.set_notify(kernel.clone());
+    let (ino, file) = world.create("f");
+    let mode = |mode| SetAttr {
+        mode: Some(mode),
+        ..SetAttr::default()
+    };
+    for (before, clears, told) in [(0o4755, true, true), (0o4755, false, false), (0o755, true, false)] {
+        world.set(ino, mode(before)).unwrap();
+        kernel.told.lock().clear();
+        let bytes = world.pool.buffer(&world.mount, b"x");
+        let write = world.mount.clone().write(file, 0, bytes, clears);
+        world.pool.run(write).unwrap();
+        assert_eq!(
+            kernel.told.lock().contains(&("attributes", ino)),
+            told,
+            "{before:o}"
+        );
+        assert_eq!(world.attr(ino).unwrap().mode, if told { 0o755 } else { before });
+    }
 }
 
 #[test]
