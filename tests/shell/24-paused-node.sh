@@ -56,6 +56,8 @@ echo after >"$M/after"
 same "a new file" "$(cat "$M/after")" after
 
 note "a short timeout: EIO instead of waiting"
+# The first mount of a pool sets it for all.
+umount "$M"
 attach p "$T/short" cache=none,timeout=1s
 kill -STOP "$(pid p)"
 begun=$(now_ms)

@@ -43,11 +43,17 @@ if libc.ptrace(16, int(sys.argv[1]), 0, 0) != 0:
     # The same uid cannot look either, unless it has capabilities: the daemons are undumpable.
     refused "/proc/$process/mem without capabilities" "Permission denied|Operation not permitted" \
         setpriv --bounding-set=-all --inh-caps=-all env head -c 1 "/proc/$process/mem"
-    refused "/proc/$process/fd without capabilities" "Permission denied" \
-        setpriv --bounding-set=-all --inh-caps=-all env ls "/proc/$process/fd/"
+    refused "what /proc/$process/fd/0 leads to, without capabilities" "Permission denied" \
+        setpriv --bounding-set=-all --inh-caps=-all env ls -l "/proc/$process/fd/0"
     same "core dumps of $process" "$(awk '/^Max core file size/ { print $5, $6 }' "/proc/$process/limits")" "0 0"
     [ "$(awk '/^VmLck/ { print $2 }' "/proc/$process/status")" -gt 0 ] || fail "process $process is not locked in memory"
-    same "OOM score of $process" "$(cat "/proc/$process/oom_score_adj")" "-1000"
+    # Without CAP_SYS_RESOURCE (in a container) nobody can lower it; then the daemon must have said so.
+    if sh -c 'echo -1000 >/proc/self/oom_score_adj' 2>/dev/null; then
+        same "OOM score of $process" "$(cat "/proc/$process/oom_score_adj")" "-1000"
+    else
+        same "daemons that say that the OOM killer may take them" \
+            "$(grep -lE 'OOM killer' "$T/p.log" "$RDMAFS_RUN_DIR/handler.log" | wc -l)" 2
+    fi
 done
 memfd=$(find "/proc/$node/fd" -lname '*memfd*' | head -n 1)
 [ -n "$memfd" ] || fail "the node has no memfd: this test must be rewritten"
@@ -95,7 +101,6 @@ attach p "$T/again"
 
 note "a wrong key is not a way in"
 serve q 16M
-head -c 0 /dev/null
 cat >"$T/wrong-key.sh" <<'SH'
 exec "$RDMAFS" mount "$1" "$T/again" -o "key=$2,fabric=$FABRIC"
 SH
