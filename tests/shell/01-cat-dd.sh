@@ -52,4 +52,29 @@ dd if=/dev/urandom of="$T/block" bs=4096 count=1 2>/dev/null
 dd if="$T/block" of="$M/over" bs=4096 seek=2 conv=notrunc oflag=direct 2>/dev/null
 same "O_DIRECT under the cache" "$(dd if="$M/over" bs=4096 skip=2 count=1 2>/dev/null | digest)" "$(digest <"$T/block")"
 
+note "with cache=none every read and write goes to the node"
+# traffic FIELD: bytes that this mount moved over the link.
+traffic() {
+    "$RDMAFS" status --json | python3 -c 'import json, sys
+print([m["traffic"] for m in json.load(sys.stdin)["mounts"] if m["dir"] == sys.argv[1]][0][sys.argv[2]])' "$M" "$1"
+}
+head -c 1048576 "$T/data" >"$T/part"
+wrote=$(traffic write_bytes)
+for i in 1 2 3; do
+    dd if="$T/part" of="$M/part" bs=65536 conv=notrunc 2>/dev/null
+done
+wrote=$(($(traffic write_bytes) - wrote))
+cat "$M/part" >/dev/null
+read=$(traffic read_bytes)
+for i in 1 2 3; do
+    cat "$M/part" >/dev/null
+done
+read=$(($(traffic read_bytes) - read))
+same "bytes written by 1 MiB three times" "$wrote" 3145728
+case $CACHE in
+none) same "bytes read by 1 MiB three times" "$read" 3145728 ;;
+auto) same "bytes read by 1 MiB three times from the page cache" "$read" 0 ;;
+*) fail "cache=$CACHE is not known here" ;;
+esac
+
 finish

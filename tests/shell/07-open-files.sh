@@ -60,6 +60,42 @@ with open("log", "rb") as file:
     assert file.read() == b"b" * 5
 PY
 
+note "every other process finds the old or the new file"
+python3 - "$M" <<'PY'
+import os, sys
+os.chdir(sys.argv[1])
+
+def put(name, letter):
+    with open(name, "wb") as file:
+        file.write(letter * 5000)
+
+put("swapped", b"0")
+readers = []
+for _ in range(2):
+    child = os.fork()
+    if child == 0:
+        try:
+            seen = set()
+            while b"9" not in seen:
+                with open("swapped", "rb") as file:
+                    data = file.read()
+                assert len(data) == 5000 and len(set(data)) == 1, f"half a file: {len(data)} bytes of {set(data)}"
+                seen.add(data[:1])
+            assert len(seen) > 1, "this test saw no change"
+            os._exit(0)
+        except BaseException as error:
+            print(f"reader: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
+            os._exit(1)
+    readers.append(child)
+for i in range(300):
+    put("new", b"%d" % (i % 9))
+    os.rename("new", "swapped")
+put("new", b"9")
+os.rename("new", "swapped")
+assert [os.waitpid(reader, 0)[1] for reader in readers] == [0, 0]
+os.unlink("swapped")
+PY
+
 note "a file that a mapping alone keeps open"
 python3 - "$M/mapped" <<'PY'
 import mmap, os, sys

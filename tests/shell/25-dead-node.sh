@@ -42,16 +42,37 @@ timeout 20 umount "$M" || fail "umount fails with a dead node"
 rm "$T/p.pid" "$RDMAFS_RUN_DIR"/node-*
 wait_until 15 no_handler || fail "the handler does not end"
 
-note "a handler that is killed"
+note "a handler that is killed: what close, fsync or msync answered is on the node"
 serve p 64M
 attach p "$M"
 echo x >"$M/x"
+mkfifo "$T/ready"
+python3 - "$M" >"$T/ready" <<'PY' &
+import mmap, os, sys, time
+os.chdir(sys.argv[1])
+synced = os.open("synced", os.O_RDWR | os.O_CREAT)
+os.write(synced, b"s" * 100001)
+os.fsync(synced)
+mapped = os.open("mapped", os.O_RDWR | os.O_CREAT)
+os.ftruncate(mapped, 100001)
+view = mmap.mmap(mapped, 100001)
+view[:] = b"m" * 100001
+view.flush()
+print("ready", flush=True)
+time.sleep(60)
+PY
+holder=$!
+same "the program that holds files open" "$(head -n 1 "$T/ready")" ready
 kill -KILL "$(handler_pid)"
 wait_until 5 no_handler
 refused "without a handler" "not connected|aborted" cat "$M/x"
+kill "$holder"
+wait "$holder" 2>/dev/null || true
 umount "$M" || fail "umount after the handler died"
 attach p "$M"
-same "the next handler" "$(cat "$M/x")" x
+same "what was closed" "$(cat "$M/x")" x
+same "what was synced with fsync" "$(digest <"$M/synced")" "$(head -c 100001 /dev/zero | tr '\0' s | digest)"
+same "what was synced with msync" "$(digest <"$M/mapped")" "$(head -c 100001 /dev/zero | tr '\0' m | digest)"
 
 note "a handler that gets SIGTERM unmounts"
 handler=$(handler_pid)
