@@ -74,6 +74,41 @@ refused "SIGKILL: lost bytes" "Input/output error" cat "$M/dir/file"
 echo new >"$M/fresh"
 same "SIGKILL: a new file" "$(cat "$M/fresh")" new
 
+note "SIGKILL in the middle of changes: those that are there are the first ones, each whole"
+mkdir "$M/row"
+python3 - "$M/row" <<'PY' &
+import itertools, os, sys
+os.chdir(sys.argv[1])
+try:
+    for i in itertools.count():
+        os.mkdir(f"made-{i}")
+        os.rename(f"made-{i}", f"moved-{i}")
+        if i == 200:
+            os.sync()
+except OSError as error:
+    assert error.errno in (5, 107), error
+PY
+changes=$!
+sleep 2
+kill -KILL "$(pid p)"
+wait "$(pid p)" 2>/dev/null || true
+wait "$changes" || fail "the program that made the changes failed"
+umount "$M"
+serve p 64M --state "$T/state"
+attach p "$M"
+python3 - "$M/row" <<'PY' || fail "SIGKILL left half a change, or one without those before it"
+import os, sys
+names = os.listdir(sys.argv[1])
+made, moved = ({int(n.split("-")[1]) for n in names if n.startswith(kind)} for kind in ("made-", "moved-"))
+print(f"  {len(moved)} changes")
+assert len(names) == len(made) + len(moved)
+assert len(moved) > 200, "what was synced is gone"
+assert moved == set(range(len(moved))), sorted(set(range(max(moved))) - moved)[:5]
+assert made <= {len(moved)}, sorted(made)[:5]
+for name in names:
+    assert os.path.isdir(os.path.join(sys.argv[1], name)), name
+PY
+
 note "without --state a restarted node is an empty pool"
 umount "$M"
 stop p
