@@ -21,7 +21,7 @@ use std::path::{Path, PathBuf};
 #[derive(clap::Args)]
 #[command(after_help = after_help())]
 pub(crate) struct Args {
-    /// NODE[:PORT]:/POOL, as `rdmafs serve` prints it; an IPv6 address in brackets
+    /// NODE:/POOL or NODE:PORT:/POOL, as `rdmafs serve` prints it; an IPv6 address in brackets
     source: String,
     /// An existing directory
     dir: PathBuf,
