@@ -117,15 +117,15 @@ pub(crate) fn pidfd(pid: u32) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-/// The one descriptor that a control message carries; the kernel has just put it into our table. There was room for
-/// one only, so none is lost.
-pub(crate) fn carried(message: ControlMessageOwned) -> Option<OwnedFd> {
+/// The descriptors that a control message carries; the kernel has just put them into our table. A buffer with room for one
+/// may have room for a second, by its padding: whoever wants one drops, and so closes, the rest.
+pub fn carried(message: ControlMessageOwned) -> Vec<OwnedFd> {
     let ControlMessageOwned::ScmRights(fds) = message else {
-        return None;
+        return Vec::new();
     };
-    let fd = *fds.first()?;
-    // SAFETY: the message is consumed, so nobody else owns the descriptor that recvmsg(2) installed for it.
-    Some(unsafe { OwnedFd::from_raw_fd(fd) })
+    // SAFETY: the message is consumed and names each descriptor once, so nobody else owns what recvmsg(2) installed for it.
+    let owned = fds.into_iter().map(|fd| unsafe { OwnedFd::from_raw_fd(fd) });
+    owned.collect()
 }
 
 #[cfg(test)]

@@ -6,6 +6,8 @@
 #
 # From outside: FABRIC (shm, tcp), CACHE (auto, none), QUICK (1: shorter loads), RDMAFS (the binary), KEEP (1: keep $T).
 set -eu
+# What is checked must not hang on who started the test.
+umask 022
 
 FABRIC=${FABRIC:-shm}
 CACHE=${CACHE:-auto}
@@ -33,26 +35,38 @@ note() {
 [ "$(id -u)" = 0 ] || fail "the shell tests mount file systems: run them as root"
 [ -e /dev/fuse ] || fail "/dev/fuse is missing: run 'modprobe fuse'"
 
-T=$(mktemp -d "${TMPDIR:-/tmp}/rdmafs-test.XXXXXX")
+# A short name: the path of a socket has room for 107 bytes.
+T=$(mktemp -d "${TMPDIR:-/tmp}/rdmafs.XXXXXX")
 chmod 755 "$T"
 M=$T/mnt
 RDMAFS_RUN_DIR=$T/run
 export RDMAFS_RUN_DIR RDMAFS FABRIC CACHE QUICK T M
 mkdir "$RDMAFS_RUN_DIR"
-umask 022
 
 # --- memory nodes ---
 
+# Below the range that outgoing connections take, and random: other tests look for one at the same time.
 free_port() {
-    python3 -c 'import socket
-s = socket.socket()
-s.bind(("127.0.0.1", 0))
-print(s.getsockname()[1])'
+    python3 -c 'import random, socket
+while True:
+    port = random.randrange(10000, 32000)
+    try:
+        with socket.create_server(("127.0.0.1", port)):
+            print(port)
+            break
+    except OSError:
+        pass'
 }
 
-# port POOL: the port that its node has, the same after a restart.
+# port POOL: the port that its node has, the same after a restart. Its file appears whole, whoever asks at the same time.
 port() {
-    [ -f "$T/$1.port" ] || free_port >"$T/$1.port"
+    if [ ! -e "$T/$1.port" ]; then
+        made=$(mktemp "$T/port.XXXXXX")
+        free_port >"$made"
+        [ -s "$made" ] || fail "no free port"
+        ln "$made" "$T/$1.port" 2>/dev/null || true
+        rm "$made"
+    fi
     cat "$T/$1.port"
 }
 
@@ -252,7 +266,7 @@ end_all() {
         is_ours "$daemon" && kill -CONT "$daemon"
     done
     our_mounts | while read -r dir; do
-        umount -l "$dir"
+        timeout 10 umount -fl "$dir"
     done
     for daemon in $daemons; do
         is_ours "$daemon" && kill -TERM "$daemon"
@@ -264,7 +278,7 @@ end_all() {
 
 # A process id may have been given to somebody else since: ours carry our run directory.
 is_ours() {
-    tr '\0' '\n' <"/proc/$1/environ" 2>/dev/null | grep -qx "RDMAFS_RUN_DIR=$RDMAFS_RUN_DIR"
+    tr '\0' '\n' 2>/dev/null <"/proc/$1/environ" | grep -qx "RDMAFS_RUN_DIR=$RDMAFS_RUN_DIR"
 }
 
 trap 'cleanup $?' EXIT

@@ -1,7 +1,8 @@
 //! Real mounts: a memory node and a handler of our own, under a temporary run directory, gone without a trace in the end.
 
-use std::fs;
+use std::fs::{self, Permissions};
 use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::thread::sleep;
@@ -32,7 +33,11 @@ impl Fixture {
             .prefix("rdmafs-test.")
             .tempdir()
             .expect("a temporary directory");
-        fs::create_dir(dir.path().join("run")).expect("a run directory");
+        // Whatever the umask is: other users walk through the one, and must not change the other.
+        set_mode(dir.path(), 0o755);
+        let run = dir.path().join("run");
+        fs::create_dir(&run).expect("a run directory");
+        set_mode(&run, 0o755);
         let port = free_port();
         let node = serve(dir.path(), port, memory);
         let source = format!("127.0.0.1:{port}:/p");
@@ -97,6 +102,14 @@ impl Drop for Fixture {
     }
 }
 
+/// Sets the mode of a file, whatever the umask of this process is.
+///
+/// # Panics
+/// If it cannot be set.
+pub fn set_mode(path: &Path, mode: u32) {
+    fs::set_permissions(path, Permissions::from_mode(mode)).expect("the mode of a file of our own");
+}
+
 /// The binary: `RDMAFS` names it, or the newest of the build directory is taken.
 fn binary() -> PathBuf {
     if let Some(named) = std::env::var_os("RDMAFS") {
@@ -146,9 +159,11 @@ fn check(what: &str, output: std::io::Result<Output>) {
     assert!(output.status.success(), "{what}: {said}");
 }
 
+/// Below the range that outgoing connections take, and random: other tests look for one at the same time.
 fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    listener.local_addr().expect("its address").port()
+    let free = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok();
+    let mut random = std::iter::repeat_with(|| rand::random_range(10_000..32_000));
+    random.find(free).expect("a free port")
 }
 
 fn wait_until(seconds: u32, mut ready: impl FnMut() -> bool) -> bool {

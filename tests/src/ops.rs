@@ -317,8 +317,8 @@ fn random_action(rng: &mut StdRng, mix: Mix) -> Action {
             path: path(rng),
             how: random_how(rng),
         },
-        18..=22 => Action::Close { slot },
-        23..=34 => Action::Read {
+        18..=19 => Action::Close { slot },
+        20..=34 => Action::Read {
             slot,
             at,
             len: random_len(rng),

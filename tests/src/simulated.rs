@@ -68,11 +68,7 @@ impl Simulated {
         let mounts = std::iter::once(first).chain(others).collect();
         let slots = [None; SLOTS];
         let system = Self { mounts, slots, pool };
-        let change = SetAttr {
-            mode: Some(root_mode),
-            ..SetAttr::default()
-        };
-        let root = system.caller(0, 0);
+        let (root, change) = (system.caller(0, 0), mode_change(root_mode));
         let changed = system.run(root.mount.setattr(root.who, InodeId::ROOT, change, None));
         assert!(changed.is_ok(), "the mode of the root: {changed:?}");
         system
@@ -100,29 +96,8 @@ impl Simulated {
             Action::Link { old, new } => self.link(caller(), old, new),
             Action::ReadLink { path } => self.read_link(caller(), path),
             Action::Rename { old, new, how } => self.rename(caller(), old, new, *how),
-            Action::Chmod { path, mode } => {
-                let mode = Some(*mode);
-                self.change(
-                    caller(),
-                    path,
-                    SetAttr {
-                        mode,
-                        ..SetAttr::default()
-                    },
-                )
-            }
-            Action::Chown { path, uid, gid } => {
-                let (uid, gid) = (*uid, *gid);
-                self.change(
-                    caller(),
-                    path,
-                    SetAttr {
-                        uid,
-                        gid,
-                        ..SetAttr::default()
-                    },
-                )
-            }
+            Action::Chmod { path, mode } => self.change(caller(), path, mode_change(*mode)),
+            Action::Chown { path, uid, gid } => self.change(caller(), path, owner_change(*uid, *gid)),
             Action::SetTime { path, seconds } => self.set_time(caller(), path, *seconds),
             Action::List { path } => self.list(caller(), path),
         };
@@ -256,27 +231,22 @@ impl Simulated {
 
     fn read(&self, slot: usize, at: u64, len: usize) -> Result<Outcome> {
         let slot = self.slot(slot)?;
-        if !slot.how.read {
-            return Err(EBADF);
-        }
-        Ok(Outcome::Bytes(
-            match self.run(self.at(&slot).read(slot.handle, at, len))? {
-                ReadData::Bytes(buffer) => buffer.to_vec(),
-                ReadData::Zeros(count) => vec![0; count],
-                ReadData::End => Vec::new(),
-            },
-        ))
+        let answer = self.run(self.at(&slot).read(slot.handle, at, len));
+        refused_if(!slot.how.read, EBADF, answer.as_ref().map(|_| ()).map_err(|e| *e))?;
+        Ok(Outcome::Bytes(match answer? {
+            ReadData::Bytes(buffer) => buffer.to_vec(),
+            ReadData::Zeros(count) => vec![0; count],
+            ReadData::End => Vec::new(),
+        }))
     }
 
     fn write(&self, op: &Op, slot: usize, at: u64, data: &[u8]) -> Result<Outcome> {
         let slot = self.slot(slot)?;
-        if !slot.how.write {
-            return Err(EBADF);
-        }
         let buffer = self.pool.buffer(&self.at(&slot), data);
         let drops_set_id = CALLERS[op.caller].0 != 0;
-        self.run(self.at(&slot).write(slot.handle, at, buffer, drops_set_id))
-            .map(Outcome::Count)
+        let answer = self.run(self.at(&slot).write(slot.handle, at, buffer, drops_set_id));
+        refused_if(!slot.how.write, EBADF, answer)?;
+        answer.map(Outcome::Count)
     }
 
     fn sync(&self, slot: usize) -> Result<Outcome> {
@@ -289,19 +259,9 @@ impl Simulated {
         if !slot.how.write {
             return Err(EINVAL);
         }
-        let caller = self.caller(slot.mount, op.caller);
-        let size = Some(size);
-        let change = SetAttr {
-            size,
-            ..SetAttr::default()
-        };
-        done(
-            self.run(
-                caller
-                    .mount
-                    .setattr(caller.who, slot.ino, change, Some(slot.handle)),
-            ),
-        )
+        let Caller { mount, who } = self.caller(slot.mount, op.caller);
+        let change = size_change(size);
+        done(self.run(mount.setattr(who, slot.ino, change, Some(slot.handle))))
     }
 
     fn file_stat(&self, op: &Op, slot: usize) -> Result<Outcome> {
@@ -312,11 +272,7 @@ impl Simulated {
 
     fn truncate(&self, caller: Caller, path: &FilePath, size: u64) -> Result<Outcome> {
         let attr = self.find(&caller, path, true)?;
-        let size = Some(size);
-        let change = SetAttr {
-            size,
-            ..SetAttr::default()
-        };
+        let change = size_change(size);
         let changed = self.run(caller.mount.setattr(caller.who, attr.ino, change, None));
         if attr.kind == FileKind::Directory {
             assert!(changed.is_err(), "a directory was truncated");
@@ -420,16 +376,9 @@ impl Simulated {
 
     fn set_time(&self, caller: Caller, path: &FilePath, seconds: i64) -> Result<Outcome> {
         let time = Some(SetTime::At(Timestamp { seconds, nanos: 0 }));
-        let (atime, mtime) = (time, time);
-        self.change(
-            caller,
-            path,
-            SetAttr {
-                atime,
-                mtime,
-                ..SetAttr::default()
-            },
-        )
+        let (atime, mtime, rest) = (time, time, SetAttr::default());
+        let change = SetAttr { atime, mtime, ..rest };
+        self.change(caller, path, change)
     }
 }
 
@@ -453,6 +402,21 @@ fn refused_if<T: std::fmt::Debug>(refused: bool, errno: i32, answer: Result<T>) 
 
 fn done<T>(answer: Result<T>) -> Result<Outcome> {
     answer.map(|_| Outcome::Done)
+}
+
+fn mode_change(mode: u16) -> SetAttr {
+    let (mode, rest) = (Some(mode), SetAttr::default());
+    SetAttr { mode, ..rest }
+}
+
+fn owner_change(uid: Option<u32>, gid: Option<u32>) -> SetAttr {
+    let rest = SetAttr::default();
+    SetAttr { uid, gid, ..rest }
+}
+
+fn size_change(size: u64) -> SetAttr {
+    let (size, rest) = (Some(size), SetAttr::default());
+    SetAttr { size, ..rest }
 }
 
 fn mode_of(how: How) -> OpenMode {

@@ -1,13 +1,12 @@
 //! The same random system calls, by root and other users, on a directory of tmpfs and on a real mount: results, errnos, stat
 //! fields, listings and bytes must be the same.
 
-use rdmafs_tests::fixture::Fixture;
+use rdmafs_tests::fixture::{Fixture, set_mode};
 use rdmafs_tests::ops::{Action, CALLERS, FilePath, How, Mix, Op};
 use rdmafs_tests::posix::Posix;
 use rdmafs_tests::replay;
 use std::cell::Cell;
-use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 const LEN: usize = 1500;
 
@@ -25,9 +24,9 @@ fn differ(fabric: &str, caches: &[&str], seeds: std::ops::Range<u64>) {
             run.set(run.get() + 1);
             let fresh = format!("run-{}", run.get());
             let reference = tempfile::tempdir_in("/dev/shm").unwrap();
-            open_to_all(reference.path());
+            set_mode(reference.path(), 0o777);
             std::fs::create_dir(fixture.mounts()[0].join(&fresh)).unwrap();
-            open_to_all(&fixture.mounts()[0].join(&fresh));
+            set_mode(&fixture.mounts()[0].join(&fresh), 0o777);
             let roots: Vec<PathBuf> = fixture.mounts().iter().map(|mount| mount.join(&fresh)).collect();
             let mut tmpfs = Posix::new(vec![reference.path().to_owned(); roots.len()]);
             let mut mounted = Posix::new(roots.clone());
@@ -76,10 +75,6 @@ fn look_at_everything() -> Vec<Op> {
         action,
     })
     .collect()
-}
-
-fn open_to_all(path: &Path) {
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o777)).unwrap();
 }
 
 #[test]

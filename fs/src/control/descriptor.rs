@@ -1,11 +1,10 @@
 //! Descriptors that travel with bytes over a Unix socket (SCM_RIGHTS).
-//!
-//! nix hands received descriptors over as plain numbers; only here is it known that nobody owns them yet, hence the `unsafe`.
 
 use nix::cmsg_space;
-use nix::sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, recvmsg, sendmsg};
+use nix::sys::socket::{ControlMessage, MsgFlags, recvmsg, sendmsg};
+use rdmafs_rdma::sys;
 use std::io::{self, IoSlice, IoSliceMut, Read, Write};
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 
 /// Sends all bytes; the descriptor goes with the first of them.
@@ -54,17 +53,8 @@ impl Read for Receiver<'_> {
             MsgFlags::MSG_CMSG_CLOEXEC,
         )?;
         // An unreadable control part means that it was cut: what it held is closed by the kernel.
-        for control in message.cmsgs().into_iter().flatten() {
-            let ControlMessageOwned::ScmRights(numbers) = control else {
-                continue;
-            };
-            // SAFETY: recvmsg(2) has just put these open descriptors into this process's table and told nobody else, and
-            // each number appears once, so each gets exactly one owner here.
-            let owned = numbers
-                .into_iter()
-                .map(|number| unsafe { OwnedFd::from_raw_fd(number) });
-            self.descriptors.extend(owned);
-        }
+        let controls = message.cmsgs().into_iter().flatten();
+        self.descriptors.extend(controls.flat_map(sys::carried));
         Ok(message.bytes)
     }
 }

@@ -306,7 +306,8 @@ impl State {
             if written.shrinks == attr.shrinks {
                 attr.size = attr.size.max(written.size);
             }
-            attr.mtime = attr.mtime.max(written.mtime);
+            // As the commit will say, even where a program chose a later time before the write.
+            attr.mtime = written.mtime;
             attr.ctime = attr.ctime.max(written.mtime);
         }
         attr

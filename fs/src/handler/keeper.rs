@@ -75,6 +75,9 @@ async fn reopen(pool: &Pool, session: &Session) -> Result<(), Error> {
     for inode in inodes {
         inode.mark_stale();
     }
+    for mount in pool.mounts() {
+        mount.seen.lock().forget();
+    }
     Ok(())
 }
 

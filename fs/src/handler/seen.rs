@@ -66,6 +66,11 @@ impl Seen {
         }
     }
 
+    /// A new session: the node may be another one, with other files under the same ids, or with their bytes lost.
+    pub(super) fn forget(&mut self) {
+        self.beliefs.clear();
+    }
+
     /// Another changed the file. True when the kernel may have cached something of it.
     pub(super) fn changed(&mut self, ino: InodeId) -> bool {
         self.beliefs.pop(&ino).is_some()

@@ -31,10 +31,8 @@ pub(super) fn receive_descriptor(socket: &Socket, limits: &Limits) -> Result<Own
         match recvmsg::<()>(fd, &mut parts, Some(&mut space), flags) {
             Ok(message) => {
                 let carried = message.cmsgs().map_err(io::Error::from)?;
-                return carried
-                    .filter_map(sys::carried)
-                    .next()
-                    .ok_or(SetupError::Ended(STEP));
+                let all: Vec<OwnedFd> = carried.flat_map(sys::carried).collect();
+                return all.into_iter().next().ok_or(SetupError::Ended(STEP));
             }
             Err(Errno::EAGAIN | Errno::EINTR) => limits.wait(socket, false, end, STEP)?,
             Err(error) => return Err(SetupError::Io(error.into())),

@@ -3,10 +3,11 @@
 use super::world::{RW, pattern, world};
 use crate::errno::Error;
 use crate::handler::{OpenMode, ReadData};
-use rdmafs_meta::attr::SetAttr;
+use rdmafs_meta::attr::{SetAttr, SetTime};
 use rdmafs_meta::cred::Credentials;
 use rdmafs_meta::error::MetaError;
 use rdmafs_meta::id::InodeId;
+use rdmafs_meta::time::Timestamp;
 
 const MIB: usize = 1 << 20;
 
@@ -37,6 +38,25 @@ fn what_was_written_is_read_at_every_granularity() {
     let file = world.open(ino, RW).unwrap();
     assert_eq!(world.read(file, 0, MIB).unwrap(), bytes);
     world.pool.node().check().unwrap();
+}
+
+#[test]
+fn a_write_ends_a_time_that_was_chosen_even_in_the_future() {
+    let world = world(16 << 20);
+    let (ino, file) = world.create("f");
+    let chosen = Timestamp {
+        seconds: 4_000_000_000,
+        nanos: 0,
+    };
+    let change = SetAttr {
+        mtime: Some(SetTime::At(chosen)),
+        ..SetAttr::default()
+    };
+    assert_eq!(world.set(ino, change).unwrap().mtime, chosen);
+    world.write(file, 0, b"x").unwrap();
+    assert!(world.attr(ino).unwrap().mtime < chosen, "before the commit");
+    world.flush(file);
+    assert!(world.attr(ino).unwrap().mtime < chosen, "after the commit");
 }
 
 #[test]

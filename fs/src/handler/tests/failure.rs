@@ -3,6 +3,7 @@
 use super::world::{RW, World, pattern, world};
 use crate::errno::Error;
 use crate::handler::{HandleId, ReadData};
+use crate::options::CacheMode;
 use rdmafs_meta::attr::SetAttr;
 use rdmafs_meta::cred::Credentials;
 use rdmafs_rdma::link::LinkError;
@@ -33,6 +34,26 @@ fn after_a_reconnect_open_files_are_open_and_their_bytes_are_there() {
     // A file without a name lives as long as the session that has it open.
     assert_eq!(world.read(doomed, 0, 5).unwrap_err().errno(), libc::ESTALE);
     world.release(doomed);
+}
+
+/// The node may have been restarted: what is cached is no proof of what it has.
+#[test]
+fn after_a_reconnect_no_cached_page_is_believed() {
+    let direct = world(4 << 20);
+    let cached = direct.beside(CacheMode::Auto);
+    let (ino, file) = direct.create("f");
+    direct.write(file, 0, b"bytes").unwrap();
+    direct.flush(file);
+    let keeps_cache = || {
+        let opening = cached.mount.clone().open(Credentials::root(), ino, RW);
+        cached.pool.run(opening).unwrap().keep_cache
+    };
+    assert!(!keeps_cache());
+    assert!(keeps_cache());
+    break_off(&direct);
+    assert_eq!(eventually_reads(&direct, file, 5), b"bytes");
+    assert!(!keeps_cache());
+    assert!(keeps_cache());
 }
 
 /// Reads again and again, for at most 20 s, until the node is reached.
