@@ -21,7 +21,7 @@ use std::path::{Path, PathBuf};
 #[derive(clap::Args)]
 #[command(after_help = after_help())]
 pub(crate) struct Args {
-    /// NODE[:PORT]:/POOL, as `rdmafs serve` prints it; an IPv6 address in brackets
+    /// NODE:/POOL or NODE:PORT:/POOL, as `rdmafs serve` prints it; an IPv6 address in brackets
     source: String,
     /// An existing directory
     dir: PathBuf,
@@ -203,17 +203,17 @@ fn namespace_file(name: &Path) -> PathBuf {
 fn check_dir(dir: &Path) -> Result<PathBuf, Failure> {
     let name = dir.display();
     let unusable = |error: Error| match error.kind() {
-        ErrorKind::NotFound => Failure::usage(format!("{name} does not exist: mkdir -p {name}")),
-        ErrorKind::NotConnected => Failure::usage(format!(
+        ErrorKind::NotFound => Failure::mount(format!("{name} does not exist: mkdir -p {name}")),
+        ErrorKind::NotConnected => Failure::mount(format!(
             "{name} is a mount whose handler is gone: rdmafs umount -l {name}, then mount again"
         )),
-        _ => Failure::usage(format!("cannot use {name}: {error}")),
+        _ => Failure::mount(format!("cannot use {name}: {error}")),
     };
     let whole = dir.canonicalize().map_err(unusable)?;
     if whole.metadata().map_err(unusable)?.is_dir() {
         return Ok(whole);
     }
-    Err(Failure::usage(format!(
+    Err(Failure::mount(format!(
         "{name} is not a directory: a pool is mounted on a directory"
     )))
 }

@@ -94,7 +94,7 @@ impl Target {
 #[non_exhaustive]
 pub enum ConnectError {
     /// The name has no address.
-    #[error("cannot resolve {host}: {source}")]
+    #[error("cannot resolve {host}: {source} (is the name right? an address works, too)")]
     Resolve {
         /// The name.
         host: String,

@@ -66,13 +66,22 @@ pub enum KeyError {
         path: String,
     },
     /// It is not there, or a system call failed.
-    #[error("cannot read key file {path}: {source}")]
+    #[error("cannot read key file {path}: {source}{}", remedy(source))]
     Io {
         /// The file.
         path: String,
         /// The cause.
         source: io::Error,
     },
+}
+
+/// What to do about a file that cannot be read.
+fn remedy(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::NotFound => " (copy it from the memory node, or name it with key=FILE)",
+        io::ErrorKind::PermissionDenied => " (only its owner and root may)",
+        _ => "",
+    }
 }
 
 impl Key {
@@ -265,6 +274,11 @@ mod tests {
     fn a_missing_key_is_made_once_and_private() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("etc/pool.key");
+        let said = Key::load(&path).unwrap_err().to_string();
+        assert!(
+            said.ends_with("(copy it from the memory node, or name it with key=FILE)"),
+            "{said}"
+        );
         let (made, new) = Key::load_or_create(&path).unwrap();
         assert!(new);
         let (found, new) = Key::load_or_create(&path).unwrap();

@@ -90,7 +90,11 @@ impl Handler {
             if let State::Down { why, .. } = &*pool.state.read() {
                 return Err(format!("no connection to {} now: {why}", pool.connect.label()));
             }
-            let note = pool.note.lock().clone();
+            let mut note = pool.note.lock().clone();
+            if pool.timeout != Duration::from_millis(options.timeout_ms) {
+                let ms = pool.timeout.as_millis();
+                note.push_str(&format!("; timeout={ms}ms of the pool's first mount holds"));
+            }
             return Ok((mount, note));
         }
         let pool = open_pool(&self.executor, &source.pool, options, Box::new(nodes))?;

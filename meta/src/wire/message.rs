@@ -3,7 +3,7 @@
 //! A handler sends a [`Call`], the service answers with an [`Answer`]; it may also send a
 //! [`Notice`] of its own accord. Which is which, and to what it answers, is the link's framing. Notices that a call causes for the calling session are sent before
 //! its answer, on the same ordered connection: when the answer is there, the notices were seen.
-//! Encoding is postcard; decoding is total: any bytes give a message or [`WireError`], never a panic.
+//! Encoding is postcard; decoding is total: any bytes give a message or a [`WireError`](super::WireError), never a panic.
 //! One encoded message is at most [`MAX_MESSAGE`] bytes; long answers (directories, layouts) come in pages.
 
 use crate::attr::{Attr, FileKind, SetAttr};

@@ -93,7 +93,7 @@ pub(crate) static TABLE: &[Word] = &[
     value(
         "timeout",
         timeout,
-        "TIME: 100ms to 10m; a dead node is EIO after this long (default 5s)",
+        "TIME: 100ms to 10m; a dead node is EIO after this long (default 5s); one for all mounts of a pool, the first says it",
     ),
     value(
         "cache",
