@@ -56,9 +56,10 @@ echo after >"$M/after"
 same "a new file" "$(cat "$M/after")" after
 
 note "a short timeout: EIO instead of waiting"
-# The first mount of a pool sets it for all.
 umount "$M"
 attach p "$T/short" cache=none,timeout=1s
+attach p "$M" cache=none,timeout=3s
+grep -q 'timeout=1000ms of the pool.s first mount holds' "$T/mount.log" || fail "nothing says that timeout=3s has no effect"
 kill -STOP "$(pid p)"
 begun=$(now_ms)
 refused "a paused node" "Input/output error" cat "$T/short/missing"

@@ -389,9 +389,9 @@ fn random_how(rng: &mut StdRng) -> How {
         read: !write || rng.random_bool(0.7),
         write,
         append: write && rng.random_bool(0.2),
-        truncate: write && rng.random_bool(0.1),
+        truncate: write && rng.random_bool(0.2),
         create: rng.random_bool(0.6),
-        exclusive: rng.random_bool(0.1),
+        exclusive: rng.random_bool(0.15),
         mode: [0o644, 0o666, 0o600, 0o400, 0o660][rng.random_range(0..5)],
     }
 }
