@@ -23,7 +23,7 @@ pub struct Disagreement {
     /// Index of the operation among those that were compared; a check may look at more than the sequence it was given.
     pub at: usize,
     /// The operation.
-    pub op: Op,
+    pub op: Box<Op>,
     /// What the judge allows.
     pub wanted: Outcome,
     /// What the other gave.
@@ -42,7 +42,7 @@ pub fn compare(
     for (at, op) in ops.iter().enumerate() {
         let (wanted, got) = (judge(op), other(op));
         if !wanted.allows(&got) {
-            let op = op.clone();
+            let op = Box::new(op.clone());
             return Err(Disagreement { at, op, wanted, got });
         }
     }
@@ -125,7 +125,7 @@ mod tests {
 
     fn disagree(at: usize, ops: &[Op]) -> Disagreement {
         let (wanted, got) = (Outcome::Done, Outcome::Count(1));
-        let op = ops.last().unwrap_or(&sequence(0, 1, MIX)[0]).clone();
+        let op = Box::new(ops.last().unwrap_or(&sequence(0, 1, MIX)[0]).clone());
         Disagreement { at, op, wanted, got }
     }
 

@@ -23,9 +23,9 @@ fn differ(fabric: &str, caches: &[&str], seeds: std::ops::Range<u64>) {
         replay::run(seed, LEN, mix, |ops| {
             run.set(run.get() + 1);
             let fresh = format!("run-{}", run.get());
-            let reference = tempfile::tempdir_in("/dev/shm").unwrap();
+            let reference = tempfile::tempdir_in("/dev/shm").expect("a directory of tmpfs");
             set_mode(reference.path(), 0o777);
-            std::fs::create_dir(fixture.mounts()[0].join(&fresh)).unwrap();
+            std::fs::create_dir(fixture.mounts()[0].join(&fresh)).expect("a directory of the mount");
             set_mode(&fixture.mounts()[0].join(&fresh), 0o777);
             let roots: Vec<PathBuf> = fixture.mounts().iter().map(|mount| mount.join(&fresh)).collect();
             let mut tmpfs = Posix::new(vec![reference.path().to_owned(); roots.len()]);
@@ -33,7 +33,7 @@ fn differ(fabric: &str, caches: &[&str], seeds: std::ops::Range<u64>) {
             let all: Vec<Op> = ops.iter().cloned().chain(look_at_everything()).collect();
             let end = replay::compare(&all, |op| tmpfs.apply(op), |op| mounted.apply(op));
             drop(mounted);
-            std::fs::remove_dir_all(&roots[0]).unwrap();
+            std::fs::remove_dir_all(&roots[0]).expect("its removal");
             end
         });
     }

@@ -143,7 +143,7 @@ fn documents_name_tests_that_exist() {
 
 /// The test that a quoted word names, from the root; `None` where it names something else.
 fn names_a_test(quoted: &str) -> Option<String> {
-    let word = quoted.split(' ').next().unwrap();
+    let word = quoted.split(' ').next().unwrap_or_default();
     let shell = word.len() > 3 && word[..2].bytes().all(|b| b.is_ascii_digit()) && word.ends_with(".sh");
     let ours = CRATES.iter().any(|name| word.starts_with(&format!("{name}/")));
     match shell {
@@ -179,7 +179,10 @@ fn each_sentence_of_the_semantics_has_a_test() {
 // --- a small reader of Rust ---
 
 fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("the workspace")
+        .to_owned()
 }
 
 fn read(path: &Path) -> String {
@@ -193,7 +196,7 @@ fn files(folder: &Path, ending: &str) -> Vec<PathBuf> {
         return found;
     };
     for entry in entries {
-        let path = entry.unwrap().path();
+        let path = entry.expect("an entry of a folder").path();
         if path.is_dir() && !path.ends_with("target") {
             found.extend(files(&path, ending));
         } else if path.extension().is_some_and(|e| e == ending) {
@@ -226,9 +229,9 @@ fn sources(name: &str) -> Vec<(PathBuf, String)> {
 
 /// Modules `#[cfg(test)] mod x;` in files of their own, as paths without ending.
 fn test_files(path: &Path, code: &str) -> Vec<PathBuf> {
-    let stem = path.file_stem().unwrap().to_string_lossy();
+    let stem = path.file_stem().expect("a file").to_string_lossy();
     let folder = match &*stem {
-        "mod" | "lib" | "main" => path.parent().unwrap().to_owned(),
+        "mod" | "lib" | "main" => path.parent().expect("a folder").to_owned(),
         _ => path.with_extension(""),
     };
     let marked = code.split("#[cfg(test)]").skip(1);
@@ -338,8 +341,15 @@ fn modules(lib: &str) -> Vec<String> {
 
 /// The top module that a file belongs to; `None` for lib.rs and main.rs themselves.
 fn module_of(name: &str, path: &Path) -> Option<String> {
-    let inside = path.strip_prefix(root().join(name).join("src")).unwrap();
-    let first = inside.components().next().unwrap().as_os_str().to_string_lossy();
+    let inside = path
+        .strip_prefix(root().join(name).join("src"))
+        .expect("a source file");
+    let first = inside
+        .components()
+        .next()
+        .expect("a name")
+        .as_os_str()
+        .to_string_lossy();
     let module = first.trim_end_matches(".rs").to_owned();
     (module != "lib" && module != "main").then_some(module)
 }
