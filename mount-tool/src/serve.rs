@@ -140,6 +140,7 @@ fn resolve(args: Args) -> Result<ServeConfig, Failure> {
         memory: args.memory,
         listen: args.listen,
         fabrics,
+        device: None,
         root_owner: args.root_owner,
         root_mode: args.root_mode,
         run_dir: run_dir(),

@@ -3,7 +3,7 @@
 use crate::options::{MountOptions, Source};
 use rdmafs_rdma::buffer::BufferPool;
 use rdmafs_rdma::clock::{Clock, SystemClock};
-use rdmafs_rdma::fabric::{Endpoint, Fabric, FabricKind, Target};
+use rdmafs_rdma::fabric::{Endpoint, Fabric, FabricKind, Target, VerbsOptions};
 use rdmafs_rdma::key::Key;
 use rdmafs_rdma::shm::Shm;
 use rdmafs_rdma::tcp::Tcp;
@@ -36,6 +36,7 @@ pub(super) struct Nodes {
     pub(super) source: Source,
     pub(super) fabric: Option<FabricKind>,
     pub(super) crypt: rdmafs_rdma::fabric::Crypt,
+    pub(super) verbs: VerbsOptions,
     pub(super) key: Key,
     pub(super) host: String,
     pub(super) run_dir: PathBuf,
@@ -48,6 +49,7 @@ impl Nodes {
             source: source.clone(),
             fabric: options.fabric,
             crypt: options.crypt,
+            verbs: options.verbs.clone(),
             key,
             host: host_name(),
             run_dir,
@@ -66,6 +68,7 @@ impl Nodes {
             step_timeout: self.timeout,
             queues: QUEUES,
             crypt: self.crypt,
+            verbs: self.verbs.clone(),
             run_dir: self.run_dir.clone(),
             buffers: buffers.clone(),
         }

@@ -18,6 +18,8 @@ pub struct ServeConfig {
     pub listen: SocketAddr,
     /// Fabrics to offer.
     pub fabrics: Vec<FabricKind>,
+    /// RDMA device to offer verbs on (`--device`). `None` is one with an active port.
+    pub device: Option<String>,
     /// Directory of the durable namespace, if any.
     pub state: Option<PathBuf>,
     /// Key file.

@@ -28,6 +28,7 @@ pub(crate) fn resolve(source: &Source, given: &Given) -> Result<Meaning, String>
         fabric: given.fabric.flatten(),
         key: given.key.clone().unwrap_or_else(|| default_key(&source.pool)),
         crypt: given.crypt.unwrap_or_default(),
+        verbs: Default::default(),
         timeout_ms: given.timeout_ms.unwrap_or(5_000),
         cache: given.cache.unwrap_or_default(),
         share,

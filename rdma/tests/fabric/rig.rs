@@ -138,6 +138,7 @@ impl Rig {
             pool: "pool".into(),
             key: key.clone(),
             fabrics: fabrics.to_vec(),
+            device: None,
             step_timeout,
             run_dir: run_dir.into(),
         };
@@ -185,6 +186,7 @@ pub(crate) fn target(way: Way, port: u16, key: &Key, run_dir: &Path) -> Target {
         } else {
             Crypt::Auto
         },
+        verbs: Default::default(),
         run_dir: run_dir.into(),
         buffers: BufferPool::new(16, 16).unwrap(),
     }

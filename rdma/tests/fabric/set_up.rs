@@ -158,6 +158,7 @@ fn the_socket_file_is_private_replaced_when_stale_and_respected_when_live() {
             pool: "pool".into(),
             key: rig.key.clone(),
             fabrics: vec![FabricKind::Shm],
+            device: None,
             step_timeout: Duration::from_secs(1),
             run_dir: rig.run_dir.clone(),
         };
@@ -195,6 +196,7 @@ fn verbs_and_sim_are_not_offered_by_a_door() {
         pool: "pool".into(),
         key: Key::generate().unwrap(),
         fabrics: vec![FabricKind::Tcp, FabricKind::Verbs],
+        device: None,
         step_timeout: Duration::from_secs(1),
         run_dir: "/nonexistent".into(),
     };
