@@ -6,7 +6,7 @@ size=67108864
 serve p 256M
 attach p "$T/auto"
 attach p "$T/none" cache=none
-same "fabric in rdmafs status" "$(link_fabric)" verbs
+same "fabric in rdmafs status" "$(link_fabric)" "$FABRIC"
 "$RDMAFS" status
 head -c $size /dev/urandom >"$T/data"
 sent=$(counter $HANDLER_DEVICE sent_pkts)

@@ -7,7 +7,7 @@
 FABRIC=${FABRIC:-verbs}
 HOSTS=$(find /sys/class/infiniband/ -mindepth 1 2>/dev/null | wc -l)
 if [ "$HOSTS" = 2 ]; then
-    NODE_ADDRESS=10.8.0.2 SERVE_OPTIONS="--device rxv1" MOUNT_OPTIONS="device=rxv0"
+    NODE_ADDRESS=10.8.0.2 SERVE_OPTIONS="${SERVE_OPTIONS:---device rxv1}" MOUNT_OPTIONS="${MOUNT_OPTIONS-device=rxv0}"
     NODE_DEVICE=rxv1 HANDLER_DEVICE=rxv0
 else
     NODE_ADDRESS=10.9.0.1
@@ -38,4 +38,18 @@ print(" ".join(sorted({l["fabric"] for l in json.load(sys.stdin)["links"]})))'
 cpu_ticks() {
     # The name in field 2 may have spaces; ours has none.
     awk '{ print $14 + $15 }' "/proc/$1/stat"
+}
+
+# link_down: the node's end of the wire is switched off.
+link_down() {
+    ip link set rdma1 down
+}
+
+# The kernel forgets routes and neighbours of an end that is switched off.
+link_up() {
+    ip link set rdma1 up
+    ip route replace 10.8.0.1/32 dev rdma1 src 10.8.0.2 table 101
+    ip route replace 10.8.0.2/32 dev rdma0 src 10.8.0.1 table 100
+    ip neigh replace 10.8.0.1 lladdr "$(cat /sys/class/net/rdma0/address)" dev rdma1 nud permanent
+    ip neigh replace 10.8.0.2 lladdr "$(cat /sys/class/net/rdma1/address)" dev rdma0 nud permanent
 }
