@@ -73,7 +73,7 @@ assert mapping[:] == written, "a mapping does not show what write(2) on another 
 PY
 
 note "the node's processor time for 128 MiB read, verbs against tcp"
-attach p "$T/tcp" cache=none,fabric=tcp
+attach p "$T/tcp" cache=none,fabric=tcp,crypt=off
 # ticks MOUNT: clock ticks (10 ms) of the node while 128 MiB are read there.
 ticks() {
     before=$(cpu_ticks "$(pid p)")

@@ -267,7 +267,7 @@ end_all() {
 
 # A process id may have been given to somebody else since: ours carry our run directory.
 is_ours() {
-    tr '\0' '\n' <"/proc/$1/environ" 2>/dev/null | grep -qx "RDMAFS_RUN_DIR=$RDMAFS_RUN_DIR"
+    { tr '\0' '\n' <"/proc/$1/environ"; } 2>/dev/null | grep -qx "RDMAFS_RUN_DIR=$RDMAFS_RUN_DIR"
 }
 
 trap 'cleanup $?' EXIT
