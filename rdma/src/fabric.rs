@@ -66,6 +66,29 @@ pub struct VerbsOptions {
     pub tclass: Option<u8>,
 }
 
+/// Names the connections that replace one another: of one lineage, a node serves only the last, and takes the queue pairs of
+/// those before away first. Random, and known to nobody else.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Lineage([u8; 16]);
+
+impl Lineage {
+    /// A new one.
+    ///
+    /// # Errors
+    /// The kernel gave no random bytes.
+    pub fn random() -> std::io::Result<Self> {
+        let mut bytes = [0; 16];
+        crate::sys::random(&mut bytes)?;
+        Ok(Self(bytes))
+    }
+}
+
+impl std::fmt::Debug for Lineage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Lineage").finish_non_exhaustive()
+    }
+}
+
 /// Where to connect, and how.
 #[derive(Clone, Debug)]
 pub struct Target {
@@ -85,6 +108,8 @@ pub struct Target {
     pub queues: usize,
     /// Encryption of tcp data.
     pub crypt: Crypt,
+    /// Of which connection it takes the place, on verbs.
+    pub lineage: Lineage,
     /// RDMA resources, on verbs.
     pub verbs: VerbsOptions,
     /// Where doors on this host have their sockets (`/run/rdmafs`).

@@ -83,7 +83,7 @@ impl Handler {
             verbs: options.verbs.clone(),
         };
         let slot = self.slots.lock().entry(pool_key).or_default().clone();
-        let nodes = Nodes::new(source, options, key, self.run_dir.clone());
+        let nodes = Nodes::new(source, options, key, self.run_dir.clone())?;
         let _alone = slot.connecting.lock();
         let present = slot.pool.lock().clone();
         if let Some(pool) = present

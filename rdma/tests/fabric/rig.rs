@@ -186,6 +186,7 @@ pub(crate) fn target(way: Way, port: u16, key: &Key, run_dir: &Path) -> Target {
         } else {
             Crypt::Auto
         },
+        lineage: rdmafs_rdma::fabric::Lineage::random().unwrap(),
         verbs: Default::default(),
         run_dir: run_dir.into(),
         buffers: BufferPool::new(16, 16).unwrap(),

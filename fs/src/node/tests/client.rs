@@ -142,6 +142,7 @@ impl Client {
             step_timeout: Duration::from_secs(10),
             queues: 2,
             crypt: Crypt::Auto,
+            lineage: rdmafs_rdma::fabric::Lineage::random().unwrap(),
             verbs: Default::default(),
             run_dir: dir.to_owned(),
             buffers: buffers.clone(),
