@@ -6,18 +6,24 @@
 //! nothing to forge, and a firewall elsewhere may do the same.
 
 use std::process::{Command, Stdio};
+use std::sync::Once;
 
 /// Where nft is: a daemon's PATH need not name them.
 const NFT: [&str; 3] = ["/usr/sbin/nft", "/sbin/nft", "nft"];
 
-/// Logs one warning when the rule is not loaded. Runs a program: call it once, when verbs is first used.
+static LOOKED: Once = Once::new();
+
+/// Logs one warning when the rule is not loaded, at the first call in this process. Call it when verbs is used. Runs nft once:
+/// some milliseconds.
 pub fn warn_without_roce_rule() {
-    if let Err(why) = check() {
-        tracing::warn!(
-            "programs on this host can forge RoCE packets, because {why}: run scripts/install, or 'nft -f /etc/rdmafs/roce.nft' \
-             (not needed on InfiniBand)"
-        );
-    }
+    LOOKED.call_once(|| {
+        if let Err(why) = check() {
+            tracing::warn!(
+                "programs on this host can forge RoCE packets, because {why}: run scripts/install, or 'nft -f \
+                 /etc/rdmafs/roce.nft' (not needed on InfiniBand)"
+            );
+        }
+    });
 }
 
 fn check() -> Result<(), String> {
