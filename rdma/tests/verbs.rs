@@ -1,13 +1,15 @@
 //! The verbs fabric on a real device, between two sides in one process.
 //!
-//! `scripts/rxe 'RDMAFS_VERBS_TEST=1 target/debug/deps/verbs-HASH --ignored --test-threads 1'` runs it on soft-RoCE. The test
-//! threads must not run at once: the device's objects are counted.
+//! `scripts/rxe 'RDMAFS_VERBS_TEST=1 target/debug/deps/verbs-HASH --ignored --test-threads 1'` runs it on soft-RoCE. The device's
+//! objects are counted: neither other tests nor other programs may use one meanwhile.
 #![cfg(feature = "verbs")]
 
 #[path = "fabric/rig.rs"]
 #[allow(dead_code, reason = "the other test program uses the rest")]
 mod rig;
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 use rdmafs_rdma::buffer::BufferPool;
@@ -16,7 +18,9 @@ use rdmafs_rdma::fabric::{
 };
 use rdmafs_rdma::key::Key;
 use rig::{ARENA, Client, Rig, Way, connect};
-use std::process::Command;
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// A node that offers verbs. Without a device the test fails, and says why.
@@ -28,17 +32,15 @@ fn rig() -> Rig {
     Rig::with(Duration::from_secs(10), &[FabricKind::Verbs, FabricKind::Tcp])
 }
 
-/// Objects of a kind (`qp`, `mr`, `pd`, `cq`) that this process has on all devices.
+/// Objects of a kind (`qp`, `mr`, `pd`, `cq`, `ctx`) that programs have on all devices: these tests only. The kernel's own
+/// name no process; the number it shows is a thread's.
 fn objects(kind: &str) -> usize {
     let mut command = Command::new("rdma");
     command.args(["resource", "show", kind]);
     let output = command.output().expect("rdma(8) of iproute2");
     assert!(output.status.success(), "{output:?}");
-    let own = format!("pid {} ", std::process::id());
     let text = String::from_utf8(output.stdout).unwrap();
-    text.lines()
-        .filter(|line| format!("{line} ").contains(&own))
-        .count()
+    text.lines().filter(|line| line.contains(" pid ")).count()
 }
 
 /// Waits until so many objects are left.
@@ -323,6 +325,130 @@ fn a_hundred_connections_leave_nothing_behind() {
     }
     drop(rig);
     kinds.into_iter().for_each(|kind| until_objects(kind, 0));
+}
+
+const PART: &str = "RDMAFS_TEST_PART";
+
+/// This program again, as a node or a handler of its own; killed when dropped.
+struct Player {
+    child: Child,
+    /// What it said when it was ready.
+    word: String,
+}
+
+impl Player {
+    fn start(part: &str, dir: &Path, port: u16) -> Self {
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "play_a_part", "--ignored", "--nocapture"])
+            .env(PART, format!("{part} {port} {}", dir.display()))
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let word = lines
+            .map(Result::unwrap)
+            .find_map(|line| Some(line.split_once("ready ")?.1.to_owned()));
+        let word = word.expect("the child is ready");
+        Self { child, word }
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill(Pid::from_raw(i32::try_from(self.child.id()).unwrap()), signal).unwrap();
+    }
+}
+
+impl Drop for Player {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Does nothing unless another test started this program to play a part.
+#[test]
+#[ignore = "needs an RDMA device: scripts/rxe runs it"]
+fn play_a_part() {
+    let Ok(part) = std::env::var(PART) else { return };
+    let mut words = part.splitn(3, ' ');
+    let mut word = || words.next().unwrap();
+    let (part, port, dir) = (word(), word().parse().unwrap(), Path::new(word()));
+    if part == "node" {
+        let rig = Rig::at(dir, Duration::from_secs(10), &[FabricKind::Verbs]);
+        println!("ready {}", rig.door.address().port());
+        park(&rig);
+    }
+    let key = Key::load(&dir.join("key")).unwrap();
+    let client = Client::connect(Way::Verbs, &rig::target(Way::Verbs, port, &key, dir));
+    println!("ready handler");
+    park(&client);
+}
+
+/// Keeps `what` until the process is killed.
+fn park<T>(what: &T) -> ! {
+    loop {
+        std::thread::park();
+        std::hint::black_box(what);
+    }
+}
+
+fn away() -> (tempfile::TempDir, Player, Client) {
+    drop(rig());
+    let dir = tempfile::tempdir().unwrap();
+    let node = Player::start("node", dir.path(), 0);
+    let port = node.word.parse().unwrap();
+    let key = Key::load(&dir.path().join("key")).unwrap();
+    let target = rig::target(Way::Verbs, port, &key, dir.path());
+    let client = Client::connect(Way::Verbs, &target);
+    (dir, node, client)
+}
+
+#[test]
+#[ignore = "needs an RDMA device: scripts/rxe runs it"]
+fn a_killed_node_ends_all_work_with_an_error_at_once() {
+    let (_dir, node, mut client) = away();
+    client.write(0, b"alive").unwrap();
+    let posted: Vec<_> = (0..12)
+        .map(|queue| client.post(queue, Verb::Write, 0, &vec![1; 1_000_000]))
+        .collect();
+    let start = Instant::now();
+    drop(node);
+    assert!(matches!(client.down(), FabricError::Disconnected(_)));
+    // The queue pairs alone would take 4 s to find out.
+    assert!(start.elapsed() < Duration::from_secs(3), "{:?}", start.elapsed());
+    for id in posted {
+        let result = client.completion(id).1;
+        assert!(
+            matches!(result, Ok(()) | Err(FabricError::Disconnected(_))),
+            "{result:?}"
+        );
+    }
+    until_objects("qp", 0);
+}
+
+#[test]
+#[ignore = "needs an RDMA device: scripts/rxe runs it"]
+fn a_stopped_node_is_read_and_written_all_the_same() {
+    let (_dir, node, mut client) = away();
+    node.signal(Signal::SIGSTOP);
+    client.write(4096, &[9; 100_000]).unwrap();
+    assert_eq!(client.read(4096, 100_000).unwrap(), vec![9; 100_000]);
+    node.signal(Signal::SIGCONT);
+    client.endpoint.send(b"awake?").unwrap();
+    assert_eq!(client.message(), b"awake?");
+}
+
+#[test]
+#[ignore = "needs an RDMA device: scripts/rxe runs it"]
+fn a_killed_handler_leaves_and_its_queue_pairs_with_it() {
+    drop(rig());
+    let dir = tempfile::tempdir().unwrap();
+    let rig = Rig::at(dir.path(), Duration::from_secs(10), &[FabricKind::Verbs]);
+    let handler = Player::start("handler", dir.path(), rig.door.address().port());
+    rig.desk.until("it has arrived", |books| books.arrived == 1);
+    assert_eq!(objects("qp"), 6);
+    drop(handler);
+    rig.desk.until("it has left", |books| books.left == 1);
+    until_objects("qp", 0);
 }
 
 /// Not a promise: `--nocapture` shows what this device does.
