@@ -4,12 +4,14 @@
 # A test sources this file, calls `serve` and `attach` (or `start` for both), checks, and calls `finish`. Everything it
 # makes lies under $T; its daemons have RDMAFS_RUN_DIR=$T/run, so a test meets no other one and none of the machine's own.
 #
-# From outside: FABRIC (shm, tcp), CACHE (auto, none), QUICK (1: shorter loads), RDMAFS (the binary), KEEP (1: keep $T).
+# From outside: FABRIC (shm, tcp, verbs), CACHE (auto, none), QUICK (1: shorter loads), RDMAFS (the binary), KEEP (1: keep $T);
+# NODE_ADDRESS (where nodes listen), SERVE_OPTIONS (words for every `serve`), MOUNT_OPTIONS (an option list for every mount).
 set -eu
 
 FABRIC=${FABRIC:-shm}
 CACHE=${CACHE:-auto}
 QUICK=${QUICK:-0}
+NODE_ADDRESS=${NODE_ADDRESS:-127.0.0.1}
 HERE=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
 
 # The newest binary that was built, unless one is named.
@@ -44,10 +46,10 @@ umask 022
 # --- memory nodes ---
 
 free_port() {
-    python3 -c 'import socket
+    python3 -c 'import socket, sys
 s = socket.socket()
-s.bind(("127.0.0.1", 0))
-print(s.getsockname()[1])'
+s.bind((sys.argv[1], 0))
+print(s.getsockname()[1])' "$NODE_ADDRESS"
 }
 
 # port POOL: the port that its node has, the same after a restart.
@@ -61,7 +63,7 @@ pid() {
 }
 
 source_of() {
-    echo "127.0.0.1:$(port "$1"):/$1"
+    echo "$NODE_ADDRESS:$(port "$1"):/$1"
 }
 
 serving() {
@@ -78,8 +80,9 @@ serve() {
     memory=$2
     port "$pool" >/dev/null
     shift 2
-    "$RDMAFS" serve --pool "$pool" --memory "$memory" --listen "127.0.0.1:$(port "$pool")" --key "$T/key" \
-        --foreground "$@" >>"$T/$pool.log" 2>&1 &
+    # shellcheck disable=SC2086  # words on purpose
+    "$RDMAFS" serve --pool "$pool" --memory "$memory" --listen "$NODE_ADDRESS:$(port "$pool")" --key "$T/key" \
+        --foreground ${SERVE_OPTIONS:-} "$@" >>"$T/$pool.log" 2>&1 &
     echo $! >"$T/$pool.pid"
     wait_until 60 serving_or_dead "$pool" || fail "the node of pool $pool is not ready after 60 s: $(tail -n 3 "$T/$pool.log")"
     serving "$pool" || fail "the node of pool $pool ended: $(tail -n 3 "$T/$pool.log")"
@@ -99,7 +102,7 @@ stop() {
 # attach POOL DIR [OPTIONS]: mounts with this run's fabric and cache mode.
 attach() {
     mkdir -p "$2"
-    "$RDMAFS" mount "$(source_of "$1")" "$2" -o "key=$T/key,fabric=$FABRIC,cache=$CACHE${3:+,$3}" >>"$T/mount.log" 2>&1 ||
+    "$RDMAFS" mount "$(source_of "$1")" "$2" -o "key=$T/key,fabric=$FABRIC,cache=$CACHE${MOUNT_OPTIONS:+,$MOUNT_OPTIONS}${3:+,$3}" >>"$T/mount.log" 2>&1 ||
         fail "mount of $1 on $2 failed: $(tail -n 3 "$T/mount.log")"
     mounted "$2" || fail "mount of $1 on $2 said yes, but nothing is mounted"
 }
@@ -264,7 +267,7 @@ end_all() {
 
 # A process id may have been given to somebody else since: ours carry our run directory.
 is_ours() {
-    tr '\0' '\n' <"/proc/$1/environ" 2>/dev/null | grep -qx "RDMAFS_RUN_DIR=$RDMAFS_RUN_DIR"
+    { tr '\0' '\n' <"/proc/$1/environ"; } 2>/dev/null | grep -qx "RDMAFS_RUN_DIR=$RDMAFS_RUN_DIR"
 }
 
 trap 'cleanup $?' EXIT

@@ -1,6 +1,7 @@
 //! Reaching a pool's node: which fabric, and why not another.
 
 use crate::options::{MountOptions, Source};
+use crate::process::warn_without_roce_rule;
 use rdmafs_rdma::buffer::BufferPool;
 use rdmafs_rdma::clock::{Clock, SystemClock};
 use rdmafs_rdma::fabric::{Endpoint, Fabric, FabricKind, Lineage, Target, VerbsOptions};
@@ -137,7 +138,7 @@ fn by(kind: FabricKind, target: &Target) -> Result<Arc<dyn Endpoint>, String> {
     let connected = match kind {
         FabricKind::Shm => Shm.connect(target),
         FabricKind::Tcp => Tcp.connect(target),
-        FabricKind::Verbs => Verbs.connect(target),
+        FabricKind::Verbs => Verbs.connect(target).inspect(|_| warn_without_roce_rule()),
         FabricKind::Sim => return Err("only for tests: use fabric=auto".into()),
     };
     connected.map_err(|error| error.to_string())
