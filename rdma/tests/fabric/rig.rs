@@ -9,6 +9,7 @@ use rdmafs_rdma::fabric::{
 use rdmafs_rdma::key::Key;
 use rdmafs_rdma::shm::Shm;
 use rdmafs_rdma::tcp::Tcp;
+use rdmafs_rdma::verbs::Verbs;
 use std::collections::HashMap;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -25,6 +26,8 @@ pub(crate) enum Way {
     Shm,
     Plain,
     Encrypted,
+    /// Only in `tests/verbs.rs`: needs a device.
+    Verbs,
 }
 
 pub(crate) const WAYS: [Way; 3] = [Way::Shm, Way::Plain, Way::Encrypted];
@@ -197,6 +200,7 @@ pub(crate) fn connect(way: Way, target: &Target) -> Result<Arc<dyn Endpoint>, Co
     match way {
         Way::Shm => Shm.connect(target),
         Way::Plain | Way::Encrypted => Tcp.connect(target),
+        Way::Verbs => Verbs.connect(target),
     }
 }
 
