@@ -17,9 +17,7 @@ tc -s qdisc show dev rdma0 | sed -n 2p
 lost=$(tc -s qdisc show dev rdma0 | sed -n 's/.*dropped \([0-9]*\).*/\1/p')
 [ "$lost" -gt 10 ] || fail "only $lost packets were lost"
 grep -H . /sys/class/infiniband/rxv*/ports/1/hw_counters/* | sed 's|.*infiniband/||' | grep -v ':0$'
-for end in rdma0 rdma1; do
-    tc qdisc del dev $end root
-done
+wire_whole
 cmp "$T/data" "$M/file" || fail "the bytes differ once the wire is good again"
 
 finish

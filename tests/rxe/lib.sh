@@ -14,8 +14,8 @@ else
     NODE_DEVICE=rxe0 HANDLER_DEVICE=rxe0
 fi
 export NODE_ADDRESS SERVE_OPTIONS MOUNT_OPTIONS NODE_DEVICE HANDLER_DEVICE
-# shellcheck source=tests/shell/lib.sh
 . "$(dirname "$0")/../shell/lib.sh"
+. "$(dirname "$0")/wire.sh"
 [ "$HOSTS" -gt 0 ] || fail "no RDMA device here: run it with scripts/rxe"
 
 # counter DEVICE NAME
@@ -38,18 +38,4 @@ print(" ".join(sorted({l["fabric"] for l in json.load(sys.stdin)["links"]})))'
 cpu_ticks() {
     # The name in field 2 may have spaces; ours has none.
     awk '{ print $14 + $15 }' "/proc/$1/stat"
-}
-
-# link_down: the node's end of the wire is switched off.
-link_down() {
-    ip link set rdma1 down
-}
-
-# The kernel forgets routes and neighbours of an end that is switched off.
-link_up() {
-    ip link set rdma1 up
-    ip route replace 10.8.0.1/32 dev rdma1 src 10.8.0.2 table 101
-    ip route replace 10.8.0.2/32 dev rdma0 src 10.8.0.1 table 100
-    ip neigh replace 10.8.0.1 lladdr "$(cat /sys/class/net/rdma0/address)" dev rdma1 nud permanent
-    ip neigh replace 10.8.0.2 lladdr "$(cat /sys/class/net/rdma1/address)" dev rdma0 nud permanent
 }
