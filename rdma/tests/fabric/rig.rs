@@ -26,7 +26,7 @@ pub(crate) enum Way {
     Shm,
     Plain,
     Encrypted,
-    /// Only in `tests/verbs.rs`: needs a device.
+    #[allow(dead_code, reason = "only in `tests/verbs.rs`: needs a device")]
     Verbs,
 }
 
