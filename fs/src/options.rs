@@ -4,7 +4,7 @@
 //! mount options live with the command line, because only people write them; a [`Source`] also comes from fstab and
 //! goes back to the kernel as text, so its text form is defined here and `Display` gives what `FromStr` takes.
 
-pub use rdmafs_rdma::fabric::{Crypt, FabricKind};
+pub use rdmafs_rdma::fabric::{Crypt, FabricKind, VerbsOptions};
 pub use rdmafs_rdma::qos::share::Share;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -57,6 +57,9 @@ pub struct MountOptions {
     pub key: PathBuf,
     /// `crypt=`.
     pub crypt: Crypt,
+    /// `device= port= gid_index= tclass=`.
+    #[serde(default)]
+    pub verbs: VerbsOptions,
     /// `timeout=` in milliseconds, 100 to 600,000; default 5,000.
     pub timeout_ms: u64,
     /// `cache=`.

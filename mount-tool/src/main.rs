@@ -10,6 +10,7 @@ mod mounts;
 mod options;
 
 mod control;
+mod fabrics;
 
 mod handler;
 mod layout;

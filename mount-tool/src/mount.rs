@@ -309,11 +309,23 @@ mod tests {
     fn the_help_teaches_every_option_of_ours() {
         let help = after_help();
         for name in [
-            "fabric=", "key=", "crypt=", "timeout=", "cache=", "bw=", "iops=", "burst=", "weight=", "ro",
+            "fabric=",
+            "device=",
+            "gid_index=",
+            "tclass=",
+            "key=",
+            "crypt=",
+            "timeout=",
+            "cache=",
+            "bw=",
+            "iops=",
+            "burst=",
+            "weight=",
+            "ro",
             "fstab",
         ] {
             assert!(help.contains(name), "{name}");
         }
-        assert!(!help.contains("tclass"), "only what this version has");
+        assert!(!help.contains("prio="), "only what this version has");
     }
 }

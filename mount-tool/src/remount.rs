@@ -70,7 +70,8 @@ fn check_kernel_side(mounted: &Mounted, source: &Source, given: &Given) -> Resul
     Ok(())
 }
 
-/// The same for what the handler knows. Key, encryption and time limit are not shown by it: they stay as they are.
+/// The same for what the handler knows. Key, encryption, time limit and the details of verbs are not shown by it: they stay as
+/// they are.
 fn check_handler_side(status: &Status, dir: &Path, source: &Source, given: &Given) -> Result<(), String> {
     let mount = status
         .mounts
@@ -87,17 +88,31 @@ fn check_handler_side(status: &Status, dir: &Path, source: &Source, given: &Give
             return Err(fixed("cache=", &mount.cache, word));
         }
     }
-    let Some(kind) = given.fabric.flatten() else {
-        return Ok(());
-    };
     let links: Vec<&LinkStatus> = status
         .links
         .iter()
         .filter(|link| leads_to(link, source))
         .collect();
-    match links.first() {
-        Some(link) if links.iter().all(|link| link.fabric != kind.name()) => {
-            Err(fixed("fabric=", &link.fabric, kind.name()))
+    let fabric = given.fabric.flatten().map(|kind| kind.name());
+    one_has(&links, "fabric=", |link| &link.fabric, fabric)?;
+    one_has(
+        &links,
+        "device=",
+        |link| &link.device,
+        given.verbs.device.as_deref(),
+    )
+}
+
+/// What was asked for must be what one of the links has.
+fn one_has(
+    links: &[&LinkStatus],
+    name: &str,
+    of: impl Fn(&LinkStatus) -> &String,
+    wanted: Option<&str>,
+) -> Result<(), String> {
+    match (wanted, links.first()) {
+        (Some(wanted), Some(link)) if links.iter().all(|link| of(link) != wanted) => {
+            Err(fixed(name, of(link), wanted))
         }
         _ => Ok(()),
     }
@@ -197,6 +212,12 @@ mod tests {
             check("/m", "cache=none")
                 .unwrap_err()
                 .starts_with("cache= is 'auto' and cannot become 'none'")
+        );
+        #[cfg(feature = "verbs")]
+        assert!(
+            check("/m", "device=mlx5_0")
+                .unwrap_err()
+                .starts_with("device= is '' and cannot become 'mlx5_0'")
         );
         assert!(
             check("/m", "fabric=shm")

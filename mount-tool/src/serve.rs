@@ -3,8 +3,9 @@
 //! In the foreground this process is the memory node. Otherwise it starts one that is, shows how far the memory is
 //! prepared, and ends when that one serves.
 
+use crate::fabrics::{offered, parse_fabric};
 use crate::failure::Failure;
-use crate::options::default_key;
+use crate::options::{VERBS, default_key};
 use crate::output::{self, Progress};
 use crate::settings::{run_dir, start_logging};
 use crate::units::{parse_size, parse_time, show_size};
@@ -39,9 +40,12 @@ pub(crate) struct Args {
     /// Where to accept handlers
     #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:7470", value_parser = parse_listen)]
     listen: SocketAddr,
-    /// Fabrics to offer
-    #[arg(long, value_name = "shm,tcp", value_delimiter = ',', default_value = "shm,tcp", value_parser = parse_fabric)]
+    /// Fabrics to offer [default: shm,tcp, and verbs where an RDMA device has an active port]
+    #[arg(long, value_name = "shm,verbs,tcp", value_delimiter = ',', value_parser = parse_fabric)]
     fabric: Vec<FabricKind>,
+    /// RDMA device to offer verbs on, as 'rdma link' shows it [default: one with an active port]
+    #[arg(long, value_name = "NAME")]
+    device: Option<String>,
     /// Keep the namespace in this directory over restarts
     #[arg(long, value_name = "DIR")]
     state: Option<PathBuf>,
@@ -131,8 +135,19 @@ fn resolve(args: Args) -> Result<ServeConfig, Failure> {
             .map_err(|error| Failure::usage(format!("cannot use the path '{}': {error}", path.display())))
     };
     let mut fabrics = args.fabric;
+    if fabrics.is_empty() {
+        fabrics = offered(args.device.is_some());
+    }
     fabrics.sort_by_key(|kind| kind.name());
     fabrics.dedup();
+    if args.device.is_some() && !fabrics.contains(&FabricKind::Verbs) {
+        let why = if VERBS {
+            "--device is for verbs: add verbs to --fabric"
+        } else {
+            "--device: this build has no verbs"
+        };
+        return Err(Failure::usage(format!("{why}, or leave it out")));
+    }
     Ok(ServeConfig {
         key: absolute(args.key.unwrap_or_else(|| default_key(&args.pool)))?,
         state: args.state.map(absolute).transpose()?,
@@ -140,6 +155,7 @@ fn resolve(args: Args) -> Result<ServeConfig, Failure> {
         memory: args.memory,
         listen: args.listen,
         fabrics,
+        device: args.device,
         root_owner: args.root_owner,
         root_mode: args.root_mode,
         run_dir: run_dir(),
@@ -160,6 +176,9 @@ fn foreground_words(args: &Args, config: &ServeConfig) -> Vec<OsString> {
     say("memory", args.memory.to_string().into());
     say("listen", args.listen.to_string().into());
     say("fabric", fabrics.join(",").into());
+    if let Some(device) = &config.device {
+        say("device", device.into());
+    }
     say("key", config.key.clone().into());
     if let Some(state) = &config.state {
         say("state", state.clone().into());
@@ -280,15 +299,6 @@ fn parse_listen(text: &str) -> Result<SocketAddr, String> {
     with_port.ok_or_else(refuse)
 }
 
-fn parse_fabric(text: &str) -> Result<FabricKind, String> {
-    match text {
-        "shm" => Ok(FabricKind::Shm),
-        "tcp" => Ok(FabricKind::Tcp),
-        "verbs" => Err("verbs is not in this version: use shm,tcp".to_owned()),
-        _ => Err("use shm, tcp or shm,tcp".to_owned()),
-    }
-}
-
 fn parse_owner(text: &str) -> Result<(u32, u32), String> {
     text.split_once(':')
         .and_then(|(uid, gid)| Some((uid.parse().ok()?, gid.parse().ok()?)))
@@ -333,10 +343,30 @@ mod tests {
             (config.memory, config.listen.to_string().as_str()),
             (1 << 30, "127.0.0.1:7470")
         );
-        assert_eq!(config.fabrics, [FabricKind::Shm, FabricKind::Tcp]);
+        assert!(
+            [FabricKind::Shm, FabricKind::Tcp]
+                .iter()
+                .all(|kind| config.fabrics.contains(kind))
+        );
+        assert_eq!(config.device, None);
         assert_eq!(config.key, Path::new("/etc/rdmafs/p.key"));
         assert_eq!((config.root_owner, config.root_mode), ((0, 0), 0o755));
         assert_eq!((config.state, config.lease), (None, Duration::from_secs(10)));
+    }
+
+    #[test]
+    fn a_device_needs_verbs() {
+        let refused = resolve(said(&["--fabric", "tcp", "--device", "mlx5_0"])).unwrap_err();
+        assert!(refused.to_string().starts_with("--device"), "{refused}");
+        #[cfg(feature = "verbs")]
+        {
+            let config = resolve(said(&["--device", "mlx5_0"])).unwrap();
+            assert!(config.fabrics.contains(&FabricKind::Verbs));
+            let args = said(&["--fabric", "verbs", "--device", "mlx5_0"]);
+            let words = foreground_words(&args, &resolve(args.clone()).unwrap());
+            let again = Wrapper::try_parse_from(words).unwrap().args;
+            assert_eq!(again.device.as_deref(), Some("mlx5_0"));
+        }
     }
 
     #[test]
@@ -408,7 +438,6 @@ mod tests {
         assert!(parse_listen("node").unwrap_err().contains("ADDRESS:PORT"));
         assert_eq!(parse_listen("10.0.0.1").unwrap().port(), 7470);
         assert_eq!(parse_listen("[::]").unwrap().port(), 7470);
-        assert!(parse_fabric("verbs").unwrap_err().contains("not in this version"));
         assert!(parse_owner("root").unwrap_err().contains("UID:GID"));
         assert!(parse_mode("888").is_err() && parse_mode("10000").is_err());
         assert_eq!(parse_mode("7777"), Ok(0o7777));

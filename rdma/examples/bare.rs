@@ -33,6 +33,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         pool: "pool".into(),
         key: Key::generate()?,
         fabrics: vec![FabricKind::Shm, FabricKind::Tcp],
+        device: None,
         step_timeout: Duration::from_secs(5),
         run_dir: run_dir.clone(),
     };
@@ -61,6 +62,8 @@ fn main() -> Result<(), Box<dyn Error>> {
             step_timeout: Duration::from_secs(5),
             queues: 4,
             crypt,
+            lineage: rdmafs_rdma::fabric::Lineage::random().unwrap(),
+            verbs: Default::default(),
             run_dir: run_dir.clone(),
             buffers: buffers.clone(),
         };

@@ -82,6 +82,12 @@ impl Arena {
         self.memory.len() as u64
     }
 
+    /// First byte and length of the mapping, for registration.
+    #[cfg(feature = "verbs")]
+    pub(crate) fn mapped(&self) -> (*mut u8, usize) {
+        (self.memory.start(), self.memory.len())
+    }
+
     /// To pass to another process.
     #[must_use]
     pub fn fd(&self) -> BorrowedFd<'_> {

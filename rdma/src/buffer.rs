@@ -53,6 +53,22 @@ impl Buffer {
         rest
     }
 
+    /// Keeps the memory of `[0, len)` from being used for anything else, so that the bytes can be had back when all parts
+    /// of this buffer are gone.
+    #[must_use]
+    pub fn spare(&self) -> Spare {
+        // As in `split_off`.
+        self.pool.parts[self.slot].fetch_add(1, Ordering::Relaxed);
+        // An empty part: a buffer of no bytes, which `reclaim` lets grow.
+        let hold = Buffer {
+            pool: Arc::clone(&self.pool),
+            slot: self.slot,
+            start: self.start,
+            len: 0,
+        };
+        Spare { hold, len: self.len }
+    }
+
     /// Joins `next`, which must follow `self` directly in the same slab part.
     ///
     /// # Errors
@@ -67,6 +83,28 @@ impl Buffer {
         // `next` gives its bytes up before it is dropped, so they never have two owners.
         self.len += std::mem::take(&mut next.len);
         Ok(())
+    }
+}
+
+/// A claim on the memory of a [`Buffer`]; gives no access to it.
+#[derive(Debug)]
+pub struct Spare {
+    hold: Buffer,
+    len: usize,
+}
+
+impl Spare {
+    /// The buffer again, with the bytes that it had last; `None` when a part of it, or of another buffer of the same memory,
+    /// is still there.
+    #[must_use]
+    pub fn reclaim(mut self) -> Option<Buffer> {
+        // Acquire: what was done by parts that are gone has happened. Who holds the only part is alone: a new one is only ever
+        // made from one that is there.
+        let alone = self.hold.pool.parts[self.hold.slot].load(Ordering::Acquire) == 1;
+        alone.then(|| {
+            self.hold.len = self.len;
+            self.hold
+        })
     }
 }
 
@@ -394,6 +432,23 @@ mod tests {
         assert!(pool.try_get(1).is_none());
         assert!(head.iter().all(|byte| *byte == 1));
         drop(head);
+        assert!(pool.try_get(1).is_some());
+    }
+
+    #[test]
+    fn a_spare_gives_the_bytes_back_when_all_parts_are_gone_and_not_before() {
+        let pool = BufferPool::new(0, 1).unwrap();
+        let mut head = pool.try_get(100).unwrap();
+        head.fill(7);
+        let (early, spare) = (head.spare(), head.spare());
+        let tail = head.split_off(40);
+        drop(head);
+        assert!(early.reclaim().is_none(), "a part is still there");
+        drop(tail);
+        assert!(pool.try_get(1).is_none(), "the spare holds the memory");
+        let whole = spare.reclaim().unwrap();
+        assert!(whole.len() == 100 && whole.iter().all(|byte| *byte == 7));
+        drop(whole);
         assert!(pool.try_get(1).is_some());
     }
 

@@ -53,6 +53,42 @@ pub enum Crypt {
     Off,
 }
 
+/// Which RDMA resources to use; `None` is chosen from what the device reports.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct VerbsOptions {
+    /// Name of the device, as `rdma link` shows it. Default: one with an active port.
+    pub device: Option<String>,
+    /// Port, 1 to the device's number of ports. Default: the first active one.
+    pub port: Option<u8>,
+    /// Index in the port's GID table. Default: RoCE v2 with the IPv4 address that leads to the peer, if there is one.
+    pub gid_index: Option<u8>,
+    /// Traffic class of all packets, 0 to 255. Default: 0.
+    pub tclass: Option<u8>,
+}
+
+/// Names the connections that replace one another: of one lineage, a node serves only the last, and takes the queue pairs of
+/// those before away first. Random, and known to nobody else.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Lineage([u8; 16]);
+
+impl Lineage {
+    /// A new one.
+    ///
+    /// # Errors
+    /// The kernel gave no random bytes.
+    pub fn random() -> std::io::Result<Self> {
+        let mut bytes = [0; 16];
+        crate::sys::random(&mut bytes)?;
+        Ok(Self(bytes))
+    }
+}
+
+impl std::fmt::Debug for Lineage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Lineage").finish_non_exhaustive()
+    }
+}
+
 /// Where to connect, and how.
 #[derive(Clone, Debug)]
 pub struct Target {
@@ -72,6 +108,10 @@ pub struct Target {
     pub queues: usize,
     /// Encryption of tcp data.
     pub crypt: Crypt,
+    /// Of which connection it takes the place, on verbs.
+    pub lineage: Lineage,
+    /// RDMA resources, on verbs.
+    pub verbs: VerbsOptions,
     /// Where doors on this host have their sockets (`/run/rdmafs`).
     pub run_dir: PathBuf,
     /// Memory that buffers of this endpoint come from.

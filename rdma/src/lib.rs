@@ -16,6 +16,7 @@ pub mod handshake;
 pub mod stream;
 pub mod shm;
 pub mod tcp;
+pub mod verbs;
 pub mod door;
 pub mod sim;
 pub mod qos;

@@ -1,7 +1,8 @@
 //! The few system calls that this crate makes by hand, behind safe functions.
 //!
 //! A `Mapping` owns a range of address space and gives out nothing but its raw address: what may be done with the
-//! bytes is decided, and proved, by its two users, [`arena`](crate::arena) and [`buffer`](crate::buffer).
+//! bytes is decided, and proved, by its users, [`arena`](crate::arena), [`buffer`](crate::buffer)
+//! and [`verbs`](crate::verbs).
 
 use nix::sys::mman::{self, MapFlags, MmapAdvise, ProtFlags};
 use nix::sys::socket::ControlMessageOwned;

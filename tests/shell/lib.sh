@@ -4,7 +4,8 @@
 # A test sources this file, calls `serve` and `attach` (or `start` for both), checks, and calls `finish`. Everything it
 # makes lies under $T; its daemons have RDMAFS_RUN_DIR=$T/run, so a test meets no other one and none of the machine's own.
 #
-# From outside: FABRIC (shm, tcp), CACHE (auto, none), QUICK (1: shorter loads), RDMAFS (the binary), KEEP (1: keep $T).
+# From outside: FABRIC (shm, tcp, verbs), CACHE (auto, none), QUICK (1: shorter loads), RDMAFS (the binary), KEEP (1: keep $T);
+# NODE_ADDRESS (where nodes listen), SERVE_OPTIONS (words for every `serve`), MOUNT_OPTIONS (an option list for every mount).
 set -eu
 # What is checked must not hang on who started the test.
 umask 022
@@ -12,6 +13,7 @@ umask 022
 FABRIC=${FABRIC:-shm}
 CACHE=${CACHE:-auto}
 QUICK=${QUICK:-0}
+NODE_ADDRESS=${NODE_ADDRESS:-127.0.0.1}
 HERE=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
 
 # The newest binary that was built, unless one is named.
@@ -47,15 +49,15 @@ mkdir "$RDMAFS_RUN_DIR"
 
 # Below the range that outgoing connections take, and random: other tests look for one at the same time.
 free_port() {
-    python3 -c 'import random, socket
+    python3 -c 'import random, socket, sys
 while True:
     port = random.randrange(10000, 32000)
     try:
-        with socket.create_server(("127.0.0.1", port)):
+        with socket.create_server((sys.argv[1], port)):
             print(port)
             break
     except OSError:
-        pass'
+        pass' "$NODE_ADDRESS"
 }
 
 # port POOL: the port that its node has, the same after a restart. Its file appears whole, whoever asks at the same time.
@@ -75,7 +77,7 @@ pid() {
 }
 
 source_of() {
-    echo "127.0.0.1:$(port "$1"):/$1"
+    echo "$NODE_ADDRESS:$(port "$1"):/$1"
 }
 
 serving() {
@@ -92,8 +94,9 @@ serve() {
     memory=$2
     port "$pool" >/dev/null
     shift 2
-    "$RDMAFS" serve --pool "$pool" --memory "$memory" --listen "127.0.0.1:$(port "$pool")" --key "$T/key" \
-        --foreground "$@" >>"$T/$pool.log" 2>&1 &
+    # shellcheck disable=SC2086  # words on purpose
+    "$RDMAFS" serve --pool "$pool" --memory "$memory" --listen "$NODE_ADDRESS:$(port "$pool")" --key "$T/key" \
+        --foreground ${SERVE_OPTIONS:-} "$@" >>"$T/$pool.log" 2>&1 &
     echo $! >"$T/$pool.pid"
     wait_until 60 serving_or_dead "$pool" || fail "the node of pool $pool is not ready after 60 s: $(tail -n 3 "$T/$pool.log")"
     serving "$pool" || fail "the node of pool $pool ended: $(tail -n 3 "$T/$pool.log")"
@@ -113,7 +116,7 @@ stop() {
 # attach POOL DIR [OPTIONS]: mounts with this run's fabric and cache mode.
 attach() {
     mkdir -p "$2"
-    "$RDMAFS" mount "$(source_of "$1")" "$2" -o "key=$T/key,fabric=$FABRIC,cache=$CACHE${3:+,$3}" >>"$T/mount.log" 2>&1 ||
+    "$RDMAFS" mount "$(source_of "$1")" "$2" -o "key=$T/key,fabric=$FABRIC,cache=$CACHE${MOUNT_OPTIONS:+,$MOUNT_OPTIONS}${3:+,$3}" >>"$T/mount.log" 2>&1 ||
         fail "mount of $1 on $2 failed: $(tail -n 3 "$T/mount.log")"
     mounted "$2" || fail "mount of $1 on $2 said yes, but nothing is mounted"
 }
@@ -278,7 +281,7 @@ end_all() {
 
 # A process id may have been given to somebody else since: ours carry our run directory.
 is_ours() {
-    tr '\0' '\n' 2>/dev/null <"/proc/$1/environ" | grep -qx "RDMAFS_RUN_DIR=$RDMAFS_RUN_DIR"
+    { tr '\0' '\n' <"/proc/$1/environ"; } 2>/dev/null | grep -qx "RDMAFS_RUN_DIR=$RDMAFS_RUN_DIR"
 }
 
 trap 'cleanup $?' EXIT

@@ -98,7 +98,7 @@ fn files_are_short_and_say_what_they_are() {
     }
 }
 
-/// `unsafe` stands in `rdma`, where memory is mapped, and in at most one module of `fs`.
+/// `unsafe` stands in `rdma`, where memory is mapped or given to a device, and in at most one module of `fs`.
 #[test]
 fn unsafe_stands_only_where_it_is_proved() {
     let mut outside = BTreeSet::new();

@@ -176,6 +176,7 @@ mod tests {
                 fabric: None,
                 key: "/etc/rdmafs/p.key".into(),
                 crypt: Crypt::Auto,
+                verbs: Default::default(),
                 timeout_ms: 5000,
                 cache: CacheMode::Auto,
                 share: Share::default(),

@@ -1,12 +1,14 @@
 //! Reaching a pool's node: which fabric, and why not another.
 
 use crate::options::{MountOptions, Source};
+use crate::process::warn_without_roce_rule;
 use rdmafs_rdma::buffer::BufferPool;
 use rdmafs_rdma::clock::{Clock, SystemClock};
-use rdmafs_rdma::fabric::{Endpoint, Fabric, FabricKind, Target};
+use rdmafs_rdma::fabric::{Endpoint, Fabric, FabricKind, Lineage, Target, VerbsOptions};
 use rdmafs_rdma::key::Key;
 use rdmafs_rdma::shm::Shm;
 use rdmafs_rdma::tcp::Tcp;
+use rdmafs_rdma::verbs::Verbs;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,6 +38,9 @@ pub(super) struct Nodes {
     pub(super) source: Source,
     pub(super) fabric: Option<FabricKind>,
     pub(super) crypt: rdmafs_rdma::fabric::Crypt,
+    pub(super) verbs: VerbsOptions,
+    /// Of all connections of the pool: each replaces the one before.
+    pub(super) lineage: Lineage,
     pub(super) key: Key,
     pub(super) host: String,
     pub(super) run_dir: PathBuf,
@@ -43,16 +48,26 @@ pub(super) struct Nodes {
 }
 
 impl Nodes {
-    pub(super) fn new(source: &Source, options: &MountOptions, key: Key, run_dir: PathBuf) -> Self {
-        Self {
+    /// # Errors
+    /// The kernel gave no random bytes.
+    pub(super) fn new(
+        source: &Source,
+        options: &MountOptions,
+        key: Key,
+        run_dir: PathBuf,
+    ) -> Result<Self, String> {
+        let lineage = Lineage::random().map_err(|error| format!("no random bytes: {error}"))?;
+        Ok(Self {
             source: source.clone(),
             fabric: options.fabric,
             crypt: options.crypt,
+            verbs: options.verbs.clone(),
+            lineage,
             key,
             host: host_name(),
             run_dir,
             timeout: Duration::from_millis(options.timeout_ms),
-        }
+        })
     }
 
     fn target(&self, node: usize, buffers: &BufferPool) -> Target {
@@ -66,6 +81,8 @@ impl Nodes {
             step_timeout: self.timeout,
             queues: QUEUES,
             crypt: self.crypt,
+            lineage: self.lineage,
+            verbs: self.verbs.clone(),
             run_dir: self.run_dir.clone(),
             buffers: buffers.clone(),
         }
@@ -121,7 +138,7 @@ fn by(kind: FabricKind, target: &Target) -> Result<Arc<dyn Endpoint>, String> {
     let connected = match kind {
         FabricKind::Shm => Shm.connect(target),
         FabricKind::Tcp => Tcp.connect(target),
-        FabricKind::Verbs => return Err("not in this build".into()),
+        FabricKind::Verbs => Verbs.connect(target).inspect(|_| warn_without_roce_rule()),
         FabricKind::Sim => return Err("only for tests: use fabric=auto".into()),
     };
     connected.map_err(|error| error.to_string())

@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 use rdmafs_meta::cred::Credentials;
 use rdmafs_meta::wire::{Reply, Request};
 use rdmafs_rdma::buffer::BufferPool;
-use rdmafs_rdma::fabric::{Crypt, FabricKind};
+use rdmafs_rdma::fabric::{Crypt, FabricKind, VerbsOptions};
 use rdmafs_rdma::key::{Key, KeyId};
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -33,6 +33,7 @@ struct PoolKey {
     key: KeyId,
     fabric: Option<FabricKind>,
     crypt: Crypt,
+    verbs: VerbsOptions,
 }
 
 /// A pool's place; its lock is held while the pool is being connected to, so that two mounts share one attempt.
@@ -79,9 +80,10 @@ impl Handler {
             key: key.id,
             fabric: options.fabric,
             crypt: options.crypt,
+            verbs: options.verbs.clone(),
         };
         let slot = self.slots.lock().entry(pool_key).or_default().clone();
-        let nodes = Nodes::new(source, options, key, self.run_dir.clone());
+        let nodes = Nodes::new(source, options, key, self.run_dir.clone())?;
         let _alone = slot.connecting.lock();
         let present = slot.pool.lock().clone();
         if let Some(pool) = present

@@ -4,6 +4,7 @@
 //! and one inode table. A [`Mount`] is what one FUSE session calls: an operation is an `async fn`, so the compiler makes
 //! the owned state machine.
 
+mod again;
 mod attributes;
 mod commit;
 mod connect;

@@ -4,6 +4,7 @@
 //! for it until the pool's timeout, counted from the failure, is over. What was in flight fails with EIO.
 //! `timeout=` of the first mount of a pool holds for all of them: they share the link.
 
+use super::again::Again;
 use super::connect::Connect;
 use super::inode::Inode;
 use super::mount::Mount;
@@ -168,8 +169,16 @@ impl Pool {
             caller,
             request,
         };
+        let again = Again::new(self);
         let mut session = self.session().await?;
         let mut answer = session.send(&mut call).await;
+        if let Err(error) = &answer
+            && is_harmless(&call.request)
+            && again.after(&session, error).await
+        {
+            session = self.session().await?;
+            answer = session.send(&mut call).await;
+        }
         if answer == Err(Error::Meta(MetaError::SessionEnded)) {
             self.lost(session.id, "the lease ran out");
             session.link.close();
@@ -292,4 +301,17 @@ impl Pool {
         *self.nudge.0.lock() = true;
         self.nudge.1.notify_all();
     }
+}
+
+/// Whether asking twice is as good as asking once.
+fn is_harmless(request: &Request) -> bool {
+    matches!(
+        request,
+        Request::Lookup { .. }
+            | Request::Parent { .. }
+            | Request::GetAttr { .. }
+            | Request::ReadLink { .. }
+            | Request::ReadDir { .. }
+            | Request::Commit { .. }
+    )
 }

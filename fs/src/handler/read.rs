@@ -1,5 +1,6 @@
 //! Reading bytes: always to the end of the range or of the file.
 
+use super::again::Again;
 use super::inode::Transfer;
 use super::layout::resolve;
 use super::mount::Mount;
@@ -33,10 +34,26 @@ impl Mount {
         if end <= offset {
             return Ok(ReadData::End);
         }
-        let session = self.pool.session().await?;
+        let again = Again::new(&self.pool);
+        loop {
+            let session = self.pool.session().await?;
+            match self.read_in(&session, &file, (offset, end)).await {
+                Err(error) if again.after(&session, &error).await => {}
+                done => return done,
+            }
+        }
+    }
+
+    /// Reads a range that ends within the file.
+    async fn read_in(
+        &self,
+        session: &Session,
+        file: &OpenFile,
+        (offset, end): (u64, u64),
+    ) -> Result<ReadData, Error> {
         let mut buffer = None;
         loop {
-            let transfer = resolve(file.inode(), &session, (offset, end), false).await?;
+            let transfer = resolve(file.inode(), session, (offset, end), false).await?;
             if transfer
                 .segments
                 .iter()
@@ -48,7 +65,7 @@ impl Mount {
                 .take()
                 .or_else(|| self.pool.buffers.try_get(transfer.len()))
             {
-                Some(buffer) => return self.fetch(&session, file.inode().ino.0, transfer, buffer).await,
+                Some(buffer) => return self.fetch(session, file.inode().ino.0, transfer, buffer).await,
                 // The epoch is given up while this waits: a recall must not wait for memory.
                 None => {
                     let len = transfer.len();

@@ -326,6 +326,7 @@ fn options(cache: CacheMode) -> MountOptions {
         fabric: None,
         key: PathBuf::new(),
         crypt: Crypt::Auto,
+        verbs: Default::default(),
         timeout_ms: 2000,
         cache,
         share: Share::default(),

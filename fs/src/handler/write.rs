@@ -1,5 +1,6 @@
 //! Writing bytes.
 
+use super::again::Again;
 use super::inode::{Transfer, Written};
 use super::layout::resolve;
 use super::mount::{Mount, wall_clock};
@@ -124,16 +125,25 @@ impl Mount {
     }
 
     /// Writes at an offset. Gives the bytes written, and whether set-id bits must be cleared now.
-    async fn put(&self, file: &OpenFile, wanted: &Wanted, data: Buffer) -> Result<(usize, bool), Error> {
+    async fn put(&self, file: &OpenFile, wanted: &Wanted, mut data: Buffer) -> Result<(usize, bool), Error> {
         let inode = file.inode();
         let mut waits = Waits::new(self);
+        let again = Again::new(&self.pool);
         loop {
             let shared = inode.data.read().await;
             let session = self.pool.session().await?;
             match resolve(inode, &session, (wanted.offset, wanted.end), true).await {
                 Ok(transfer) => {
                     let shrinks = transfer.shrinks;
+                    let spare = data.spare();
                     let (done, failure) = self.send(&session, inode.ino.0, transfer, data).await;
+                    if let Some(error) = &failure
+                        && again.after(&session, error).await
+                        && let Some(whole) = spare.reclaim()
+                    {
+                        data = whole;
+                        continue;
+                    }
                     let clears = done > 0 && inode.wrote(self.written(wanted, done, shrinks));
                     drop(shared);
                     return match failure {
@@ -144,7 +154,9 @@ impl Mount {
                 Err(error) => {
                     // A truncate that would free space must not wait for this write.
                     drop(shared);
-                    waits.wait_or(error).await?;
+                    if !again.after(&session, &error).await {
+                        waits.wait_or(error).await?;
+                    }
                 }
             }
         }

@@ -28,13 +28,13 @@ fn check_pool(pool: &str) -> Result<(), String> {
 }
 
 fn check_fabrics(fabrics: &[FabricKind]) -> Result<(), String> {
-    let served = |kind: &FabricKind| matches!(kind, FabricKind::Shm | FabricKind::Tcp);
+    let served = |kind: &FabricKind| *kind != FabricKind::Sim;
     match fabrics.iter().find(|kind| !served(kind)) {
         Some(kind) => Err(format!(
-            "this version cannot serve fabric '{}': give --fabric shm,tcp",
+            "no node can serve fabric '{}': give --fabric shm,verbs,tcp",
             kind.name()
         )),
-        None if fabrics.is_empty() => Err("no fabric to serve: give --fabric shm,tcp".into()),
+        None if fabrics.is_empty() => Err("no fabric to serve: give --fabric shm,verbs,tcp".into()),
         None => Ok(()),
     }
 }
@@ -107,10 +107,13 @@ mod tests {
     }
 
     #[test]
-    fn only_fabrics_of_this_version_are_served() {
-        assert_eq!(check_fabrics(&[FabricKind::Shm, FabricKind::Tcp]), Ok(()));
+    fn only_real_fabrics_are_served() {
+        assert_eq!(
+            check_fabrics(&[FabricKind::Shm, FabricKind::Verbs, FabricKind::Tcp]),
+            Ok(())
+        );
         for (bad, word) in [
-            (vec![FabricKind::Tcp, FabricKind::Verbs], "'verbs'"),
+            (vec![FabricKind::Tcp, FabricKind::Sim], "'sim'"),
             (Vec::new(), "no fabric"),
         ] {
             let line = check_fabrics(&bad).unwrap_err();

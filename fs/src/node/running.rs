@@ -163,6 +163,7 @@ fn door_config(config: ServeConfig, key: Key) -> DoorConfig {
         pool: config.pool,
         key,
         fabrics: config.fabrics,
+        device: config.device,
         step_timeout: STEP_TIMEOUT,
         run_dir: config.run_dir,
     }

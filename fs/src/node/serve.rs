@@ -1,7 +1,7 @@
 //! `rdmafs serve` from its configuration to its end: the edge at which a node meets its process.
 
 use super::running::{Node, Prepared};
-use crate::process::{Signals, abort_on_panic, harden};
+use crate::process::{Signals, abort_on_panic, harden, warn_without_roce_rule};
 use rdmafs_rdma::fabric::FabricKind;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -18,6 +18,8 @@ pub struct ServeConfig {
     pub listen: SocketAddr,
     /// Fabrics to offer.
     pub fabrics: Vec<FabricKind>,
+    /// RDMA device to offer verbs on (`--device`). `None` is one with an active port.
+    pub device: Option<String>,
     /// Directory of the durable namespace, if any.
     pub state: Option<PathBuf>,
     /// Key file.
@@ -63,9 +65,13 @@ pub fn serve(
     {
         *path = std::path::absolute(&*path).map_err(|error| format!("{}: {error}", path.display()))?;
     }
+    let verbs = config.fabrics.contains(&FabricKind::Verbs);
     let prepared = Prepared::new(config, progress)?;
     let signals = Signals::block().map_err(|error| format!("cannot block signals: {error}"))?;
     let node = Node::start(prepared)?;
+    if verbs {
+        warn_without_roce_rule();
+    }
     ready(node.ready());
     left_out.log();
     let signal = signals

@@ -1,7 +1,9 @@
-//! What a daemon does to itself: undumpable, locked in memory, spared by the OOM killer, detached, ended by signals.
+//! What a daemon does to itself: undumpable, locked in memory, spared by the OOM killer, detached, ended by signals;
+//! and what it asks of its host.
 
 mod detach;
 mod harden;
+mod roce_rule;
 mod run_dir;
 mod signals;
 
@@ -10,6 +12,7 @@ mod testing;
 
 pub use detach::{Daemon, Report, detach};
 pub use harden::{LeftOut, abort_on_panic, harden};
+pub use roce_rule::warn_without_roce_rule;
 pub use run_dir::{PidFile, prepare_run_dir};
 pub use signals::Signals;
 

@@ -3,7 +3,7 @@
 use super::table::{Kind, TABLE, Word};
 use rdmafs_fs::control::ShareChange;
 use rdmafs_fs::mount::KernelFlags;
-use rdmafs_fs::options::{CacheMode, Crypt, FabricKind};
+use rdmafs_fs::options::{CacheMode, Crypt, FabricKind, VerbsOptions};
 use std::path::PathBuf;
 
 /// All that was said; nothing is filled in yet.
@@ -11,6 +11,7 @@ use std::path::PathBuf;
 pub(crate) struct Given {
     /// `Some(None)` is `fabric=auto`.
     pub(crate) fabric: Option<Option<FabricKind>>,
+    pub(crate) verbs: VerbsOptions,
     pub(crate) key: Option<PathBuf>,
     pub(crate) crypt: Option<Crypt>,
     pub(crate) timeout_ms: Option<u64>,
@@ -183,12 +184,14 @@ mod tests {
     #[test]
     fn wrong_values_name_option_value_and_remedy() {
         let cases = [
-            ("fabric=rdma", "mount option fabric=rdma: use auto, shm or tcp"),
             (
-                "fabric=verbs",
-                "mount option fabric=verbs: verbs is not in this version: use auto, shm or tcp",
+                "fabric=rdma",
+                "mount option fabric=rdma: use auto, shm, verbs or tcp",
             ),
-            ("fabric=sim", "mount option fabric=sim: use auto, shm or tcp"),
+            (
+                "fabric=sim",
+                "mount option fabric=sim: use auto, shm, verbs or tcp",
+            ),
             ("crypt=yes", "mount option crypt=yes: use auto, on or off"),
             ("cache=all", "mount option cache=all: use auto or none"),
             (
@@ -225,10 +228,6 @@ mod tests {
             ("key=", "mount option 'key' needs a value: key=FILE"),
             ("ro=1", "mount option 'ro' takes no value: write ro, not ro=1"),
             (
-                "device=mlx5_0",
-                "mount option 'device': verbs is not in this version",
-            ),
-            (
                 "prio=high",
                 "mount option 'prio': priorities are not in this version",
             ),
@@ -242,6 +241,55 @@ mod tests {
                 "{list}: {error:?} does not start with {want:?}"
             );
             assert!(!error.contains('\n'));
+        }
+    }
+
+    #[cfg(feature = "verbs")]
+    #[test]
+    fn rdma_resources_arrive() {
+        let given = good("fabric=verbs,device=mlx5_0,port=2,gid_index=3,tclass=106");
+        let verbs = VerbsOptions {
+            device: Some("mlx5_0".to_owned()),
+            port: Some(2),
+            gid_index: Some(3),
+            tclass: Some(106),
+        };
+        assert_eq!(
+            (given.fabric, given.verbs),
+            (Some(Some(FabricKind::Verbs)), verbs)
+        );
+        good("port=1,gid_index=0,tclass=0");
+        good("port=255,gid_index=255,tclass=255");
+        for (list, want) in [
+            (
+                "device=a/b",
+                "mount option device=a/b: give the name of an RDMA device",
+            ),
+            ("device=", "mount option 'device' needs a value: device=NAME"),
+            (
+                "port=7470",
+                "mount option port=7470: out of range: use 1 to 255 (the port of the RDMA device; a node's TCP",
+            ),
+            ("port=0", "mount option port=0: out of range"),
+            ("gid_index=256", "mount option gid_index=256: out of range"),
+            ("tclass=x", "mount option tclass=x: 'x' is no number"),
+        ] {
+            let error = bad(list);
+            assert!(error.starts_with(want), "{list}: {error}");
+        }
+    }
+
+    #[cfg(not(feature = "verbs"))]
+    #[test]
+    fn a_build_without_verbs_says_so() {
+        for list in [
+            "fabric=verbs",
+            "device=mlx5_0",
+            "port=1",
+            "gid_index=0",
+            "tclass=0",
+        ] {
+            assert!(bad(list).contains(": this build has no verbs: "), "{list}");
         }
     }
 

@@ -3,7 +3,7 @@
 use super::given::Given;
 use rdmafs_fs::control::ShareChange;
 use rdmafs_fs::mount::KernelFlags;
-use rdmafs_fs::options::{MountOptions, Share, Source};
+use rdmafs_fs::options::{FabricKind, MountOptions, Share, Source, VerbsOptions};
 use std::path::PathBuf;
 
 /// Everything a new mount needs.
@@ -24,10 +24,19 @@ pub(crate) fn resolve(source: &Source, given: &Given) -> Result<Meaning, String>
     if share.burst != 0 && share.bw == 0 {
         return Err("burst= needs bw=: give both or none".to_owned());
     }
+    if let Some(other) = given.fabric.flatten().filter(|&kind| kind != FabricKind::Verbs)
+        && given.verbs != VerbsOptions::default()
+    {
+        return Err(format!(
+            "device=, port=, gid_index= and tclass= are for verbs, and fabric={} was asked for: leave one out",
+            other.name()
+        ));
+    }
     let options = MountOptions {
         fabric: given.fabric.flatten(),
         key: given.key.clone().unwrap_or_else(|| default_key(&source.pool)),
         crypt: given.crypt.unwrap_or_default(),
+        verbs: given.verbs.clone(),
         timeout_ms: given.timeout_ms.unwrap_or(5_000),
         cache: given.cache.unwrap_or_default(),
         share,
@@ -94,6 +103,16 @@ mod tests {
     fn contradictions_are_refused() {
         assert!(meaning("burst=1M").unwrap_err().starts_with("burst= needs bw="));
         assert!(meaning("burst=1M,bw=10M").is_ok());
+        #[cfg(feature = "verbs")]
+        {
+            let line = meaning("fabric=tcp,device=mlx5_0").unwrap_err();
+            assert!(
+                line.contains("are for verbs, and fabric=tcp was asked for"),
+                "{line}"
+            );
+            assert!(meaning("fabric=verbs,device=mlx5_0").is_ok());
+            assert!(meaning("device=mlx5_0").is_ok(), "auto may choose verbs");
+        }
         assert!(
             meaning("fabric=shm,crypt=on").is_ok(),
             "shm has no wire: there is nothing to encrypt"

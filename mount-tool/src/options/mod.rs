@@ -6,4 +6,4 @@ mod table;
 
 pub(crate) use given::{Given, read};
 pub(crate) use meaning::{Meaning, default_key, resolve};
-pub(crate) use table::{Kind, TABLE};
+pub(crate) use table::{Kind, TABLE, VERBS};

@@ -38,7 +38,9 @@ impl Word {
     }
 }
 
-const VERBS: &str = "verbs is not in this version: leave it out";
+/// Whether this build has verbs.
+pub(crate) const VERBS: bool = cfg!(feature = "verbs");
+
 const ROOT: &str = "only root mounts rdmafs: leave it out";
 
 const fn value(
@@ -82,7 +84,27 @@ pub(crate) static TABLE: &[Word] = &[
     value(
         "fabric",
         fabric,
-        "auto|shm|tcp: what moves the bytes (default auto: shm on the same host, else tcp)",
+        "auto|shm|verbs|tcp: what moves the bytes (default auto: the first of these that can)",
+    ),
+    value(
+        "device",
+        device,
+        "NAME: the RDMA device, as 'rdma link' shows it (default: one with an active port)",
+    ),
+    value(
+        "port",
+        port,
+        "1..255: the device's port (default: the first active one)",
+    ),
+    value(
+        "gid_index",
+        gid_index,
+        "0..255: the port's address by its index (default: RoCE v2 with the IPv4 address that leads to the node)",
+    ),
+    value(
+        "tclass",
+        tclass,
+        "0..255: traffic class of all packets on verbs (default 0)",
     ),
     value("key", key, "FILE: the pool's key (default /etc/rdmafs/POOL.key)"),
     value(
@@ -184,13 +206,6 @@ pub(crate) static TABLE: &[Word] = &[
     refused("users", ROOT),
     refused("owner", ROOT),
     refused("group", ROOT),
-    refused("device", VERBS),
-    refused(
-        "port",
-        "verbs is not in this version: leave it out (a node's TCP port is written NODE:PORT:/POOL)",
-    ),
-    refused("gid_index", VERBS),
-    refused("tclass", VERBS),
     refused("prio", "priorities are not in this version: use weight="),
     refused("lazytime", "it is not in this version: leave it out"),
 ];
@@ -200,10 +215,50 @@ fn fabric(given: &mut Given, value: &str) -> Result<(), String> {
         "auto" => None,
         "shm" => Some(FabricKind::Shm),
         "tcp" => Some(FabricKind::Tcp),
-        "verbs" => return Err("verbs is not in this version: use auto, shm or tcp".to_owned()),
-        _ => return Err("use auto, shm or tcp".to_owned()),
+        "verbs" if VERBS => Some(FabricKind::Verbs),
+        "verbs" => return Err("this build has no verbs: use auto, shm or tcp".to_owned()),
+        _ => return Err("use auto, shm, verbs or tcp".to_owned()),
     });
     Ok(())
+}
+
+fn device(given: &mut Given, value: &str) -> Result<(), String> {
+    needs_verbs()?;
+    // It becomes part of a path in /sys.
+    if value.contains('/') {
+        return Err("give the name of an RDMA device, as 'rdma link' shows it".to_owned());
+    }
+    given.verbs.device = Some(value.to_owned());
+    Ok(())
+}
+
+fn port(given: &mut Given, value: &str) -> Result<(), String> {
+    needs_verbs()?;
+    let refused = "use 1 to 255 (the port of the RDMA device; a node's TCP port is written NODE:PORT:/POOL)";
+    let port = in_range(parse_number(value)?, 1..=255, refused)?;
+    given.verbs.port = u8::try_from(port).ok();
+    Ok(())
+}
+
+fn gid_index(given: &mut Given, value: &str) -> Result<(), String> {
+    needs_verbs()?;
+    let index = in_range(parse_number(value)?, 0..=255, "use 0 to 255")?;
+    given.verbs.gid_index = u8::try_from(index).ok();
+    Ok(())
+}
+
+fn tclass(given: &mut Given, value: &str) -> Result<(), String> {
+    needs_verbs()?;
+    let class = in_range(parse_number(value)?, 0..=255, "use 0 to 255")?;
+    given.verbs.tclass = u8::try_from(class).ok();
+    Ok(())
+}
+
+fn needs_verbs() -> Result<(), String> {
+    match VERBS {
+        true => Ok(()),
+        false => Err("this build has no verbs: leave it out".to_owned()),
+    }
 }
 
 fn key(given: &mut Given, value: &str) -> Result<(), String> {

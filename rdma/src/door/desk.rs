@@ -71,6 +71,8 @@ pub struct DoorConfig {
     pub key: Key,
     /// Fabrics to offer.
     pub fabrics: Vec<FabricKind>,
+    /// RDMA device to offer verbs on, as `rdma link` shows it. `None` is one with an active port.
+    pub device: Option<String>,
     /// Time limit of each step of a set-up; also how long closing waits for peers on shm to let go.
     pub step_timeout: Duration,
     /// Directory of the Unix socket for shm: `RUN_DIR/node-PORT.sock`.

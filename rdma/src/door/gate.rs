@@ -1,6 +1,7 @@
 //! From a new connection to a peer's control or data connection.
 
 use super::desk::{Desk, DoorConfig, Identity, Peer, PeerId};
+use super::line::Line;
 use super::member::{BACKLOG, Member, Side};
 use super::roll::{Place, Roll};
 use crate::arena::Arena;
@@ -9,6 +10,7 @@ use crate::handshake::{Answer, Hello, Refusal, Role, Secure, Token, Welcome};
 use crate::key::KeyId;
 use crate::shm::send_descriptor;
 use crate::stream::{Bell, Limits, Mailbox, SetupError, Socket, admit, answer};
+use crate::verbs::Lender;
 use crate::{sys, tcp};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -30,11 +32,18 @@ pub(super) enum Arrival {
 }
 
 impl Arrival {
-    /// The fabric that comes this way.
-    fn fabric(self) -> FabricKind {
-        match self {
-            Self::Tcp => FabricKind::Tcp,
-            Self::Local { .. } => FabricKind::Shm,
+    /// The fabric that a connection for this purpose, come this way, is of.
+    fn fabric(self, role: &Role) -> FabricKind {
+        match (self, role) {
+            (Self::Local { .. }, _) => FabricKind::Shm,
+            (
+                Self::Tcp,
+                Role::Control {
+                    fabric: FabricKind::Verbs,
+                    ..
+                },
+            ) => FabricKind::Verbs,
+            (Self::Tcp, _) => FabricKind::Tcp,
         }
     }
 }
@@ -43,6 +52,8 @@ impl Arrival {
 pub(super) struct Gate {
     pub(super) config: DoorConfig,
     pub(super) arena: Arc<Arena>,
+    /// The device of verbs, if that is offered.
+    pub(super) lender: Option<Lender>,
     pub(super) desk: Arc<dyn Desk>,
     pub(super) roll: Arc<Roll>,
     pub(super) last_peer: AtomicU64,
@@ -94,12 +105,16 @@ impl Gate {
 
     fn receive(&self, guest: Guest) -> Result<(), SetupError> {
         let wrong_pool = guest.hello.pool != self.config.pool;
-        let served = guest.arrival.fabric();
+        let served = guest.arrival.fabric(&guest.hello.role);
         match (&guest.hello.role, guest.arrival) {
             _ if wrong_pool => guest.refuse(Refusal::NoSuchPool),
             _ if !self.config.fabrics.contains(&served) => guest.refuse(Refusal::NoSuchFabric),
             (Role::Control { queues, .. }, _) if *queues > MAX_QUEUES => guest.refuse(Refusal::TooManyQueues),
             (Role::Control { fabric, .. }, _) if *fabric != served => guest.refuse(Refusal::NoSuchFabric),
+            (Role::Control { queues, .. }, Arrival::Tcp) if served == FabricKind::Verbs => {
+                let queues = *queues;
+                self.queues(guest, queues)
+            }
             (Role::Control { .. }, Arrival::Tcp) => self.control(guest, None),
             (Role::Control { .. }, Arrival::Local { pid }) => match sys::pidfd(pid) {
                 Ok(process) if pid != 0 => self.control(guest, Some((pid, process))),
@@ -113,7 +128,7 @@ impl Gate {
         }
     }
 
-    /// A new peer. On shm, `process` is the pid and what tells its end.
+    /// A new peer on tcp or shm. On shm, `process` is the pid and what tells its end.
     fn control(&self, mut guest: Guest, process: Option<(u32, OwnedFd)>) -> Result<(), SetupError> {
         let bell = Bell::new()?;
         let mut token = Token::default();
@@ -123,14 +138,8 @@ impl Gate {
             send_descriptor(&guest.socket, self.arena.fd())?;
         }
         // From here on the peer may touch the arena: it must arrive, and leave.
-        let id = PeerId(self.last_peer.fetch_add(1, Ordering::Relaxed) + 1);
-        let identity = Identity {
-            id,
-            key: guest.key,
-            host: std::mem::take(&mut guest.hello.host),
-            fabric: guest.arrival.fabric(),
-            pid: process.as_ref().map(|(pid, _)| *pid),
-        };
+        let pid = process.as_ref().map(|(pid, _)| *pid);
+        let identity = self.identify(&mut guest, pid);
         let side = match (process, &guest.hello.role) {
             (Some((_, process)), _) => Side::Shm { process },
             (None, Role::Control { queues, .. }) => Side::Tcp {
@@ -140,15 +149,54 @@ impl Gate {
         };
         let mailbox = Mailbox::new(guest.socket, guest.secure, BACKLOG);
         drop(guest.place);
-        let member = Member::new(identity, mailbox, bell, side);
-        self.desk.arrived(Arc::clone(&member) as Arc<dyn Peer>);
-        self.roll.add(token, &member);
+        let member = Member::new(identity, Line::Stream(Box::new(mailbox)), bell, side);
+        self.host(token, &member);
+        Ok(())
+    }
+
+    /// A new peer on verbs.
+    fn queues(&self, mut guest: Guest, queues: u8) -> Result<(), SetupError> {
+        let Some(lender) = &self.lender else {
+            return guest.refuse(Refusal::NoSuchFabric);
+        };
+        let bell = Bell::new()?;
+        let mut token = Token::default();
+        sys::random(&mut token)?;
+        guest.welcome(self.arena.len(), Token::default())?;
+        let identity = self.identify(&mut guest, None);
+        let Guest {
+            socket,
+            secure,
+            limits,
+            place,
+            ..
+        } = guest;
+        let session = lender.admit(&socket, secure, queues, &limits)?;
+        drop(place);
+        let member = Member::new(identity, Line::Queues(session), bell, Side::Verbs);
+        self.host(token, &member);
+        Ok(())
+    }
+
+    fn identify(&self, guest: &mut Guest, pid: Option<u32>) -> Identity {
+        Identity {
+            id: PeerId(self.last_peer.fetch_add(1, Ordering::Relaxed) + 1),
+            key: guest.key,
+            fabric: guest.arrival.fabric(&guest.hello.role),
+            host: std::mem::take(&mut guest.hello.host),
+            pid,
+        }
+    }
+
+    /// Serves a peer from its arrival until it has left.
+    fn host(&self, token: Token, member: &Arc<Member>) {
+        self.desk.arrived(Arc::clone(member) as Arc<dyn Peer>);
+        self.roll.add(token, member);
         let gone = member.serve(&*self.desk, &self.roll, self.config.step_timeout);
         self.roll.remove(&token);
         if gone {
-            self.desk.left(id);
+            self.desk.left(member.identity().id);
         }
-        Ok(())
     }
 
     /// A peer's data connection.

@@ -1,11 +1,12 @@
 //! A peer: its control connection, and when it is really gone.
 
 use super::desk::{Desk, Identity, Peer};
+use super::line::Line;
 use super::roll::Roll;
 use crate::clock::{Clock, SystemClock};
 use crate::fabric::FabricError;
 use crate::handshake::Refusal;
-use crate::stream::{Bell, Frame, Mailbox, Socket, ready, watch};
+use crate::stream::{Bell, Frame, Socket, ready, watch};
 use parking_lot::{Condvar, Mutex};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -17,10 +18,10 @@ pub(super) const BACKLOG: usize = 4 << 20;
 /// An authenticated peer.
 pub(super) struct Member {
     identity: Identity,
-    mailbox: Mailbox,
+    line: Line,
     bell: Bell,
     side: Side,
-    /// Taken before the mailbox; never held while the desk is called.
+    /// Taken before the line's own; never held while the desk is called.
     lines: Mutex<Lines>,
     idle: Condvar,
 }
@@ -31,6 +32,8 @@ pub(super) enum Side {
     Tcp { queues: usize },
     /// By itself, until its process ends, which makes this readable.
     Shm { process: OwnedFd },
+    /// By its queue pairs, which are its line's.
+    Verbs,
 }
 
 /// A tcp peer's data connections.
@@ -48,10 +51,10 @@ pub(super) struct Joined {
 }
 
 impl Member {
-    pub(super) fn new(identity: Identity, mailbox: Mailbox, bell: Bell, side: Side) -> Arc<Self> {
+    pub(super) fn new(identity: Identity, line: Line, bell: Bell, side: Side) -> Arc<Self> {
         Arc::new(Self {
             identity,
-            mailbox,
+            line,
             bell,
             side,
             lines: Mutex::default(),
@@ -81,7 +84,7 @@ impl Member {
     pub(super) fn serve(&self, desk: &dyn Desk, roll: &Roll, patience: Duration) -> bool {
         let said_goodbye = self.exchange(desk, roll, patience);
         self.shut();
-        self.mailbox.socket().end();
+        self.line.end();
         let mut lines = self.lines.lock();
         self.idle.wait_while(&mut lines, |lines| !lines.joined.is_empty());
         drop(lines);
@@ -95,8 +98,8 @@ impl Member {
         lines.joined.iter().for_each(|socket| socket.end());
         drop(lines);
         match self.side {
-            Side::Shm { .. } => self.mailbox.socket().end_sending(),
-            Side::Tcp { .. } => self.mailbox.socket().end(),
+            Side::Shm { .. } => self.line.socket().end_sending(),
+            Side::Tcp { .. } | Side::Verbs => self.line.socket().end(),
         }
         self.bell.ring();
     }
@@ -114,10 +117,10 @@ impl Member {
         loop {
             let process_ended = self.sleep(closing_since.map(|_| patience));
             // A peer on shm that was shut may still say goodbye: only the end of what it sends is the end.
-            if !self.is_shut() && self.mailbox.flush().is_err() {
+            if !self.is_shut() && self.line.flush().is_err() {
                 self.shut();
             }
-            let received = self.mailbox.receive(&mut frames);
+            let received = self.line.receive(&mut frames);
             for frame in frames.drain(..) {
                 match frame {
                     Frame::Goodbye => said_goodbye = true,
@@ -141,17 +144,20 @@ impl Member {
 
     /// Sleeps until something happens; true when the peer's process has ended.
     fn sleep(&self, limit: Option<Duration>) -> bool {
-        let waiting = !self.is_shut() && self.mailbox.is_waiting();
-        let mut watched = vec![watch(&self.bell, false), watch(self.mailbox.socket(), waiting)];
+        let mut watched = vec![watch(&self.bell, false)];
         if let Side::Shm { process } = &self.side {
             watched.push(watch(process, false));
         }
-        if ready(&mut watched, limit.unwrap_or(Duration::MAX)).unwrap_or(false) {
+        watched.extend(self.line.watched(!self.is_shut()));
+        let limit = match self.line.rest() {
+            true => Duration::ZERO,
+            false => limit.unwrap_or(Duration::MAX),
+        };
+        if ready(&mut watched, limit).unwrap_or(false) {
             self.bell.silence();
         }
-        watched
-            .get(2)
-            .is_some_and(|process| process.any().unwrap_or(false))
+        let shm = matches!(self.side, Side::Shm { .. });
+        shm && watched[1].any().unwrap_or(false)
     }
 
     /// On shm, waits until the process has ended that may still map the arena; when the door closes, at most for `patience`.
@@ -184,7 +190,7 @@ impl Peer for Member {
         if self.is_shut() {
             return Err(FabricError::Disconnected("the peer was disconnected".into()));
         }
-        match self.mailbox.send(message) {
+        match self.line.send(message) {
             Ok(waiting) => {
                 if waiting {
                     self.bell.ring();

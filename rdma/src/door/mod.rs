@@ -5,6 +5,7 @@
 
 mod desk;
 mod gate;
+mod line;
 mod listen;
 mod member;
 mod open;

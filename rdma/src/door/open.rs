@@ -8,6 +8,7 @@ use crate::arena::Arena;
 use crate::fabric::FabricKind;
 use crate::shm::socket_path;
 use crate::stream::Bell;
+use crate::verbs::Lender;
 use parking_lot::Mutex;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -29,11 +30,14 @@ impl Door {
     /// # Errors
     /// An address or socket cannot be had, or a fabric is unknown here; the message says which.
     pub fn open(config: DoorConfig, arena: Arc<Arena>, desk: Arc<dyn Desk>) -> io::Result<Self> {
-        let unknown = |kind: &&FabricKind| !matches!(kind, FabricKind::Tcp | FabricKind::Shm);
-        if let Some(kind) = config.fabrics.iter().find(unknown) {
-            let message = format!("a node cannot offer {}: choose of shm, tcp", kind.name());
+        if config.fabrics.contains(&FabricKind::Sim) {
+            let message = "a node cannot offer sim: choose of shm, verbs, tcp";
             return Err(io::Error::new(io::ErrorKind::Unsupported, message));
         }
+        let lender = match config.fabrics.contains(&FabricKind::Verbs) {
+            true => Some(Lender::open(config.device.as_deref(), &arena)?),
+            false => None,
+        };
         let says = |error: io::Error| {
             let message = format!("cannot listen on {}: {error}", config.listen);
             io::Error::new(error.kind(), message)
@@ -58,6 +62,7 @@ impl Door {
         let gate = Arc::new(Gate {
             config,
             arena,
+            lender,
             desk,
             roll,
             last_peer: AtomicU64::new(0),

@@ -94,6 +94,12 @@ impl Limits {
         self.whole.min(self.clock.now().saturating_add(self.step))
     }
 
+    /// How long a step that starts now may take.
+    #[cfg(feature = "verbs")]
+    pub(crate) fn step_left(&self) -> Duration {
+        self.step_end().saturating_sub(self.clock.now())
+    }
+
     /// Sleeps until the socket is ready, at most until `end`.
     pub(crate) fn wait(
         &self,
@@ -135,8 +141,13 @@ impl Limits {
         Ok(())
     }
 
-    /// Receives one record and decrypts it.
-    fn open(&self, socket: &Socket, secure: &mut Secure, step: &'static str) -> Result<Vec<u8>, SetupError> {
+    /// Receives one record of the set-up and decrypts it.
+    pub(crate) fn open(
+        &self,
+        socket: &Socket,
+        secure: &mut Secure,
+        step: &'static str,
+    ) -> Result<Vec<u8>, SetupError> {
         let mut length = [0; 2];
         self.receive(socket, &mut length, step)?;
         let length = usize::from(u16::from_le_bytes(length));
@@ -153,7 +164,8 @@ impl Limits {
         Ok(plain)
     }
 
-    fn seal(
+    /// Sends one record of the set-up.
+    pub(crate) fn seal(
         &self,
         socket: &Socket,
         secure: &mut Secure,

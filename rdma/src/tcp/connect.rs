@@ -41,8 +41,8 @@ impl Fabric for Tcp {
     }
 }
 
-/// The first of the node's addresses that answers.
-fn dial(target: &Target) -> Result<(TcpStream, SocketAddr), ConnectError> {
+/// The first of the node's addresses that answers. Blocking.
+pub(crate) fn dial(target: &Target) -> Result<(TcpStream, SocketAddr), ConnectError> {
     let resolve = |source| ConnectError::Resolve {
         host: target.host.clone(),
         source,

@@ -12,4 +12,6 @@ mod serve;
 mod wire;
 
 pub use connect::Tcp;
+#[cfg(feature = "verbs")]
+pub(crate) use connect::dial;
 pub(crate) use serve::serve;

@@ -9,6 +9,7 @@ use rdmafs_rdma::fabric::{
 use rdmafs_rdma::key::Key;
 use rdmafs_rdma::shm::Shm;
 use rdmafs_rdma::tcp::Tcp;
+use rdmafs_rdma::verbs::Verbs;
 use std::collections::HashMap;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -25,6 +26,8 @@ pub(crate) enum Way {
     Shm,
     Plain,
     Encrypted,
+    #[allow(dead_code, reason = "only in `tests/verbs.rs`: needs a device")]
+    Verbs,
 }
 
 pub(crate) const WAYS: [Way; 3] = [Way::Shm, Way::Plain, Way::Encrypted];
@@ -138,6 +141,7 @@ impl Rig {
             pool: "pool".into(),
             key: key.clone(),
             fabrics: fabrics.to_vec(),
+            device: None,
             step_timeout,
             run_dir: run_dir.into(),
         };
@@ -185,6 +189,8 @@ pub(crate) fn target(way: Way, port: u16, key: &Key, run_dir: &Path) -> Target {
         } else {
             Crypt::Auto
         },
+        lineage: rdmafs_rdma::fabric::Lineage::random().unwrap(),
+        verbs: Default::default(),
         run_dir: run_dir.into(),
         buffers: BufferPool::new(16, 16).unwrap(),
     }
@@ -194,6 +200,7 @@ pub(crate) fn connect(way: Way, target: &Target) -> Result<Arc<dyn Endpoint>, Co
     match way {
         Way::Shm => Shm.connect(target),
         Way::Plain | Way::Encrypted => Tcp.connect(target),
+        Way::Verbs => Verbs.connect(target),
     }
 }
 

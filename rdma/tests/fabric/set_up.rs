@@ -158,6 +158,7 @@ fn the_socket_file_is_private_replaced_when_stale_and_respected_when_live() {
             pool: "pool".into(),
             key: rig.key.clone(),
             fabrics: vec![FabricKind::Shm],
+            device: None,
             step_timeout: Duration::from_secs(1),
             run_dir: rig.run_dir.clone(),
         };
@@ -189,12 +190,13 @@ fn the_socket_file_is_private_replaced_when_stale_and_respected_when_live() {
 }
 
 #[test]
-fn verbs_and_sim_are_not_offered_by_a_door() {
+fn sim_is_not_offered_by_a_door() {
     let config = DoorConfig {
         listen: "127.0.0.1:0".parse().unwrap(),
         pool: "pool".into(),
         key: Key::generate().unwrap(),
-        fabrics: vec![FabricKind::Tcp, FabricKind::Verbs],
+        fabrics: vec![FabricKind::Tcp, FabricKind::Sim],
+        device: None,
         step_timeout: Duration::from_secs(1),
         run_dir: "/nonexistent".into(),
     };
@@ -202,5 +204,5 @@ fn verbs_and_sim_are_not_offered_by_a_door() {
     let said = Door::open(config, arena, Arc::new(crate::rig::TestDesk::default()))
         .unwrap_err()
         .to_string();
-    assert!(said.contains("cannot offer verbs"), "{said}");
+    assert!(said.contains("cannot offer sim"), "{said}");
 }

@@ -84,6 +84,7 @@ pub(super) fn config(dir: &Path, durable: bool) -> ServeConfig {
         memory: 8 << 20,
         listen: ([127, 0, 0, 1], 0).into(),
         fabrics: FABRICS.to_vec(),
+        device: None,
         state: durable.then(|| dir.join("state")),
         key: dir.join("key"),
         root_owner: (0, 0),
@@ -141,6 +142,8 @@ impl Client {
             step_timeout: Duration::from_secs(10),
             queues: 2,
             crypt: Crypt::Auto,
+            lineage: rdmafs_rdma::fabric::Lineage::random().unwrap(),
+            verbs: Default::default(),
             run_dir: dir.to_owned(),
             buffers: buffers.clone(),
         };

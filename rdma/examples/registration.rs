@@ -1,0 +1,191 @@
+//! What registering one memory region per file costs, against one arena: `registration ADDRESS`. For each number of files of 64 KiB:
+//! how many regions the device holds, how many bytes they pin, how long registering takes, and how long a handler then takes to
+//! connect. The last lines are the arena of the same size, as a node registers it. The table of docs/rdma.md.
+
+use ibverbs_sys as ffi;
+use rdmafs_rdma::arena::Arena;
+use rdmafs_rdma::buffer::BufferPool;
+use rdmafs_rdma::clock::{Clock, SystemClock};
+use rdmafs_rdma::door::{Desk, Door, DoorConfig, Peer, PeerId};
+use rdmafs_rdma::fabric::{Crypt, Fabric, FabricKind, Lineage, Target, Verb};
+use rdmafs_rdma::key::Key;
+use rdmafs_rdma::verbs::Verbs;
+use std::error::Error;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::ptr::NonNull;
+use std::sync::Arc;
+use std::time::Duration;
+
+const FILE: usize = 64 << 10;
+const COUNTS: [usize; 4] = [1, 100, 1000, 4000];
+
+type Outcome<T> = Result<T, Box<dyn Error>>;
+
+/// Allows everything.
+struct Open;
+
+impl Desk for Open {
+    fn arrived(&self, _: Arc<dyn Peer>) {}
+    fn message(&self, _: PeerId, _: &[u8]) {}
+    fn may(&self, _: PeerId, _: Verb, _: Range<u64>) -> bool {
+        true
+    }
+    fn left(&self, _: PeerId) {}
+}
+
+/// The first device, open, with a protection domain. Never freed: the process ends soon.
+struct Domain(NonNull<ffi::ibv_pd>);
+
+fn main() -> Outcome<()> {
+    let address = std::env::args().nth(1).ok_or("usage: registration ADDRESS")?;
+    let run_dir = std::env::temp_dir().join(format!("rdmafs-registration-{}", std::process::id()));
+    std::fs::create_dir_all(&run_dir)?;
+    println!(
+        "{:>8} {:>16} {:>12} {:>14} {:>12}",
+        "files", "regions", "pinned KiB", "register ms", "connect ms"
+    );
+    let domain = Domain::open()?;
+    for count in COUNTS {
+        let mut memory = vec![0_u8; count * FILE];
+        let before = pinned()?;
+        let clock = SystemClock::new();
+        let regions = memory
+            .chunks_exact_mut(FILE)
+            .map(|file| domain.register(file))
+            .collect::<Outcome<Vec<_>>>()?;
+        let took = clock.now();
+        let pinned = pinned()? - before;
+        let connect = connect(&serve(&address, 4096, &run_dir)?, &address, &run_dir)?;
+        line(count, regions.len(), pinned, (took, connect));
+        for region in regions {
+            // SAFETY: registered above, nothing uses it, and its memory is still there.
+            unsafe { ffi::ibv_dereg_mr(region.as_ptr()) };
+        }
+    }
+    for count in COUNTS {
+        let before = pinned()?;
+        let clock = SystemClock::new();
+        // Opening the door registers the arena; the rest of it (a socket, a thread) is counted too.
+        let served = serve(&address, count * FILE, &run_dir)?;
+        let took = clock.now() - served.allocating;
+        let pinned = pinned()? - before;
+        let connect = connect(&served, &address, &run_dir)?;
+        line(count, 2, pinned, (took, connect));
+    }
+    std::fs::remove_dir_all(&run_dir)?;
+    Ok(())
+}
+
+fn line(files: usize, regions: usize, pinned: u64, (register, connect): (Duration, Duration)) {
+    println!(
+        "{files:>8} {regions:>16} {pinned:>12} {:>14.2} {:>12.2}",
+        register.as_secs_f64() * 1e3,
+        connect.as_secs_f64() * 1e3
+    );
+}
+
+impl Domain {
+    fn open() -> Outcome<Self> {
+        let mut count = 0;
+        // SAFETY: `count` is written before it returns; the list is never freed, so its entries stay.
+        let list = unsafe { ffi::ibv_get_device_list(&raw mut count) };
+        if list.is_null() || count == 0 {
+            return Err("this host has no RDMA device".into());
+        }
+        // SAFETY: the list has `count` entries, at least one.
+        let device = unsafe { *list };
+        // SAFETY: the device is in the list.
+        let context = unsafe { ffi::ibv_open_device(device) };
+        let context = NonNull::new(context).ok_or_else(std::io::Error::last_os_error)?;
+        // SAFETY: the context is open, and never closed.
+        let domain = unsafe { ffi::ibv_alloc_pd(context.as_ptr()) };
+        Ok(Self(
+            NonNull::new(domain).ok_or_else(std::io::Error::last_os_error)?,
+        ))
+    }
+
+    fn register(&self, file: &mut [u8]) -> Outcome<NonNull<ffi::ibv_mr>> {
+        let access = ffi::ibv_access_flags::IBV_ACCESS_LOCAL_WRITE
+            | ffi::ibv_access_flags::IBV_ACCESS_REMOTE_READ
+            | ffi::ibv_access_flags::IBV_ACCESS_REMOTE_WRITE;
+        // SAFETY: the domain is never freed, the memory is the caller's and outlives the region, and no peer is told its key.
+        let region = unsafe {
+            ffi::ibv_reg_mr(
+                self.0.as_ptr(),
+                file.as_mut_ptr().cast(),
+                file.len(),
+                i32::try_from(access.0)?,
+            )
+        };
+        Ok(NonNull::new(region).ok_or_else(std::io::Error::last_os_error)?)
+    }
+}
+
+/// A node of our own.
+struct Served {
+    door: Door,
+    key: Key,
+    /// What getting and zeroing the memory took, which is no registration.
+    allocating: Duration,
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        self.door.close();
+    }
+}
+
+fn serve(address: &str, memory: usize, run_dir: &Path) -> Outcome<Served> {
+    let clock = SystemClock::new();
+    let arena = Arc::new(Arena::allocate(memory as u64, &mut |_| ())?);
+    let allocating = clock.now();
+    let key = Key::generate()?;
+    let config = DoorConfig {
+        listen: format!("{address}:0").parse()?,
+        pool: "pool".into(),
+        key: key.clone(),
+        fabrics: vec![FabricKind::Verbs],
+        device: None,
+        step_timeout: Duration::from_secs(30),
+        run_dir: PathBuf::from(run_dir),
+    };
+    let door = Door::open(config, arena, Arc::new(Open))?;
+    Ok(Served {
+        door,
+        key,
+        allocating,
+    })
+}
+
+fn connect(served: &Served, address: &str, run_dir: &Path) -> Outcome<Duration> {
+    let target = Target {
+        host: address.to_owned(),
+        port: served.door.address().port(),
+        pool: "pool".into(),
+        key: served.key.clone(),
+        host_id: "registration".into(),
+        step_timeout: Duration::from_secs(30),
+        queues: 2,
+        crypt: Crypt::Auto,
+        lineage: Lineage::random()?,
+        verbs: Default::default(),
+        run_dir: PathBuf::from(run_dir),
+        buffers: BufferPool::new(1, 1)?,
+    };
+    let clock = SystemClock::new();
+    let endpoint = Verbs.connect(&target)?;
+    let took = clock.now();
+    endpoint.close();
+    Ok(took)
+}
+
+/// KiB that devices hold in memory for this process.
+fn pinned() -> Outcome<u64> {
+    let status = std::fs::read_to_string("/proc/self/status")?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmPin:"))
+        .ok_or("no VmPin in /proc/self/status")?;
+    Ok(line.trim().trim_end_matches("kB").trim().parse()?)
+}

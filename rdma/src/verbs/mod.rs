@@ -1,0 +1,59 @@
+//! RDMA verbs: reliable queue pairs over any RoCE, InfiniBand or iWARP device, and over Linux's soft-RoCE.
+//!
+//! The set-up connection is TCP with the handshake of all fabrics. Only behind its first encrypted message are queue pairs
+//! made; their numbers, start sequence numbers and keys travel encrypted (`words`). After that reads and writes of the arena
+//! are one-sided: the node's processor does nothing for them. Messages are SENDs on queue 0, sealed records cut into chunks
+//! that fit the receives that the peer has posted (`chunks`). The set-up connection stays open as the sign of life.
+//!
+//! One file per object of the verbs, each of which keeps its parents alive: `device` <- `domain` <- `region`, `completions`,
+//! `queue`. On top: `lane` (a queue that never fills), `messages`, the handler's `endpoint`, the node's `lender`.
+//! Without the feature `verbs` the same names stand in `absent` and say that this build has none.
+
+#[cfg(feature = "verbs")]
+mod addressing;
+#[cfg(feature = "verbs")]
+mod chunks;
+#[cfg(feature = "verbs")]
+mod completions;
+#[cfg(feature = "verbs")]
+mod connect;
+#[cfg(feature = "verbs")]
+mod device;
+#[cfg(feature = "verbs")]
+mod domain;
+#[cfg(feature = "verbs")]
+mod endpoint;
+#[cfg(feature = "verbs")]
+mod error;
+#[cfg(feature = "verbs")]
+mod events;
+#[cfg(feature = "verbs")]
+mod lane;
+#[cfg(feature = "verbs")]
+mod lender;
+#[cfg(feature = "verbs")]
+mod messages;
+#[cfg(feature = "verbs")]
+mod queue;
+#[cfg(feature = "verbs")]
+mod region;
+#[cfg(feature = "verbs")]
+mod session;
+#[cfg(feature = "verbs")]
+mod words;
+
+#[cfg(not(feature = "verbs"))]
+mod absent;
+
+#[cfg(feature = "verbs")]
+pub use connect::Verbs;
+#[cfg(feature = "verbs")]
+pub(crate) use {lender::Lender, session::Session};
+
+#[cfg(not(feature = "verbs"))]
+pub use absent::Verbs;
+#[cfg(not(feature = "verbs"))]
+pub(crate) use absent::{Lender, Session};
+
+#[cfg(all(test, feature = "verbs"))]
+mod tests;

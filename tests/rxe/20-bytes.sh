@@ -1,0 +1,91 @@
+#!/bin/sh
+# hosts: 1. Bytes in and out over verbs, with every block size and both cache modes, and what they cost the node's processor.
+. "$(dirname "$0")/lib.sh"
+
+size=67108864
+serve p 256M
+attach p "$T/auto"
+attach p "$T/none" cache=none
+same "fabric in rdmafs status" "$(link_fabric)" "$FABRIC"
+"$RDMAFS" status
+head -c $size /dev/urandom >"$T/data"
+sent=$(counter $HANDLER_DEVICE sent_pkts)
+
+# Emulated, 64 MiB byte by byte would take days and in pieces of 511 bytes minutes: the whole file goes in and out by megabytes, and a
+# part of it, at an odd place, once more with each other block size. FULL=1 takes the whole file for 511 and 4096 as well.
+part() {
+    case $1${FULL:+ full} in
+    1*) echo 3000 ;;
+    511) echo 511000 ;;
+    4096) echo 8388608 ;;
+    *) echo $((size - $1)) ;;
+    esac
+}
+
+for cache in auto none; do
+    far=$T/$cache/data
+    note "64 MiB, cache=$cache"
+    dd if="$T/data" of="$far" bs=1M status=none
+    cmp "$T/data" "$far" || fail "cache=$cache, bs=1M: the bytes differ"
+    for bs in 1 511 4096; do
+        length=$(part $bs)
+        note "$length bytes of it in pieces of $bs, cache=$cache"
+        head -c "$length" /dev/urandom >"$T/part"
+        # The same change here and there, one piece after the start of the file.
+        for file in "$T/data" "$far"; do
+            dd if="$T/part" of="$file" bs=$bs seek=1 conv=notrunc status=none
+        done
+        dd if="$far" bs=$bs skip=1 count=$(((length + bs - 1) / bs)) status=none | head -c "$length" | cmp - "$T/part" ||
+            fail "cache=$cache, bs=$bs: the part differs"
+        cmp "$T/data" "$far" || fail "cache=$cache, bs=$bs: the whole differs"
+    done
+done
+
+note "the device's counters"
+moved=$("$RDMAFS" status --json | python3 -c 'import json, sys
+print(sum(m["traffic"]["read_bytes"] + m["traffic"]["write_bytes"] for m in json.load(sys.stdin)["mounts"]))')
+sent=$(($(counter $HANDLER_DEVICE sent_pkts) - sent))
+echo "$moved bytes moved, $sent packets sent by $HANDLER_DEVICE, at least $((moved / 4096)) wanted"
+[ "$moved" -ge $((size * 4)) ] || fail "the mounts say that only $moved bytes went over the link"
+[ "$sent" -ge $((moved / 4096)) ] || fail "too few packets: the bytes went another way"
+
+note "mmap both ways"
+python3 - "$T/auto/map" "$T/none/map" <<'PY'
+import mmap, os, sys
+path, other = sys.argv[1:]
+size = 1 << 20
+fd = os.open(path, os.O_RDWR | os.O_CREAT)
+os.ftruncate(fd, size)
+mapping = mmap.mmap(fd, size)
+stored = os.urandom(size)
+mapping[:] = stored
+mapping.flush()
+with open(other, "rb") as file:
+    assert file.read() == stored, "read(2) on another mount does not give what was stored"
+written = os.urandom(size)
+with open(other, "r+b") as file:
+    file.write(written)
+os.close(fd)
+mapping.close()
+fd = os.open(path, os.O_RDONLY)
+mapping = mmap.mmap(fd, size, prot=mmap.PROT_READ)
+assert mapping[:] == written, "a mapping does not show what write(2) on another mount wrote"
+PY
+
+note "the node's processor time for 128 MiB read, verbs against tcp"
+attach p "$T/tcp" cache=none,fabric=tcp,crypt=off
+# ticks MOUNT: clock ticks (10 ms) of the node while 128 MiB are read there.
+ticks() {
+    before=$(cpu_ticks "$(pid p)")
+    for round in 1 2; do
+        dd if="$1/data" of=/dev/null bs=1M iflag=direct status=none || fail "round $round of reading $1/data"
+    done
+    echo $(($(cpu_ticks "$(pid p)") - before))
+}
+verbs=$(ticks "$T/none")
+tcp=$(ticks "$T/tcp")
+echo "verbs $verbs ticks, tcp $tcp ticks (kernel threads of rxe not counted: kworker/*rxe_wq, ksoftirqd)"
+[ "$tcp" -ge 50 ] || fail "tcp cost only $tcp ticks: read more to compare"
+[ $((verbs * 50)) -lt "$tcp" ] || fail "verbs cost the node 2 % or more of what tcp does"
+
+finish

@@ -1,0 +1,39 @@
+#!/bin/sh
+# hosts: 2. The node is killed in the middle of work: EIO within 5 s, and umount works.
+. "$(dirname "$0")/lib.sh"
+
+serve p 128M
+attach p "$M" cache=none
+head -c 1048576 /dev/urandom >"$T/data"
+cp "$T/data" "$M/file"
+cat >"$T/busy.py" <<'PY'
+import os, sys, time
+fd = os.open(sys.argv[1], os.O_RDWR)
+try:
+    while True:
+        begun = time.monotonic()
+        data = os.pread(fd, 1 << 20, 0)
+        assert len(data) == 1 << 20, "a short read"
+        os.pwrite(fd, data, 0)
+except OSError as error:
+    assert error.errno == 5, error
+    print(f"EIO {time.monotonic() - begun:.1f} s after it was asked")
+PY
+python3 "$T/busy.py" "$M/file" >"$T/busy.out" 2>&1 &
+busy=$!
+sleep 2
+alive $busy || fail "the program ended early: $(cat "$T/busy.out")"
+begun=$(now_ms)
+kill -KILL "$(pid p)"
+wait "$(pid p)" 2>/dev/null || true
+wait_until 8 gone $busy || fail "a program that reads and writes hangs"
+took=$(($(now_ms) - begun))
+wait $busy || fail "a program that reads and writes saw: $(cat "$T/busy.out")"
+cat "$T/busy.out"
+[ "$took" -lt 6000 ] || fail "EIO took $took ms"
+refused "reading" "Input/output error|not connected" timeout 20 dd if="$M/file" of=/dev/null bs=4096 count=1 status=none
+rm "$T/p.pid" "$RDMAFS_RUN_DIR"/node-*
+timeout 20 umount "$M" || fail "umount fails"
+rdma resource show qp
+
+finish
