@@ -62,7 +62,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             step_timeout: Duration::from_secs(5),
             queues: 4,
             crypt,
-            lineage: rdmafs_rdma::fabric::Lineage::random().unwrap(),
+            lineage: rdmafs_rdma::fabric::Lineage::random()?,
             verbs: Default::default(),
             run_dir: run_dir.clone(),
             buffers: buffers.clone(),

@@ -3,6 +3,7 @@
 //! `scripts/rxe 'RDMAFS_VERBS_TEST=1 target/debug/deps/verbs-HASH --ignored --test-threads 1'` runs it on soft-RoCE. The device's
 //! objects are counted: neither other tests nor other programs may use one meanwhile.
 #![cfg(feature = "verbs")]
+#![allow(clippy::unwrap_used, reason = "a failing helper fails its test")]
 
 #[path = "fabric/rig.rs"]
 #[allow(dead_code, reason = "the other test program uses the rest")]
