@@ -60,13 +60,13 @@ print([m["traffic"] for m in json.load(sys.stdin)["mounts"] if m["dir"] == sys.a
 }
 head -c 1048576 "$T/data" >"$T/part"
 wrote=$(traffic write_bytes)
-for i in 1 2 3; do
+for _ in 1 2 3; do
     dd if="$T/part" of="$M/part" bs=65536 conv=notrunc 2>/dev/null
 done
 wrote=$(($(traffic write_bytes) - wrote))
 cat "$M/part" >/dev/null
 read=$(traffic read_bytes)
-for i in 1 2 3; do
+for _ in 1 2 3; do
     cat "$M/part" >/dev/null
 done
 read=$(($(traffic read_bytes) - read))
