@@ -150,7 +150,7 @@ impl Gate {
         let mailbox = Mailbox::new(guest.socket, guest.secure, BACKLOG);
         drop(guest.place);
         let member = Member::new(identity, Line::Stream(Box::new(mailbox)), bell, side);
-        self.host(token, &member);
+        self.host(token, &member, || ());
         Ok(())
     }
 
@@ -173,8 +173,11 @@ impl Gate {
         } = guest;
         let session = lender.admit(&socket, secure, queues, &limits)?;
         drop(place);
-        let member = Member::new(identity, Line::Queues(session), bell, Side::Verbs);
-        self.host(token, &member);
+        let line = Line::Queues(Arc::clone(&session));
+        let member = Member::new(identity, line, bell, Side::Verbs);
+        self.host(token, &member, || {
+            lender.mourn(&session, || self.roll.is_closing())
+        });
         Ok(())
     }
 
@@ -188,12 +191,13 @@ impl Gate {
         }
     }
 
-    /// Serves a peer from its arrival until it has left.
-    fn host(&self, token: Token, member: &Arc<Member>) {
+    /// Serves a peer from its arrival until it has left, and `linger` is done.
+    fn host(&self, token: Token, member: &Arc<Member>, linger: impl FnOnce()) {
         self.desk.arrived(Arc::clone(member) as Arc<dyn Peer>);
         self.roll.add(token, member);
         let gone = member.serve(&*self.desk, &self.roll, self.config.step_timeout);
         self.roll.remove(&token);
+        linger();
         if gone {
             self.desk.left(member.identity().id);
         }

@@ -206,6 +206,7 @@ impl Peer for Member {
     }
 
     fn close(&self) {
+        self.line.dismiss();
         self.shut();
     }
 }

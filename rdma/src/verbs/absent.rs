@@ -35,7 +35,7 @@ impl Lender {
         Err(io::Error::new(io::ErrorKind::Unsupported, line))
     }
 
-    pub(crate) fn device(&self) -> &str {
+    pub(crate) fn mourn(&self, _session: &Arc<Session>, _hurry: impl Fn() -> bool) {
         match self.0 {}
     }
 
@@ -68,6 +68,10 @@ impl Session {
     }
 
     pub(crate) fn rest(&self) -> bool {
+        match self.0 {}
+    }
+
+    pub(crate) fn dismiss(&self) {
         match self.0 {}
     }
 

@@ -12,6 +12,7 @@ use parking_lot::Mutex;
 use std::io::IoSliceMut;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// A place in the memory for messages, given back when dropped.
 #[derive(Debug)]
@@ -37,8 +38,10 @@ pub(crate) struct Session {
     socket: Arc<Socket>,
     fate: Fate,
     fetched: Mutex<Vec<ibv_wc>>,
-    /// Dropped last: `drop` has destroyed the queue pairs by then.
-    _place: Place,
+    /// The node wants no more of it.
+    dismissed: AtomicBool,
+    /// Given back once the queue pairs are destroyed.
+    place: Mutex<Option<Place>>,
 }
 
 /// What a session is made of.
@@ -61,7 +64,8 @@ impl Session {
             socket: parts.socket,
             fate: Fate::default(),
             fetched: Mutex::default(),
-            _place: parts.place,
+            dismissed: AtomicBool::new(false),
+            place: Mutex::new(Some(parts.place)),
         }
     }
 
@@ -140,6 +144,21 @@ impl Session {
         self.completions.poll(&mut fetched).is_err() || !fetched.is_empty()
     }
 
+    /// Ends it for good: it is not waited for to come again.
+    pub(crate) fn dismiss(&self) {
+        self.dismissed.store(true, Ordering::Relaxed);
+        self.end(FabricError::Flushed);
+    }
+
+    pub(super) fn is_dismissed(&self) -> bool {
+        self.dismissed.load(Ordering::Relaxed)
+    }
+
+    /// Whether it was not ended.
+    pub(super) fn lives(&self) -> bool {
+        self.fate.ended().is_none()
+    }
+
     /// Whether this queue pair is one of it.
     pub(super) fn has_queue(&self, number: u32) -> bool {
         self.queues.iter().any(|queue| queue.number() == number)
@@ -150,6 +169,7 @@ impl Session {
     pub(crate) fn end(&self, reason: FabricError) {
         self.fate.end(reason);
         self.queues.iter().for_each(|queue| queue.destroy());
+        drop(self.place.lock().take());
         self.socket.end();
     }
 
