@@ -38,9 +38,10 @@ have_rust() {
     [ -n "$have" ] && [ "$(printf '%s\n%s\n' "$rust_version" "$have" | sort -V | head -n 1)" = "$rust_version" ]
 }
 
-# A C compiler to link with, and Rust: the one on PATH, or that of rustup, installed where there is none.
+# What building needs: a C compiler to link with, what the bindings of libibverbs are made with, and Rust: the one on PATH, or that of rustup, installed where there is none.
 need_rust() {
-    need_packages gcc libc6-dev git ca-certificates curl
+    need_packages gcc libc6-dev git ca-certificates curl make cmake python3-minimal pkg-config libclang1-14 \
+        libclang-common-14-dev libibverbs-dev libibverbs1 ibverbs-providers
     [ -d "${CARGO_HOME:-$HOME/.cargo}/bin" ] && PATH="${CARGO_HOME:-$HOME/.cargo}/bin:$PATH"
     export PATH
     have_rust && return 0

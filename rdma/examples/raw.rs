@@ -44,6 +44,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         _ => return Err("usage: raw verbs|tcp ADDRESS [COUNT]".into()),
     };
     let run_dir = std::env::temp_dir().join(format!("rdmafs-raw-{}", std::process::id()));
+    std::fs::create_dir_all(&run_dir)?;
     let (door, key) = serve(kind, address, &run_dir)?;
     let buffers = BufferPool::new(16, 2)?;
     let target = Target {

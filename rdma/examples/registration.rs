@@ -40,6 +40,7 @@ struct Domain(NonNull<ffi::ibv_pd>);
 fn main() -> Outcome<()> {
     let address = std::env::args().nth(1).ok_or("usage: registration ADDRESS")?;
     let run_dir = std::env::temp_dir().join(format!("rdmafs-registration-{}", std::process::id()));
+    std::fs::create_dir_all(&run_dir)?;
     println!(
         "{:>8} {:>16} {:>12} {:>14} {:>12}",
         "files", "regions", "pinned KiB", "register ms", "connect ms"
@@ -70,7 +71,7 @@ fn main() -> Outcome<()> {
         let took = clock.now() - served.allocating;
         let pinned = pinned()? - before;
         let connect = connect(&served, &address, &run_dir)?;
-        line(count, 2, pinned, (took, connect));
+        line(count, 3, pinned, (took, connect));
     }
     std::fs::remove_dir_all(&run_dir)?;
     Ok(())

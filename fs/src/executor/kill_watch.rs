@@ -11,6 +11,9 @@ use std::time::Duration;
 
 /// How often it looks.
 const PERIOD: Duration = Duration::from_millis(200);
+/// Looks that may find nothing before it sleeps until it is woken: a wake-up for each operation that parks alone would cost as
+/// much as the operation.
+const QUIET: u32 = 10;
 /// SIGKILL in the masks of `/proc/TID/status`.
 const SIGKILL_MASK: u64 = 1 << 8;
 /// `PF_EXITING` in field 9 of `/proc/TID/stat` (include/linux/sched.h).
@@ -35,6 +38,8 @@ struct Parked {
     operations: HashMap<usize, Entry>,
     /// Rises with every look: an operation is looked at only from its second one on, so short waits cost nothing.
     round: u64,
+    /// It sleeps without an end, and must be woken.
+    asleep: bool,
     closed: bool,
 }
 
@@ -49,7 +54,7 @@ impl KillWatch {
     pub(super) fn add(&self, tid: u32, operation: Arc<dyn Killable>) {
         let mut parked = self.parked.lock();
         let since = parked.round;
-        let first = parked.operations.is_empty();
+        let wake = std::mem::take(&mut parked.asleep);
         let key = Arc::as_ptr(&operation).addr();
         parked.operations.insert(
             key,
@@ -60,7 +65,7 @@ impl KillWatch {
             },
         );
         drop(parked);
-        if first {
+        if wake {
             self.changed.notify_one();
         }
     }
@@ -75,12 +80,22 @@ impl KillWatch {
     pub(super) fn serve(&self) {
         super::queue::become_runner();
         let mut parked = self.parked.lock();
+        let mut quiet = QUIET;
         while !parked.closed {
-            if parked.operations.is_empty() {
+            if parked.operations.is_empty() && quiet >= QUIET {
+                parked.asleep = true;
                 self.changed.wait(&mut parked);
+                // Woken by `add`, by `close`, or by nothing at all.
+                quiet = if parked.asleep { QUIET } else { 0 };
+                parked.asleep = false;
                 continue;
             }
             self.changed.wait_for(&mut parked, PERIOD);
+            quiet = if parked.operations.is_empty() {
+                quiet + 1
+            } else {
+                0
+            };
             parked.round += 1;
             let round = parked.round;
             let old = parked.operations.values().filter(|entry| entry.since + 1 < round);

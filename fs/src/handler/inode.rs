@@ -3,7 +3,7 @@
 //! Lock order: `data` (held across waits) before `state` (never held across a wait). Under `state` no other lock is taken.
 
 use super::epoch::Epoch;
-use super::pieces::{Pieces, Segment};
+use super::pieces::{Missing, Pieces, Segment};
 use crate::errno::Error;
 use parking_lot::Mutex;
 use rdmafs_meta::attr::{Attr, FileKind};
@@ -66,8 +66,8 @@ pub(super) struct Written {
 pub(super) enum Plan {
     /// Transfer these, holding the epoch.
     Go(Transfer),
-    /// Ask for this range first.
-    Ask { start: u64, end: u64, generation: u64 },
+    /// Ask for this first.
+    Ask { missing: Missing, generation: u64 },
 }
 
 /// A range, cut along the layout.
@@ -148,15 +148,15 @@ impl Inode {
     pub(super) fn plan(&self, session: SessionId, start: u64, end: u64, write: bool) -> Plan {
         let mut state = self.state.lock();
         state.enter(session);
-        match state.pieces.find(start, end, write) {
+        let size = || state.attr.as_ref().map_or(0, |attr| attr.size);
+        match state.pieces.find(start, end, write.then(size)) {
             Ok(segments) => Plan::Go(Transfer {
                 segments,
                 epoch: state.epoch.clone(),
                 shrinks: state.shrinks,
             }),
-            Err((start, end)) => Plan::Ask {
-                start,
-                end,
+            Err(missing) => Plan::Ask {
+                missing,
                 generation: state.generation,
             },
         }

@@ -17,26 +17,27 @@ pub(super) async fn resolve(
     write: bool,
 ) -> Result<Transfer, Error> {
     loop {
-        let (from, to, generation) = match inode.plan(session.id, start, end, write) {
+        let (missing, generation) = match inode.plan(session.id, start, end, write) {
             Plan::Go(transfer) => return Ok(transfer),
-            Plan::Ask {
-                start,
-                end,
-                generation,
-            } => (start, end, generation),
+            Plan::Ask { missing, generation } => (missing, generation),
         };
         let request = Request::Layout {
             ino: inode.ino,
-            start: from,
-            end: to,
-            allocate: write,
+            start: missing.start,
+            end: missing.end,
+            allocate: missing.allocate,
         };
         let Reply::Layout(slice) = session.call_as_root(request).await? else {
             return Err(Error::Protocol);
         };
-        if slice.start > from || slice.end <= from {
+        if slice.start > missing.start || slice.end <= missing.start {
             return Err(Error::Protocol);
         }
-        inode.learn((session.id, &session.arenas), generation, &slice, write)?;
+        inode.learn(
+            (session.id, &session.arenas),
+            generation,
+            &slice,
+            missing.allocate,
+        )?;
     }
 }

@@ -13,6 +13,9 @@ use std::collections::BTreeMap;
 pub(super) const MAX_SIZE: u64 = i64::MAX.unsigned_abs();
 /// How far ahead a reader asks for a layout.
 const ASK_AHEAD: u64 = 1 << 30;
+/// How far ahead a writer asks for a grant where there is space already: if it is freed meanwhile, so much at most is
+/// allocated anew.
+const GRANT_AHEAD: u64 = 64 << 20;
 
 /// Where the bytes of a piece are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +42,17 @@ pub(super) struct Segment {
     pub(super) place: Place,
 }
 
+/// What to ask the service for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Missing {
+    /// First byte.
+    pub(super) start: u64,
+    /// One past the last.
+    pub(super) end: u64,
+    /// Space for writing, and not only where there is some.
+    pub(super) allocate: bool,
+}
+
 /// Known pieces: first file byte to (one past the last byte, place).
 #[derive(Debug, Default)]
 pub(super) struct Pieces {
@@ -46,11 +60,11 @@ pub(super) struct Pieces {
 }
 
 impl Pieces {
-    /// Cuts `[start, end)` along the known pieces.
+    /// Cuts `[start, end)` along the known pieces. `write`: for writing, and the file's size as far as it is known.
     ///
     /// # Errors
-    /// The range to ask the service for, when a part is not known, or (for writing) not granted.
-    pub(super) fn find(&self, start: u64, end: u64, write: bool) -> Result<Vec<Segment>, (u64, u64)> {
+    /// What to ask the service for, when a part is not known, or (for writing) not granted.
+    pub(super) fn find(&self, start: u64, end: u64, write: Option<u64>) -> Result<Vec<Segment>, Missing> {
         let mut found = Vec::with_capacity(1);
         let mut at = start;
         while at < end {
@@ -59,13 +73,22 @@ impl Pieces {
                 .range(..=at)
                 .next_back()
                 .filter(|(_, (stop, _))| *stop > at);
-            let Some((&first, &(stop, place))) = piece else {
-                return Err(self.missing(at, end, write));
+            let Some((&first, &(whole, place))) = piece else {
+                // What a file has is granted in long runs, so a writer within it looks first.
+                return Err(match write.filter(|size| at >= *size) {
+                    Some(_) => missing_for_write(at, end),
+                    None => self.missing(at, end),
+                });
             };
-            let stop = stop.min(end);
+            let stop = whole.min(end);
             let place = match place {
-                Place::At { writable: false, .. } | Place::Hole if write => {
-                    return Err(self.missing(at, end, true));
+                Place::Hole if write.is_some() => return Err(missing_for_write(at, end)),
+                Place::At { writable: false, .. } if write.is_some() => {
+                    return Err(Missing {
+                        start: granule_floor(at),
+                        end: whole.min(granule_floor(at) + GRANT_AHEAD),
+                        allocate: true,
+                    });
                 }
                 Place::At { remote, writable } => Place::At {
                     remote: remote + (at - first),
@@ -73,22 +96,22 @@ impl Pieces {
                 },
                 place => place,
             };
-            let len = usize::try_from(stop - at).map_err(|_| (at, end))?;
+            let len = usize::try_from(stop - at).map_err(|_| missing_for_write(at, end))?;
             found.push(Segment { len, place });
             at = stop;
         }
         Ok(found)
     }
 
-    /// A writer asks for what it needs; a reader asks ahead, up to what is known already.
-    fn missing(&self, at: u64, end: u64, write: bool) -> (u64, u64) {
+    /// A reader asks ahead, up to what is known already.
+    fn missing(&self, at: u64, end: u64) -> Missing {
         let at = granule_floor(at);
-        if write {
-            // The last granule of the largest file ends beyond what a size can say.
-            return (at, granule_ceil(end).min(MAX_SIZE));
-        }
         let known = self.map.range(at..).next().map_or(u64::MAX, |(next, _)| *next);
-        (at, known.min(granule_ceil(end).max(at.saturating_add(ASK_AHEAD))))
+        Missing {
+            start: at,
+            end: known.min(granule_ceil(end).max(at.saturating_add(ASK_AHEAD))),
+            allocate: false,
+        }
     }
 
     /// Takes a slice of layout in; an empty one, of an empty file, says nothing. `writable` when writing was granted with it.
@@ -167,6 +190,16 @@ impl Pieces {
             end = stop;
         }
         self.map.insert(start, (end, place));
+    }
+}
+
+/// A writer asks for what it needs: it is space that is taken.
+fn missing_for_write(at: u64, end: u64) -> Missing {
+    Missing {
+        start: granule_floor(at),
+        // The last granule of the largest file ends beyond what a size can say.
+        end: granule_ceil(end).min(MAX_SIZE),
+        allocate: true,
     }
 }
 
@@ -256,21 +289,41 @@ mod tests {
         pieces
             .learn(&slice(0, 40_960, vec![run(8192, 4096, 8192)]), false, &[ARENA])
             .unwrap();
-        let found = pieces.find(8000, 16_484, false).unwrap();
+        let found = pieces.find(8000, 16_484, None).unwrap();
         let at = Place::At {
             remote: 4096,
             writable: false,
         };
         let places: Vec<_> = found.iter().map(|s| (s.len, s.place)).collect();
         assert_eq!(places, [(192, Place::Hole), (8192, at), (100, Place::Hole)]);
-        assert_eq!(pieces.find(8192, 8193, true), Err((8192, 12_288)));
+        let missing = |start, end, allocate| Err(Missing { start, end, allocate });
         assert_eq!(
-            pieces.find(40_960, 40_961, false),
-            Err((40_960, 40_960 + ASK_AHEAD))
+            pieces.find(40_960, 40_961, None),
+            missing(40_960, 40_960 + ASK_AHEAD, false)
+        );
+        assert_eq!(
+            pieces.find(0, 1, Some(40_960)),
+            missing(0, 4096, true),
+            "a hole takes space: no more than is needed"
+        );
+        assert_eq!(
+            pieces.find(8192, 8193, Some(40_960)),
+            missing(8192, 16_384, true),
+            "what is there is granted as a whole"
+        );
+        assert_eq!(
+            pieces.find(40_960, 40_961, Some(40_960)),
+            missing(40_960, 45_056, true),
+            "a file that grows"
+        );
+        assert_eq!(
+            pieces.find(40_960, 40_961, Some(1 << 30)),
+            missing(40_960, 40_960 + ASK_AHEAD, false),
+            "a file that is written again"
         );
         pieces.cut(12_289);
-        assert_eq!(pieces.find(8192, 12_288, false).unwrap().len(), 1);
-        assert!(pieces.find(12_288, 12_289, false).is_err());
+        assert_eq!(pieces.find(8192, 12_288, None).unwrap().len(), 1);
+        assert!(pieces.find(12_288, 12_289, None).is_err());
     }
 
     #[test]
@@ -286,7 +339,7 @@ mod tests {
                 )
                 .unwrap();
         }
-        assert_eq!(pieces.find(0, 16_384, true).unwrap().len(), 1);
+        assert_eq!(pieces.find(0, 16_384, Some(0)).unwrap().len(), 1);
     }
 
     #[test]
@@ -301,7 +354,7 @@ mod tests {
                 &[ARENA],
             )
             .unwrap();
-        let found = pieces.find(0, 8192, true).unwrap();
+        let found = pieces.find(0, 8192, Some(0)).unwrap();
         assert!(found.iter().all(|segment| segment.place == Place::Lost));
     }
 
@@ -361,7 +414,7 @@ mod tests {
             }
             for (cell, place) in model.iter().enumerate() {
                 let at = u64::try_from(cell).unwrap() * 4096;
-                let found = pieces.find(at, at + 4096, false).ok();
+                let found = pieces.find(at, at + 4096, None).ok();
                 prop_assert_eq!(found.map(|found| found[0].place), *place);
             }
         }
