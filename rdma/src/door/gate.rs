@@ -150,7 +150,7 @@ impl Gate {
         let mailbox = Mailbox::new(guest.socket, guest.secure, BACKLOG);
         drop(guest.place);
         let member = Member::new(identity, Line::Stream(Box::new(mailbox)), bell, side);
-        self.host(token, &member, || ());
+        self.host(token, &member);
         Ok(())
     }
 
@@ -173,11 +173,8 @@ impl Gate {
         } = guest;
         let session = lender.admit(&socket, secure, queues, &limits)?;
         drop(place);
-        let line = Line::Queues(Arc::clone(&session));
-        let member = Member::new(identity, line, bell, Side::Verbs);
-        self.host(token, &member, || {
-            lender.mourn(&session, || self.roll.is_closing())
-        });
+        let member = Member::new(identity, Line::Queues(session), bell, Side::Verbs);
+        self.host(token, &member);
         Ok(())
     }
 
@@ -191,13 +188,12 @@ impl Gate {
         }
     }
 
-    /// Serves a peer from its arrival until it has left, and `linger` is done.
-    fn host(&self, token: Token, member: &Arc<Member>, linger: impl FnOnce()) {
+    /// Serves a peer from its arrival until it has left.
+    fn host(&self, token: Token, member: &Arc<Member>) {
         self.desk.arrived(Arc::clone(member) as Arc<dyn Peer>);
         self.roll.add(token, member);
         let gone = member.serve(&*self.desk, &self.roll, self.config.step_timeout);
         self.roll.remove(&token);
-        linger();
         if gone {
             self.desk.left(member.identity().id);
         }

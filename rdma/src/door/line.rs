@@ -63,13 +63,6 @@ impl Line {
         }
     }
 
-    /// The node wants no more of the peer: its queue pairs go at once.
-    pub(super) fn dismiss(&self) {
-        if let Self::Queues(session) = self {
-            session.dismiss();
-        }
-    }
-
     /// Ends the connection. When this returns no queue pair of the peer is left.
     pub(super) fn end(&self) {
         match self {

@@ -206,7 +206,6 @@ impl Peer for Member {
     }
 
     fn close(&self) {
-        self.line.dismiss();
         self.shut();
     }
 }

@@ -35,10 +35,6 @@ impl Lender {
         Err(io::Error::new(io::ErrorKind::Unsupported, line))
     }
 
-    pub(crate) fn mourn(&self, _session: &Arc<Session>, _hurry: impl Fn() -> bool) {
-        match self.0 {}
-    }
-
     pub(crate) fn admit(
         &self,
         _socket: &Arc<Socket>,
@@ -68,10 +64,6 @@ impl Session {
     }
 
     pub(crate) fn rest(&self) -> bool {
-        match self.0 {}
-    }
-
-    pub(crate) fn dismiss(&self) {
         match self.0 {}
     }
 

@@ -25,12 +25,6 @@ use std::time::Duration;
 
 /// Sessions at once: their messages share one registered piece of memory, 256 KiB each.
 const SESSIONS: usize = 64;
-/// How long a handler that was lost has to come again before it counts as gone.
-const GRACE: Duration = Duration::from_secs(5);
-/// How long one that came again has to say what it has open.
-const SETTLING: Duration = Duration::from_secs(2);
-/// How often the wait for it looks up.
-const GLANCE: Duration = Duration::from_millis(50);
 /// Most bytes of messages that may wait for a peer that does not read.
 const BACKLOG: usize = 4 << 20;
 
@@ -135,28 +129,6 @@ impl Lender {
         for old in sessions.iter().filter(|old| old.lineage == offer.lineage) {
             old.end(FabricError::Disconnected("the handler has connected anew".into()));
         }
-    }
-
-    /// Waits for a lost handler to connect anew, as one does whose wire was cut: as long as the node believes that it is there,
-    /// what it wrote and did not commit stays. Its queue pairs are destroyed already. Blocking, until it is back and has had
-    /// time to say what it has open, or does not come; not at all once it was dismissed or `hurry` says so.
-    pub(crate) fn mourn(&self, session: &Arc<Session>, hurry: impl Fn() -> bool) {
-        let clock = SystemClock::new();
-        let mut until = GRACE;
-        let mut came = false;
-        while !hurry() && !session.is_dismissed() && clock.now() < until {
-            if !came && self.has_heir(session) {
-                came = true;
-                until = clock.now().saturating_add(SETTLING);
-            }
-            std::thread::sleep(GLANCE);
-        }
-    }
-
-    fn has_heir(&self, session: &Arc<Session>) -> bool {
-        let sessions = self.sessions.lock();
-        let mut others = sessions.iter().filter_map(Weak::upgrade);
-        others.any(|other| other.lineage == session.lineage && other.lives())
     }
 
     /// Makes queue pairs and connects them to the peer's. The error is for the peer to show.

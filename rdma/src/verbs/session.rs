@@ -12,7 +12,6 @@ use parking_lot::Mutex;
 use std::io::IoSliceMut;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 /// A place in the memory for messages, given back when dropped.
 #[derive(Debug)]
@@ -38,8 +37,6 @@ pub(crate) struct Session {
     socket: Arc<Socket>,
     fate: Fate,
     fetched: Mutex<Vec<ibv_wc>>,
-    /// The node wants no more of it.
-    dismissed: AtomicBool,
     /// Given back once the queue pairs are destroyed.
     place: Mutex<Option<Place>>,
 }
@@ -64,7 +61,6 @@ impl Session {
             socket: parts.socket,
             fate: Fate::default(),
             fetched: Mutex::default(),
-            dismissed: AtomicBool::new(false),
             place: Mutex::new(Some(parts.place)),
         }
     }
@@ -142,21 +138,6 @@ impl Session {
         }
         let mut fetched = self.fetched.lock();
         self.completions.poll(&mut fetched).is_err() || !fetched.is_empty()
-    }
-
-    /// Ends it for good: it is not waited for to come again.
-    pub(crate) fn dismiss(&self) {
-        self.dismissed.store(true, Ordering::Relaxed);
-        self.end(FabricError::Flushed);
-    }
-
-    pub(super) fn is_dismissed(&self) -> bool {
-        self.dismissed.load(Ordering::Relaxed)
-    }
-
-    /// Whether it was not ended.
-    pub(super) fn lives(&self) -> bool {
-        self.fate.ended().is_none()
     }
 
     /// Whether this queue pair is one of it.
