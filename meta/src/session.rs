@@ -3,6 +3,9 @@
 //! A session that has an inode open may hold its layout and have operations in flight on it, so every open counts as a
 //! held layout. A recall is over when each session that had the inode open when it began acknowledged it, closed the
 //! inode, or was fenced; the end of a lease alone ends nothing but the session's right to ask.
+//!
+//! A connection may break while its handler lives and its programs have files open. So what a fenced session had open counts as
+//! held for as long as its lease would have been: a handler that comes back finds what its programs wrote and did not sync.
 
 use crate::error::MetaError;
 use crate::extent::Extent;
@@ -55,6 +58,8 @@ pub(crate) struct Sessions {
     all: BTreeMap<SessionId, Session>,
     opens: BTreeMap<(InodeId, SessionId), Open>,
     opened_by: BTreeSet<(SessionId, InodeId)>,
+    /// What fenced sessions had open, and until when it is kept for them.
+    kept: BTreeMap<InodeId, Duration>,
     recalls: BTreeMap<RecallId, Recall>,
 }
 
@@ -68,6 +73,7 @@ impl Sessions {
             all: BTreeMap::new(),
             opens: BTreeMap::new(),
             opened_by: BTreeSet::new(),
+            kept: BTreeMap::new(),
             recalls: BTreeMap::new(),
         }
     }
@@ -104,12 +110,16 @@ impl Sessions {
         .collect()
     }
 
-    /// Removes a fenced session, its opens and its debts. Gives the inodes it had open and what its recalls set free.
-    pub(crate) fn remove(&mut self, id: SessionId) -> (Vec<InodeId>, Acknowledged) {
-        self.all.remove(&id);
+    /// Removes a fenced session, its opens and its debts. What it had open is kept for a lease more, unless its lease had run
+    /// out. Gives the inodes that it had open, and what its recalls set free.
+    pub(crate) fn remove(&mut self, id: SessionId, now: Duration) -> (Vec<InodeId>, Acknowledged) {
+        let may_come_back = self.all.remove(&id).is_some_and(|session| !session.ended);
         let inodes: Vec<InodeId> = self.opened(id).collect();
         for ino in &inodes {
             self.forget(id, *ino);
+            if may_come_back {
+                self.kept.insert(*ino, now + self.lease);
+            }
         }
         (inodes, self.acknowledge_where(id, |_| true))
     }
@@ -169,9 +179,19 @@ impl Sessions {
         self.opens.range(range).map(|((_, id), _)| *id)
     }
 
-    /// True while any session has it open.
+    /// True while any session has it open, or may come back to it.
     pub(crate) fn is_held(&self, ino: InodeId) -> bool {
-        self.holders(ino).next().is_some()
+        self.kept.contains_key(&ino) || self.holders(ino).next().is_some()
+    }
+
+    /// Inodes that are kept no more for sessions that did not come back.
+    pub(crate) fn let_go(&mut self, now: Duration) -> Vec<InodeId> {
+        let due = self.kept.iter().filter(|(_, until)| **until < now);
+        let due: Vec<InodeId> = due.map(|(ino, _)| *ino).collect();
+        for ino in &due {
+            self.kept.remove(ino);
+        }
+        due
     }
 
     /// Begins a recall of extents from all holders of the inode; `None`, and the extents are free to be cleaned, when
@@ -229,9 +249,12 @@ impl Sessions {
         self.recalls.values().flat_map(|recall| &recall.extents)
     }
 
-    /// Inodes that any session has open.
+    /// Inodes that any session has open, or may come back to.
     pub(crate) fn open_inodes(&self) -> impl Iterator<Item = InodeId> {
-        self.opens.keys().map(|(ino, _)| *ino)
+        self.opens
+            .keys()
+            .map(|(ino, _)| *ino)
+            .chain(self.kept.keys().copied())
     }
 
     fn opened(&self, id: SessionId) -> impl Iterator<Item = InodeId> {

@@ -71,7 +71,7 @@ fn main() -> Outcome<()> {
         let took = clock.now() - served.allocating;
         let pinned = pinned()? - before;
         let connect = connect(&served, &address, &run_dir)?;
-        line(count, 2, pinned, (took, connect));
+        line(count, 3, pinned, (took, connect));
     }
     std::fs::remove_dir_all(&run_dir)?;
     Ok(())

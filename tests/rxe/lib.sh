@@ -33,9 +33,3 @@ link_fabric() {
     "$RDMAFS" status --json | python3 -c 'import json, sys
 print(" ".join(sorted({l["fabric"] for l in json.load(sys.stdin)["links"]})))'
 }
-
-# cpu_ticks PID: user and system time of a process with all its threads.
-cpu_ticks() {
-    # The name in field 2 may have spaces; ours has none.
-    awk '{ print $14 + $15 }' "/proc/$1/stat"
-}

@@ -43,10 +43,11 @@ impl Namespace {
     }
 
     /// The connection of a session closed and none of its work is running or will run (its fabric fenced it): reclaims
-    /// what only it held open. Its grants are void with it; they are not revoked one by one.
-    pub fn fenced(&mut self, session: SessionId, _now: Now) -> Output {
+    /// what only it held open, after a lease more in which its handler may come back. Its grants are void with it; they are
+    /// not revoked one by one.
+    pub fn fenced(&mut self, session: SessionId, now: Now) -> Output {
         let mut out = Output::default();
-        let (opens, given_up) = self.sessions.remove(session);
+        let (opens, given_up) = self.sessions.remove(session, now.monotonic);
         self.give_up(session, given_up, &mut out);
         for ino in opens {
             self.closed(ino, &mut out);
@@ -63,6 +64,9 @@ impl Namespace {
             ended: self.sessions.expire(now.monotonic),
             ..Output::default()
         };
+        for ino in self.sessions.let_go(now.monotonic) {
+            self.closed(ino, &mut out);
+        }
         self.finish(&mut out);
         (out, !self.doomed.is_empty())
     }

@@ -1,6 +1,6 @@
 //! Open files: extents, sizes, space and its end.
 
-use super::world::{READ, ROOT, WRITE, World, at, attr_of, name, user};
+use super::world::{LEASE, READ, ROOT, WRITE, World, at, attr_of, name, user};
 use crate::attr::SetAttr;
 use crate::error::MetaError;
 use crate::extent::GRANULE;
@@ -220,10 +220,35 @@ fn bytes_past_the_size_are_zeroed_when_their_writer_died() {
     let ino = w.file(s, "f");
     w.write(s, ino, 100);
     let out = w.space.fenced(s, w.now);
+    assert!(out.zero.is_empty(), "it may come back");
+    w.now.monotonic += LEASE * 2;
+    let (out, _) = w.space.tick(w.now);
     assert_eq!(
         out.zero.iter().map(|extent| extent.len).sum::<u64>(),
         GRANULE - 100
     );
+}
+
+#[test]
+fn what_was_written_and_not_synced_is_there_for_a_handler_that_comes_back() {
+    let mut w = World::new(8);
+    let s = w.session();
+    let ino = w.file(s, "f");
+    let written = w.allocate(s, ino, 0..3 * GRANULE).unwrap();
+    let unnamed = w.file(s, "unnamed");
+    w.unlink(s, "unnamed");
+    w.fence(s);
+    assert!(!w.tick());
+    let back = w.session();
+    let opens = vec![(ino, 1), (unnamed, 1)];
+    assert_eq!(w.ask(back, Request::Reopen { opens }), Ok(Reply::Gone(vec![])));
+    // What was kept for the old session ends; the new one has the file open.
+    w.now.monotonic += LEASE * 2;
+    w.tick();
+    let again = w.session();
+    let opens = vec![(ino, 1)];
+    assert_eq!(w.ask(again, Request::Reopen { opens }), Ok(Reply::Gone(vec![])));
+    assert_eq!(w.allocate(again, ino, 0..3 * GRANULE).unwrap().runs, written.runs);
 }
 
 #[test]
@@ -251,6 +276,12 @@ fn an_unlinked_file_lives_until_its_last_release() {
     w.release(b, ino);
     assert!(w.cleaning.is_empty());
     w.fence(b);
+    assert!(w.stat(a, ino).is_ok(), "b may come back");
+    for _ in 0..3 {
+        w.now.monotonic += LEASE / 2;
+        w.ask(a, Request::Renew).unwrap();
+        w.tick();
+    }
     assert_eq!(w.stat(a, ino), Err(MetaError::Stale));
     assert_eq!(
         w.cleaning.iter().map(|extent| extent.len).sum::<u64>(),

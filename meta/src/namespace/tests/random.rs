@@ -1,7 +1,7 @@
 //! Random operations of several sessions and users, with restarts, fences, late acknowledgements and slow cleaning.
 //! The world checks every invariant after each step.
 
-use super::world::{READ, ROOT, World, user};
+use super::world::{LEASE, READ, ROOT, World, user};
 use crate::attr::SetAttr;
 use crate::extent::GRANULE;
 use crate::id::{InodeId, SessionId};
@@ -160,6 +160,7 @@ fn run(steps: Vec<Step>) {
 /// In the end everything is given back: what is not in a file is free.
 fn settle(w: &mut World, sessions: &[SessionId]) {
     sessions.iter().for_each(|session| w.fence(*session));
+    w.now.monotonic += LEASE * 2;
     while w.tick() {}
     w.clean();
     assert!(w.cleaning.is_empty());
