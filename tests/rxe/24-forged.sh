@@ -8,6 +8,13 @@ forge=$(dirname "$0")/forge.py
 serve p 64M
 attach p "$M" cache=none
 head -c 3000000 /dev/urandom >"$T/data"
+warned() {
+    grep -c "programs on this host can forge RoCE packets" "$1"
+}
+note "without the rule node and handler warn, once each"
+same "warnings of the node" "$(warned "$T/p.log")" 1
+same "warnings of the handler" "$(warned "$RDMAFS_RUN_DIR/handler.log")" 1
+
 # The node's queue pairs, one per line: their numbers and the packet numbers that they expect next.
 targets() {
     rdma resource show qp link $NODE_DEVICE | grep 'type RC' |
@@ -31,6 +38,9 @@ nft -f "$rule"
 cp "$T/data" "$M/file"
 cmp "$T/data" "$M/file" || fail "with the rule the bytes differ"
 same "packets dropped" "$(dropped)" 0
+serve q 16M
+same "warnings of a node that starts now" "$(warned "$T/q.log")" 0
+stop q
 
 note "with the rule: forged ones do not"
 before=$(numbers)
