@@ -35,10 +35,6 @@ impl Lender {
         Err(io::Error::new(io::ErrorKind::Unsupported, line))
     }
 
-    pub(crate) fn device(&self) -> &str {
-        match self.0 {}
-    }
-
     pub(crate) fn admit(
         &self,
         _socket: &Arc<Socket>,

@@ -84,11 +84,6 @@ impl Lender {
         })
     }
 
-    /// Device, for people.
-    pub(crate) fn device(&self) -> &str {
-        self.device.name()
-    }
-
     /// Makes a session for a peer whose key is proved: hears its offer, takes away what older sessions of its lineage have,
     /// makes and connects queue pairs, and waits for a hail over them. Blocking, within `limits`.
     pub(crate) fn admit(
@@ -270,7 +265,7 @@ impl Drop for Lender {
 impl std::fmt::Debug for Lender {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Lender")
-            .field("device", &self.device())
+            .field("device", &self.device.name())
             .finish_non_exhaustive()
     }
 }

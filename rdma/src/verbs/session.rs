@@ -37,8 +37,8 @@ pub(crate) struct Session {
     socket: Arc<Socket>,
     fate: Fate,
     fetched: Mutex<Vec<ibv_wc>>,
-    /// Dropped last: `drop` has destroyed the queue pairs by then.
-    _place: Place,
+    /// Given back once the queue pairs are destroyed.
+    place: Mutex<Option<Place>>,
 }
 
 /// What a session is made of.
@@ -61,7 +61,7 @@ impl Session {
             socket: parts.socket,
             fate: Fate::default(),
             fetched: Mutex::default(),
-            _place: parts.place,
+            place: Mutex::new(Some(parts.place)),
         }
     }
 
@@ -150,6 +150,7 @@ impl Session {
     pub(crate) fn end(&self, reason: FabricError) {
         self.fate.end(reason);
         self.queues.iter().for_each(|queue| queue.destroy());
+        drop(self.place.lock().take());
         self.socket.end();
     }
 
