@@ -12,6 +12,7 @@ use crate::extent::Extent;
 use crate::id::{InodeId, RecallId, RequestId, SessionId, Term};
 use crate::wire::Answer;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 /// Answers kept for retries, per session.
@@ -59,7 +60,7 @@ pub(crate) struct Sessions {
     opens: BTreeMap<(InodeId, SessionId), Open>,
     opened_by: BTreeSet<(SessionId, InodeId)>,
     /// What fenced sessions had open, and until when it is kept for them.
-    kept: BTreeMap<InodeId, Duration>,
+    kept: BTreeMap<(InodeId, SessionId), Duration>,
     recalls: BTreeMap<RecallId, Recall>,
 }
 
@@ -118,7 +119,7 @@ impl Sessions {
         for ino in &inodes {
             self.forget(id, *ino);
             if may_come_back {
-                self.kept.insert(*ino, now + self.lease);
+                self.kept.insert((*ino, id), now + self.lease);
             }
         }
         (inodes, self.acknowledge_where(id, |_| true))
@@ -175,23 +176,27 @@ impl Sessions {
 
     /// The sessions that have the inode open.
     pub(crate) fn holders(&self, ino: InodeId) -> impl Iterator<Item = SessionId> {
-        let range = (ino, SessionId(0))..=(ino, SessionId(u64::MAX));
-        self.opens.range(range).map(|((_, id), _)| *id)
+        self.opens.range(all_of(ino)).map(|((_, id), _)| *id)
     }
 
     /// True while any session has it open, or may come back to it.
     pub(crate) fn is_held(&self, ino: InodeId) -> bool {
-        self.kept.contains_key(&ino) || self.holders(ino).next().is_some()
+        self.kept.range(all_of(ino)).next().is_some() || self.holders(ino).next().is_some()
+    }
+
+    /// True when everything of the inode is as the session left it, which has been fenced since.
+    pub(crate) fn keeps(&self, ino: InodeId, before: SessionId) -> bool {
+        self.kept.contains_key(&(ino, before))
     }
 
     /// Inodes that are kept no more for sessions that did not come back.
     pub(crate) fn let_go(&mut self, now: Duration) -> Vec<InodeId> {
         let due = self.kept.iter().filter(|(_, until)| **until < now);
-        let due: Vec<InodeId> = due.map(|(ino, _)| *ino).collect();
-        for ino in &due {
-            self.kept.remove(ino);
+        let due: Vec<_> = due.map(|(key, _)| *key).collect();
+        for key in &due {
+            self.kept.remove(key);
         }
-        due
+        due.into_iter().map(|(ino, _)| ino).collect()
     }
 
     /// Begins a recall of extents from all holders of the inode; `None`, and the extents are free to be cleaned, when
@@ -254,7 +259,7 @@ impl Sessions {
         self.opens
             .keys()
             .map(|(ino, _)| *ino)
-            .chain(self.kept.keys().copied())
+            .chain(self.kept.keys().map(|(ino, _)| *ino))
     }
 
     fn opened(&self, id: SessionId) -> impl Iterator<Item = InodeId> {
@@ -276,4 +281,9 @@ impl Sessions {
         }
         all
     }
+}
+
+/// Keys of one inode, with any session.
+fn all_of(ino: InodeId) -> RangeInclusive<(InodeId, SessionId)> {
+    (ino, SessionId(0))..=(ino, SessionId(u64::MAX))
 }

@@ -36,6 +36,8 @@ struct State {
     /// The highest that any message said.
     shrinks: u64,
     written: Option<Written>,
+    /// How often something written was lost before it was committed.
+    losses: u64,
     /// Opens that the service counts for this handler.
     opens: u32,
     /// The session that `pieces` belong to.
@@ -96,6 +98,7 @@ impl Inode {
                 gone: false,
                 shrinks: 0,
                 written: None,
+                losses: 0,
                 opens: 0,
                 session: SessionId(0),
                 pieces: Pieces::default(),
@@ -278,6 +281,19 @@ impl Inode {
             // More was written meanwhile: the next commit says it all again.
             Some(_) | None => {}
         }
+    }
+
+    /// What was written and not committed is lost. True when there was any.
+    pub(super) fn lose_written(&self) -> bool {
+        let mut state = self.state.lock();
+        let lost = state.written.take().is_some();
+        state.losses += u64::from(lost);
+        lost
+    }
+
+    /// How often that happened.
+    pub(super) fn losses(&self) -> u64 {
+        self.state.lock().losses
     }
 
     /// True when a mount other than `mount` wrote what is not committed yet.

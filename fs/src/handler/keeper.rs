@@ -58,16 +58,23 @@ async fn begin(pool: &Arc<Pool>, link: &Arc<Link>, events: &Events) -> Result<Ar
     Ok(session)
 }
 
-/// Tells a new session what is open; what it does not find is gone for ever.
+/// Tells a new session what is open. What it does not find is gone for ever; what was written and not committed may be.
 async fn reopen(pool: &Pool, session: &Session) -> Result<(), Error> {
     let inodes = pool.inodes();
     let opens: Vec<(InodeId, u32)> = inodes.iter().map(|inode| (inode.ino, inode.opens())).collect();
     let opens: Vec<_> = opens.into_iter().filter(|(_, opens)| *opens > 0).collect();
+    let before = *pool.last.lock();
     for some in opens.chunks(REOPEN) {
-        let request = Request::Reopen { opens: some.to_vec() };
-        let Reply::Gone(gone) = session.call_as_root(request).await? else {
+        let opens = some.to_vec();
+        let request = Request::Reopen { before, opens };
+        let Reply::Reopened { gone, reclaimed } = session.call_as_root(request).await? else {
             return Err(Error::Protocol);
         };
+        for inode in reclaimed.into_iter().filter_map(|ino| pool.find(ino)) {
+            if inode.lose_written() {
+                tracing::error!(pool = %pool.name, ino = %inode.ino, "bytes that were written and not synced are lost");
+            }
+        }
         for inode in gone.into_iter().filter_map(|ino| pool.find(ino)) {
             inode.mark_gone();
         }
@@ -90,6 +97,7 @@ fn install(pool: &Pool, session: &Arc<Session>) -> bool {
         }
         *state = State::Up(session.clone());
     }
+    *pool.last.lock() = session.id;
     pool.changed.notify(usize::MAX);
     // The link may have failed before anybody listened to it.
     if !session.link.is_up() {

@@ -17,7 +17,7 @@ use rdmafs_meta::name::Name;
 use rdmafs_meta::wire::{NewInode, OpenAccess, Reply, Request};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll};
 
 /// An open file of one mount.
@@ -26,6 +26,8 @@ pub(super) struct OpenFile {
     pub(super) mode: OpenMode,
     /// The page cache is passed by.
     pub(super) direct: bool,
+    /// Losses of the inode that this file's users know of.
+    losses: AtomicU64,
 }
 
 impl OpenFile {
@@ -35,6 +37,19 @@ impl OpenFile {
 
     pub(super) fn pool(&self) -> &Arc<Pool> {
         &self.open.held.pool
+    }
+
+    /// Commits what is not committed.
+    ///
+    /// # Errors
+    /// EIO when that fails, and once when something was lost that was written since the file was opened.
+    async fn settle(&self, mount: u64, sync: bool) -> Result<(), Error> {
+        let committed = self.pool().commit(self.inode(), mount, sync).await;
+        let losses = self.inode().losses();
+        if self.losses.swap(losses, Ordering::Relaxed) < losses {
+            return Err(MetaError::Lost.into());
+        }
+        committed
     }
 
     /// Commits what is not committed; the open is given back when the last user of the file drops it.
@@ -226,7 +241,13 @@ impl Mount {
             false
         };
         let handle = self.new_handle();
-        let file = OpenFile { open, mode, direct };
+        let losses = AtomicU64::new(open.held.losses());
+        let file = OpenFile {
+            open,
+            mode,
+            direct,
+            losses,
+        };
         self.files.write().insert(handle, Arc::new(file));
         Opened {
             handle,
@@ -260,8 +281,7 @@ impl Mount {
     /// # Errors
     /// EIO when it could not be committed.
     pub async fn flush(self: Arc<Self>, handle: HandleId) -> Result<(), Error> {
-        let file = self.file(handle)?;
-        self.pool.commit(file.inode(), self.id, false).await
+        self.file(handle)?.settle(self.id, false).await
     }
 
     /// fsync(2).
@@ -269,8 +289,7 @@ impl Mount {
     /// # Errors
     /// EIO when bytes or size did not reach the node.
     pub async fn fsync(self: Arc<Self>, handle: HandleId) -> Result<(), Error> {
-        let file = self.file(handle)?;
-        self.pool.commit(file.inode(), self.id, true).await
+        self.file(handle)?.settle(self.id, true).await
     }
 
     /// The last reference to the handle is gone. The service is told when the last transfer on the file has ended.

@@ -45,6 +45,8 @@ pub(super) struct Pool {
     pub(super) connect: Box<dyn Connect>,
     pub(super) clock: SystemClock,
     pub(super) state: RwLock<State>,
+    /// The last session that worked.
+    pub(super) last: Mutex<SessionId>,
     /// Which fabric is used, and why.
     pub(super) note: Mutex<String>,
     /// Tells operations that the state changed.
@@ -110,6 +112,7 @@ impl Pool {
                 since: Duration::ZERO,
                 why: "not connected yet".into(),
             }),
+            last: Mutex::new(SessionId(0)),
             note: Mutex::default(),
             changed: Event::new(),
             nudge: (Mutex::new(false), Condvar::new()),

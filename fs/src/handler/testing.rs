@@ -99,6 +99,9 @@ impl SimPool {
     }
 }
 
+/// Lease of a session, in the node's time.
+const LEASE: Duration = Duration::from_secs(3600);
+
 /// A memory node in this process: a namespace over a simulated arena.
 pub struct SimNode {
     sim: Sim,
@@ -121,7 +124,7 @@ struct Node {
 impl SimNode {
     fn new(arena_len: u64, seed: u64) -> Arc<Self> {
         let config = Config {
-            lease: Duration::from_secs(3600),
+            lease: LEASE,
             root_owner: (0, 0),
             root_mode: 0o755,
         };
@@ -168,6 +171,20 @@ impl SimNode {
         ends.iter().for_each(|end| end.disconnect());
     }
 
+    /// After [`SimNode::break_off`] of a single session: waits until its end is known, then lets its lease and what is kept
+    /// for it after that run out. Blocking.
+    pub fn outlast(&self) {
+        while self.over.lock().is_empty() {
+            std::thread::yield_now();
+        }
+        let mut node = self.state.lock();
+        let now = node.now();
+        self.bury(&mut node, now);
+        node.time += 2 * u64::try_from(LEASE.as_millis()).expect("a lease fits");
+        let now = node.now();
+        self.work(&mut node, now);
+    }
+
     /// While `lazy`, freed extents stay in quarantine; afterwards they are cleaned.
     pub fn clean_lazily(&self, lazy: bool) {
         let mut node = self.state.lock();
@@ -191,11 +208,7 @@ impl SimNode {
         let Ok(call) = decode::<Call>(payload) else { return };
         let mut node = self.state.lock();
         let now = node.now();
-        for session in std::mem::take(&mut *self.over.lock()) {
-            node.ends.remove(&session);
-            let out = node.namespace.fenced(session, now);
-            self.carry_out(&mut node, out);
-        }
+        self.bury(&mut node, now);
         let mut out = node.namespace.call(call, now);
         if let Some(Ok(Reply::Begun(begun))) = &out.answer {
             node.ends.insert(begun.session, end.clone());
@@ -207,11 +220,25 @@ impl SimNode {
         if let (Some(answer), Some(end)) = (answer, end.upgrade()) {
             end.deliver([id, &encode(&answer).expect("answers fit")].concat());
         }
+        self.work(&mut node, now);
+    }
+
+    /// Fences the sessions that are over.
+    fn bury(&self, node: &mut Node, now: Now) {
+        for session in std::mem::take(&mut *self.over.lock()) {
+            node.ends.remove(&session);
+            let out = node.namespace.fenced(session, now);
+            self.carry_out(node, out);
+        }
+    }
+
+    /// Does what the namespace has left for later.
+    fn work(&self, node: &mut Node, now: Now) {
         let mut more = true;
         while more {
             let out;
             (out, more) = node.namespace.tick(now);
-            self.carry_out(&mut node, out);
+            self.carry_out(node, out);
         }
     }
 

@@ -51,7 +51,7 @@ impl Namespace {
     fn dispatch(&mut self, step: &mut Step<'_>, request: Request) -> Answer {
         match request {
             Request::Begin { .. } | Request::Renew | Request::Sync => Ok(Reply::Done),
-            Request::Reopen { opens } => self.reopen(step, &opens),
+            Request::Reopen { before, opens } => self.reopen(step, before, &opens),
             Request::Recalled { recall } => self.recalled(step, recall),
             Request::StatFs => self.stat_fs(),
             Request::Lookup { parent, name } => self.lookup(step, parent, &name),

@@ -3,7 +3,7 @@
 use super::output::Output;
 use super::service::Namespace;
 use super::step::Step;
-use crate::id::{InodeId, RecallId};
+use crate::id::{InodeId, RecallId, SessionId};
 use crate::time::Now;
 use crate::wire::{Answer, Arena, Begun, Reply, Space};
 
@@ -26,18 +26,26 @@ impl Namespace {
 
     /// The counts are taken as they are told, whatever was known: a handler knows its own opens. Which of them write is
     /// not told, so all may.
-    pub(super) fn reopen(&mut self, step: &mut Step<'_>, opens: &[(InodeId, u32)]) -> Answer {
-        let mut gone = Vec::new();
+    pub(super) fn reopen(
+        &mut self,
+        step: &mut Step<'_>,
+        before: SessionId,
+        opens: &[(InodeId, u32)],
+    ) -> Answer {
+        let (mut gone, mut reclaimed) = (Vec::new(), Vec::new());
         for (ino, count) in opens {
             let exists = self.tree.layout(*ino).is_ok() && !self.doomed.contains(ino);
             if !exists {
                 gone.push(*ino);
             } else if *count > 0 {
+                if !self.sessions.keeps(*ino, before) {
+                    reclaimed.push(*ino);
+                }
                 self.sessions.forget(step.session, *ino);
                 self.sessions.open(step.session, *ino, *count, true);
             }
         }
-        Ok(Reply::Gone(gone))
+        Ok(Reply::Reopened { gone, reclaimed })
     }
 
     pub(super) fn recalled(&mut self, step: &mut Step<'_>, recall: RecallId) -> Answer {

@@ -94,8 +94,10 @@ pub enum Request {
     },
     /// Renew the lease. Answer: [`Reply::Done`].
     Renew,
-    /// After a reconnect: these inodes are open, this many times in all, for writing too. Answer: [`Reply::Gone`].
+    /// After a reconnect: these inodes are open, this many times in all, for writing too. Answer: [`Reply::Reopened`].
     Reopen {
+        /// The session in which they were open; 0 when there was none.
+        before: SessionId,
         /// Inode and number of opens.
         opens: Vec<(InodeId, u32)>,
     },
@@ -254,8 +256,13 @@ pub enum Reply {
     Done,
     /// A session has begun.
     Begun(Begun),
-    /// Of the reopened inodes, these do not exist any more.
-    Gone(Vec<InodeId>),
+    /// What became of the reopened inodes.
+    Reopened {
+        /// These do not exist any more.
+        gone: Vec<InodeId>,
+        /// What the session before wrote to these and did not commit is lost.
+        reclaimed: Vec<InodeId>,
+    },
     /// Attributes of the inode that the request is about.
     Attr(Attr),
     /// An opened file.

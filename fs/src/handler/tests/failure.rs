@@ -31,9 +31,48 @@ fn after_a_reconnect_open_files_are_open_and_their_bytes_are_there() {
     world.write(file, 0, b"again").unwrap();
     assert_eq!(world.pool.run(world.mount.clone().statfs()).unwrap().free, free);
     assert_eq!(world.read(file, 0, 5).unwrap(), b"again");
-    // A file without a name lives as long as the session that has it open.
-    assert_eq!(world.read(doomed, 0, 5).unwrap_err().errno(), libc::ESTALE);
+    // A file without a name, too.
+    world.write(doomed, 0, b"alive").unwrap();
+    assert_eq!(world.read(doomed, 0, 5).unwrap(), b"alive");
     world.release(doomed);
+}
+
+#[test]
+fn what_was_written_and_not_committed_is_there_after_a_short_break() {
+    let world = world(4 << 20);
+    let (_, file) = world.create("f");
+    world.write(file, 0, &pattern(100_000, 1)).unwrap();
+    break_off(&world);
+    assert_eq!(eventually_reads(&world, file, MIB), pattern(100_000, 1));
+    world.pool.run(world.mount.clone().fsync(file)).unwrap();
+}
+
+#[test]
+fn what_a_long_break_lost_is_eio_once_for_each_open_file_and_gone_for_good() {
+    let world = world(4 << 20);
+    let (ino, file) = world.create("f");
+    let other = world.open(ino, RW).unwrap();
+    world.write(file, 0, &pattern(5_000, 1)).unwrap();
+    world.flush(file);
+    let (_, doomed) = world.create("doomed");
+    world.unlink("doomed");
+    world.write(file, 5_000, &pattern(100_000, 3)).unwrap();
+    world.pool.node().break_off(true);
+    world.pool.node().outlast();
+    world.pool.node().break_off(false);
+    assert_eq!(eventually_reads(&world, file, MIB), pattern(5_000, 1));
+    assert_eq!(world.read(doomed, 0, 5).unwrap_err().errno(), libc::ESTALE);
+    let sync = |file| world.pool.run(world.mount.clone().fsync(file));
+    assert_eq!(sync(file).unwrap_err().errno(), libc::EIO);
+    sync(file).unwrap();
+    let closed = world.pool.run(world.mount.clone().flush(other));
+    assert_eq!(closed.unwrap_err().errno(), libc::EIO);
+    assert_eq!(world.attr(ino).unwrap().size, 5_000);
+    let later = world.open(ino, RW).unwrap();
+    sync(later).unwrap();
+    world.write(later, 5_000, b"new").unwrap();
+    sync(later).unwrap();
+    assert_eq!(world.attr(ino).unwrap().size, 5_003);
 }
 
 /// The node may have been restarted: what is cached is no proof of what it has.

@@ -241,14 +241,52 @@ fn what_was_written_and_not_synced_is_there_for_a_handler_that_comes_back() {
     assert!(!w.tick());
     let back = w.session();
     let opens = vec![(ino, 1), (unnamed, 1)];
-    assert_eq!(w.ask(back, Request::Reopen { opens }), Ok(Reply::Gone(vec![])));
+    let reopened = |reclaimed| {
+        Ok(Reply::Reopened {
+            gone: vec![],
+            reclaimed,
+        })
+    };
+    assert_eq!(
+        w.ask(back, Request::Reopen { before: s, opens }),
+        reopened(vec![])
+    );
     // What was kept for the old session ends; the new one has the file open.
     w.now.monotonic += LEASE * 2;
     w.tick();
     let again = w.session();
     let opens = vec![(ino, 1)];
-    assert_eq!(w.ask(again, Request::Reopen { opens }), Ok(Reply::Gone(vec![])));
+    let reopen = Request::Reopen { before: s, opens };
+    assert_eq!(
+        w.ask(again, reopen),
+        reopened(vec![ino]),
+        "too late for all that it knows"
+    );
     assert_eq!(w.allocate(again, ino, 0..3 * GRANULE).unwrap().runs, written.runs);
+}
+
+#[test]
+fn a_handler_that_comes_back_too_late_is_told_what_it_lost_even_if_another_has_the_file_open() {
+    let mut w = World::new(8);
+    let s = w.session();
+    let ino = w.file(s, "f");
+    w.allocate(s, ino, 0..GRANULE).unwrap();
+    w.fence(s);
+    w.now.monotonic += LEASE * 2;
+    w.tick();
+    let other = w.session();
+    w.open(other, ino, WRITE).unwrap();
+    w.fence(other);
+    let back = w.session();
+    let reopen = Request::Reopen {
+        before: s,
+        opens: vec![(ino, 1)],
+    };
+    let reply = Reply::Reopened {
+        gone: vec![],
+        reclaimed: vec![ino],
+    };
+    assert_eq!(w.ask(back, reopen), Ok(reply));
 }
 
 #[test]
@@ -458,7 +496,8 @@ fn open_counts_take_any_number() {
     let release = |opens| Request::Release { ino, opens };
     assert_eq!(w.ask(s, release(u32::MAX)), Ok(Reply::Done));
     let opens = vec![(ino, 0), (ino, u32::MAX)];
-    assert_eq!(w.ask(s, Request::Reopen { opens }), Ok(Reply::Gone(vec![])));
+    let reopen = Request::Reopen { before: s, opens };
+    assert!(matches!(w.ask(s, reopen), Ok(Reply::Reopened { gone, .. }) if gone.is_empty()));
     assert!(w.open(s, ino, READ).is_ok());
     assert_eq!(w.ask(s, release(0)), Ok(Reply::Done));
     assert_eq!(w.ask(s, release(u32::MAX)), Ok(Reply::Done));

@@ -108,6 +108,7 @@ fn file_request(kind: u8, inodes: &[InodeId], [a, b, c]: [u64; 3]) -> Request {
             }
         }
         25 => Request::Reopen {
+            before: SessionId(0),
             opens: vec![(ino, 1), (choose(inodes, c), 2)],
         },
         _ => {

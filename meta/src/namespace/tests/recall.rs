@@ -169,8 +169,11 @@ fn a_reconnected_handler_says_what_it_has_open() {
     let again = w.session();
     let opens = vec![(kept, 2), (lost, 1)];
     assert_eq!(
-        w.ask(again, Request::Reopen { opens }),
-        Ok(Reply::Gone(vec![lost]))
+        w.ask(again, Request::Reopen { before: a, opens }),
+        Ok(Reply::Reopened {
+            gone: vec![lost],
+            reclaimed: vec![kept]
+        })
     );
     w.release(again, kept);
     w.release(again, kept);

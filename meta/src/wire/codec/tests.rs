@@ -102,7 +102,10 @@ fn file_request() -> impl Strategy<Value = Request> {
         Just(Request::Renew),
         Just(Request::Sync),
         Just(Request::StatFs),
-        prop::collection::vec((ino(), any::<u32>()), 0..20).prop_map(|opens| Request::Reopen { opens }),
+        (any::<u64>(), prop::collection::vec((ino(), any::<u32>()), 0..20)).prop_map(|(before, opens)| {
+            let before = SessionId(before);
+            Request::Reopen { before, opens }
+        }),
         any::<u64>().prop_map(|recall| Request::Recalled {
             recall: RecallId(recall)
         }),
@@ -230,7 +233,11 @@ fn answer() -> impl Strategy<Value = Answer> {
     prop_oneof![
         Just(Ok(Reply::Done)),
         Just(Ok(Reply::Begun(begun))),
-        prop::collection::vec(ino(), 0..30).prop_map(|gone| Ok(Reply::Gone(gone))),
+        (
+            prop::collection::vec(ino(), 0..30),
+            prop::collection::vec(ino(), 0..30)
+        )
+            .prop_map(|(gone, reclaimed)| Ok(Reply::Reopened { gone, reclaimed })),
         attr().prop_map(|attr| Ok(Reply::Attr(attr))),
         (attr(), slice()).prop_map(|(attr, layout)| Ok(Reply::Opened { attr, layout })),
         prop::collection::vec(any::<u8>(), 0..4096).prop_map(|target| Ok(Reply::Target(target))),
