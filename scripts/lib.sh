@@ -1,6 +1,9 @@
 # shellcheck shell=sh
 # What the scripts share: words, progress, and installing what is missing. Sourced, never run.
 
+# Directories that anyone may write are refused by the daemons; what is made here must not hang on who runs it.
+umask 022
+
 root=$(cd "$(dirname "$0")/.." && pwd)
 export CARGO_TERM_PROGRESS_WHEN="${CARGO_TERM_PROGRESS_WHEN:-auto}"
 # The root manifest says which Rust is needed.
