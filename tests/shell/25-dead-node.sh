@@ -24,7 +24,7 @@ except OSError as error:
     assert error.errno == 5, error
 PY
 busy=$!
-sleep 0.5
+wait_until 30 test -s "$M/busy" || fail "the program that reads and writes does not begin: $(cat "$T/busy.out")"
 kill -KILL "$(pid p)"
 wait "$(pid p)" 2>/dev/null || true
 begun=$(now_ms)
