@@ -42,7 +42,7 @@ try_mount 1 "bw" "$(source_of p)" "$M" -o "$good,bw=fast"
 try_mount 1 "weight" "$(source_of p)" "$M" -o "$good,weight=0"
 try_mount 1 "cache" "$(source_of p)" "$M" -o "$good,cache=some"
 try_mount 1 "timeout" "$(source_of p)" "$M" -o "$good,timeout=-1"
-try_mount 1 "verbs|this version|this build" "$(source_of p)" "$M" -o "key=$T/key,device=mlx5_0"
+try_mount 1 "verbs" "$(source_of p)" "$M" -o "key=$T/key,fabric=tcp,device=mlx5_0"
 try_mount 1 "NODE|:/" "just-a-word" "$M" -o "$good"
 try_mount '1|32' "$T/missing" "$(source_of p)" "$T/missing" -o "$good" 2>/dev/null || true
 for dir in "$T/missing" "$T/key"; do
