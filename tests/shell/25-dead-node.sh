@@ -24,7 +24,7 @@ except OSError as error:
     assert error.errno == 5, error
 PY
 busy=$!
-wait_until 30 test -s "$M/busy" || fail "the program that reads and writes does not start"
+wait_until 30 test -s "$M/busy" || fail "the program that reads and writes does not begin: $(cat "$T/busy.out")"
 sleep 0.2
 kill -KILL "$(pid p)"
 wait "$(pid p)" 2>/dev/null || true
