@@ -59,7 +59,7 @@ pub(crate) struct Sessions {
     all: BTreeMap<SessionId, Session>,
     opens: BTreeMap<(InodeId, SessionId), Open>,
     opened_by: BTreeSet<(SessionId, InodeId)>,
-    /// What fenced sessions had open, and until when it is kept for them.
+    /// What fenced sessions had open, or somebody may be about to open, and until when it is kept for them.
     kept: BTreeMap<(InodeId, SessionId), Duration>,
     recalls: BTreeMap<RecallId, Recall>,
 }
@@ -189,14 +189,21 @@ impl Sessions {
         self.kept.contains_key(&(ino, before))
     }
 
+    /// Keeps an inode for whoever may have found it just now, until then.
+    pub(crate) fn keep(&mut self, ino: InodeId, until: Duration) {
+        self.kept.insert((ino, ANYBODY), until);
+    }
+
+    /// Gives up what is kept for nobody in particular.
+    pub(crate) fn let_go_of_kept(&mut self) -> Vec<InodeId> {
+        let unclaimed = self.kept.extract_if(.., |(_, id), _| *id == ANYBODY);
+        unclaimed.map(|((ino, _), _)| ino).collect()
+    }
+
     /// Inodes that are kept no more for sessions that did not come back.
     pub(crate) fn let_go(&mut self, now: Duration) -> Vec<InodeId> {
-        let due = self.kept.iter().filter(|(_, until)| **until < now);
-        let due: Vec<_> = due.map(|(key, _)| *key).collect();
-        for key in &due {
-            self.kept.remove(key);
-        }
-        due.into_iter().map(|(ino, _)| ino).collect()
+        let due = self.kept.extract_if(.., |_, until| *until < now);
+        due.map(|((ino, _), _)| ino).collect()
     }
 
     /// Begins a recall of extents from all holders of the inode; `None`, and the extents are free to be cleaned, when
@@ -283,7 +290,10 @@ impl Sessions {
     }
 }
 
+/// No session has this id.
+const ANYBODY: SessionId = SessionId(0);
+
 /// Keys of one inode, with any session.
 fn all_of(ino: InodeId) -> RangeInclusive<(InodeId, SessionId)> {
-    (ino, SessionId(0))..=(ino, SessionId(u64::MAX))
+    (ino, ANYBODY)..=(ino, SessionId(u64::MAX))
 }

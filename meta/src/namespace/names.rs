@@ -9,9 +9,14 @@ use crate::name::Name;
 use crate::time::Timestamp;
 use crate::tree::{Body, Move, NewEntry, changed};
 use crate::wire::{Answer, NewInode, Reply};
+use std::time::Duration;
 
 /// `relatime`: an access time is renewed when it is this old, in seconds, or older than the last change.
 const ATIME_AGE: i64 = 24 * 3600;
+
+/// How long a file that another one replaced is kept: a program that found it by its name a moment ago may still open it. It
+/// must find the old file or the new one, and a kernel that is refused looks only once more.
+const GRACE: Duration = Duration::from_secs(1);
 
 impl Namespace {
     pub(super) fn attr(&self, ino: InodeId) -> Answer {
@@ -77,8 +82,10 @@ impl Namespace {
     }
 
     pub(super) fn rename(&mut self, step: &Step<'_>, rename: &Move) -> Answer {
-        let unnamed = self.tree.rename(step.who, rename, step.now.wall)?;
-        unnamed.into_iter().for_each(|ino| self.unnamed(ino));
+        let replaced = self.tree.rename(step.who, rename, step.now.wall)?;
+        if let Some(ino) = replaced {
+            self.sessions.keep(ino, step.now.monotonic + GRACE);
+        }
         Ok(Reply::Done)
     }
 

@@ -70,9 +70,11 @@ impl Namespace {
         Ok(end)
     }
 
-    /// Why `len` more bytes cannot be had; meaningful only when they cannot.
-    pub(super) fn shortage(&self, len: u64) -> MetaError {
-        let waiting = self.alloc.quarantined_bytes() >= GRANULE.min(len);
+    /// Why `len` more bytes cannot be had; meaningful only when they cannot. What is kept just in case is given up for them.
+    pub(super) fn shortage(&mut self, len: u64) -> MetaError {
+        let unclaimed = self.sessions.let_go_of_kept();
+        let waiting = !unclaimed.is_empty() || self.alloc.quarantined_bytes() >= GRANULE.min(len);
+        unclaimed.into_iter().for_each(|ino| self.unnamed(ino));
         if waiting {
             MetaError::Cleaning
         } else {

@@ -266,30 +266,6 @@ fn what_was_written_and_not_synced_is_there_for_a_handler_that_comes_back() {
 }
 
 #[test]
-fn a_handler_that_comes_back_too_late_is_told_what_it_lost_even_if_another_has_the_file_open() {
-    let mut w = World::new(8);
-    let s = w.session();
-    let ino = w.file(s, "f");
-    w.allocate(s, ino, 0..GRANULE).unwrap();
-    w.fence(s);
-    w.now.monotonic += LEASE * 2;
-    w.tick();
-    let other = w.session();
-    w.open(other, ino, WRITE).unwrap();
-    w.fence(other);
-    let back = w.session();
-    let reopen = Request::Reopen {
-        before: s,
-        opens: vec![(ino, 1)],
-    };
-    let reply = Reply::Reopened {
-        gone: vec![],
-        reclaimed: vec![ino],
-    };
-    assert_eq!(w.ask(back, reopen), Ok(reply));
-}
-
-#[test]
 fn an_unlinked_file_lives_until_its_last_release() {
     let mut w = World::new(8);
     let (a, b) = (w.session(), w.session());

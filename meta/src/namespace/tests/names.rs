@@ -1,10 +1,12 @@
 //! Names: POSIX's rules, permissions, and listings that stay sound while entries come and go.
 
-use super::world::{ROOT, World, at, attr_of, name, user};
+use super::world::{READ, ROOT, World, at, attr_of, name, user};
 use crate::attr::{FileKind, SetAttr, SetTime};
 use crate::error::MetaError;
+use crate::extent::GRANULE;
 use crate::id::{InodeId, SessionId};
 use crate::wire::{Answer, NewInode, RenameMode, Reply, Request};
+use std::time::Duration;
 
 fn rename(
     world: &mut World,
@@ -328,4 +330,41 @@ fn symlinks_keep_their_target() {
     assert_eq!(w.ask(s, Request::ReadLink { ino: ROOT }), Err(MetaError::Invalid));
     w.unlink(s, "l");
     assert_eq!(w.stat(s, link.ino), Err(MetaError::Stale));
+}
+
+#[test]
+fn a_replaced_file_can_be_opened_by_who_found_it_a_moment_ago() {
+    let mut w = World::new(8);
+    let (a, b) = (w.session(), w.session());
+    let old = w.file(a, "f");
+    w.write(a, old, GRANULE);
+    w.release(a, old);
+    w.make(a, ROOT, "new", NewInode::File { open: false });
+    let found = w.lookup(b, ROOT, "f").unwrap().ino;
+    rename(&mut w, a, (ROOT, "new"), (ROOT, "f"), RenameMode::Replace).unwrap();
+    assert_eq!(w.open(b, found, READ).unwrap().size, GRANULE);
+    w.release(b, found);
+    w.now.monotonic += Duration::from_secs(2);
+    w.tick();
+    assert_eq!(w.open(b, found, READ), Err(MetaError::Stale));
+    assert_eq!(w.cleaning.len(), 1);
+}
+
+#[test]
+fn a_replaced_file_takes_no_space_that_another_needs() {
+    let mut w = World::new(2);
+    let s = w.session();
+    let old = w.file(s, "f");
+    w.write(s, old, 2 * GRANULE);
+    w.release(s, old);
+    let new = w.file(s, "new");
+    rename(&mut w, s, (ROOT, "new"), (ROOT, "f"), RenameMode::Replace).unwrap();
+    assert_eq!(w.allocate(s, new, 0..GRANULE), Err(MetaError::Cleaning));
+    while w.tick() {}
+    w.clean();
+    w.allocate(s, new, 0..2 * GRANULE).unwrap();
+    assert_eq!(
+        w.allocate(s, new, 2 * GRANULE..3 * GRANULE),
+        Err(MetaError::NoSpace)
+    );
 }

@@ -1,6 +1,6 @@
 //! Sessions: recalls, fences, leases and retries.
 
-use super::world::{LEASE, READ, ROOT, World, name};
+use super::world::{LEASE, READ, ROOT, WRITE, World, name};
 use crate::error::MetaError;
 use crate::extent::GRANULE;
 use crate::id::{RecallId, SessionId, Term};
@@ -72,6 +72,12 @@ fn a_rename_over_an_open_file_frees_nothing_yet() {
     assert_eq!(w.stat(s, old).unwrap().nlink, 0);
     assert!(w.cleaning.is_empty());
     w.release(s, old);
+    assert!(
+        w.cleaning.is_empty(),
+        "somebody may have found it by its name just before"
+    );
+    w.now.monotonic += Duration::from_secs(2);
+    w.tick();
     assert_eq!(w.cleaning.len(), 1);
 }
 
@@ -181,4 +187,28 @@ fn a_reconnected_handler_says_what_it_has_open() {
         w.ask(again, Request::Release { ino: kept, opens: 1 }),
         Err(MetaError::Stale)
     );
+}
+
+#[test]
+fn a_handler_that_comes_back_too_late_is_told_what_it_lost_even_if_another_has_the_file_open() {
+    let mut w = World::new(8);
+    let s = w.session();
+    let ino = w.file(s, "f");
+    w.allocate(s, ino, 0..GRANULE).unwrap();
+    w.fence(s);
+    w.now.monotonic += LEASE * 2;
+    w.tick();
+    let other = w.session();
+    w.open(other, ino, WRITE).unwrap();
+    w.fence(other);
+    let back = w.session();
+    let reopen = Request::Reopen {
+        before: s,
+        opens: vec![(ino, 1)],
+    };
+    let reply = Reply::Reopened {
+        gone: vec![],
+        reclaimed: vec![ino],
+    };
+    assert_eq!(w.ask(back, reopen), Ok(reply));
 }
