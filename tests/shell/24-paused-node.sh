@@ -12,16 +12,25 @@ head -c 1000000 /dev/urandom >"$T/data"
 cp "$T/data" "$M/file"
 cp "$T/data" "$T/other/file"
 
-kill -STOP "$(pid p)"
+# pause: the signal takes its time on a busy machine, and until then the node answers.
+pause() {
+    kill -STOP "$(pid p)"
+    wait_until 10 paused || fail "the node does not stop"
+}
+paused() {
+    ! grep -L '^State:.T' "/proc/$(pid p)/task/"*/status | grep -q .
+}
+
+pause
 # Metadata needs the node on every fabric; on shm the bytes of an open file do not.
 blocked=
 for i in 1 2 3 4 5 6 7 8; do
-    sh -c 'exec cat "$M/missing-$0" "$M/file"' "$i" >/dev/null 2>&1 &
+    sh -c 'exec cat "$M/missing-$0" "$M/file"' "$i" >/dev/null 2>"$T/blocked-$i" &
     blocked="$blocked $!"
 done
 sleep 1
 for process in $blocked; do
-    alive "$process" || fail "a program that uses the paused node ended"
+    alive "$process" || fail "a program that uses the paused node ended: $(head "$T"/blocked-*)"
 done
 
 note "another node's mount goes on"
