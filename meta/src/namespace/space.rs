@@ -132,14 +132,16 @@ impl Namespace {
         if self.sessions.is_held(ino) {
             return;
         }
+        if inode.attr.nlink == 0 {
+            self.doomed.insert(ino);
+            return;
+        }
         let size = inode.attr.size;
         let Body::File { layout, loose_tail } = &inode.body else {
             return;
         };
         let (loose_tail, loose_space) = (*loose_tail, layout.end() > granule_ceil(size));
-        if inode.attr.nlink == 0 {
-            self.doomed.insert(ino);
-        } else if loose_space {
+        if loose_space {
             // The file exists and is a file.
             let _ = self.cut(ino, size, out);
         } else if loose_tail {

@@ -368,3 +368,15 @@ fn a_replaced_file_takes_no_space_that_another_needs() {
         Err(MetaError::NoSpace)
     );
 }
+
+#[test]
+fn a_replaced_link_goes_too() {
+    let mut w = World::new(2);
+    let s = w.session();
+    let link = w.make(s, ROOT, "l", NewInode::Symlink(b"to".to_vec())).ino;
+    w.make(s, ROOT, "new", NewInode::File { open: false });
+    rename(&mut w, s, (ROOT, "new"), (ROOT, "l"), RenameMode::Replace).unwrap();
+    w.now.monotonic += Duration::from_secs(2);
+    w.tick();
+    assert_eq!(w.stat(s, link), Err(MetaError::Stale));
+}
