@@ -62,4 +62,13 @@ pub enum MetaError {
     /// EIO: the store of the namespace failed.
     #[error("the store of the namespace failed")]
     StoreFailed,
+    /// EIO: an earlier connection of the session is being closed: begin again shortly. Never shown to a program.
+    #[error("the session's earlier connection is still being closed")]
+    StillConnected,
+    /// EIO: the node ends and takes no new sessions.
+    #[error("the node is draining")]
+    Draining,
+    /// The request whose outcome was asked for has not been done. Never shown to a program.
+    #[error("the request was not done")]
+    NotDone,
 }

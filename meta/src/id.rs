@@ -41,3 +41,14 @@ impl InodeId {
     /// The root directory of every pool (`FUSE_ROOT_ID`, include/uapi/linux/fuse.h).
     pub const ROOT: InodeId = InodeId(1);
 }
+
+/// Names the connections of one handler to one pool: a session goes on over the next connection of its lineage. Random, and known to
+/// that handler and the service only.
+#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lineage(pub [u8; 16]);
+
+impl fmt::Debug for Lineage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Lineage(..)")
+    }
+}

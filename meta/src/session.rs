@@ -4,19 +4,21 @@
 //! held layout. A recall is over when each session that had the inode open when it began acknowledged it, closed the
 //! inode, or was fenced; the end of a lease alone ends nothing but the session's right to ask.
 //!
-//! A connection may break while its handler lives and its programs have files open. So what a fenced session had open counts as
-//! held for as long as its lease would have been: a handler that comes back finds what its programs wrote and did not sync.
+//! A session outlives its connections. When one breaks, all work of it has been fenced, so the session owes no recall; but it goes on
+//! holding what it had open for as long as its lease runs, and its answers are kept. A handler that comes back in time, known by its
+//! lineage, goes on as if nothing had happened: what its programs wrote and did not sync is there, and a call whose answer was lost is
+//! answered again and not done again.
 
 use crate::error::MetaError;
 use crate::extent::Extent;
-use crate::id::{InodeId, RecallId, RequestId, SessionId, Term};
+use crate::id::{InodeId, Lineage, RecallId, RequestId, SessionId, Term};
 use crate::wire::Answer;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-/// Answers kept for retries, per session.
-const REPLIES: usize = 64;
+/// Answers kept for retries, per session: more than a handler has calls under way.
+const REPLIES: usize = 256;
 
 /// What a session has of one inode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,10 +38,31 @@ pub(crate) struct Acknowledged {
     pub(crate) clean: Vec<Extent>,
 }
 
+/// What a step of time brought.
+#[derive(Debug, Default)]
+pub(crate) struct Expired {
+    /// Their leases ran out while connected: to be fenced.
+    pub(crate) disconnect: Vec<SessionId>,
+    /// Nobody came back to them in time, or they were kept for nobody any more: they may be closed for good.
+    pub(crate) let_go: Vec<InodeId>,
+}
+
+/// How a session is with its handler.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Standing {
+    /// A connection speaks for it.
+    Connected,
+    /// Its connection is gone, with all work of it; the handler may come back until the lease runs out.
+    Broken,
+    /// Its lease ran out and its connection is still to be fenced.
+    Ended,
+}
+
 #[derive(Debug)]
 struct Session {
+    lineage: Lineage,
+    standing: Standing,
     expires: Duration,
-    ended: bool,
     replies: VecDeque<(RequestId, Answer)>,
 }
 
@@ -59,8 +82,8 @@ pub(crate) struct Sessions {
     all: BTreeMap<SessionId, Session>,
     opens: BTreeMap<(InodeId, SessionId), Open>,
     opened_by: BTreeSet<(SessionId, InodeId)>,
-    /// What fenced sessions had open, or somebody may be about to open, and until when it is kept for them.
-    kept: BTreeMap<(InodeId, SessionId), Duration>,
+    /// What somebody may have found by its name just now and be about to open, and until when it is kept for them.
+    kept: BTreeMap<InodeId, Duration>,
     recalls: BTreeMap<RecallId, Recall>,
 }
 
@@ -79,50 +102,101 @@ impl Sessions {
         }
     }
 
-    pub(crate) fn begin(&mut self, now: Duration) -> SessionId {
+    /// The session of this lineage goes on over a new connection, or a new one begins.
+    ///
+    /// # Errors
+    /// The session whose earlier connection must be fenced first.
+    pub(crate) fn begin(&mut self, lineage: Lineage, now: Duration) -> Result<SessionId, SessionId> {
+        let expires = now + self.lease;
+        let known = self
+            .all
+            .iter_mut()
+            .find(|(_, session)| session.lineage == lineage);
+        match known {
+            Some((id, session)) if session.standing == Standing::Broken => {
+                session.standing = Standing::Connected;
+                session.expires = expires;
+                return Ok(*id);
+            }
+            Some((id, _)) => return Err(*id),
+            None => {}
+        }
         let id = SessionId(self.next);
         self.next += 1;
         let session = Session {
-            expires: now + self.lease,
-            ended: false,
+            lineage,
+            standing: Standing::Connected,
+            expires,
             replies: VecDeque::new(),
         };
         self.all.insert(id, session);
-        id
+        Ok(id)
     }
 
     /// A sign of life: every call renews the lease.
     pub(crate) fn renew(&mut self, id: SessionId, now: Duration) -> Result<(), MetaError> {
-        let session = self.all.get_mut(&id).filter(|session| !session.ended);
+        let connected = |session: &&mut Session| session.standing == Standing::Connected;
+        let session = self.all.get_mut(&id).filter(connected);
         session.ok_or(MetaError::SessionEnded)?.expires = now + self.lease;
         Ok(())
     }
 
-    /// Ends the leases that ran out. What these sessions hold stays held until they are fenced.
-    pub(crate) fn expire(&mut self, now: Duration) -> Vec<SessionId> {
-        let late = self
-            .all
-            .iter_mut()
-            .filter(|(_, session)| !session.ended && session.expires < now);
-        late.map(|(id, session)| {
-            session.ended = true;
-            *id
-        })
-        .collect()
+    /// Ends the leases that ran out. What a connected session holds stays held until it is fenced.
+    pub(crate) fn expire(&mut self, now: Duration) -> Expired {
+        let mut expired = Expired::default();
+        let mut given_up = Vec::new();
+        let late = self.all.iter_mut().filter(|(_, session)| session.expires < now);
+        for (id, session) in late {
+            match session.standing {
+                Standing::Connected => {
+                    session.standing = Standing::Ended;
+                    expired.disconnect.push(*id);
+                }
+                Standing::Broken => given_up.push(*id),
+                Standing::Ended => {}
+            }
+        }
+        for id in given_up {
+            expired.let_go.extend(self.remove(id));
+        }
+        let due = self.kept.extract_if(.., |_, until| *until < now);
+        expired.let_go.extend(due.map(|(ino, _)| ino));
+        expired
     }
 
-    /// Removes a fenced session, its opens and its debts. What it had open is kept for a lease more, unless its lease had run
-    /// out. Gives the inodes that it had open, and what its recalls set free.
-    pub(crate) fn remove(&mut self, id: SessionId, now: Duration) -> (Vec<InodeId>, Acknowledged) {
-        let may_come_back = self.all.remove(&id).is_some_and(|session| !session.ended);
+    /// The connection of a session is gone, and no work of it runs or will run. Gives what its recalls set free, and, when its
+    /// lease had run out before, the inodes that it had open.
+    pub(crate) fn fenced(&mut self, id: SessionId, now: Duration) -> (Vec<InodeId>, Acknowledged) {
+        let acknowledged = self.acknowledge_where(id, |_| true);
+        let Some(session) = self.all.get_mut(&id) else {
+            return (Vec::new(), acknowledged);
+        };
+        if session.standing == Standing::Ended {
+            return (self.remove(id), acknowledged);
+        }
+        session.standing = Standing::Broken;
+        session.expires = now + self.lease;
+        (Vec::new(), acknowledged)
+    }
+
+    /// Sessions that there are, and opens of theirs.
+    pub(crate) fn count(&self) -> (usize, usize) {
+        (self.all.len(), self.opens.len())
+    }
+
+    /// The session has not been heard of since its connection broke.
+    fn is_broken(&self, id: SessionId) -> bool {
+        let session = self.all.get(&id);
+        session.is_some_and(|session| session.standing == Standing::Broken)
+    }
+
+    fn remove(&mut self, id: SessionId) -> Vec<InodeId> {
+        self.all.remove(&id);
         let inodes: Vec<InodeId> = self.opened(id).collect();
         for ino in &inodes {
             self.forget(id, *ino);
-            if may_come_back {
-                self.kept.insert((*ino, id), now + self.lease);
-            }
         }
-        (inodes, self.acknowledge_where(id, |_| true))
+        inodes
     }
 
     pub(crate) fn cached(&self, id: SessionId, request: RequestId) -> Option<&Answer> {
@@ -179,37 +253,26 @@ impl Sessions {
         self.opens.range(all_of(ino)).map(|((_, id), _)| *id)
     }
 
-    /// True while any session has it open, or may come back to it.
+    /// True while any session has it open, or somebody may be about to open it.
     pub(crate) fn is_held(&self, ino: InodeId) -> bool {
-        self.kept.range(all_of(ino)).next().is_some() || self.holders(ino).next().is_some()
-    }
-
-    /// True when everything of the inode is as the session left it, which has been fenced since.
-    pub(crate) fn keeps(&self, ino: InodeId, before: SessionId) -> bool {
-        self.kept.contains_key(&(ino, before))
+        self.kept.contains_key(&ino) || self.holders(ino).next().is_some()
     }
 
     /// Keeps an inode for whoever may have found it just now, until then.
     pub(crate) fn keep(&mut self, ino: InodeId, until: Duration) {
-        self.kept.insert((ino, ANYBODY), until);
+        self.kept.insert(ino, until);
     }
 
-    /// Gives up what is kept for nobody in particular.
+    /// Gives up what is kept just in case.
     pub(crate) fn let_go_of_kept(&mut self) -> Vec<InodeId> {
-        let unclaimed = self.kept.extract_if(.., |(_, id), _| *id == ANYBODY);
-        unclaimed.map(|((ino, _), _)| ino).collect()
+        std::mem::take(&mut self.kept).into_keys().collect()
     }
 
-    /// Inodes that are kept no more for sessions that did not come back.
-    pub(crate) fn let_go(&mut self, now: Duration) -> Vec<InodeId> {
-        let due = self.kept.extract_if(.., |_, until| *until < now);
-        due.map(|((ino, _), _)| ino).collect()
-    }
-
-    /// Begins a recall of extents from all holders of the inode; `None`, and the extents are free to be cleaned, when
-    /// there are none.
+    /// Begins a recall of extents from all holders of the inode that are connected, or not fenced yet; `None`, and the extents are
+    /// free to be cleaned, when there are none.
     pub(crate) fn recall(&mut self, ino: InodeId, extents: &[Extent]) -> Option<(RecallId, Vec<SessionId>)> {
-        let waiting: BTreeSet<SessionId> = self.holders(ino).collect();
+        let holders = self.holders(ino);
+        let waiting: BTreeSet<SessionId> = holders.filter(|id| !self.is_broken(*id)).collect();
         if waiting.is_empty() {
             return None;
         }
@@ -261,12 +324,10 @@ impl Sessions {
         self.recalls.values().flat_map(|recall| &recall.extents)
     }
 
-    /// Inodes that any session has open, or may come back to.
+    /// Inodes that any session has open, or somebody may be about to open.
     pub(crate) fn open_inodes(&self) -> impl Iterator<Item = InodeId> {
-        self.opens
-            .keys()
-            .map(|(ino, _)| *ino)
-            .chain(self.kept.keys().map(|(ino, _)| *ino))
+        let opens = self.opens.keys().map(|(ino, _)| *ino);
+        opens.chain(self.kept.keys().copied())
     }
 
     fn opened(&self, id: SessionId) -> impl Iterator<Item = InodeId> {
@@ -290,10 +351,7 @@ impl Sessions {
     }
 }
 
-/// No session has this id.
-const ANYBODY: SessionId = SessionId(0);
-
 /// Keys of one inode, with any session.
 fn all_of(ino: InodeId) -> RangeInclusive<(InodeId, SessionId)> {
-    (ino, ANYBODY)..=(ino, SessionId(u64::MAX))
+    (ino, SessionId(0))..=(ino, SessionId(u64::MAX))
 }

@@ -20,8 +20,8 @@ impl Namespace {
     }
 
     fn serve(&mut self, call: Call, now: Now, out: &mut Output) -> Answer {
-        if let Request::Begin { .. } = call.request {
-            return self.begin(now);
+        if let Request::Begin { lineage, .. } = call.request {
+            return self.begin(lineage, now, out);
         }
         if call.term != self.term {
             return Err(MetaError::SessionEnded);
@@ -50,8 +50,9 @@ impl Namespace {
     #[rustfmt::skip]
     fn dispatch(&mut self, step: &mut Step<'_>, request: Request) -> Answer {
         match request {
-            Request::Begin { .. } | Request::Renew | Request::Sync => Ok(Reply::Done),
-            Request::Reopen { before, opens } => self.reopen(step, before, &opens),
+            Request::Begin { .. } | Request::Renew | Request::Sync | Request::Drained => Ok(Reply::Done),
+            Request::Reopen { opens } => self.reopen(step, &opens),
+            Request::Outcome { of } => self.outcome(step.session, of),
             Request::Recalled { recall } => self.recalled(step, recall),
             Request::StatFs => self.stat_fs(),
             Request::Lookup { parent, name } => self.lookup(step, parent, &name),
@@ -86,6 +87,8 @@ fn mutates(request: &Request) -> bool {
         | Request::Renew
         | Request::Sync
         | Request::StatFs
+        | Request::Outcome { .. }
+        | Request::Drained
         | Request::Recalled { .. } => false,
         Request::Lookup { .. } | Request::Parent { .. } | Request::GetAttr { .. } => false,
         Request::ReadLink { .. } | Request::ReadDir { .. } | Request::Layout { .. } => false,

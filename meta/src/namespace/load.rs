@@ -28,7 +28,7 @@ impl Namespace {
     pub fn load(store: &mut dyn Store, config: Config, now: Now) -> Result<Self, StoreError> {
         let term = Term(store.term()?.0 + 1);
         store.take_over(term)?;
-        let next = check_head(store)?;
+        let next = check_head(store, config.ids_after)?;
         let mut inodes = read_inodes(store)?;
         read_entries(store, &mut inodes)?;
         let stray = read_pieces(store, &mut inodes)?;
@@ -77,8 +77,8 @@ impl Namespace {
 }
 
 /// The format must be ours; gives the first inode id that was never used.
-fn check_head(store: &dyn Store) -> Result<InodeId, StoreError> {
-    let mut next = InodeId(InodeId::ROOT.0 + 1);
+fn check_head(store: &dyn Store, ids_after: InodeId) -> Result<InodeId, StoreError> {
+    let mut next = InodeId(ids_after.max(InodeId::ROOT).0 + 1);
     store.scan(b"M", &mut |key, value| match key {
         record::FORMAT_KEY if value == [record::FORMAT] => Ok(()),
         record::FORMAT_KEY => Err(StoreError::Damaged(format!("format {value:?} is not known here"))),

@@ -1,7 +1,7 @@
 //! What the memory node must do after a call.
 
 use crate::extent::Extent;
-use crate::id::SessionId;
+use crate::id::{InodeId, SessionId};
 use crate::store::Batch;
 use crate::wire::{Answer, Notice};
 use std::time::Duration;
@@ -15,6 +15,9 @@ pub struct Config {
     pub root_owner: (u32, u32),
     /// Mode of the root directory when it is made.
     pub root_mode: u16,
+    /// Inode ids of a new namespace begin after this one, at most 2^62. Random, so that an id which a handler remembers of a pool
+    /// that is no more never names a file of the pool in its place.
+    pub ids_after: InodeId,
 }
 
 /// A change of what a session may touch, for fabrics whose node checks bounds (tcp).
@@ -56,6 +59,6 @@ pub struct Output {
     pub sync: bool,
     /// Nobody can touch these any more: zero them, then call [`Namespace::cleaned`](super::Namespace::cleaned).
     pub clean: Vec<Extent>,
-    /// These sessions are over: close their connections.
-    pub ended: Vec<SessionId>,
+    /// Close the connections of these sessions: their leases ran out, or a newer connection waits for its turn.
+    pub disconnect: Vec<SessionId>,
 }

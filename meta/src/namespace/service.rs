@@ -42,12 +42,12 @@ impl Namespace {
         self.term
     }
 
-    /// The connection of a session closed and none of its work is running or will run (its fabric fenced it): reclaims
-    /// what only it held open, after a lease more in which its handler may come back. Its grants are void with it; they are
-    /// not revoked one by one.
+    /// The connection of a session closed and none of its work is running or will run (its fabric fenced it). The session goes on
+    /// for a lease in which its handler may come back; then, or at once when its lease had run out, what only it held open is
+    /// reclaimed. Its grants are void with the connection; they are not revoked one by one.
     pub fn fenced(&mut self, session: SessionId, now: Now) -> Output {
         let mut out = Output::default();
-        let (opens, given_up) = self.sessions.remove(session, now.monotonic);
+        let (opens, given_up) = self.sessions.fenced(session, now.monotonic);
         self.give_up(session, given_up, &mut out);
         for ino in opens {
             self.closed(ino, &mut out);
@@ -56,15 +56,16 @@ impl Namespace {
         out
     }
 
-    /// Ends leases that ran out (their `ended` sessions must be fenced by the node, which then calls
+    /// Ends leases that ran out (the sessions in `disconnect` must be fenced by the node, which then calls
     /// [`Namespace::fenced`]) and goes on with long removals. Call it every second or so, and again at once while it
     /// returns `true`.
     pub fn tick(&mut self, now: Now) -> (Output, bool) {
+        let expired = self.sessions.expire(now.monotonic);
         let mut out = Output {
-            ended: self.sessions.expire(now.monotonic),
+            disconnect: expired.disconnect,
             ..Output::default()
         };
-        for ino in self.sessions.let_go(now.monotonic) {
+        for ino in expired.let_go {
             self.closed(ino, &mut out);
         }
         self.finish(&mut out);

@@ -3,13 +3,18 @@
 use super::output::Output;
 use super::service::Namespace;
 use super::step::Step;
-use crate::id::{InodeId, RecallId, SessionId};
+use crate::error::MetaError;
+use crate::id::{InodeId, Lineage, RecallId, RequestId, SessionId};
 use crate::time::Now;
 use crate::wire::{Answer, Arena, Begun, Reply, Space};
 
 impl Namespace {
-    pub(super) fn begin(&mut self, now: Now) -> Answer {
-        let session = self.sessions.begin(now.monotonic);
+    pub(super) fn begin(&mut self, lineage: Lineage, now: Now, out: &mut Output) -> Answer {
+        let begun = self.sessions.begin(lineage, now.monotonic);
+        let session = begun.map_err(|connected| {
+            out.disconnect.push(connected);
+            MetaError::StillConnected
+        })?;
         let arenas = self.alloc.arenas();
         let arenas = arenas.map(|(node, incarnation, len)| Arena {
             node,
@@ -26,26 +31,24 @@ impl Namespace {
 
     /// The counts are taken as they are told, whatever was known: a handler knows its own opens. Which of them write is
     /// not told, so all may.
-    pub(super) fn reopen(
-        &mut self,
-        step: &mut Step<'_>,
-        before: SessionId,
-        opens: &[(InodeId, u32)],
-    ) -> Answer {
-        let (mut gone, mut reclaimed) = (Vec::new(), Vec::new());
+    pub(super) fn reopen(&mut self, step: &mut Step<'_>, opens: &[(InodeId, u32)]) -> Answer {
+        let mut gone = Vec::new();
         for (ino, count) in opens {
             let exists = self.tree.layout(*ino).is_ok() && !self.doomed.contains(ino);
             if !exists {
                 gone.push(*ino);
             } else if *count > 0 {
-                if !self.sessions.keeps(*ino, before) {
-                    reclaimed.push(*ino);
-                }
                 self.sessions.forget(step.session, *ino);
                 self.sessions.open(step.session, *ino, *count, true);
             }
         }
-        Ok(Reply::Reopened { gone, reclaimed })
+        Ok(Reply::Reopened { gone })
+    }
+
+    /// The answer that a request got whose answer was lost.
+    pub(super) fn outcome(&self, session: SessionId, of: RequestId) -> Answer {
+        let answer = self.sessions.cached(session, of);
+        answer.cloned().unwrap_or(Err(MetaError::NotDone))
     }
 
     pub(super) fn recalled(&mut self, step: &mut Step<'_>, recall: RecallId) -> Answer {

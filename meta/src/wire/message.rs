@@ -9,7 +9,7 @@
 use crate::attr::{Attr, FileKind, SetAttr};
 use crate::cred::Credentials;
 use crate::error::MetaError;
-use crate::id::{Incarnation, InodeId, NodeId, RecallId, RequestId, SessionId, Term, Version};
+use crate::id::{Incarnation, InodeId, Lineage, NodeId, RecallId, RequestId, SessionId, Term, Version};
 use crate::layout::LayoutSlice;
 use crate::name::Name;
 use crate::time::Timestamp;
@@ -87,17 +87,18 @@ pub enum RenameMode {
 /// What a handler may ask.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Request {
-    /// Begin a session. Answer: [`Reply::Begun`].
+    /// Begin a session, or go on with that of the lineage whose connection broke. Answer: [`Reply::Begun`].
     Begin {
         /// The client host, for `status` and logs.
         host: String,
+        /// Of the handler's connections to this pool.
+        lineage: Lineage,
     },
     /// Renew the lease. Answer: [`Reply::Done`].
     Renew,
-    /// After a reconnect: these inodes are open, this many times in all, for writing too. Answer: [`Reply::Reopened`].
+    /// In a session that took the place of another one: these inodes are open, this many times in all, for writing too. What the
+    /// session before wrote to them and did not commit is lost. Answer: [`Reply::Reopened`].
     Reopen {
-        /// The session in which they were open; 0 when there was none.
-        before: SessionId,
         /// Inode and number of opens.
         opens: Vec<(InodeId, u32)>,
     },
@@ -247,6 +248,14 @@ pub enum Request {
     Sync,
     /// Space of the pool. Answer: [`Reply::Space`].
     StatFs,
+    /// What an earlier request of this session, whose answer was lost, was answered with; [`MetaError::NotDone`] if it was not served,
+    /// is harmless to repeat, or is long past.
+    Outcome {
+        /// The request.
+        of: RequestId,
+    },
+    /// After [`Notice::Drain`]: everything written is committed. Answer: [`Reply::Done`].
+    Drained,
 }
 
 /// What the service answers.
@@ -260,8 +269,6 @@ pub enum Reply {
     Reopened {
         /// These do not exist any more.
         gone: Vec<InodeId>,
-        /// What the session before wrote to these and did not commit is lost.
-        reclaimed: Vec<InodeId>,
     },
     /// Attributes of the inode that the request is about.
     Attr(Attr),
@@ -364,4 +371,6 @@ pub enum Notice {
         /// Its version now.
         version: Version,
     },
+    /// The node ends soon: commit what is written and answer with [`Request::Drained`].
+    Drain,
 }

@@ -1,6 +1,6 @@
 //! Open files: extents, sizes, space and its end.
 
-use super::world::{LEASE, READ, ROOT, WRITE, World, at, attr_of, name, user};
+use super::world::{LEASE, READ, ROOT, WRITE, World, at, attr_of, lineage, name, user};
 use crate::attr::SetAttr;
 use crate::error::MetaError;
 use crate::extent::GRANULE;
@@ -232,37 +232,28 @@ fn bytes_past_the_size_are_zeroed_when_their_writer_died() {
 #[test]
 fn what_was_written_and_not_synced_is_there_for_a_handler_that_comes_back() {
     let mut w = World::new(8);
-    let s = w.session();
+    let s = w.begin(lineage(100)).unwrap();
     let ino = w.file(s, "f");
     let written = w.allocate(s, ino, 0..3 * GRANULE).unwrap();
     let unnamed = w.file(s, "unnamed");
     w.unlink(s, "unnamed");
     w.fence(s);
+    w.now.monotonic += LEASE;
     assert!(!w.tick());
-    let back = w.session();
-    let opens = vec![(ino, 1), (unnamed, 1)];
-    let reopened = |reclaimed| {
-        Ok(Reply::Reopened {
-            gone: vec![],
-            reclaimed,
-        })
-    };
-    assert_eq!(
-        w.ask(back, Request::Reopen { before: s, opens }),
-        reopened(vec![])
-    );
-    // What was kept for the old session ends; the new one has the file open.
+    assert_eq!(w.begin(lineage(100)), Ok(s), "it goes on");
+    assert_eq!(w.allocate(s, ino, 0..3 * GRANULE).unwrap().runs, written.runs);
+    assert!(w.stat(s, unnamed).is_ok());
+    // Too late: what it had not committed is reclaimed.
+    w.fence(s);
     w.now.monotonic += LEASE * 2;
     w.tick();
-    let again = w.session();
-    let opens = vec![(ino, 1)];
-    let reopen = Request::Reopen { before: s, opens };
-    assert_eq!(
-        w.ask(again, reopen),
-        reopened(vec![ino]),
-        "too late for all that it knows"
-    );
-    assert_eq!(w.allocate(again, ino, 0..3 * GRANULE).unwrap().runs, written.runs);
+    let after = w.begin(lineage(100)).unwrap();
+    assert_ne!(after, s);
+    let opens = vec![(ino, 1), (unnamed, 1)];
+    let gone = vec![unnamed];
+    let reopened = w.ask(after, Request::Reopen { opens });
+    assert_eq!(reopened, Ok(Reply::Reopened { gone }));
+    assert_eq!(w.stat(after, ino).unwrap().allocated, 0);
 }
 
 #[test]
@@ -472,7 +463,7 @@ fn open_counts_take_any_number() {
     let release = |opens| Request::Release { ino, opens };
     assert_eq!(w.ask(s, release(u32::MAX)), Ok(Reply::Done));
     let opens = vec![(ino, 0), (ino, u32::MAX)];
-    let reopen = Request::Reopen { before: s, opens };
+    let reopen = Request::Reopen { opens };
     assert!(matches!(w.ask(s, reopen), Ok(Reply::Reopened { gone, .. }) if gone.is_empty()));
     assert!(w.open(s, ino, READ).is_ok());
     assert_eq!(w.ask(s, release(0)), Ok(Reply::Done));

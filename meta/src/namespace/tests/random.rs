@@ -1,7 +1,7 @@
 //! Random operations of several sessions and users, with restarts, fences, late acknowledgements and slow cleaning.
 //! The world checks every invariant after each step.
 
-use super::world::{LEASE, READ, ROOT, World, user};
+use super::world::{LEASE, READ, ROOT, World, lineage, user};
 use crate::attr::SetAttr;
 use crate::extent::GRANULE;
 use crate::id::{InodeId, SessionId};
@@ -108,7 +108,6 @@ fn file_request(kind: u8, inodes: &[InodeId], [a, b, c]: [u64; 3]) -> Request {
             }
         }
         25 => Request::Reopen {
-            before: SessionId(0),
             opens: vec![(ino, 1), (choose(inodes, c), 2)],
         },
         _ => {
@@ -128,7 +127,9 @@ fn file_request(kind: u8, inodes: &[InodeId], [a, b, c]: [u64; 3]) -> Request {
 
 fn run(steps: Vec<Step>) {
     let mut w = World::new(64);
-    let mut sessions: Vec<SessionId> = (0..3).map(|_| w.session()).collect();
+    let lineages = [100, 101, 102].map(lineage);
+    let begin = |w: &mut World| lineages.map(|lineage| w.begin(lineage).unwrap());
+    let mut sessions = begin(&mut w);
     for (kind, who, numbers) in steps {
         let inodes: Vec<InodeId> = w
             .space
@@ -147,11 +148,20 @@ fn run(steps: Vec<Step>) {
             34 => drop(w.tick()),
             35 => {
                 w.fence(session);
-                sessions[who % 3] = w.session();
+                // It comes back in time or too late, and some others are silent for that long.
+                w.now.monotonic += LEASE / 4 * u32::try_from(numbers[1] % 6).unwrap();
+                w.tick();
+                for ended in std::mem::take(&mut w.disconnect) {
+                    w.fence(ended);
+                }
+                for (session, lineage) in sessions.iter_mut().zip(lineages) {
+                    *session = w.begin(lineage).unwrap_or(*session);
+                }
+                w.disconnect.clear();
             }
             _ => {
                 w.restart();
-                sessions = (0..3).map(|_| w.session()).collect();
+                sessions = begin(&mut w);
             }
         }
     }

@@ -1,9 +1,9 @@
 //! Sessions: recalls, fences, leases and retries.
 
-use super::world::{LEASE, READ, ROOT, WRITE, World, name};
+use super::world::{LEASE, READ, ROOT, World, lineage, name};
 use crate::error::MetaError;
 use crate::extent::GRANULE;
-use crate::id::{RecallId, SessionId, Term};
+use crate::id::{RecallId, RequestId, SessionId, Term};
 use crate::wire::{NewInode, Reply, Request};
 use std::time::Duration;
 
@@ -90,19 +90,19 @@ fn the_end_of_a_lease_alone_frees_nothing() {
     w.now.monotonic += LEASE;
     w.ask(b, Request::Renew).unwrap();
     assert!(
-        !w.tick() && w.ended.is_empty(),
+        !w.tick() && w.disconnect.is_empty(),
         "the lease runs out after its time, not at it"
     );
     w.now.monotonic += Duration::from_millis(1);
     w.tick();
-    assert_eq!(w.ended, [a]);
+    assert_eq!(w.disconnect, [a]);
     assert_eq!(w.ask(a, Request::Renew), Err(MetaError::SessionEnded));
     w.unlink(b, "f");
     assert!(w.cleaning.is_empty() && w.stat(b, ino).is_ok());
     w.fence(a);
     assert_eq!((w.cleaning.len(), w.stat(b, ino)), (1, Err(MetaError::Stale)));
     w.tick();
-    assert_eq!(w.ended, [a], "it ends once");
+    assert_eq!(w.disconnect, [a], "it ends once");
 }
 
 #[test]
@@ -145,7 +145,7 @@ fn a_retry_gets_the_first_answer() {
         Err(MetaError::Stale),
         "it was opened once"
     );
-    for _ in 0..64 {
+    for _ in 0..256 {
         w.ask(
             s,
             Request::Unlink {
@@ -158,8 +158,90 @@ fn a_retry_gets_the_first_answer() {
     assert_eq!(
         w.serve(call).answer,
         Some(Err(MetaError::Exists)),
-        "64 answers are kept"
+        "256 answers are kept"
     );
+}
+
+#[test]
+fn a_call_whose_answer_was_lost_is_not_done_again_after_a_reconnect() {
+    let mut w = World::new(8);
+    let s = w.begin(lineage(100)).unwrap();
+    let ino = w.file(s, "a");
+    let other = w.session();
+    let rename = Request::Rename {
+        parent: ROOT,
+        name: name("a"),
+        new_parent: ROOT,
+        new_name: name("b"),
+        mode: crate::wire::RenameMode::Replace,
+    };
+    let append = Request::Append { ino, len: 100 };
+    for request in [rename, append, Request::Open { ino, access: READ }] {
+        assert!(w.ask(s, request.clone()).is_ok());
+        let lost = w.next_call(s, request);
+        w.fence(s);
+        assert_eq!(w.begin(lineage(100)), Ok(s));
+        let before = w.stat(other, ino).unwrap();
+        let again = w.serve(lost.clone());
+        assert!(again.answer.clone().unwrap().is_ok() && again.batch.is_empty());
+        assert_eq!(w.stat(other, ino).unwrap(), before);
+        let outcome = Request::Outcome { of: lost.id };
+        assert_eq!(Some(w.ask(s, outcome)), again.answer);
+    }
+    let never = RequestId(u64::MAX);
+    let outcome = w.ask(s, Request::Outcome { of: never });
+    assert_eq!(outcome, Err(MetaError::NotDone));
+    w.release(s, ino);
+    w.release(s, ino);
+    let release = Request::Release { ino, opens: 1 };
+    assert_eq!(
+        w.ask(s, release),
+        Err(MetaError::Stale),
+        "made and opened: two opens"
+    );
+}
+
+#[test]
+fn a_session_has_one_connection_at_a_time() {
+    let mut w = World::new(8);
+    let s = w.begin(lineage(100)).unwrap();
+    assert_eq!(w.begin(lineage(100)), Err(MetaError::StillConnected));
+    assert_eq!(w.disconnect, [s], "the old connection is to be closed");
+    assert!(
+        w.ask(s, Request::Renew).is_ok(),
+        "and has its session until it is"
+    );
+    w.fence(s);
+    assert_eq!(w.ask(s, Request::Renew), Err(MetaError::SessionEnded));
+    assert_eq!(w.begin(lineage(100)), Ok(s));
+    assert!(w.ask(s, Request::Renew).is_ok());
+    assert_ne!(w.begin(lineage(101)), Ok(s), "it is known by its lineage");
+    // A lease that ran out ends the session: its successor waits for the fence.
+    w.now.monotonic += LEASE * 2;
+    w.tick();
+    assert_eq!(w.begin(lineage(100)), Err(MetaError::StillConnected));
+    w.fence(s);
+    assert!(w.begin(lineage(100)).is_ok_and(|next| next != s));
+}
+
+#[test]
+fn a_broken_connection_owes_no_recall_and_holds_its_files() {
+    let mut w = World::new(8);
+    let s = w.begin(lineage(100)).unwrap();
+    let ino = w.file(s, "f");
+    w.write(s, ino, 4 * GRANULE);
+    let other = w.session();
+    w.fence(s);
+    w.truncate(other, ino, GRANULE).unwrap();
+    assert!(w.recalls.is_empty(), "nothing of it is running");
+    assert_eq!(w.cleaning.len(), 1);
+    w.unlink(other, "f");
+    assert!(w.stat(other, ino).is_ok(), "it has the file open");
+    assert_eq!(w.begin(lineage(100)), Ok(s));
+    w.truncate(other, ino, 0).unwrap();
+    assert_eq!(w.recalls.len(), 1, "from now on it is asked again");
+    w.release(s, ino);
+    assert_eq!(w.stat(other, ino), Err(MetaError::Stale));
 }
 
 #[test]
@@ -175,11 +257,8 @@ fn a_reconnected_handler_says_what_it_has_open() {
     let again = w.session();
     let opens = vec![(kept, 2), (lost, 1)];
     assert_eq!(
-        w.ask(again, Request::Reopen { before: a, opens }),
-        Ok(Reply::Reopened {
-            gone: vec![lost],
-            reclaimed: vec![kept]
-        })
+        w.ask(again, Request::Reopen { opens }),
+        Ok(Reply::Reopened { gone: vec![lost] })
     );
     w.release(again, kept);
     w.release(again, kept);
@@ -187,28 +266,4 @@ fn a_reconnected_handler_says_what_it_has_open() {
         w.ask(again, Request::Release { ino: kept, opens: 1 }),
         Err(MetaError::Stale)
     );
-}
-
-#[test]
-fn a_handler_that_comes_back_too_late_is_told_what_it_lost_even_if_another_has_the_file_open() {
-    let mut w = World::new(8);
-    let s = w.session();
-    let ino = w.file(s, "f");
-    w.allocate(s, ino, 0..GRANULE).unwrap();
-    w.fence(s);
-    w.now.monotonic += LEASE * 2;
-    w.tick();
-    let other = w.session();
-    w.open(other, ino, WRITE).unwrap();
-    w.fence(other);
-    let back = w.session();
-    let reopen = Request::Reopen {
-        before: s,
-        opens: vec![(ino, 1)],
-    };
-    let reply = Reply::Reopened {
-        gone: vec![],
-        reclaimed: vec![ino],
-    };
-    assert_eq!(w.ask(back, reopen), Ok(reply));
 }

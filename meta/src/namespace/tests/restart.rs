@@ -83,6 +83,20 @@ fn inode_ids_never_come_again() {
 }
 
 #[test]
+fn ids_of_a_new_namespace_begin_where_they_are_told_to() {
+    let after = InodeId(1 << 40);
+    let mut store = MemoryStore::default();
+    let told = |ids_after| crate::namespace::Config {
+        ids_after,
+        ..config()
+    };
+    let space = Namespace::load(&mut store, told(after), Now::default()).unwrap();
+    assert_eq!(space.tree.next, InodeId(after.0 + 1));
+    let again = Namespace::load(&mut store, told(InodeId(7)), Now::default()).unwrap();
+    assert!(again.tree.next > after, "an old one goes on with its own");
+}
+
+#[test]
 fn ids_are_reserved_long_before_they_are_used() {
     let mut w = World::new(8);
     w.space.tree.next = InodeId(w.space.ceiling.0 - (1 << 19) - 2);

@@ -7,7 +7,7 @@ use crate::attr::{Attr, SetAttr};
 use crate::cred::Credentials;
 use crate::error::MetaError;
 use crate::extent::{Extent, GRANULE};
-use crate::id::{Incarnation, InodeId, NodeId, RecallId, RequestId, SessionId};
+use crate::id::{Incarnation, InodeId, Lineage, NodeId, RecallId, RequestId, SessionId};
 use crate::layout::LayoutSlice;
 use crate::name::Name;
 use crate::namespace::{Config, GrantChange, Namespace, Output};
@@ -32,11 +32,16 @@ pub(super) fn config() -> Config {
         lease: LEASE,
         root_owner: (0, 0),
         root_mode: 0o777,
+        ids_after: InodeId::ROOT,
     }
 }
 
 pub(super) fn name(text: &str) -> Name {
     Name::new(text).unwrap()
+}
+
+pub(super) fn lineage(number: u8) -> Lineage {
+    Lineage([number; 16])
 }
 
 pub(super) fn user(uid: u32) -> Credentials {
@@ -54,9 +59,10 @@ pub(super) struct World {
     pub(super) who: Credentials,
     pub(super) recalls: Vec<(SessionId, RecallId)>,
     pub(super) cleaning: Vec<Extent>,
-    pub(super) ended: Vec<SessionId>,
+    pub(super) disconnect: Vec<SessionId>,
     granted: BTreeMap<SessionId, BTreeSet<(NodeId, u64)>>,
     request: u64,
+    lineages: u8,
     lives: u64,
     granules: u64,
 }
@@ -74,9 +80,10 @@ impl World {
             who: Credentials::root(),
             recalls: vec![],
             cleaning: vec![],
-            ended: vec![],
+            disconnect: vec![],
             granted: BTreeMap::new(),
             request: 0,
+            lineages: 0,
             lives: 0,
             granules,
         };
@@ -95,9 +102,15 @@ impl World {
     }
 
     pub(super) fn session(&mut self) -> SessionId {
+        self.lineages += 1;
+        self.begin(lineage(self.lineages)).unwrap()
+    }
+
+    /// A connection of this lineage begins its session, or goes on with it.
+    pub(super) fn begin(&mut self, lineage: Lineage) -> Result<SessionId, MetaError> {
         let host = "host".into();
-        match self.ask(SessionId(0), Request::Begin { host }) {
-            Ok(Reply::Begun(begun)) => begun.session,
+        match self.ask(SessionId(0), Request::Begin { host, lineage })? {
+            Reply::Begun(begun) => Ok(begun.session),
             other => panic!("{other:?}"),
         }
     }
@@ -343,7 +356,7 @@ impl World {
             assert!(touched.is_none(), "{extent:?} is cleaned under {touched:?}");
         }
         self.cleaning.extend(&out.clean);
-        self.ended.extend(&out.ended);
+        self.disconnect.extend(&out.disconnect);
         self.space.check().unwrap();
     }
 }

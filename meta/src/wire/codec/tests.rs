@@ -5,7 +5,7 @@ use crate::attr::{Attr, FileKind, SetAttr, SetTime};
 use crate::cred::Credentials;
 use crate::error::MetaError;
 use crate::extent::{Extent, GRANULE};
-use crate::id::{Incarnation, InodeId, NodeId, RecallId, RequestId, SessionId, Term, Version};
+use crate::id::{Incarnation, InodeId, Lineage, NodeId, RecallId, RequestId, SessionId, Term, Version};
 use crate::layout::{Copy, CopyState, LayoutSlice, Run};
 use crate::name::Name;
 use crate::time::Timestamp;
@@ -98,14 +98,16 @@ fn tree_request() -> impl Strategy<Value = Request> {
 
 fn file_request() -> impl Strategy<Value = Request> {
     prop_oneof![
-        ".{0,40}".prop_map(|host| Request::Begin { host }),
+        (".{0,40}", any::<[u8; 16]>()).prop_map(|(host, lineage)| Request::Begin {
+            host,
+            lineage: Lineage(lineage)
+        }),
         Just(Request::Renew),
         Just(Request::Sync),
         Just(Request::StatFs),
-        (any::<u64>(), prop::collection::vec((ino(), any::<u32>()), 0..20)).prop_map(|(before, opens)| {
-            let before = SessionId(before);
-            Request::Reopen { before, opens }
-        }),
+        Just(Request::Drained),
+        any::<u64>().prop_map(|of| Request::Outcome { of: RequestId(of) }),
+        prop::collection::vec((ino(), any::<u32>()), 0..20).prop_map(|opens| Request::Reopen { opens }),
         any::<u64>().prop_map(|recall| Request::Recalled {
             recall: RecallId(recall)
         }),
@@ -233,11 +235,7 @@ fn answer() -> impl Strategy<Value = Answer> {
     prop_oneof![
         Just(Ok(Reply::Done)),
         Just(Ok(Reply::Begun(begun))),
-        (
-            prop::collection::vec(ino(), 0..30),
-            prop::collection::vec(ino(), 0..30)
-        )
-            .prop_map(|(gone, reclaimed)| Ok(Reply::Reopened { gone, reclaimed })),
+        prop::collection::vec(ino(), 0..30).prop_map(|gone| Ok(Reply::Reopened { gone })),
         attr().prop_map(|attr| Ok(Reply::Attr(attr))),
         (attr(), slice()).prop_map(|(attr, layout)| Ok(Reply::Opened { attr, layout })),
         prop::collection::vec(any::<u8>(), 0..4096).prop_map(|target| Ok(Reply::Target(target))),
