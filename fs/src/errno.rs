@@ -70,6 +70,7 @@ fn meta_errno(error: MetaError) -> i32 {
         MetaError::Stale => libc::ESTALE,
         MetaError::Unsupported => libc::EOPNOTSUPP,
         MetaError::Lost | MetaError::SessionEnded | MetaError::StoreFailed => libc::EIO,
+        MetaError::StillConnected | MetaError::Draining | MetaError::NotDone => libc::EIO,
     }
 }
 

@@ -42,6 +42,11 @@ impl InodeId {
     pub const ROOT: InodeId = InodeId(1);
 }
 
+impl RequestId {
+    /// Of a request whose answer need not be kept for a retry.
+    pub const NOT_KEPT: RequestId = RequestId(0);
+}
+
 /// Names the connections of one handler to one pool: a session goes on over the next connection of its lineage. Random, and known to
 /// that handler and the service only.
 #[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -179,11 +179,6 @@ impl Sessions {
         (Vec::new(), acknowledged)
     }
 
-    /// Sessions that there are, and opens of theirs.
-    pub(crate) fn count(&self) -> (usize, usize) {
-        (self.all.len(), self.opens.len())
-    }
-
     /// The session has not been heard of since its connection broke.
     fn is_broken(&self, id: SessionId) -> bool {
         let session = self.all.get(&id);

@@ -83,6 +83,14 @@ impl Lineage {
     }
 }
 
+impl Lineage {
+    /// Its bytes: a secret of the two ends.
+    #[must_use]
+    pub fn bytes(self) -> [u8; 16] {
+        self.0
+    }
+}
+
 impl std::fmt::Debug for Lineage {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Lineage").finish_non_exhaustive()

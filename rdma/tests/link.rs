@@ -68,7 +68,6 @@ impl Rig {
         let endpoint = sim.endpoint(pace, peer);
         let events = Arc::new(Recorder::default());
         let config = LinkConfig {
-            timeout: TIMEOUT,
             window,
             slice: 128 * 1024,
             rate: 0,
@@ -86,7 +85,7 @@ impl Rig {
     }
 
     fn flow(&self) -> Flow {
-        self.link.open_flow(Share::default())
+        self.link.open_flow(Share::default(), TIMEOUT)
     }
 
     fn buffer(&self, len: usize, seed: u8) -> Buffer {
@@ -205,16 +204,16 @@ fn calls_are_matched_by_id_and_notices_told_apart() {
         vec![unknown, notice, message.to_vec(), message.to_vec()]
     };
     let rig = Rig::new(latency(MILLI, 5 * MILLI), Box::new(peer));
-    let (a, b) = (rig.link.call(b"one"), rig.link.call(b""));
+    let (a, b) = (rig.link.call(b"one", TIMEOUT), rig.link.call(b"", TIMEOUT));
     assert_eq!(rig.drive(b).unwrap(), b"");
     assert_eq!(rig.drive(a).unwrap(), b"one");
     rig.sim.settle();
     assert_eq!(*rig.events.notices.lock(), [b"hear", b"hear"]);
-    drop(rig.link.call(b"abandoned"));
-    assert_eq!(rig.drive(rig.link.call(b"three")).unwrap(), b"three");
+    drop(rig.link.call(b"abandoned", TIMEOUT));
+    assert_eq!(rig.drive(rig.link.call(b"three", TIMEOUT)).unwrap(), b"three");
     let long = vec![0; 64 * 1024];
     assert!(matches!(
-        rig.drive(rig.link.call(&long)),
+        rig.drive(rig.link.call(&long, TIMEOUT)),
         Err(LinkError::Fabric(FabricError::Protocol(_)))
     ));
 }
@@ -222,7 +221,7 @@ fn calls_are_matched_by_id_and_notices_told_apart() {
 #[test]
 fn a_message_without_an_id_ends_the_link() {
     let rig = Rig::new(Pace::AtOnce, Box::new(|_| vec![vec![1, 2, 3]]));
-    let error = rig.drive(rig.link.call(b"x")).unwrap_err();
+    let error = rig.drive(rig.link.call(b"x", TIMEOUT)).unwrap_err();
     assert!(matches!(error, LinkError::Fabric(FabricError::Protocol(_))));
     assert!(!rig.link.is_up());
 }
@@ -239,13 +238,31 @@ fn what_is_lost_times_out_and_a_silent_node_ends_the_link() {
     assert_eq!(rig.elapsed(), TIMEOUT);
     assert!(kept.upgrade().is_some(), "the node may still write to it");
     assert!(rig.link.is_up());
-    let call = rig.link.call(b"are you there?");
+    let call = rig.link.call(b"are you there?", TIMEOUT);
     let error = rig.drive(call).unwrap_err();
     assert!(matches!(error, LinkError::TimedOut(_) | LinkError::Fabric(_)));
     assert!(matches!(rig.fallen(), FabricError::Disconnected(_)));
     assert_eq!(rig.elapsed(), 2 * TIMEOUT);
     assert!(!rig.link.is_up());
     assert!(kept.upgrade().is_none());
+}
+
+#[test]
+fn each_flow_and_call_has_its_own_time_limit() {
+    let rig = Rig::new(latency(LONG, LONG), deaf());
+    let patient = rig.link.open_flow(Share::default(), 8 * TIMEOUT);
+    let hasty = rig.link.open_flow(Share::default(), 2 * TIMEOUT);
+    let late = rig.link.read(&patient, 0, 0, rig.buffer(4096, 0), None);
+    let soon = rig.link.read(&hasty, 0, 0, rig.buffer(4096, 0), None);
+    let call = rig.link.call(b"x", TIMEOUT);
+    assert_eq!(rig.drive(call).unwrap_err(), LinkError::TimedOut(TIMEOUT));
+    assert_eq!(rig.elapsed(), TIMEOUT, "also when the shortest limit comes last");
+    assert!(rig.drive(soon).is_err());
+    assert_eq!(rig.elapsed(), 2 * TIMEOUT);
+    // The least patient decides when silence is death: then everybody may try again over another link.
+    assert!(matches!(rig.fallen(), FabricError::Disconnected(_)));
+    assert!(matches!(rig.drive(late), Err(LinkError::Fabric(_))));
+    assert_eq!(rig.elapsed(), 2 * TIMEOUT);
 }
 
 #[test]
@@ -302,7 +319,7 @@ fn a_cap_holds_and_time_throttled_is_no_timeout() {
         bw: 100_000,
         ..Share::default()
     };
-    let flow = rig.link.open_flow(share);
+    let flow = rig.link.open_flow(share, TIMEOUT);
     rig.drive(rig.link.write(&flow, 0, 0, rig.buffer(MIB, 1), None))
         .unwrap();
     let least = Duration::from_millis((MIB as u64 - 10_000) / 100);
@@ -324,7 +341,7 @@ fn what_ends_while_the_poller_posts_is_run_before_it_rests() {
         bw: 40_960,
         ..Share::default()
     };
-    let flow = rig.link.open_flow(share);
+    let flow = rig.link.open_flow(share, TIMEOUT);
     rig.drive(rig.link.write(&flow, 0, 0, rig.buffer(4096, 1), None))
         .unwrap();
     let mut write = pin!(rig.link.write(&flow, 0, 0, rig.buffer(4096, 1), None));
@@ -344,7 +361,7 @@ fn a_changed_share_is_felt_by_what_waits() {
         bw: 4096,
         ..Share::default()
     };
-    let flow = rig.link.open_flow(share);
+    let flow = rig.link.open_flow(share, TIMEOUT);
     let mut write = pin!(rig.link.write(&flow, 0, 0, rig.buffer(MIB, 1), None));
     rig.sim.settle();
     assert!(poll_once(write.as_mut()).is_pending());
@@ -388,7 +405,7 @@ fn closing_fails_everything_once() {
     let reads: Vec<_> = (0..3)
         .map(|_| rig.link.read(&flow, 0, 0, rig.buffer(MIB, 0), None))
         .collect();
-    let call = rig.link.call(b"x");
+    let call = rig.link.call(b"x", TIMEOUT);
     rig.link.close();
     rig.link.close();
     let late = rig.link.read(&flow, 0, 0, rig.buffer(MIB, 0), None);
@@ -397,7 +414,7 @@ fn closing_fails_everything_once() {
     }
     assert_eq!(rig.drive(call).unwrap_err(), FabricError::Flushed.into());
     assert_eq!(
-        rig.drive(rig.link.call(b"y")).unwrap_err(),
+        rig.drive(rig.link.call(b"y", TIMEOUT)).unwrap_err(),
         FabricError::Flushed.into()
     );
     assert_eq!(rig.fallen(), FabricError::Flushed);
@@ -409,7 +426,7 @@ fn a_dead_node_fails_everything_with_the_reason() {
     let rig = Rig::new(latency(LONG, LONG), deaf());
     let flow = rig.flow();
     let read = rig.link.read(&flow, 0, 0, rig.buffer(MIB, 0), None);
-    let call = rig.link.call(b"x");
+    let call = rig.link.call(b"x", TIMEOUT);
     rig.endpoint.disconnect();
     assert!(rig.drive(read).is_err());
     assert!(matches!(
@@ -422,15 +439,16 @@ fn a_dead_node_fails_everything_with_the_reason() {
 
 /// A mixed load; true when every part of it resolved.
 fn load(rig: &Rig) -> bool {
-    let flow = rig.link.open_flow(Share {
+    let share = Share {
         bw: 4 << 20,
         ..Share::default()
-    });
+    };
+    let flow = rig.link.open_flow(share, TIMEOUT);
     let other = rig.flow();
     let limit = Duration::from_secs(300);
     let mut resolved = true;
     let write = rig.link.write(&flow, 0, 0, rig.buffer(400_000, 1), None);
-    let call = rig.link.call(b"one");
+    let call = rig.link.call(b"one", TIMEOUT);
     drop(
         rig.link
             .write(&other, 1, 2 * MIB as u64, rig.buffer(400_000, 2), None),
@@ -442,7 +460,7 @@ fn load(rig: &Rig) -> bool {
     let last = rig.link.read(&flow, 3, 0, rig.buffer(4096, 0), None);
     drop(flow);
     resolved &= rig.sim.drive(last, limit).is_some();
-    resolved &= rig.sim.drive(rig.link.call(b"two"), limit).is_some();
+    resolved &= rig.sim.drive(rig.link.call(b"two", TIMEOUT), limit).is_some();
     resolved
 }
 

@@ -1,52 +1,204 @@
-//! Doing again, on the connection that replaces it, what a lost connection left undone.
+//! Doing again, over the connection that replaces a lost one, what the lost one left undone.
 //!
-//! Only on verbs: its endpoint destroys its queue pairs before it says that work has failed, and the node destroys its own
-//! before it accepts new ones of the same lineage, so nothing of the first attempt can arrive after the second. On tcp the
-//! node may still be reading what was sent.
+//! A session begins or goes on over a new connection only after the node has fenced the one before: queue pairs destroyed, sockets
+//! drained, mappings given up. So nothing of a first attempt can arrive after the second one. A READ or WRITE is simply done again. A
+//! call is asked again under its id in the session in which it was asked first: the service answers it again if it did it, and does it
+//! if it did not. In another session nobody knows whether it was done, so only what is harmless to repeat is asked there.
 
 use super::pool::Pool;
-use super::session::Session;
+use super::session::{Connection, Session};
 use crate::errno::Error;
+use rdmafs_meta::cred::Credentials;
+use rdmafs_meta::error::MetaError;
+use rdmafs_meta::id::{RequestId, SessionId, Term};
+use rdmafs_meta::wire::{Call, Reply, Request};
 use rdmafs_rdma::clock::Clock;
-use rdmafs_rdma::fabric::{FabricError, FabricKind};
+use rdmafs_rdma::fabric::FabricError;
 use rdmafs_rdma::link::LinkError;
+use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::SemaphorePermit;
 
-/// An operation that may be done again while nine tenths of the pool's timeout are not over, counted from its start: the rest
-/// is for its answer to get to the program in time.
-pub(super) struct Again<'a> {
-    pool: &'a Pool,
-    begun: Duration,
+/// Calls of a pool that may be under way at once whose answers the service must keep; it keeps twice as many.
+pub(super) const UNDER_WAY: usize = 128;
+
+/// Who asks, and how long that may take.
+#[derive(Clone, Debug)]
+pub(super) struct Asker {
+    pub(super) who: Credentials,
+    pub(super) timeout: Duration,
 }
 
-impl<'a> Again<'a> {
-    pub(super) fn new(pool: &'a Pool) -> Self {
+/// A call on its way to an answer.
+pub(super) struct Question {
+    call: Call,
+    timeout: Duration,
+    /// The session in which it may have been done.
+    asked_in: Option<Connection>,
+    /// It was asked more than once: the answer may be an old one.
+    repeated: bool,
+}
+
+impl Question {
+    pub(super) fn new(asker: Asker, request: Request) -> Self {
         Self {
-            pool,
-            begun: pool.clock.now(),
+            call: Call {
+                session: SessionId(0),
+                term: Term(0),
+                id: RequestId(0),
+                caller: asker.who,
+                request,
+            },
+            timeout: asker.timeout,
+            asked_in: None,
+            repeated: false,
         }
     }
 
-    /// Whether the operation, which failed in `session` with `error`, is to be done again: then there is a new session. Waits
+    /// The session in which it may have been done, and its id there.
+    pub(super) fn asked(&self) -> Option<(Connection, RequestId)> {
+        Some((self.asked_in?, self.call.id))
+    }
+
+    /// What was answered may have been so a while ago.
+    pub(super) fn is_repeated(&self) -> bool {
+        self.repeated
+    }
+
+    /// Prepares it for `session`.
+    ///
+    /// # Errors
+    /// [`Error::Down`]: it was asked in a session that is over, and is not harmless to repeat.
+    fn enter(&mut self, pool: &Pool, session: &Session) -> Result<(), Error> {
+        self.repeated |= self.asked_in.is_some();
+        match self.asked_in {
+            Some(origin) if origin == session.origin => return Ok(()),
+            Some(_) if !is_harmless(&self.call.request) => return Err(Error::Down(pool.connect.label())),
+            Some(_) | None => {}
+        }
+        self.call.id = pool.next_request();
+        self.asked_in = Some(session.origin);
+        Ok(())
+    }
+}
+
+impl Pool {
+    /// Asks until there is an answer, or the asker's time is over.
+    ///
+    /// # Errors
+    /// [`Error::Down`], the link's, or the service's.
+    pub(super) async fn ask(&self, question: &mut Question) -> Result<(Arc<Session>, Reply), Error> {
+        let again = Again::new(self, question.timeout);
+        let _place = match is_harmless(&question.call.request) {
+            true => None,
+            false => Some(self.place(question.timeout).await?),
+        };
+        loop {
+            let session = self.session(question.timeout).await?;
+            let first = question.asked_in.is_none();
+            question.enter(self, &session)?;
+            match session.send(&mut question.call, question.timeout).await {
+                Ok(reply) => return Ok((session, reply)),
+                Err(error) => {
+                    if first && error == Error::Meta(MetaError::SessionEnded) {
+                        // The service did not do what was asked.
+                        question.asked_in = None;
+                    }
+                    if !again.after(&session, &error).await {
+                        return Err(error);
+                    }
+                }
+            }
+        }
+    }
+
+    /// A place among the calls under way.
+    async fn place(&self, timeout: Duration) -> Result<SemaphorePermit<'_>, Error> {
+        if let Ok(place) = self.under_way.try_acquire() {
+            return Ok(place);
+        }
+        let place = Box::pin(self.under_way.acquire());
+        let place = self.executor.within(timeout, place).await;
+        // The semaphore is never closed.
+        place
+            .and_then(Result::ok)
+            .ok_or_else(|| Error::Down(self.connect.label()))
+    }
+
+    /// Asks in the handler's own name in the session that began over `origin`, however long its connections take to come back. `None`
+    /// when that session is over.
+    pub(super) async fn ask_in(&self, origin: Connection, request: Request) -> Option<Result<Reply, Error>> {
+        let asker = Asker {
+            who: Credentials::root(),
+            timeout: self.timeout,
+        };
+        let mut question = Question::new(asker, request);
+        question.call.id = self.next_request();
+        loop {
+            let session = self.session_of(origin).await?;
+            match session.send(&mut question.call, self.timeout).await {
+                Err(error) if is_lost(&session, &error) => self.lost(&session, &error.to_string()),
+                Err(Error::Link(LinkError::TimedOut(_))) => {}
+                done => return Some(done),
+            }
+        }
+    }
+}
+
+/// An operation that may be done again while nine tenths of its timeout are not over, counted from its start: the rest
+/// is for its answer to get to the program in time.
+pub(super) struct Again<'a> {
+    pool: &'a Pool,
+    until: Duration,
+    timeout: Duration,
+}
+
+impl<'a> Again<'a> {
+    pub(super) fn new(pool: &'a Pool, timeout: Duration) -> Self {
+        Self {
+            pool,
+            until: pool.clock.now() + timeout.saturating_mul(9) / 10,
+            timeout,
+        }
+    }
+
+    /// Whether the operation, which failed in `session` with `error`, is to be done again: then there is a new connection. Waits
     /// for that.
     pub(super) async fn after(&self, session: &Session, error: &Error) -> bool {
         if !is_lost(session, error) {
             return false;
         }
         // The pool may not have heard of it yet.
-        self.pool.lost(session.id, &error.to_string());
-        let patience = self.pool.timeout.saturating_mul(9) / 10;
-        let left = (self.begun + patience).saturating_sub(self.pool.clock.now());
-        let next = Box::pin(self.pool.session());
+        self.pool.lost(session, &error.to_string());
+        let left = self.until.saturating_sub(self.pool.clock.now());
+        let next = Box::pin(self.pool.session(self.timeout));
         matches!(self.pool.executor.within(left, next).await, Some(Ok(_)))
     }
 }
 
-/// Whether the connection went away under the work, and nothing of the work can still arrive.
+/// Whether the connection went away under the work.
 fn is_lost(session: &Session, error: &Error) -> bool {
-    let gone = matches!(
-        error,
+    match error {
         Error::Link(LinkError::Fabric(FabricError::Disconnected(_)))
-    );
-    gone && session.link.facts().kind == FabricKind::Verbs
+        | Error::Meta(MetaError::SessionEnded) => true,
+        // What a mount that goes away leaves behind is flushed as well.
+        Error::Link(LinkError::Fabric(FabricError::Flushed)) => !session.link.is_up(),
+        _ => false,
+    }
+}
+
+/// Whether asking twice is as good as asking once.
+fn is_harmless(request: &Request) -> bool {
+    matches!(
+        request,
+        Request::Lookup { .. }
+            | Request::Parent { .. }
+            | Request::GetAttr { .. }
+            | Request::ReadLink { .. }
+            | Request::ReadDir { .. }
+            | Request::Layout { .. }
+            | Request::StatFs
+            | Request::Sync
+            | Request::Commit { .. }
+    )
 }

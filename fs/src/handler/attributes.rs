@@ -15,7 +15,10 @@ impl Mount {
     /// # Errors
     /// The namespace's.
     pub async fn getattr(self: Arc<Self>, caller: Credentials, ino: InodeId) -> Result<Entry, Error> {
-        let attr = self.pool.call_for_attr(caller, Request::GetAttr { ino }).await?;
+        let attr = self
+            .pool
+            .call_for_attr(self.asker(caller), Request::GetAttr { ino })
+            .await?;
         Ok(self.entry(attr))
     }
 
@@ -44,16 +47,16 @@ impl Mount {
         let held = self.pool.hold(ino);
         // What was written before must not undo this change when it is committed later: its size, its
         // time, its clearing of set-id bits.
-        self.pool.commit(&held, self.id, false).await?;
+        self.pool.commit(&held, self.by(), false).await?;
         if !resizes {
-            let attr = self.pool.call_for_attr(caller, request).await?;
+            let attr = self.pool.call_for_attr(self.asker(caller), request).await?;
             return Ok(self.entry(attr));
         }
         let alone = held.data.write().await;
-        self.pool.commit(&held, self.id, false).await?;
+        self.pool.commit(&held, self.by(), false).await?;
         // Should this be given up on the way, nobody knows the size.
         held.mark_stale();
-        let attr = self.pool.call_for_attr(caller, request).await?;
+        let attr = self.pool.call_for_attr(self.asker(caller), request).await?;
         drop(alone);
         self.pool.tell_others(ino, &[self.id]);
         Ok(self.entry(attr))
@@ -64,7 +67,7 @@ impl Mount {
     /// # Errors
     /// The link's.
     pub async fn statfs(self: Arc<Self>) -> Result<Space, Error> {
-        match self.pool.call(Credentials::root(), Request::StatFs).await? {
+        match self.pool.call(self.itself(), Request::StatFs).await? {
             Reply::Space(space) => Ok(space),
             _ => Err(Error::Protocol),
         }

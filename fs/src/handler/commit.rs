@@ -1,21 +1,39 @@
 //! Making what was written part of the file.
 
+use super::again::Asker;
 use super::inode::{Inode, Written};
 use super::pool::Pool;
 use crate::errno::Error;
 use rdmafs_meta::attr::Attr;
 use rdmafs_meta::cred::Credentials;
 use rdmafs_meta::wire::{Reply, Request};
+use std::time::Duration;
+
+/// The mount on whose behalf something is committed.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct By {
+    pub(super) mount: u64,
+    pub(super) timeout: Duration,
+}
+
+impl By {
+    fn asker(self) -> Asker {
+        Asker {
+            who: Credentials::root(),
+            timeout: self.timeout,
+        }
+    }
+}
 
 impl Pool {
     /// Commits what is not committed of the inode; with `sync`, waits until the store has it and all before it.
-    /// `mount` asks: the kernels behind the other mounts are told, its own is not.
+    /// A mount asks: the kernels behind the other mounts are told, its own is not.
     ///
     /// # Errors
     /// As [`Pool::call`]. What was written stays uncommitted then.
-    pub(super) async fn commit(&self, inode: &Inode, mount: u64, sync: bool) -> Result<(), Error> {
+    pub(super) async fn commit(&self, inode: &Inode, by: By, sync: bool) -> Result<(), Error> {
         let Some(written) = inode.uncommitted() else {
-            return if sync { self.sync().await } else { Ok(()) };
+            return if sync { self.sync(by).await } else { Ok(()) };
         };
         let before = inode.attr();
         let request = Request::Commit {
@@ -26,12 +44,12 @@ impl Pool {
             clear_set_id: written.clear_set_id,
             sync,
         };
-        let Reply::Attr(after) = self.call(Credentials::root(), request).await? else {
+        let Reply::Attr(after) = self.call(by.asker(), request).await? else {
             return Err(Error::Protocol);
         };
         inode.show(after.clone());
         inode.committed(&written);
-        self.pass_on(mount, &written, before, &after);
+        self.pass_on(by.mount, &written, before, &after);
         Ok(())
     }
 
@@ -58,7 +76,7 @@ impl Pool {
     ///
     /// # Errors
     /// As [`Pool::call`].
-    pub(super) async fn sync(&self) -> Result<(), Error> {
-        self.call_for_done(Credentials::root(), Request::Sync).await
+    pub(super) async fn sync(&self, by: By) -> Result<(), Error> {
+        self.call_for_done(by.asker(), Request::Sync).await
     }
 }

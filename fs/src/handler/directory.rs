@@ -23,7 +23,7 @@ impl Mount {
             after: 0,
             limit: 1,
         };
-        let Reply::Directory { .. } = self.pool.call(caller, request).await? else {
+        let Reply::Directory { .. } = self.pool.call(self.asker(caller), request).await? else {
             return Err(Error::Protocol);
         };
         let handle = self.new_handle();
@@ -47,7 +47,7 @@ impl Mount {
             after,
             limit: limit.max(1),
         };
-        let Reply::Directory { mut entries, .. } = self.pool.call(Credentials::root(), request).await? else {
+        let Reply::Directory { mut entries, .. } = self.pool.call(self.itself(), request).await? else {
             return Err(Error::Protocol);
         };
         for entry in &mut entries {
@@ -64,7 +64,7 @@ impl Mount {
     /// EBADF, the link's.
     pub async fn fsyncdir(self: Arc<Self>, handle: HandleId) -> Result<(), Error> {
         self.directory(handle)?;
-        self.pool.sync().await
+        self.pool.sync(self.by()).await
     }
 
     /// Closes a directory.
@@ -95,7 +95,7 @@ impl Mount {
         let ino = file.inode().ino;
         let attr = self
             .pool
-            .call_for_attr(Credentials::root(), Request::GetAttr { ino })
+            .call_for_attr(self.itself(), Request::GetAttr { ino })
             .await?;
         if start >= attr.size {
             return Ok(layout_ioctl::answer(start, attr.size, None));
@@ -106,7 +106,7 @@ impl Mount {
             end: attr.size,
             allocate: false,
         };
-        match self.pool.call(Credentials::root(), request).await? {
+        match self.pool.call(self.itself(), request).await? {
             Reply::Layout(slice) => Ok(layout_ioctl::answer(start, attr.size, Some(&slice))),
             _ => Err(Error::Protocol),
         }

@@ -9,7 +9,6 @@ use crate::errno::Error;
 use crate::executor::Executor;
 use crate::options::{MountOptions, NodeAddress, Source};
 use parking_lot::Mutex;
-use rdmafs_meta::cred::Credentials;
 use rdmafs_meta::wire::{Reply, Request};
 use rdmafs_rdma::buffer::BufferPool;
 use rdmafs_rdma::fabric::{Crypt, FabricKind, VerbsOptions};
@@ -92,11 +91,7 @@ impl Handler {
             if let State::Down { why, .. } = &*pool.state.read() {
                 return Err(format!("no connection to {} now: {why}", pool.connect.label()));
             }
-            let mut note = pool.note.lock().clone();
-            if pool.timeout != Duration::from_millis(options.timeout_ms) {
-                let ms = pool.timeout.as_millis();
-                note.push_str(&format!("; timeout={ms}ms of the pool's first mount holds"));
-            }
+            let note = pool.note.lock().clone();
             return Ok((mount, note));
         }
         let pool = open_pool(&self.executor, &source.pool, options, Box::new(nodes))?;
@@ -124,7 +119,7 @@ impl Handler {
                 let Some(session) = owner.session_now() else {
                     return Err(Error::Down(owner.connect.label()));
                 };
-                let asked = session.call(Credentials::root(), Request::StatFs);
+                let asked = session.call_as_root(Request::StatFs);
                 owner
                     .executor
                     .within(STATUS, asked)
@@ -182,7 +177,8 @@ pub(super) fn open_pool(
         )
     })?;
     let timeout = Duration::from_millis(options.timeout_ms);
-    let pool = Pool::new(name.to_owned(), executor.clone(), buffers, timeout, connect);
+    let pool = Pool::new(name.to_owned(), executor.clone(), buffers, timeout, connect)
+        .map_err(|error| format!("no random bytes: {error}"))?;
     keeper::establish(&pool)?;
     keeper::start(&pool).map_err(|error| format!("cannot start a thread: {error}"))?;
     Ok(pool)

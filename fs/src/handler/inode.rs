@@ -4,15 +4,15 @@
 
 use super::epoch::Epoch;
 use super::pieces::{Missing, Pieces, Segment};
+use super::session::{Connection, Session};
 use crate::errno::Error;
 use parking_lot::Mutex;
 use rdmafs_meta::attr::{Attr, FileKind};
 use rdmafs_meta::error::MetaError;
-use rdmafs_meta::id::{InodeId, SessionId};
+use rdmafs_meta::id::InodeId;
 use rdmafs_meta::layout::LayoutSlice;
 use rdmafs_meta::permission;
 use rdmafs_meta::time::Timestamp;
-use rdmafs_meta::wire::Arena;
 use std::sync::Arc;
 
 /// An inode.
@@ -40,8 +40,10 @@ struct State {
     losses: u64,
     /// Opens that the service counts for this handler.
     opens: u32,
-    /// The session that `pieces` belong to.
-    session: SessionId,
+    /// The session in which it counts them.
+    counted_in: Connection,
+    /// The connection that `pieces` belong to.
+    connection: Connection,
     pieces: Pieces,
     /// Rises with every recall and change: an answer to a question from before is void.
     generation: u64,
@@ -100,7 +102,8 @@ impl Inode {
                 written: None,
                 losses: 0,
                 opens: 0,
-                session: SessionId(0),
+                counted_in: Connection::default(),
+                connection: Connection::default(),
                 pieces: Pieces::default(),
                 generation: 0,
                 epoch: Epoch::new(),
@@ -148,10 +151,10 @@ impl Inode {
         Ok(())
     }
 
-    /// Cuts `[start, end)` along the layout that `session` knows. The epoch goes with the transfers.
-    pub(super) fn plan(&self, session: SessionId, start: u64, end: u64, write: bool) -> Plan {
+    /// Cuts `[start, end)` along the layout that is known over `connection`. The epoch goes with the transfers.
+    pub(super) fn plan(&self, connection: Connection, start: u64, end: u64, write: bool) -> Plan {
         let mut state = self.state.lock();
-        state.enter(session);
+        state.enter(connection);
         let size = || state.attr.as_ref().map_or(0, |attr| attr.size);
         match state.pieces.find(start, end, write.then(size)) {
             Ok(segments) => Plan::Go(Transfer {
@@ -177,7 +180,7 @@ impl Inode {
     /// [`Error::Protocol`]: it is no layout.
     pub(super) fn learn(
         &self,
-        session: (SessionId, &[Arena]),
+        session: &Session,
         generation: u64,
         slice: &LayoutSlice,
         writable: bool,
@@ -186,9 +189,9 @@ impl Inode {
         if state.generation != generation || slice.shrinks < state.shrinks {
             return Ok(());
         }
-        state.enter(session.0);
+        state.enter(session.connection);
         state.shrinks = slice.shrinks;
-        state.pieces.learn(slice, writable, session.1)
+        state.pieces.learn(slice, writable, &session.arenas)
     }
 
     /// Gives up the layout from `from` on. Ready when nothing uses what was known of it.
@@ -209,29 +212,37 @@ impl Inode {
         state.pieces.cut(0);
     }
 
-    /// The service counts one more open.
-    pub(super) fn opened(&self) {
+    /// The service counts one more open in the session that began over `origin`. False when a later session has been told of the
+    /// opens already: then it knows nothing of this one.
+    pub(super) fn opened(&self, origin: Connection) -> bool {
         let mut state = self.state.lock();
+        if state.counted_in > origin {
+            return false;
+        }
+        state.counted_in = origin;
         state.opens += 1;
         state.gone = false;
+        true
     }
 
-    /// One open less. After the last, the service forgets that this session holds the layout, so it is given up
-    /// first: then the answer is ready when nothing uses it.
-    pub(super) fn closed(&self) -> Option<impl Future<Output = ()> + Send + use<>> {
+    /// One open less; says in which session the service counts it. After the last, the service forgets that this session holds the
+    /// layout, so it is given up first: then the answer is ready when nothing uses it.
+    pub(super) fn closed(&self) -> (Connection, Option<impl Future<Output = ()> + Send + use<>>) {
         let mut state = self.state.lock();
         state.opens = state.opens.saturating_sub(1);
         if state.opens > 0 {
-            return None;
+            return (state.counted_in, None);
         }
         state.generation += 1;
         state.pieces.cut(0);
-        Some(Epoch::retire(&mut state.epoch))
+        (state.counted_in, Some(Epoch::retire(&mut state.epoch)))
     }
 
-    /// Opens to tell a new session of.
-    pub(super) fn opens(&self) -> u32 {
-        self.state.lock().opens
+    /// Opens to tell a new session of, which counts them from then on.
+    pub(super) fn told(&self, origin: Connection) -> u32 {
+        let mut state = self.state.lock();
+        state.counted_in = origin;
+        state.opens
     }
 
     /// The new session has no such inode.
@@ -242,6 +253,13 @@ impl Inode {
     /// The size must be asked for again.
     pub(super) fn mark_stale(&self) {
         self.state.lock().stale = true;
+    }
+
+    /// A new connection has begun: notices may have been missed, and what was asked over earlier ones is void.
+    pub(super) fn reconnected(&self) {
+        let mut state = self.state.lock();
+        state.generation += 1;
+        state.stale = true;
     }
 
     /// Bytes up to `size` were written. True when set-id bits must go at once.
@@ -307,10 +325,10 @@ impl Inode {
 }
 
 impl State {
-    /// What other sessions knew is void: their grants ended with them.
-    fn enter(&mut self, session: SessionId) {
-        if self.session != session {
-            self.session = session;
+    /// What was known over other connections is void: their grants ended with them.
+    fn enter(&mut self, connection: Connection) {
+        if self.connection != connection {
+            self.connection = connection;
             self.pieces.cut(0);
         }
     }

@@ -1,5 +1,6 @@
 //! Keeps a pool's session: connects, begins, renews, begins anew, and hears what the node says of its own accord.
 
+use super::commit::By;
 use super::pool::{Pool, State};
 use super::session::Session;
 use crate::errno::Error;
@@ -15,8 +16,8 @@ use std::time::Duration;
 const WINDOW: u64 = 8 << 20;
 /// Largest work request: what a small transfer waits for at most.
 const SLICE: usize = 256 << 10;
-/// Wait before the first and before later attempts to connect again.
-const RETRY: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(1)];
+/// Waits between attempts to connect again: twice as long each time, from and to.
+const RETRY: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
 /// Inodes in one [`Request::Reopen`]: each takes at most 15 bytes.
 const REOPEN: usize = 2048;
 
@@ -32,7 +33,6 @@ pub(super) fn establish(pool: &Arc<Pool>) -> Result<(), String> {
         session: OnceLock::new(),
     });
     let config = LinkConfig {
-        timeout: pool.timeout,
         window: WINDOW,
         slice: SLICE,
         rate: 0,
@@ -52,38 +52,37 @@ pub(super) fn establish(pool: &Arc<Pool>) -> Result<(), String> {
 }
 
 async fn begin(pool: &Arc<Pool>, link: &Arc<Link>, events: &Events) -> Result<Arc<Session>, Error> {
-    let session = Arc::new(Session::begin(link.clone(), super::connect::host_name()).await?);
+    let before = *pool.last.lock();
+    let session = Arc::new(Session::begin(pool, link.clone(), before).await?);
     let _first = events.session.set(Arc::downgrade(&session));
-    reopen(pool, &session).await?;
+    if !session.goes_on() {
+        reopen(pool, &session).await?;
+    }
+    pool.inodes().iter().for_each(|inode| inode.reconnected());
+    for mount in pool.mounts() {
+        mount.seen.lock().forget();
+    }
     Ok(session)
 }
 
-/// Tells a new session what is open. What it does not find is gone for ever; what was written and not committed may be.
+/// Tells a new session what is open. What it does not find is gone for ever, and what was written and not committed is lost.
 async fn reopen(pool: &Pool, session: &Session) -> Result<(), Error> {
     let inodes = pool.inodes();
-    let opens: Vec<(InodeId, u32)> = inodes.iter().map(|inode| (inode.ino, inode.opens())).collect();
-    let opens: Vec<_> = opens.into_iter().filter(|(_, opens)| *opens > 0).collect();
-    let before = *pool.last.lock();
+    let told = inodes.iter().map(|inode| (inode.ino, inode.told(session.origin)));
+    let opens: Vec<(InodeId, u32)> = told.filter(|(_, opens)| *opens > 0).collect();
     for some in opens.chunks(REOPEN) {
         let opens = some.to_vec();
-        let request = Request::Reopen { before, opens };
-        let Reply::Reopened { gone, reclaimed } = session.call_as_root(request).await? else {
+        let Reply::Reopened { gone } = session.call_as_root(Request::Reopen { opens }).await? else {
             return Err(Error::Protocol);
         };
-        for inode in reclaimed.into_iter().filter_map(|ino| pool.find(ino)) {
-            if inode.lose_written() {
-                tracing::error!(pool = %pool.name, ino = %inode.ino, "bytes that were written and not synced are lost");
-            }
-        }
         for inode in gone.into_iter().filter_map(|ino| pool.find(ino)) {
             inode.mark_gone();
         }
     }
     for inode in inodes {
-        inode.mark_stale();
-    }
-    for mount in pool.mounts() {
-        mount.seen.lock().forget();
+        if inode.lose_written() {
+            tracing::error!(pool = %pool.name, ino = %inode.ino, "bytes that were written and not synced are lost");
+        }
     }
     Ok(())
 }
@@ -97,11 +96,11 @@ fn install(pool: &Pool, session: &Arc<Session>) -> bool {
         }
         *state = State::Up(session.clone());
     }
-    *pool.last.lock() = session.id;
+    *pool.last.lock() = Some(session.before());
     pool.changed.notify(usize::MAX);
     // The link may have failed before anybody listened to it.
     if !session.link.is_up() {
-        pool.lost(session.id, "the link failed during set-up");
+        pool.lost(session, "the link failed during set-up");
     }
     true
 }
@@ -149,8 +148,7 @@ fn renew(pool: &Arc<Pool>, session: Arc<Session>) {
     let renewal = async move {
         let renewed = session.call_as_root(Request::Renew).await;
         if matches!(renewed, Err(Error::Meta(_))) {
-            owner.lost(session.id, "the lease ran out");
-            session.link.close();
+            owner.lost(&session, "the lease ran out");
         }
         Ok(())
     };
@@ -158,7 +156,8 @@ fn renew(pool: &Arc<Pool>, session: Arc<Session>) {
 }
 
 fn connect_again(pool: &Arc<Pool>) {
-    for wait in std::iter::once(RETRY[0]).chain(std::iter::repeat(RETRY[1])) {
+    let longer = |wait: &Duration| Some((*wait * 2).min(RETRY.1));
+    for wait in std::iter::successors(Some(RETRY.0), longer) {
         pause(pool, wait);
         if matches!(*pool.state.read(), State::Closed) {
             return;
@@ -209,6 +208,10 @@ impl LinkEvents for Events {
                 };
                 self.executor.run(0, acknowledge, log_failure);
             }
+            Ok(Notice::Drain) => {
+                tracing::warn!(pool = %pool.name, node = %pool.connect.label(), "the node ends soon: what is written is committed");
+                self.executor.run(0, commit_all(pool, session), log_failure);
+            }
             Ok(Notice::Changed { ino, .. }) => {
                 if let Some(inode) = pool.find(ino) {
                     inode.changed();
@@ -216,8 +219,7 @@ impl LinkEvents for Events {
             }
             Err(error) => {
                 tracing::error!(pool = %pool.name, "the node sent no notice: {error}");
-                pool.lost(session.id, "the node broke the protocol");
-                session.link.close();
+                pool.lost(&session, "the node broke the protocol");
             }
         }
     }
@@ -225,7 +227,7 @@ impl LinkEvents for Events {
     fn down(&self, error: FabricError) {
         let session = self.session.get().and_then(Weak::upgrade);
         if let (Some(pool), Some(session)) = (self.pool.upgrade(), session) {
-            pool.lost(session.id, &error.to_string());
+            pool.lost(&session, &error.to_string());
         }
         self.executor.run_ready();
     }
@@ -235,8 +237,21 @@ impl LinkEvents for Events {
     }
 }
 
+/// Commits everything, and says so to the service.
+async fn commit_all(pool: Arc<Pool>, session: Arc<Session>) -> Result<(), Error> {
+    let by = By {
+        mount: 0,
+        timeout: pool.timeout,
+    };
+    for inode in pool.inodes() {
+        pool.commit(&inode, by, false).await?;
+    }
+    pool.sync(by).await?;
+    session.call_as_root(Request::Drained).await.map(|_| ())
+}
+
 fn log_failure(result: Result<(), Error>) {
     if let Err(error) = result {
-        tracing::debug!("a recall was not acknowledged: {error}");
+        tracing::debug!("a notice was not answered: {error}");
     }
 }

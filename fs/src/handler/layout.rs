@@ -17,7 +17,7 @@ pub(super) async fn resolve(
     write: bool,
 ) -> Result<Transfer, Error> {
     loop {
-        let (missing, generation) = match inode.plan(session.id, start, end, write) {
+        let (missing, generation) = match inode.plan(session.connection, start, end, write) {
             Plan::Go(transfer) => return Ok(transfer),
             Plan::Ask { missing, generation } => (missing, generation),
         };
@@ -33,11 +33,6 @@ pub(super) async fn resolve(
         if slice.start > missing.start || slice.end <= missing.start {
             return Err(Error::Protocol);
         }
-        inode.learn(
-            (session.id, &session.arenas),
-            generation,
-            &slice,
-            missing.allocate,
-        )?;
+        inode.learn(session, generation, &slice, missing.allocate)?;
     }
 }

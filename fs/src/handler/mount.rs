@@ -1,16 +1,19 @@
 //! One mount: its handles, its share of the links, and what its kernel believes.
 
+use super::again::Asker;
+use super::commit::By;
 use super::open::OpenFile;
 use super::pool::Pool;
 use super::seen::Seen;
-use super::session::Session;
+use super::session::{Connection, Session};
 use super::types::{Entry, HandleId, KernelNotify};
 use crate::errno::Error;
 use crate::executor::Executor;
 use crate::options::{CacheMode, MountOptions};
 use parking_lot::{Mutex, RwLock};
 use rdmafs_meta::attr::Attr;
-use rdmafs_meta::id::{InodeId, SessionId};
+use rdmafs_meta::cred::Credentials;
+use rdmafs_meta::id::InodeId;
 use rdmafs_meta::time::Timestamp;
 use rdmafs_rdma::link::{Flow, FlowCounters};
 use rdmafs_rdma::qos::share::Share;
@@ -32,6 +35,8 @@ pub struct Mount {
     pub(super) id: u64,
     pub(super) pool: Arc<Pool>,
     pub(super) cache: CacheMode,
+    /// How long the node may take, and be away, before an operation is EIO.
+    pub(super) timeout: Duration,
     read_only: bool,
     place: Mutex<Place>,
     pub(super) files: RwLock<HashMap<HandleId, Arc<OpenFile>>>,
@@ -45,7 +50,7 @@ pub struct Mount {
 /// The mount's place in the scheduler of the present link.
 struct Place {
     share: Share,
-    flow: Option<(SessionId, Arc<Flow>)>,
+    flow: Option<(Connection, Arc<Flow>)>,
     /// Traffic over links that are gone.
     past: FlowCounters,
 }
@@ -57,6 +62,7 @@ impl Mount {
             id: NEXT_MOUNT.fetch_add(1, Ordering::Relaxed),
             pool,
             cache: options.cache,
+            timeout: Duration::from_millis(options.timeout_ms),
             read_only: options.read_only,
             place: Mutex::new(Place {
                 share: options.share,
@@ -118,7 +124,7 @@ impl Mount {
     }
 
     /// The mount is gone: commits and closes what is open, and the session after its last mount. Blocking, at most for
-    /// the pool's timeout. Idempotent.
+    /// the mount's timeout. Idempotent.
     pub fn close(&self) {
         if self.closed.swap(true, Ordering::AcqRel) {
             return;
@@ -127,11 +133,12 @@ impl Mount {
         let (done, all_done) = mpsc::channel::<()>();
         for file in files {
             let done = done.clone();
-            self.executor().run(0, file.finish(self.id), move |_| drop(done));
+            self.executor()
+                .run(0, file.finish(self.by()), move |_| drop(done));
         }
         drop(done);
         // Ends when the last sender is gone.
-        let _ended = all_done.recv_timeout(self.pool.timeout);
+        let _ended = all_done.recv_timeout(self.timeout);
         self.pool.detach(self.id);
     }
 
@@ -142,6 +149,27 @@ impl Mount {
             Err(Error::ReadOnly)
         } else {
             Ok(())
+        }
+    }
+
+    /// Someone who asks through this mount.
+    pub(super) fn asker(&self, who: Credentials) -> Asker {
+        Asker {
+            who,
+            timeout: self.timeout,
+        }
+    }
+
+    /// The handler itself, on behalf of this mount.
+    pub(super) fn itself(&self) -> Asker {
+        self.asker(Credentials::root())
+    }
+
+    /// This mount, as the one that writes and commits.
+    pub(super) fn by(&self) -> By {
+        By {
+            mount: self.id,
+            timeout: self.timeout,
         }
     }
 
@@ -163,12 +191,12 @@ impl Mount {
     pub(super) fn flow(&self, session: &Session) -> Arc<Flow> {
         let mut place = self.place.lock();
         if let Some((of, flow)) = &place.flow
-            && *of == session.id
+            && *of == session.connection
         {
             return flow.clone();
         }
-        let new = Arc::new(session.link.open_flow(place.share));
-        let old = place.flow.replace((session.id, new.clone()));
+        let new = Arc::new(session.link.open_flow(place.share, self.timeout));
+        let old = place.flow.replace((session.connection, new.clone()));
         if let Some((_, old)) = old {
             place.past = sum(place.past, old.counters());
         }

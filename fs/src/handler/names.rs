@@ -28,7 +28,7 @@ impl Mount {
                 name: Name::new(name)?,
             },
         };
-        let attr = self.pool.call_for_attr(caller, request).await?;
+        let attr = self.pool.call_for_attr(self.asker(caller), request).await?;
         Ok(self.entry(attr))
     }
 
@@ -37,7 +37,11 @@ impl Mount {
     /// # Errors
     /// The namespace's.
     pub async fn readlink(self: Arc<Self>, caller: Credentials, ino: InodeId) -> Result<Vec<u8>, Error> {
-        match self.pool.call(caller, Request::ReadLink { ino }).await? {
+        match self
+            .pool
+            .call(self.asker(caller), Request::ReadLink { ino })
+            .await?
+        {
             Reply::Target(target) => Ok(target),
             _ => Err(Error::Protocol),
         }
@@ -68,7 +72,7 @@ impl Mount {
             what,
             mode,
         };
-        let attr = self.pool.call_for_attr(caller, request).await?;
+        let attr = self.pool.call_for_attr(self.asker(caller), request).await?;
         Ok(self.entry(attr))
     }
 
@@ -87,7 +91,7 @@ impl Mount {
         let name = Name::new(name)?;
         let attr = self
             .pool
-            .call_for_attr(caller, Request::Link { ino, parent, name })
+            .call_for_attr(self.asker(caller), Request::Link { ino, parent, name })
             .await?;
         Ok(self.entry(attr))
     }
@@ -105,7 +109,7 @@ impl Mount {
         self.writable()?;
         let name = Name::new(name)?;
         self.pool
-            .call_for_done(caller, Request::Unlink { parent, name })
+            .call_for_done(self.asker(caller), Request::Unlink { parent, name })
             .await
     }
 
@@ -122,7 +126,7 @@ impl Mount {
         self.writable()?;
         let name = Name::new(name)?;
         self.pool
-            .call_for_done(caller, Request::RemoveDir { parent, name })
+            .call_for_done(self.asker(caller), Request::RemoveDir { parent, name })
             .await
     }
 
@@ -147,6 +151,6 @@ impl Mount {
             new_name: Name::new(new_name)?,
             mode,
         };
-        self.pool.call_for_done(caller, request).await
+        self.pool.call_for_done(self.asker(caller), request).await
     }
 }

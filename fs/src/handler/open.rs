@@ -1,9 +1,11 @@
 //! Opening and closing files.
 
+use super::again::{Asker, Question};
+use super::commit::By;
 use super::inode::Inode;
 use super::mount::Mount;
 use super::pool::{Held, Pool};
-use super::session::Session;
+use super::session::{Connection, Session};
 use super::types::{Entry, HandleId, OpenMode, Opened};
 use crate::errno::Error;
 use crate::executor::Executor;
@@ -43,8 +45,8 @@ impl OpenFile {
     ///
     /// # Errors
     /// EIO when that fails, and once when something was lost that was written since the file was opened.
-    async fn settle(&self, mount: u64, sync: bool) -> Result<(), Error> {
-        let committed = self.pool().commit(self.inode(), mount, sync).await;
+    async fn settle(&self, by: By, sync: bool) -> Result<(), Error> {
+        let committed = self.pool().commit(self.inode(), by, sync).await;
         let losses = self.inode().losses();
         if self.losses.swap(losses, Ordering::Relaxed) < losses {
             return Err(MetaError::Lost.into());
@@ -53,8 +55,8 @@ impl OpenFile {
     }
 
     /// Commits what is not committed; the open is given back when the last user of the file drops it.
-    pub(super) async fn finish(self: Arc<Self>, mount: u64) -> Result<(), Error> {
-        self.pool().commit(self.inode(), mount, false).await
+    pub(super) async fn finish(self: Arc<Self>, by: By) -> Result<(), Error> {
+        self.pool().commit(self.inode(), by, false).await
     }
 }
 
@@ -66,20 +68,19 @@ struct ServiceOpen {
 impl Drop for ServiceOpen {
     fn drop(&mut self) {
         let held = self.held.clone();
-        let unused = held.closed();
+        let (counted_in, unused) = held.closed();
         let executor = held.pool.executor.clone();
         let release = async move {
             if let Some(unused) = unused {
                 unused.await;
             }
-            let Some(session) = held.pool.session_now() else {
-                return Ok(());
-            };
             let request = Request::Release {
                 ino: held.ino,
                 opens: 1,
             };
-            session.call_as_root(request).await.map(|_| ())
+            // A session that is over has given everything back.
+            let released = held.pool.ask_in(counted_in, request).await;
+            released.unwrap_or(Ok(Reply::Done)).map(|_| ())
         };
         executor.run(0, release, |released: Result<(), Error>| {
             if let Err(error) = released {
@@ -151,13 +152,13 @@ impl Mount {
             mode,
         };
         let pool = self.pool.clone();
-        let asker = caller.clone();
+        let asker = self.asker(caller.clone());
         let made = ToTheEnd::new(&self.pool.executor, async move {
-            let (session, reply) = pool.call_in_session(asker, request).await?;
+            let (session, reply) = ask_for_open(&pool, Question::new(asker, request)).await?;
             let Reply::Opened { attr, .. } = reply else {
                 return Err(Error::Protocol);
             };
-            let open = count_open(pool.hold(attr.ino), &session)?;
+            let open = count_open(pool.hold(attr.ino), session.origin)?;
             Ok((open, attr))
         });
         match made.await {
@@ -215,9 +216,9 @@ impl Mount {
         };
         if open.truncate {
             // What was written before must not make the file longer again when it is committed later.
-            self.pool.commit(&held, self.id, false).await?;
+            self.pool.commit(&held, self.by(), false).await?;
         }
-        let asked = ToTheEnd::new(&self.pool.executor, ask_to_open(held, caller, open));
+        let asked = ToTheEnd::new(&self.pool.executor, ask_to_open(held, self.asker(caller), open));
         let (service, attr) = asked.await?;
         drop(alone);
         let attr = service.held.show(attr);
@@ -256,7 +257,7 @@ impl Mount {
         }
     }
 
-    /// Ready when the kernel has dropped its attributes of the inode (or, should it hang, after the pool's timeout).
+    /// Ready when the kernel has dropped its attributes of the inode (or, should it hang, after the mount's timeout).
     pub(super) async fn kernel_forgets(&self, ino: InodeId) {
         let told = Arc::new((AtomicBool::new(false), Event::new()));
         let tell = told.clone();
@@ -273,7 +274,7 @@ impl Mount {
                 }
             }
         };
-        self.executor().within(self.pool.timeout, wait).await;
+        self.executor().within(self.timeout, wait).await;
     }
 
     /// close(2): commits what was written.
@@ -281,7 +282,7 @@ impl Mount {
     /// # Errors
     /// EIO when it could not be committed.
     pub async fn flush(self: Arc<Self>, handle: HandleId) -> Result<(), Error> {
-        self.file(handle)?.settle(self.id, false).await
+        self.file(handle)?.settle(self.by(), false).await
     }
 
     /// fsync(2).
@@ -289,7 +290,7 @@ impl Mount {
     /// # Errors
     /// EIO when bytes or size did not reach the node.
     pub async fn fsync(self: Arc<Self>, handle: HandleId) -> Result<(), Error> {
-        self.file(handle)?.settle(self.id, true).await
+        self.file(handle)?.settle(self.by(), true).await
     }
 
     /// The last reference to the handle is gone. The service is told when the last transfer on the file has ended.
@@ -298,13 +299,13 @@ impl Mount {
     /// [`Error::BadHandle`], or what a commit met.
     pub async fn release(self: Arc<Self>, handle: HandleId) -> Result<(), Error> {
         let file = self.files.write().remove(&handle).ok_or(Error::BadHandle)?;
-        let committed = ToTheEnd::new(self.executor(), file.finish(self.id));
+        let committed = ToTheEnd::new(self.executor(), file.finish(self.by()));
         committed.await
     }
 }
 
 /// Asks the service for an open and takes in what it says of the layout.
-async fn ask_to_open(held: Held, caller: Credentials, open: OpenMode) -> Result<(ServiceOpen, Attr), Error> {
+async fn ask_to_open(held: Held, asker: Asker, open: OpenMode) -> Result<(ServiceOpen, Attr), Error> {
     let generation = held.generation();
     let request = Request::Open {
         ino: held.ino,
@@ -315,26 +316,59 @@ async fn ask_to_open(held: Held, caller: Credentials, open: OpenMode) -> Result<
             truncate: open.truncate,
         },
     };
-    let (session, reply) = held.pool.clone().call_in_session(caller, request).await?;
+    let pool = held.pool.clone();
+    let (session, reply) = ask_for_open(&pool, Question::new(asker, request)).await?;
     let Reply::Opened { attr, layout } = reply else {
         return Err(Error::Protocol);
     };
-    let service = count_open(held, &session)?;
-    service
-        .held
-        .learn((session.id, &session.arenas), generation, &layout, false)?;
+    let service = count_open(held, session.origin)?;
+    service.held.learn(&session, generation, &layout, false)?;
     Ok((service, attr))
 }
 
-/// Counts an open that the service granted in `session`.
+/// Asks a question that opens a file. The attributes are those of now, also when the question had to be asked again.
+async fn ask_for_open(pool: &Arc<Pool>, mut question: Question) -> Result<(Arc<Session>, Reply), Error> {
+    let answered = pool.ask(&mut question).await;
+    match answered {
+        Ok((session, Reply::Opened { attr, layout })) if question.is_repeated() => {
+            let ino = attr.ino;
+            let attr = match session.call_as_root(Request::GetAttr { ino }).await {
+                Ok(Reply::Attr(now)) => now,
+                _ => attr,
+            };
+            Ok((session, Reply::Opened { attr, layout }))
+        }
+        Err(Error::Down(_) | Error::Link(_)) => {
+            give_back_unheard(pool, &question);
+            answered
+        }
+        answered => answered,
+    }
+}
+
+/// The service may have opened a file for a question whose answer was lost: then it is told that nobody has that open.
+fn give_back_unheard(pool: &Arc<Pool>, question: &Question) {
+    let Some((origin, id)) = question.asked() else {
+        return;
+    };
+    let pool = pool.clone();
+    let executor = pool.executor.clone();
+    let give_back = async move {
+        let outcome = pool.ask_in(origin, Request::Outcome { of: id }).await;
+        if let Some(Ok(Reply::Opened { attr, .. })) = outcome {
+            drop(count_open(pool.hold(attr.ino), origin)?);
+        }
+        Ok(())
+    };
+    executor.run(0, give_back, |_: Result<(), Error>| ());
+}
+
+/// Counts an open that the service granted in the session that began over `origin`.
 ///
 /// # Errors
-/// [`Error::Down`] when that session is over: a new one may have begun without this open.
-fn count_open(held: Held, session: &Session) -> Result<ServiceOpen, Error> {
-    held.opened();
-    let present = held.pool.session_now();
-    if present.is_none_or(|present| present.id != session.id) {
-        drop(held.closed());
+/// [`Error::Down`] when a new session has begun without this open.
+fn count_open(held: Held, origin: Connection) -> Result<ServiceOpen, Error> {
+    if !held.opened(origin) {
         return Err(Error::Down(held.pool.connect.label()));
     }
     Ok(ServiceOpen { held })

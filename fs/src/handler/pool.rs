@@ -1,28 +1,27 @@
 //! A pool as this host sees it: one session and one inode table for all mounts that share a key.
 //!
-//! When the link fails a maintenance thread connects again and begins a new session; operations that start meanwhile wait
-//! for it until the pool's timeout, counted from the failure, is over. What was in flight fails with EIO.
-//! `timeout=` of the first mount of a pool holds for all of them: they share the link.
+//! When the link fails a maintenance thread connects again and goes on with the session, or begins a new one. Operations that start
+//! meanwhile wait for it until their mount's timeout, counted from the failure, is over; what was in flight is done again then.
 
-use super::again::Again;
+use super::again::{Asker, Question, UNDER_WAY};
 use super::connect::Connect;
 use super::inode::Inode;
 use super::mount::Mount;
-use super::session::Session;
+use super::session::{Before, Connection, Session};
 use crate::errno::Error;
 use crate::executor::Executor;
 use event_listener::Event;
 use parking_lot::{Condvar, Mutex, RwLock};
 use rdmafs_meta::attr::Attr;
-use rdmafs_meta::cred::Credentials;
-use rdmafs_meta::error::MetaError;
-use rdmafs_meta::id::{InodeId, RequestId, SessionId, Term};
-use rdmafs_meta::wire::{Call, Reply, Request};
+use rdmafs_meta::id::{InodeId, Lineage, RequestId};
+use rdmafs_meta::wire::{Reply, Request};
 use rdmafs_rdma::buffer::BufferPool;
 use rdmafs_rdma::clock::{Clock, SystemClock};
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
+use tokio::sync::Semaphore;
 
 /// Where the session stands.
 pub(super) enum State {
@@ -41,12 +40,19 @@ pub(super) struct Pool {
     pub(super) name: String,
     pub(super) executor: Executor,
     pub(super) buffers: BufferPool,
+    /// For connecting, and for what the handler asks in its own name: the first mount's.
     pub(super) timeout: Duration,
     pub(super) connect: Box<dyn Connect>,
     pub(super) clock: SystemClock,
     pub(super) state: RwLock<State>,
+    /// Of this pool's connections.
+    pub(super) lineage: Lineage,
     /// The last session that worked.
-    pub(super) last: Mutex<SessionId>,
+    pub(super) last: Mutex<Option<Before>>,
+    connections: AtomicU64,
+    requests: AtomicU64,
+    /// A place for each call whose answer the service must keep.
+    pub(super) under_way: Semaphore,
     /// Which fabric is used, and why.
     pub(super) note: Mutex<String>,
     /// Tells operations that the state changed.
@@ -100,8 +106,9 @@ impl Pool {
         buffers: BufferPool,
         timeout: Duration,
         connect: Box<dyn Connect>,
-    ) -> Arc<Self> {
-        Arc::new(Self {
+    ) -> std::io::Result<Arc<Self>> {
+        let lineage = Lineage(rdmafs_rdma::fabric::Lineage::random()?.bytes());
+        Ok(Arc::new(Self {
             name,
             executor,
             buffers,
@@ -112,13 +119,17 @@ impl Pool {
                 since: Duration::ZERO,
                 why: "not connected yet".into(),
             }),
-            last: Mutex::new(SessionId(0)),
+            lineage,
+            last: Mutex::default(),
+            connections: AtomicU64::new(0),
+            requests: AtomicU64::new(0),
+            under_way: Semaphore::new(UNDER_WAY),
             note: Mutex::default(),
             changed: Event::new(),
             nudge: (Mutex::new(false), Condvar::new()),
             inodes: Mutex::default(),
             mounts: Mutex::default(),
-        })
+        }))
     }
 
     /// The session, if it works now.
@@ -129,17 +140,17 @@ impl Pool {
         }
     }
 
-    /// The session; waits for a new one while the link is down, but not longer than the timeout from its failure.
+    /// The session; waits for a new connection while the link is down, but not longer than `patience` from its failure.
     ///
     /// # Errors
     /// [`Error::Down`].
-    pub(super) async fn session(&self) -> Result<Arc<Session>, Error> {
+    pub(super) async fn session(&self, patience: Duration) -> Result<Arc<Session>, Error> {
         loop {
             let listener = match &*self.state.read() {
                 State::Up(session) => return Ok(session.clone()),
                 State::Closed => return Err(Error::Down(self.connect.label())),
                 State::Down { since, .. } => {
-                    let left = (*since + self.timeout).saturating_sub(self.clock.now());
+                    let left = (*since + patience).saturating_sub(self.clock.now());
                     (!left.is_zero()).then(|| (self.changed.listen(), left))
                 }
             };
@@ -150,58 +161,48 @@ impl Pool {
         }
     }
 
-    /// Asks the service. A session that has ended is begun anew once: its service did not do what was asked.
+    /// The session that began over `origin`, once it is connected; `None` when it is over.
+    pub(super) async fn session_of(&self, origin: Connection) -> Option<Arc<Session>> {
+        loop {
+            let listener = match &*self.state.read() {
+                State::Up(session) => return (session.origin == origin).then(|| session.clone()),
+                State::Closed => return None,
+                State::Down { .. } => self.changed.listen(),
+            };
+            listener.await;
+        }
+    }
+
+    /// The number of a new connection.
+    pub(super) fn next_connection(&self) -> Connection {
+        Connection(self.connections.fetch_add(1, Ordering::Relaxed) + 1)
+    }
+
+    /// An id that no request of this pool had.
+    pub(super) fn next_request(&self) -> RequestId {
+        RequestId(self.requests.fetch_add(1, Ordering::Relaxed) + 1)
+    }
+
+    /// Asks the service.
     ///
     /// # Errors
-    /// [`Error::Down`], the link's, or the service's.
-    pub(super) async fn call(&self, caller: Credentials, request: Request) -> Result<Reply, Error> {
-        let (_, reply) = self.call_in_session(caller, request).await?;
+    /// As [`Pool::ask`].
+    pub(super) async fn call(&self, asker: Asker, request: Request) -> Result<Reply, Error> {
+        let (_, reply) = self.ask(&mut Question::new(asker, request)).await?;
         Ok(reply)
     }
 
-    /// Like [`Pool::call`], and says in which session it was.
-    pub(super) async fn call_in_session(
-        &self,
-        caller: Credentials,
-        request: Request,
-    ) -> Result<(Arc<Session>, Reply), Error> {
-        let mut call = Call {
-            session: SessionId(0),
-            term: Term(0),
-            id: RequestId(0),
-            caller,
-            request,
-        };
-        let again = Again::new(self);
-        let mut session = self.session().await?;
-        let mut answer = session.send(&mut call).await;
-        if let Err(error) = &answer
-            && is_harmless(&call.request)
-            && again.after(&session, error).await
-        {
-            session = self.session().await?;
-            answer = session.send(&mut call).await;
-        }
-        if answer == Err(Error::Meta(MetaError::SessionEnded)) {
-            self.lost(session.id, "the lease ran out");
-            session.link.close();
-            session = self.session().await?;
-            answer = session.send(&mut call).await;
-        }
-        Ok((session, answer?))
-    }
-
     /// A call that is answered with attributes: as programs see them.
-    pub(super) async fn call_for_attr(&self, caller: Credentials, request: Request) -> Result<Attr, Error> {
-        match self.call(caller, request).await? {
+    pub(super) async fn call_for_attr(&self, asker: Asker, request: Request) -> Result<Attr, Error> {
+        match self.call(asker, request).await? {
             Reply::Attr(attr) => Ok(self.show(attr)),
             _ => Err(Error::Protocol),
         }
     }
 
     /// A call that is answered with nothing.
-    pub(super) async fn call_for_done(&self, caller: Credentials, request: Request) -> Result<(), Error> {
-        match self.call(caller, request).await? {
+    pub(super) async fn call_for_done(&self, asker: Asker, request: Request) -> Result<(), Error> {
+        match self.call(asker, request).await? {
             Reply::Done => Ok(()),
             _ => Err(Error::Protocol),
         }
@@ -244,11 +245,11 @@ impl Pool {
             .collect()
     }
 
-    /// The session has failed. Said by the link, by a call, or both.
-    pub(super) fn lost(&self, session: SessionId, why: &str) {
+    /// The session's connection has failed. Said by the link, by a call, or both.
+    pub(super) fn lost(&self, session: &Session, why: &str) {
         {
             let mut state = self.state.write();
-            if !matches!(&*state, State::Up(up) if up.id == session) {
+            if !matches!(&*state, State::Up(up) if up.connection == session.connection) {
                 return;
             }
             *state = State::Down {
@@ -256,6 +257,8 @@ impl Pool {
                 why: why.into(),
             };
         }
+        // An ended lease ends what is left of the connection; on one that has failed this does nothing.
+        session.link.close();
         tracing::warn!(pool = %self.name, node = %self.connect.label(), "link down: {why}");
         self.nudge();
     }
@@ -304,17 +307,4 @@ impl Pool {
         *self.nudge.0.lock() = true;
         self.nudge.1.notify_all();
     }
-}
-
-/// Whether asking twice is as good as asking once.
-fn is_harmless(request: &Request) -> bool {
-    matches!(
-        request,
-        Request::Lookup { .. }
-            | Request::Parent { .. }
-            | Request::GetAttr { .. }
-            | Request::ReadLink { .. }
-            | Request::ReadDir { .. }
-            | Request::Commit { .. }
-    )
 }

@@ -9,7 +9,6 @@ use super::pieces::{Place, Segment};
 use super::session::Session;
 use super::types::{HandleId, ReadData};
 use crate::errno::Error;
-use rdmafs_meta::cred::Credentials;
 use rdmafs_meta::error::MetaError;
 use rdmafs_meta::wire::Request;
 use rdmafs_rdma::buffer::{Buffer, BufferPool};
@@ -34,9 +33,9 @@ impl Mount {
         if end <= offset {
             return Ok(ReadData::End);
         }
-        let again = Again::new(&self.pool);
+        let again = Again::new(&self.pool, self.timeout);
         loop {
-            let session = self.pool.session().await?;
+            let session = self.pool.session(self.timeout).await?;
             match self.read_in(&session, &file, (offset, end)).await {
                 Err(error) if again.after(&session, &error).await => {}
                 done => return done,
@@ -87,7 +86,7 @@ impl Mount {
         let ino = file.inode().ino;
         let attr = self
             .pool
-            .call_for_attr(Credentials::root(), Request::GetAttr { ino })
+            .call_for_attr(self.itself(), Request::GetAttr { ino })
             .await?;
         Ok(wanted.min(attr.size))
     }

@@ -1,91 +1,119 @@
-//! One session at a pool: the link that carries it and the calls that speak for it.
+//! A session at a pool over one connection: the link that carries it and the calls that speak for it.
 
+use super::pool::Pool;
 use crate::errno::Error;
 use rdmafs_meta::cred::Credentials;
 use rdmafs_meta::id::{RequestId, SessionId, Term};
-use rdmafs_meta::wire::{Answer, Arena, Begun, Call, Reply, Request, decode, encode};
+use rdmafs_meta::wire::{Answer, Arena, Call, Reply, Request, decode, encode};
 use rdmafs_rdma::link::Link;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// A session that has begun.
+/// Numbers a pool's connections, from 1.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Connection(pub(super) u64);
+
+/// A session that has begun, or goes on, over a connection.
 pub(super) struct Session {
-    pub(super) id: SessionId,
+    /// What is known of layouts, and every grant, belongs to one connection.
+    pub(super) connection: Connection,
+    /// The connection over which this handler began the session: what it has open at the service belongs to that. The connections that
+    /// go on with it have the same one.
+    pub(super) origin: Connection,
+    id: SessionId,
     pub(super) link: Arc<Link>,
     pub(super) arenas: Vec<Arena>,
     /// Runs out this long after the last renewal.
     pub(super) lease: Duration,
     term: Term,
-    next: AtomicU64,
+    /// For calls in the handler's own name.
+    timeout: Duration,
+}
+
+/// A session that worked until its connection was lost.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Before {
+    id: SessionId,
+    term: Term,
+    origin: Connection,
 }
 
 impl Session {
-    /// Begins a session on a fresh link.
+    /// Begins a session on a fresh link, or goes on with that of `before`.
     ///
     /// # Errors
     /// The link's, or the service's refusal.
-    pub(super) async fn begin(link: Arc<Link>, host: String) -> Result<Self, Error> {
-        let mut call = Call {
+    pub(super) async fn begin(pool: &Pool, link: Arc<Link>, before: Option<Before>) -> Result<Self, Error> {
+        let call = Call {
             session: SessionId(0),
             term: Term(0),
-            id: RequestId(0),
+            id: RequestId::NOT_KEPT,
             caller: Credentials::root(),
-            request: Request::Begin { host },
+            request: Request::Begin {
+                host: super::connect::host_name(),
+                lineage: pool.lineage,
+            },
         };
-        let Reply::Begun(begun) = send(&link, &mut call).await? else {
+        let Reply::Begun(begun) = send(&link, &call, pool.timeout).await? else {
             return Err(Error::Protocol);
         };
-        let Begun {
-            session,
-            term,
-            lease_ms,
-            arenas,
-        } = begun;
+        let connection = pool.next_connection();
+        let same = |before: &Before| (before.id, before.term) == (begun.session, begun.term);
+        let goes_on = before.filter(same).map(|before| before.origin);
         Ok(Self {
-            id: session,
+            connection,
+            origin: goes_on.unwrap_or(connection),
+            id: begun.session,
             link,
-            arenas,
-            lease: Duration::from_millis(lease_ms.max(1)),
-            term,
-            next: AtomicU64::new(1),
+            arenas: begun.arenas,
+            lease: Duration::from_millis(begun.lease_ms.max(1)),
+            term: begun.term,
+            timeout: pool.timeout,
         })
     }
 
-    /// Asks the service.
+    /// What the next connection must know of this one.
+    pub(super) fn before(&self) -> Before {
+        Before {
+            id: self.id,
+            term: self.term,
+            origin: self.origin,
+        }
+    }
+
+    /// True when it is the session that an earlier connection had.
+    pub(super) fn goes_on(&self) -> bool {
+        self.origin != self.connection
+    }
+
+    /// Asks what `call` says, in this session's name. The call's id is the caller's to choose.
     ///
     /// # Errors
     /// The link's or the service's.
-    pub(super) async fn call(&self, caller: Credentials, request: Request) -> Result<Reply, Error> {
-        self.send(&mut Call {
-            session: self.id,
-            term: self.term,
-            id: RequestId(0),
-            caller,
-            request,
-        })
-        .await
+    pub(super) async fn send(&self, call: &mut Call, timeout: Duration) -> Result<Reply, Error> {
+        (call.session, call.term) = (self.id, self.term);
+        send(&self.link, call, timeout).await
     }
 
-    /// Asks the service what `call` says, in this session's name.
+    /// A call in the handler's own name that is harmless to repeat, so that its answer need not be kept under an id.
     ///
     /// # Errors
-    /// As [`Session::call`].
-    pub(super) async fn send(&self, call: &mut Call) -> Result<Reply, Error> {
-        (call.session, call.term) = (self.id, self.term);
-        call.id = RequestId(self.next.fetch_add(1, Ordering::Relaxed));
-        send(&self.link, call).await
-    }
-
-    /// A call in the handler's own name.
+    /// As [`Session::send`].
     pub(super) async fn call_as_root(&self, request: Request) -> Result<Reply, Error> {
-        self.call(Credentials::root(), request).await
+        let mut call = Call {
+            session: self.id,
+            term: self.term,
+            id: RequestId::NOT_KEPT,
+            caller: Credentials::root(),
+            request,
+        };
+        self.send(&mut call, self.timeout).await
     }
 }
 
-async fn send(link: &Arc<Link>, call: &mut Call) -> Result<Reply, Error> {
+async fn send(link: &Arc<Link>, call: &Call, timeout: Duration) -> Result<Reply, Error> {
     let message = encode(call).map_err(|_| Error::Protocol)?;
-    let answer = link.call(&message).await?;
+    let answer = link.call(&message, timeout).await?;
     let answer: Answer = decode(&answer).map_err(|_| Error::Protocol)?;
     Ok(answer?)
 }

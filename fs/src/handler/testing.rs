@@ -10,7 +10,7 @@ use crate::executor::Executor;
 use crate::options::{CacheMode, MountOptions};
 use parking_lot::Mutex;
 use rdmafs_meta::extent::Extent;
-use rdmafs_meta::id::{Incarnation, NodeId, SessionId};
+use rdmafs_meta::id::{Incarnation, InodeId, NodeId, SessionId};
 use rdmafs_meta::namespace::{Config, Namespace, Output};
 use rdmafs_meta::store::{MemoryStore, Store};
 use rdmafs_meta::time::{Now, Timestamp};
@@ -127,6 +127,7 @@ impl SimNode {
             lease: LEASE,
             root_owner: (0, 0),
             root_mode: 0o755,
+            ids_after: InodeId::ROOT,
         };
         let mut store = MemoryStore::default();
         let mut namespace =

@@ -1,6 +1,6 @@
 //! Writing bytes.
 
-use super::again::Again;
+use super::again::{Again, Question};
 use super::inode::{Transfer, Written};
 use super::layout::resolve;
 use super::mount::{Mount, wall_clock};
@@ -78,7 +78,7 @@ impl Mount {
         };
         let (written, clears) = self.put(&file, &wanted, data).await?;
         if clears {
-            self.pool.commit(file.inode(), self.id, false).await?;
+            self.pool.commit(file.inode(), self.by(), false).await?;
             // It knows that a write changes size and times, and would show the old mode for a second.
             self.kernel_forgets(file.inode().ino).await;
         }
@@ -91,22 +91,24 @@ impl Mount {
         let inode = file.inode();
         if inode.outgrew_service() {
             // Bytes written at an offset and not committed yet count as the end of the file, too.
-            self.pool.commit(inode, self.id, false).await?;
+            self.pool.commit(inode, self.by(), false).await?;
         }
         let mut waits = Waits::new(self);
         loop {
             let shared = inode.data.read().await;
-            let session = self.pool.session().await?;
             let generation = inode.generation();
             let request = Request::Append { ino: inode.ino, len };
-            match session.call_as_root(request).await {
-                Ok(Reply::Appended {
-                    offset: place,
-                    attr,
-                    layout,
-                }) => {
+            match self.pool.ask(&mut Question::new(self.itself(), request)).await {
+                Ok((
+                    session,
+                    Reply::Appended {
+                        offset: place,
+                        attr,
+                        layout,
+                    },
+                )) => {
                     inode.show(attr);
-                    inode.learn((session.id, &session.arenas), generation, &layout, true)?;
+                    inode.learn(&session, generation, &layout, true)?;
                     if place != offset {
                         self.pool
                             .mounts()
@@ -128,10 +130,10 @@ impl Mount {
     async fn put(&self, file: &OpenFile, wanted: &Wanted, mut data: Buffer) -> Result<(usize, bool), Error> {
         let inode = file.inode();
         let mut waits = Waits::new(self);
-        let again = Again::new(&self.pool);
+        let again = Again::new(&self.pool, self.timeout);
         loop {
             let shared = inode.data.read().await;
-            let session = self.pool.session().await?;
+            let session = self.pool.session(self.timeout).await?;
             match resolve(inode, &session, (wanted.offset, wanted.end), true).await {
                 Ok(transfer) => {
                     let shrinks = transfer.shrinks;

@@ -8,7 +8,7 @@ use super::serve::{Ready, ServeConfig};
 use super::service::{Parts, Service};
 use super::state_dir::StateDir;
 use crate::process::{PidFile, prepare_run_dir};
-use rdmafs_meta::id::{Incarnation, NodeId};
+use rdmafs_meta::id::{Incarnation, InodeId, NodeId};
 use rdmafs_meta::namespace::{Config, Namespace};
 use rdmafs_meta::store::MemoryStore;
 use rdmafs_meta::time::Now;
@@ -24,6 +24,10 @@ use std::time::Duration;
 
 /// The node of a pool of one.
 const NODE: NodeId = NodeId(1);
+
+/// The ids of a new namespace begin below 2^47: two pools that followed one another on an address have as good as never an id in common,
+/// and there is room for more than any pool makes.
+const IDS_SHIFT: u32 = 17;
 
 /// Time limit of each step of a set-up with a handler.
 const STEP_TIMEOUT: Duration = Duration::from_secs(5);
@@ -55,7 +59,9 @@ impl Prepared {
         let arena = Arena::allocate(config.memory, &mut progress).map_err(|error| {
             format!("cannot prepare the memory to lend: {error}; give less with --memory")
         })?;
-        let incarnation = new_incarnation().map_err(|error| format!("cannot read /dev/urandom: {error}"))?;
+        let random = random().map_err(|error| format!("cannot read /dev/urandom: {error}"))?;
+        // No two lives of an arena share it, whatever the node remembers.
+        let incarnation = Incarnation(random);
         namespace.add_arena(NODE, incarnation, arena.len());
         Ok(Self {
             config,
@@ -171,10 +177,12 @@ fn door_config(config: ServeConfig, key: Key) -> DoorConfig {
 
 /// Loads the namespace from the store, or makes a new one where there is none.
 fn load(config: &ServeConfig, store: Option<&mut StateDir>, now: Now) -> Result<Namespace, String> {
+    let random = random().map_err(|error| format!("cannot read /dev/urandom: {error}"))?;
     let namespace = Config {
         lease: config.lease,
         root_owner: config.root_owner,
         root_mode: config.root_mode,
+        ids_after: InodeId(random >> IDS_SHIFT),
     };
     let loaded = match store {
         Some(store) => Namespace::load(store, namespace, now),
@@ -190,9 +198,8 @@ fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> io::Result<JoinHan
     thread::Builder::new().name(name.into()).spawn(work)
 }
 
-/// Random: no two lives of an arena share it, whatever the node remembers.
-fn new_incarnation() -> io::Result<Incarnation> {
+fn random() -> io::Result<u64> {
     let mut bytes = [0; 8];
     File::open("/dev/urandom")?.read_exact(&mut bytes)?;
-    Ok(Incarnation(u64::from_le_bytes(bytes)))
+    Ok(u64::from_le_bytes(bytes))
 }

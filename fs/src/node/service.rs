@@ -7,14 +7,14 @@
 use super::framing;
 use super::grants::Grants;
 use super::journal::{Journal, JournalFailed};
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::{Condvar, Mutex, MutexGuard};
 use rdmafs_meta::error::MetaError;
 use rdmafs_meta::extent::Extent;
 use rdmafs_meta::id::{Incarnation, NodeId, SessionId};
 use rdmafs_meta::namespace::{GrantChange, Namespace, Output};
 use rdmafs_meta::store::Batch;
 use rdmafs_meta::time::Now;
-use rdmafs_meta::wire::{Answer, Call, Reply, Request};
+use rdmafs_meta::wire::{Answer, Call, Notice, Reply, Request};
 use rdmafs_rdma::arena::Arena;
 use rdmafs_rdma::door::{Peer, PeerId};
 use std::collections::HashMap;
@@ -22,6 +22,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Sender;
+use std::time::Duration;
 
 /// What a service is made of.
 pub(super) struct Parts {
@@ -46,6 +47,8 @@ pub(super) type ReadClocks = Box<dyn Fn() -> Now + Send + Sync>;
 pub(super) struct Service {
     /// Lock order: `state`, then `grants`, then the journal's queue. Peers are sent to under `state`.
     state: Mutex<State>,
+    /// A session has left, or has nothing uncommitted, while draining.
+    calmed: Condvar,
     grants: Grants,
     arena: Arc<Arena>,
     life: (NodeId, Incarnation),
@@ -55,6 +58,8 @@ pub(super) struct Service {
 }
 
 struct State {
+    /// No session begins any more.
+    draining: bool,
     namespace: Namespace,
     guests: HashMap<PeerId, Guest>,
     sessions: HashMap<SessionId, PeerId>,
@@ -65,6 +70,8 @@ struct State {
 struct Guest {
     peer: Arc<dyn Peer>,
     session: Option<SessionId>,
+    /// It has nothing uncommitted, and knows that the node ends.
+    drained: bool,
 }
 
 /// Who called, and the number that the answer carries.
@@ -76,7 +83,9 @@ struct Caller {
 impl Service {
     pub(super) fn new(parts: Parts) -> Self {
         Self {
+            calmed: Condvar::new(),
             state: Mutex::new(State {
+                draining: false,
                 namespace: parts.namespace,
                 guests: HashMap::new(),
                 sessions: HashMap::new(),
@@ -106,6 +115,7 @@ impl Service {
         let guest = Guest {
             peer: Arc::clone(&peer),
             session: None,
+            drained: false,
         };
         self.state.lock().guests.insert(peer.identity().id, guest);
     }
@@ -121,11 +131,16 @@ impl Service {
             return; // It left.
         };
         let peer = Arc::clone(&guest.peer);
-        if let Err(refusal) = self.admit(guest, &call, changes) {
+        if let Err(refusal) = self.admit(guest, &call, (changes, state.draining)) {
             send(&*peer, &framing::answer(id, &Err(refusal)));
             return;
         }
+        let drained = call.request == Request::Drained;
         let output = state.namespace.call(call, (self.now)());
+        if let Some(guest) = state.guests.get_mut(&from).filter(|_| drained) {
+            guest.drained = true;
+            self.calmed.notify_all();
+        }
         state.bind(from, output.answer.as_ref());
         self.perform(state, output, Some(Caller { peer, id }));
     }
@@ -138,6 +153,8 @@ impl Service {
             return;
         };
         state.sessions.remove(&session);
+        tracing::info!(peer = peer.0, session = session.0, "session fenced");
+        self.calmed.notify_all();
         let output = state.namespace.fenced(session, (self.now)());
         self.perform(state, output, None);
     }
@@ -180,6 +197,39 @@ impl Service {
         self.state.lock().namespace.cleaned(extents);
     }
 
+    /// Lets no session begin any more, and asks those there are to commit what they have. Says how many that are.
+    pub(super) fn drain(&self) -> usize {
+        let mut state = self.state.lock();
+        state.draining = true;
+        let sessions = state.guests.values().filter(|guest| guest.session.is_some());
+        let mut asked = 0;
+        for guest in sessions {
+            if let Some(frame) = framing::notice(&Notice::Drain) {
+                send(&*guest.peer, &frame);
+                asked += 1;
+            }
+        }
+        asked
+    }
+
+    /// After [`Service::drain`]: waits until no session has anything uncommitted, at most for `limit`, or until `hurry` says so. Says how
+    /// many sessions did not get that far. Blocking.
+    pub(super) fn wait_until_drained(&self, limit: Duration, hurry: &dyn Fn() -> bool) -> usize {
+        const LOOK: Duration = Duration::from_millis(50);
+        let mut state = self.state.lock();
+        let mut waited = Duration::ZERO;
+        loop {
+            let owing = |guest: &&Guest| guest.session.is_some() && !guest.drained;
+            let left = state.guests.values().filter(owing).count();
+            if left == 0 || waited >= limit || hurry() {
+                return left;
+            }
+            if self.calmed.wait_for(&mut state, LOOK).timed_out() {
+                waited += LOOK;
+            }
+        }
+    }
+
     /// Gives the cleaner nothing more to do.
     pub(super) fn stop_cleaning(&self) {
         self.stopping.store(true, Ordering::Relaxed);
@@ -197,9 +247,10 @@ impl Service {
     }
 
     /// A peer speaks for the session that it began, and for no other; a store that failed ends all changes.
-    fn admit(&self, guest: &Guest, call: &Call, changes: bool) -> Result<(), MetaError> {
+    fn admit(&self, guest: &Guest, call: &Call, (changes, draining): (bool, bool)) -> Result<(), MetaError> {
         let begins = matches!(call.request, Request::Begin { .. });
         match guest.session {
+            None if begins && draining => return Err(MetaError::Draining),
             None if begins => {}
             Some(_) if begins => return Err(MetaError::Invalid),
             Some(session) if session == call.session => {}
@@ -214,7 +265,7 @@ impl Service {
     }
 
     /// Does what the namespace left to do, in the order that [`Output`] gives; then lets go of the lock and closes the connections
-    /// of ended sessions, since their end comes back to this service.
+    /// that are to be closed, since their end comes back to this service.
     fn perform(&self, state: MutexGuard<'_, State>, output: Output, caller: Option<Caller>) {
         for change in &output.grants {
             self.apply(&state, change);
@@ -234,9 +285,16 @@ impl Service {
             let _ = dirty.send(output.clean);
         }
         let peer = |session: &SessionId| Some(Arc::clone(&state.guest(*session)?.peer));
-        let ended: Vec<_> = output.ended.iter().filter_map(peer).collect();
+        let disconnect: Vec<_> = output.disconnect.iter().filter_map(peer).collect();
         drop(state);
-        for peer in ended {
+        for peer in disconnect {
+            let who = peer.identity();
+            tracing::warn!(
+                peer = who.id.0,
+                host = who.host,
+                fabric = who.fabric.name(),
+                "a session is fenced: its lease ran out, or its handler connected anew"
+            );
             self.grants.forget(peer.identity().id);
             peer.close();
         }
@@ -325,6 +383,8 @@ fn changes(request: &Request) -> bool {
         | Request::Renew
         | Request::Reopen { .. }
         | Request::Recalled { .. }
+        | Request::Outcome { .. }
+        | Request::Drained
         | Request::Lookup { .. }
         | Request::Parent { .. }
         | Request::GetAttr { .. }

@@ -5,6 +5,7 @@ use super::output::Output;
 use super::service::Namespace;
 use super::step::Step;
 use crate::error::MetaError;
+use crate::id::RequestId;
 use crate::time::Now;
 use crate::tree::{Move, NewEntry};
 use crate::wire::{Answer, Call, Reply, Request};
@@ -28,10 +29,11 @@ impl Namespace {
         }
         self.sessions.renew(call.session, now.monotonic)?;
         out.sync = matches!(call.request, Request::Sync | Request::Commit { sync: true, .. });
-        if let Some(answer) = self.sessions.cached(call.session, call.id) {
+        let kept = call.id != RequestId::NOT_KEPT;
+        if kept && let Some(answer) = self.sessions.cached(call.session, call.id) {
             return answer.clone();
         }
-        let mutates = mutates(&call.request);
+        let mutates = kept && mutates(&call.request);
         let mut step = Step {
             session: call.session,
             who: &call.caller,

@@ -28,7 +28,7 @@ pub struct Call {
     pub session: SessionId,
     /// The service's term as the handler knows it; 0 in [`Request::Begin`].
     pub term: Term,
-    /// Rises within the session.
+    /// Rises within the session; [`RequestId::NOT_KEPT`] where a retry is harmless.
     pub id: RequestId,
     /// Who asks.
     pub caller: Credentials,

@@ -9,8 +9,10 @@ use crate::buffer::Buffer;
 use crate::fabric::{Endpoint, FabricError, Facts, Verb};
 use crate::qos::share::Share;
 use std::sync::Arc;
+use std::time::Duration;
 
-/// A shared, live connection. Dropping it closes it.
+/// A shared, live connection. Dropping it closes it. It closes itself when something is owed by the node and nothing at all came for
+/// twice the timeout of what is owed.
 pub struct Link {
     core: Arc<Core>,
 }
@@ -42,14 +44,17 @@ impl Link {
         self.core.is_up()
     }
 
-    /// A place for a mount.
+    /// A place for a mount. Its transfers fail with [`LinkError::TimedOut`] when the node has left them unanswered for `timeout`;
+    /// time spent throttled is not counted.
     #[must_use]
-    pub fn open_flow(self: &Arc<Self>, share: Share) -> Flow {
+    pub fn open_flow(self: &Arc<Self>, share: Share, timeout: Duration) -> Flow {
+        self.core.watch_for(timeout);
         let now = self.core.now();
         let id = self.core.table.lock().scheduler.add_flow(share, now);
         Flow {
             core: Arc::clone(&self.core),
             id,
+            timeout,
             counters: Arc::new(Counters::default()),
         }
     }
@@ -75,6 +80,7 @@ impl Link {
             buffer,
             keep,
             flow: flow.id,
+            timeout: flow.timeout,
             counters: Arc::clone(&flow.counters),
         })
     }
@@ -98,11 +104,12 @@ impl Link {
             buffer,
             keep,
             flow: flow.id,
+            timeout: flow.timeout,
             counters: Arc::clone(&flow.counters),
         })
     }
 
-    /// Sends a call before it returns; the future waits (parked) for its answer.
+    /// Sends a call before it returns; the future waits (parked) for its answer, at most for `timeout`.
     /// Messages are framed `id: u64 little-endian, payload`: the node answers with the same id; id 0 is a notice.
     ///
     /// # Errors
@@ -110,8 +117,9 @@ impl Link {
     pub fn call(
         self: &Arc<Self>,
         payload: &[u8],
+        timeout: Duration,
     ) -> impl Future<Output = Result<Vec<u8>, LinkError>> + Send + 'static {
-        self.core.call(payload)
+        self.core.call(payload, timeout)
     }
 
     /// Ends the link: everything outstanding fails with [`FabricError::Flushed`]. Idempotent; does not wait for it.

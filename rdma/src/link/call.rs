@@ -1,6 +1,7 @@
 //! Calls over the endpoint's messages: `id: u64 little-endian, payload`, answered under the same id; id 0 is a notice.
 
 use super::core::Core;
+use super::table::silence_ends;
 use super::types::LinkError;
 use crate::fabric::FabricError;
 use std::collections::HashMap;
@@ -21,6 +22,7 @@ pub(super) enum Heard {
 
 struct Call {
     sent_at: Duration,
+    timeout: Duration,
     /// The node has not answered.
     open: bool,
     /// The future exists and has not taken the outcome.
@@ -39,13 +41,14 @@ pub(super) struct Calls {
 
 impl Calls {
     /// A place for an answer, under a new id.
-    pub(super) fn begin(&mut self, now: Duration) -> Result<u64, FabricError> {
+    pub(super) fn begin(&mut self, now: Duration, timeout: Duration) -> Result<u64, FabricError> {
         if let Some(error) = &self.down {
             return Err(error.clone());
         }
         self.last_id += 1;
         let call = Call {
             sent_at: now,
+            timeout,
             open: true,
             awaited: true,
             outcome: None,
@@ -113,30 +116,33 @@ impl Calls {
         Heard::Answer(call.waker.take())
     }
 
-    /// Like the table's: tells the futures of calls unanswered for `timeout`; when to ask again; since when the oldest waits.
+    /// Like the table's: tells the futures of calls that were left unanswered for their timeout; when to ask again, and when the node
+    /// is dead if nothing comes.
     pub(super) fn expire(
         &mut self,
         now: Duration,
-        timeout: Duration,
+        last_event: Duration,
         wake: &mut Vec<Waker>,
-    ) -> (Duration, Option<Duration>) {
-        let oldest = self.calls.values().filter(|c| c.open).map(|c| c.sent_at).min();
-        let mut next = Duration::MAX;
+    ) -> (Duration, Duration) {
+        let (mut next, mut dead_at) = (Duration::MAX, Duration::MAX);
         self.calls.retain(|_, call| {
-            let due = call.sent_at.saturating_add(timeout);
-            let forgotten = due.saturating_add(timeout);
+            let due = call.sent_at.saturating_add(call.timeout);
+            let forgotten = due.saturating_add(call.timeout);
+            if call.open {
+                dead_at = dead_at.min(silence_ends(call.sent_at, last_event, call.timeout));
+            }
             if now < due {
                 next = next.min(due);
             } else if now < forgotten {
                 next = next.min(forgotten);
             }
             if call.awaited && call.outcome.is_none() && due <= now {
-                call.outcome = Some(Err(LinkError::TimedOut(timeout)));
+                call.outcome = Some(Err(LinkError::TimedOut(call.timeout)));
                 wake.extend(call.waker.take());
             }
             call.awaited || now < forgotten
         });
-        (next, oldest)
+        (next, dead_at)
     }
 
     /// Fails everything, now and later.

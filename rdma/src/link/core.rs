@@ -11,13 +11,16 @@ use crate::qos::share::Share;
 use parking_lot::{Mutex, MutexGuard};
 use std::sync::Arc;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 /// Slices of others that a caller posts before it leaves the rest to the poller.
 const HELP: usize = 16;
 /// Slices that the poller posts before it looks at the endpoint again.
 const ROUND: usize = 256;
+
+/// How often time limits are looked at while nothing has one, in milliseconds.
+const IDLE_CADENCE: u64 = 60_000;
 
 pub(super) struct Core {
     pub(super) endpoint: Arc<dyn Endpoint>,
@@ -27,6 +30,9 @@ pub(super) struct Core {
     /// Second lock.
     pub(super) calls: Mutex<Calls>,
     up: AtomicBool,
+    /// The shortest timeout that anything has, in milliseconds: limits are looked at as often.
+    cadence: AtomicU64,
+    sooner: AtomicBool,
     /// Why this side closed the endpoint.
     closed: OnceLock<FabricError>,
 }
@@ -45,6 +51,8 @@ impl Core {
             table: Mutex::new(table),
             calls: Mutex::new(Calls::default()),
             up: AtomicBool::new(true),
+            cadence: AtomicU64::new(IDLE_CADENCE),
+            sooner: AtomicBool::new(false),
             closed: OnceLock::new(),
         }
     }
@@ -187,7 +195,8 @@ impl Core {
     }
 
     /// Sends a call.
-    pub(super) fn call(self: &Arc<Self>, payload: &[u8]) -> Answer {
+    pub(super) fn call(self: &Arc<Self>, payload: &[u8], timeout: Duration) -> Answer {
+        self.watch_for(timeout);
         let mut message = Vec::with_capacity(8 + payload.len());
         message.extend_from_slice(&[0; 8]);
         message.extend_from_slice(payload);
@@ -195,7 +204,7 @@ impl Core {
             let why = format!("a call of {} bytes is too long", payload.len());
             return Answer::failed(FabricError::Protocol(why).into());
         }
-        let begun = self.calls.lock().begin(self.now());
+        let begun = self.calls.lock().begin(self.now(), timeout);
         let id = match begun {
             Ok(id) => id,
             Err(error) => return Answer::failed(error.into()),
@@ -226,25 +235,36 @@ impl Core {
     /// when to look again.
     pub(super) fn expire(&self, after: &mut Aftermath) -> Duration {
         let now = self.now();
-        let timeout = self.config.timeout;
-        let (calls_due, oldest_call) = self.calls.lock().expire(now, timeout, after.wakers());
-        let (due, oldest, last_event) = {
+        let (due, dead_at, last_event) = {
             let mut table = self.table.lock();
-            let (due, oldest) = table.expire(now, timeout, after);
-            (due, oldest, table.last_event)
+            let (due, dead_at) = table.expire(now, after);
+            (due, dead_at, table.last_event)
         };
-        let mut next = due.min(calls_due).min(now.saturating_add(timeout));
-        if let Some(owed_since) = oldest.into_iter().chain(oldest_call).min() {
-            let silent = owed_since.max(last_event);
-            let dead_at = silent.saturating_add(timeout.saturating_mul(2));
-            if dead_at <= now {
-                let why = format!("no answer for {:?}", now.saturating_sub(silent));
-                self.close(FabricError::Disconnected(why));
-            } else {
-                next = next.min(dead_at);
-            }
+        let (calls_due, calls_dead_at) = self.calls.lock().expire(now, last_event, after.wakers());
+        let dead_at = dead_at.min(calls_dead_at);
+        let cadence = Duration::from_millis(self.cadence.load(Ordering::Relaxed));
+        let next = due.min(calls_due).min(now.saturating_add(cadence));
+        if dead_at > now {
+            return next.min(dead_at);
         }
+        let why = format!("no answer for {:?}", now.saturating_sub(last_event));
+        self.close(FabricError::Disconnected(why));
         next
+    }
+
+    /// From now on something may time out after so long.
+    pub(super) fn watch_for(&self, timeout: Duration) {
+        let timeout = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX).max(1);
+        if timeout < self.cadence.load(Ordering::Relaxed) {
+            self.cadence.fetch_min(timeout, Ordering::Relaxed);
+            self.sooner.store(true, Ordering::Release);
+            self.endpoint.wake();
+        }
+    }
+
+    /// True, once, when limits must be looked at sooner than was said last.
+    pub(super) fn looks_sooner(&self) -> bool {
+        self.sooner.load(Ordering::Relaxed) && self.sooner.swap(false, Ordering::Acquire)
     }
 
     /// The endpoint is dead and owns nothing any more: fails all that is left. Answers with the reason.

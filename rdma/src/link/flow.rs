@@ -13,6 +13,8 @@ use std::time::Duration;
 pub struct Flow {
     pub(super) core: Arc<Core>,
     pub(super) id: FlowId,
+    /// Of its transfers.
+    pub(super) timeout: Duration,
     pub(super) counters: Arc<Counters>,
 }
 

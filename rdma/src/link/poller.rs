@@ -10,8 +10,11 @@ use std::sync::Arc;
 pub(super) fn run(core: &Core, events: &Arc<dyn LinkEvents>) {
     let mut batch = Vec::new();
     let mut after = Aftermath::default();
-    let mut check_at = core.now().saturating_add(core.config.timeout);
+    let mut check_at = core.now();
     loop {
+        if core.looks_sooner() {
+            check_at = core.now();
+        }
         let until = core.pump_and_rest(check_at, &mut after);
         after.run();
         // Before it rests, also for what ended just now: an endpoint may complete what is posted at once.

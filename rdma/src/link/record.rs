@@ -17,6 +17,7 @@ pub(super) struct Request {
     pub(super) buffer: Buffer,
     pub(super) keep: Option<Keep>,
     pub(super) flow: FlowId,
+    pub(super) timeout: Duration,
     pub(super) counters: Arc<Counters>,
 }
 
@@ -25,6 +26,8 @@ pub(super) struct Record {
     pub(super) verb: Verb,
     pub(super) queue: usize,
     pub(super) flow: FlowId,
+    /// The node may leave it unanswered for so long.
+    pub(super) timeout: Duration,
     pub(super) counters: Arc<Counters>,
     pub(super) keep: Option<Keep>,
     /// Arena offset of the first byte of `rest`.
@@ -57,6 +60,7 @@ impl Record {
             verb: request.verb,
             queue: request.queue,
             flow: request.flow,
+            timeout: request.timeout,
             counters: request.counters,
             keep: request.keep,
             remote: request.remote,

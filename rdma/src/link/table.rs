@@ -179,43 +179,41 @@ impl Table {
         }
     }
 
-    /// Tells the futures of transfers that the node left unanswered for `timeout`. Answers with when to ask again, and
-    /// since when the oldest work in flight has waited.
-    pub(super) fn expire(
-        &mut self,
-        now: Duration,
-        timeout: Duration,
-        after: &mut Aftermath,
-    ) -> (Duration, Option<Duration>) {
-        let in_flight = |record: &&Record| record.in_flight();
-        let oldest = self.records().filter(in_flight).map(|r| r.since).min();
-        let quiet_since = oldest.map(|oldest| oldest.max(self.last_event));
+    /// Tells the futures of transfers that the node left unanswered for their timeout. Answers with when to ask again, and when the
+    /// node is dead if nothing comes.
+    pub(super) fn expire(&mut self, now: Duration, after: &mut Aftermath) -> (Duration, Duration) {
+        let last_event = self.last_event;
+        let in_flight = || self.records().filter(|record| record.in_flight());
+        let quiet_since = in_flight().map(|r| r.since).min();
+        let quiet_since = quiet_since.map(|oldest| oldest.max(last_event));
+        let dead_at = in_flight().map(|r| silence_ends(r.since, last_event, r.timeout));
+        let dead_at = dead_at.min().unwrap_or(Duration::MAX);
         let mut next = Duration::MAX;
         for slot in self.occupied() {
-            let Some(due) = self.due(slot, quiet_since) else {
+            let Some((since, timeout)) = self.due(slot, quiet_since) else {
                 continue;
             };
-            let due = due.saturating_add(timeout);
+            let due = since.saturating_add(timeout);
             if due > now {
                 next = next.min(due);
                 continue;
             }
             self.time_out(slot, timeout, after);
         }
-        (next, oldest)
+        (next, dead_at)
     }
 
-    /// From when on the timeout of a transfer counts; `None` when it does not count. What is only queued is owed nothing by
+    /// The timeout of a transfer, and from when on it counts; `None` when it does not count. What is only queued is owed nothing by
     /// the node, unless the node leaves everything unanswered.
-    fn due(&self, slot: u32, quiet_since: Option<Duration>) -> Option<Duration> {
+    fn due(&self, slot: u32, quiet_since: Option<Duration>) -> Option<(Duration, Duration)> {
         let record = self.slots.get(slot as usize)?.as_ref()?;
         if record.outcome.is_some() || !record.awaited {
             return None;
         }
         if record.in_flight() {
-            return Some(record.since);
+            return Some((record.since, record.timeout));
         }
-        quiet_since.map(|since| since.max(record.queued_at))
+        quiet_since.map(|since| (since.max(record.queued_at), record.timeout))
     }
 
     fn time_out(&mut self, slot: u32, timeout: Duration, after: &mut Aftermath) {
@@ -283,6 +281,11 @@ impl Table {
         };
         self.slots.iter().enumerate().filter_map(occupied).collect()
     }
+}
+
+/// When nothing at all has come for twice the timeout of something that is owed since `since`.
+pub(super) fn silence_ends(since: Duration, last_event: Duration, timeout: Duration) -> Duration {
+    since.max(last_event).saturating_add(timeout.saturating_mul(2))
 }
 
 fn token(slot: u32) -> Token {

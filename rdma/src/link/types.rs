@@ -9,7 +9,7 @@ use thiserror::Error;
 /// Why a transfer or call failed.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum LinkError {
-    /// No answer within the link's timeout.
+    /// No answer within the timeout of its flow, or of the call.
     #[error("the node did not answer within {0:?}")]
     TimedOut(Duration),
     /// The fabric's reason.
@@ -20,9 +20,6 @@ pub enum LinkError {
 /// How a link behaves.
 #[derive(Clone)]
 pub struct LinkConfig {
-    /// Transfers and calls fail with [`LinkError::TimedOut`] when the node has left them unanswered for so long; time spent
-    /// throttled is not counted. A link from which nothing at all came for twice as long, with work outstanding, is closed.
-    pub timeout: Duration,
     /// Most bytes in flight.
     pub window: u64,
     /// Largest slice that is posted as one work request.

@@ -129,9 +129,9 @@ fn a_node_that_stays_away_is_eio_within_the_timeout_and_its_return_is_noticed() 
 
 /// Breaks the connection and waits until the handler knows.
 fn break_off(world: &World) {
-    let session = world.mount.pool.session_now().map(|session| session.id);
+    let session = world.mount.pool.session_now().map(|session| session.connection);
     world.pool.node().break_off(false);
-    while world.mount.pool.session_now().map(|session| session.id) == session {
+    while world.mount.pool.session_now().map(|session| session.connection) == session {
         std::thread::yield_now();
     }
 }

@@ -6,7 +6,7 @@ use parking_lot::Mutex;
 use rdmafs_meta::cred::Credentials;
 use rdmafs_meta::error::MetaError;
 use rdmafs_meta::extent::Extent;
-use rdmafs_meta::id::{Incarnation, InodeId, NodeId, RequestId, SessionId, Term};
+use rdmafs_meta::id::{Incarnation, InodeId, Lineage, NodeId, RequestId, SessionId, Term};
 use rdmafs_meta::name::Name;
 use rdmafs_meta::namespace::{Config, Namespace};
 use rdmafs_meta::store::{Batch, MemoryStore, Store, StoreError};
@@ -91,6 +91,7 @@ impl Rig {
             lease: LEASE,
             root_owner: (0, 0),
             root_mode: 0o755,
+            ids_after: InodeId::ROOT,
         };
         let mut namespace = Namespace::load(&mut store, config, Now::default()).unwrap();
         let arena = Arena::allocate(1 << 20, &mut |_| {}).unwrap();
@@ -144,7 +145,8 @@ impl Rig {
             begun: (SessionId(0), Term(0)),
         };
         let host = "recorder".into();
-        match guest.call(Request::Begin { host }) {
+        let lineage = Lineage([u8::try_from(guest.peer.identity.id.0).unwrap(); 16]);
+        match guest.call(Request::Begin { host, lineage }) {
             Ok(Reply::Begun(Begun { session, term, .. })) => guest.begun = (session, term),
             other => panic!("{other:?}"),
         }

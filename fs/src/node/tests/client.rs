@@ -4,7 +4,7 @@ use crate::node::framing;
 use crate::node::running::{Node, Prepared};
 use crate::node::serve::ServeConfig;
 use rdmafs_meta::cred::Credentials;
-use rdmafs_meta::id::{InodeId, RequestId, SessionId, Term};
+use rdmafs_meta::id::{InodeId, Lineage, RequestId, SessionId, Term};
 use rdmafs_meta::layout::{CopyState, LayoutSlice};
 use rdmafs_meta::name::Name;
 use rdmafs_meta::wire::{self, Answer, Begun, Call, NewInode, Notice, Reply, Request};
@@ -98,6 +98,7 @@ pub(super) fn config(dir: &Path, durable: bool) -> ServeConfig {
 pub(super) struct Client {
     endpoint: Arc<dyn Endpoint>,
     buffers: BufferPool,
+    lineage: Lineage,
     next: u64,
     events: Vec<Event>,
     /// What the service said of its own accord so far.
@@ -131,6 +132,7 @@ impl Client {
     }
 
     fn connect(dir: &Path, address: SocketAddr, kind: FabricKind) -> Self {
+        let lineage = rdmafs_rdma::fabric::Lineage::random().unwrap();
         let fabric: &dyn Fabric = if kind == FabricKind::Shm { &Shm } else { &Tcp };
         let buffers = BufferPool::new(4, 4).unwrap();
         let target = Target {
@@ -142,7 +144,7 @@ impl Client {
             step_timeout: Duration::from_secs(10),
             queues: 2,
             crypt: Crypt::Auto,
-            lineage: rdmafs_rdma::fabric::Lineage::random().unwrap(),
+            lineage,
             verbs: Default::default(),
             run_dir: dir.to_owned(),
             buffers: buffers.clone(),
@@ -150,6 +152,7 @@ impl Client {
         Self {
             endpoint: fabric.connect(&target).unwrap(),
             buffers,
+            lineage: Lineage(lineage.bytes()),
             next: 0,
             events: Vec::new(),
             notices: Vec::new(),
@@ -164,8 +167,8 @@ impl Client {
 
     /// Asks for a session.
     pub(super) fn begin(&mut self) -> Answer {
-        let host = "tests".into();
-        self.call_as(SessionId(0), Request::Begin { host })
+        let (host, lineage) = ("tests".into(), self.lineage);
+        self.call_as(SessionId(0), Request::Begin { host, lineage })
     }
 
     /// Calls as root in its own session.
