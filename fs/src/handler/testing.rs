@@ -23,6 +23,7 @@ use rdmafs_rdma::sim::{Pace, Sim, SimEndpoint};
 use std::collections::HashMap;
 use std::ops::Range;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
@@ -106,14 +107,16 @@ const LEASE: Duration = Duration::from_secs(3600);
 pub struct SimNode {
     sim: Sim,
     state: Mutex<Node>,
-    /// Sessions whose connection is over. Not fenced where that is noticed: locks of the simulation are held there.
-    over: Arc<Mutex<Vec<SessionId>>>,
+    /// Sessions, and the number of their connection that is over. Not fenced where that is noticed: locks of the simulation are held there.
+    over: Arc<Mutex<Vec<(SessionId, u64)>>>,
+    connections: AtomicU64,
 }
 
 struct Node {
     namespace: Namespace,
     store: MemoryStore,
-    ends: HashMap<SessionId, Weak<SimEndpoint>>,
+    /// The connection of each session, with its number.
+    ends: HashMap<SessionId, (u64, Weak<SimEndpoint>)>,
     /// Nobody can connect.
     paused: bool,
     /// While set, freed extents are not cleaned.
@@ -148,6 +151,7 @@ impl SimNode {
                 time: 0,
             }),
             over: Arc::default(),
+            connections: AtomicU64::new(0),
         });
         let weak = Arc::downgrade(&node);
         let ticking = std::thread::Builder::new()
@@ -167,9 +171,22 @@ impl SimNode {
     pub fn break_off(&self, paused: bool) {
         let mut node = self.state.lock();
         node.paused = paused;
-        let ends: Vec<_> = node.ends.drain().filter_map(|(_, end)| end.upgrade()).collect();
+        let sessions = node.ends.keys().copied().collect();
         drop(node);
-        ends.iter().for_each(|end| end.disconnect());
+        self.disconnect(sessions);
+    }
+
+    /// What is outstanding on a broken connection is flushed and not executed: so its session may be fenced.
+    fn disconnect(&self, sessions: Vec<SessionId>) {
+        for session in sessions {
+            let Some((number, end)) = self.state.lock().ends.get(&session).cloned() else {
+                continue;
+            };
+            if let Some(end) = end.upgrade() {
+                end.disconnect();
+            }
+            self.over.lock().push((session, number));
+        }
     }
 
     /// After [`SimNode::break_off`] of a single session: waits until its end is known, then lets its lease and what is kept
@@ -212,9 +229,10 @@ impl SimNode {
         self.bury(&mut node, now);
         let mut out = node.namespace.call(call, now);
         if let Some(Ok(Reply::Begun(begun))) = &out.answer {
-            node.ends.insert(begun.session, end.clone());
+            node.ends.insert(begun.session, (own.number, end.clone()));
             let _first = own.session.set(begun.session);
         }
+        let disconnect = std::mem::take(&mut out.disconnect);
         let answer = out.answer.take();
         self.carry_out(&mut node, out);
         // Under the lock, so that messages leave in the order of the namespace's steps.
@@ -222,11 +240,20 @@ impl SimNode {
             end.deliver([id, &encode(&answer).expect("answers fit")].concat());
         }
         self.work(&mut node, now);
+        drop(node);
+        self.disconnect(disconnect);
     }
 
-    /// Fences the sessions that are over.
+    /// Fences the sessions whose connections are over.
     fn bury(&self, node: &mut Node, now: Now) {
-        for session in std::mem::take(&mut *self.over.lock()) {
+        for (session, number) in std::mem::take(&mut *self.over.lock()) {
+            if node
+                .ends
+                .get(&session)
+                .is_none_or(|(present, _)| *present != number)
+            {
+                continue;
+            }
             node.ends.remove(&session);
             let out = node.namespace.fenced(session, now);
             self.carry_out(node, out);
@@ -248,7 +275,7 @@ impl SimNode {
             self.sim.zero(range(extent));
         }
         for (session, notice) in out.notices {
-            if let Some(end) = node.ends.get(&session).and_then(Weak::upgrade) {
+            if let Some(end) = node.ends.get(&session).and_then(|(_, end)| end.upgrade()) {
                 end.deliver([&[0; 8][..], &encode(&notice).expect("notices fit")].concat());
             }
         }
@@ -287,14 +314,15 @@ impl Node {
 
 /// What the node knows of one connection; dropped when that is over.
 struct Own {
+    number: u64,
     session: OnceLock<SessionId>,
-    over: Arc<Mutex<Vec<SessionId>>>,
+    over: Arc<Mutex<Vec<(SessionId, u64)>>>,
 }
 
 impl Drop for Own {
     fn drop(&mut self) {
         if let Some(session) = self.session.get() {
-            self.over.lock().push(*session);
+            self.over.lock().push((*session, self.number));
         }
     }
 }
@@ -317,6 +345,7 @@ impl Connect for Door {
         }
         let node = self.0.clone();
         let own = Own {
+            number: node.connections.fetch_add(1, Ordering::Relaxed),
             session: OnceLock::new(),
             over: node.over.clone(),
         };

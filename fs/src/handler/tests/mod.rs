@@ -2,5 +2,6 @@
 
 mod bytes;
 mod failure;
+mod once;
 mod sharing;
 mod world;
