@@ -49,6 +49,7 @@ fn serves_when_asked() {
         root_mode: 0o755,
         run_dir: dir.clone(),
         lease: Duration::from_secs(10),
+        drain: Duration::from_secs(5),
     };
     let ready = |ready: &rdmafs_fs::node::Ready| {
         std::fs::write(dir.join("port.new"), ready.address.port().to_string()).unwrap();

@@ -1,7 +1,7 @@
 //! The words of the command line: which subcommand, and how its end is told.
 
 use crate::failure::{Code, Failure};
-use crate::{handler, layout, man, mount, qos, serve, status, umount};
+use crate::{drain, handler, layout, man, mount, qos, serve, status, umount};
 use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 use std::ffi::OsString;
@@ -14,12 +14,14 @@ Try it on one machine (as root):
   rdmafs mount 127.0.0.1:/pool /mnt
   cp -r /usr/share/doc /mnt; rdmafs status
   rdmafs umount /mnt
-  kill \"$(cat /run/rdmafs/node-7470.pid)\"
+  rdmafs drain
 
 RDMAFS_RUN_DIR moves /run/rdmafs. RUST_LOG sets what the daemons log (default info).
 Exit codes are those of mount(8): 0 done, 1 wrong words or not root, 2 system error, 32 mount failure.";
 
-const NAMES: [&str; 7] = ["serve", "handler", "mount", "umount", "status", "qos", "layout"];
+const NAMES: [&str; 8] = [
+    "serve", "handler", "mount", "umount", "status", "qos", "layout", "drain",
+];
 
 /// A directory whose bytes lie in the memory of another process or host
 #[derive(Parser)]
@@ -38,6 +40,7 @@ enum Command {
     Status(status::Args),
     Qos(qos::Args),
     Layout(layout::Args),
+    Drain(drain::Args),
     #[command(hide = true)]
     Man(man::Args),
 }
@@ -94,6 +97,7 @@ fn run(args: Vec<OsString>) -> (&'static str, Result<(), Failure>) {
         Command::Status(args) => status::run(args),
         Command::Qos(args) => qos::run(args),
         Command::Layout(args) => layout::run(args),
+        Command::Drain(args) => drain::run(args),
         Command::Man(args) => man::run(args),
     };
     (named, result)
@@ -101,7 +105,7 @@ fn run(args: Vec<OsString>) -> (&'static str, Result<(), Failure>) {
 
 fn subcommand(name: &str) -> &'static str {
     let names = [
-        "serve", "handler", "mount", "umount", "status", "qos", "layout", "man",
+        "serve", "handler", "mount", "umount", "status", "qos", "layout", "drain", "man",
     ];
     names.into_iter().find(|known| *known == name).unwrap_or("")
 }

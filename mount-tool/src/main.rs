@@ -12,6 +12,7 @@ mod options;
 mod control;
 mod fabrics;
 
+mod drain;
 mod handler;
 mod layout;
 mod man;

@@ -61,6 +61,11 @@ pub(crate) struct Args {
     /// How long a silent handler keeps what it holds, 1s to 10m
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = parse_lease)]
     lease: Duration,
+    /// After SIGTERM, how long to wait for handlers to commit what their programs wrote, 0s to 10m
+    ///
+    /// The node ends at most 6 s later. A second SIGTERM (or 'rdmafs drain --force') ends the wait.
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = parse_drain)]
+    drain: Duration,
     /// Stay in the foreground and log to standard error
     #[arg(long)]
     foreground: bool,
@@ -160,6 +165,7 @@ fn resolve(args: Args) -> Result<ServeConfig, Failure> {
         root_mode: args.root_mode,
         run_dir: run_dir(),
         lease: args.lease,
+        drain: args.drain,
     })
 }
 
@@ -189,6 +195,7 @@ fn foreground_words(args: &Args, config: &ServeConfig) -> Vec<OsString> {
     );
     say("root-mode", format!("{:o}", args.root_mode).into());
     say("lease", format!("{}ms", args.lease.as_millis()).into());
+    say("drain", format!("{}ms", args.drain.as_millis()).into());
     words
 }
 
@@ -320,6 +327,14 @@ fn parse_lease(text: &str) -> Result<Duration, String> {
     Err("out of range: use 1s to 10m".to_owned())
 }
 
+fn parse_drain(text: &str) -> Result<Duration, String> {
+    let drain = parse_time(text)?;
+    if drain <= Duration::from_secs(600) {
+        return Ok(drain);
+    }
+    Err("out of range: use 0s to 10m".to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -386,6 +401,8 @@ mod tests {
             "1777",
             "--lease",
             "2s",
+            "--drain",
+            "1500ms",
         ]);
         let config = resolve(args.clone()).unwrap();
         assert!(config.key.is_absolute() && config.state.as_ref().unwrap().is_absolute());

@@ -103,13 +103,34 @@ fn link(link: &LinkStatus) -> Vec<String> {
         &link.qps.to_string(),
         &link.device,
         crypt,
-        &link.state,
+        &state(link),
     ];
     words
         .into_iter()
         .map(str::to_owned)
         .chain([link.why.clone()])
         .collect()
+}
+
+/// Like `up 5m`, and how often the link was lost.
+fn state(link: &LinkStatus) -> String {
+    let lost = link.connections.saturating_sub(1);
+    let times = if lost > 0 {
+        format!(", lost {lost}x")
+    } else {
+        String::new()
+    };
+    format!("{} {}{times}", link.state, span(link.for_ms))
+}
+
+/// A time as people say it, in its largest unit.
+fn span(ms: u64) -> String {
+    match ms / 1000 {
+        seconds @ 0..=119 => format!("{seconds}s"),
+        seconds @ 120..=7199 => format!("{}m", seconds / 60),
+        seconds @ 7200..=172_799 => format!("{}h", seconds / 3600),
+        seconds => format!("{}d", seconds / 86_400),
+    }
 }
 
 fn mount(mount: &MountStatus) -> Vec<String> {
@@ -161,6 +182,9 @@ mod tests {
                 qps: 2,
                 device: String::new(),
                 state: "up".to_owned(),
+                for_ms: 61_000,
+                connections: 2,
+                lease_ms: 10_000,
                 encrypted: false,
                 why: "same host".to_owned(),
             }],
@@ -193,17 +217,23 @@ mod tests {
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(
             lines[0],
-            "LINK            POOL  FABRIC  QPS  DEVICE  CRYPT  STATE  WHY"
+            "LINK            POOL  FABRIC  QPS  DEVICE  CRYPT  STATE            WHY"
         );
         assert_eq!(
             lines[1],
-            "127.0.0.1:7470  p     shm     2    -       off    up     same host"
+            "127.0.0.1:7470  p     shm     2    -       off    up 61s, lost 1x  same host"
         );
         assert!(
             lines[4].contains("bw=200.0 MiB/s") && lines[4].contains("12 us"),
             "{text}"
         );
         assert_eq!(lines[7], "p     1.0 GiB  0 B   1.0 GiB  1");
+    }
+
+    #[test]
+    fn spans_have_one_unit() {
+        let spans = [0, 119_999, 120_000, 7_199_000, 7_200_000, 172_800_000].map(span);
+        assert_eq!(spans, ["0s", "119s", "2m", "119m", "2h", "2d"]);
     }
 
     #[test]

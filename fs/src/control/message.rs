@@ -97,8 +97,14 @@ pub struct LinkStatus {
     pub qps: usize,
     /// Device, or "".
     pub device: String,
-    /// `up`, or `down`.
+    /// `up`, `draining` (the node ends soon), or `down`.
     pub state: String,
+    /// For how long, in milliseconds.
+    pub for_ms: u64,
+    /// Connections so far: above 1 the link was lost and came back.
+    pub connections: u64,
+    /// The session's lease, in milliseconds: how long the node keeps what a lost link had open; 0 while down.
+    pub lease_ms: u64,
     /// Data on the wire is encrypted.
     pub encrypted: bool,
     /// Why this fabric and not an earlier one, or why it is down.

@@ -11,6 +11,7 @@ use crate::options::{MountOptions, NodeAddress, Source};
 use parking_lot::Mutex;
 use rdmafs_meta::wire::{Reply, Request};
 use rdmafs_rdma::buffer::BufferPool;
+use rdmafs_rdma::clock::Clock;
 use rdmafs_rdma::fabric::{Crypt, FabricKind, VerbsOptions};
 use rdmafs_rdma::key::{Key, KeyId};
 use std::collections::HashMap;
@@ -198,22 +199,35 @@ fn link_status(pool: &Pool) -> LinkStatus {
         qps: 0,
         device: String::new(),
         state: "down".into(),
+        for_ms: 0,
+        connections: pool.connections(),
+        lease_ms: 0,
         encrypted: false,
         why: pool.note.lock().clone(),
     };
     match &*pool.state.read() {
-        State::Up(session) => {
+        State::Up { session, since } => {
+            let draining = *pool.draining.lock() == session.connection;
             let facts = session.link.facts();
             status.fabric = facts.kind.name().into();
             status.qps = facts.queues;
             status.device.clone_from(&facts.device);
             status.encrypted = facts.encrypted;
-            status.state = "up".into();
+            status.state = if draining { "draining" } else { "up" }.into();
+            status.for_ms = milliseconds(pool.clock.now().saturating_sub(*since));
+            status.lease_ms = milliseconds(session.lease);
         }
-        State::Down { why, .. } => status.why.clone_from(why),
+        State::Down { since, why } => {
+            status.for_ms = milliseconds(pool.clock.now().saturating_sub(*since));
+            status.why.clone_from(why);
+        }
         State::Closed => status.why = "closed".into(),
     }
     status
+}
+
+fn milliseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn unreachable(pool: &str) -> PoolStatus {

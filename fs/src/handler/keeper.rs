@@ -7,6 +7,7 @@ use crate::errno::Error;
 use crate::executor::Executor;
 use rdmafs_meta::id::InodeId;
 use rdmafs_meta::wire::{Notice, Reply, Request, decode};
+use rdmafs_rdma::clock::Clock;
 use rdmafs_rdma::fabric::FabricError;
 use rdmafs_rdma::link::{Link, LinkConfig, LinkEvents};
 use std::sync::{Arc, OnceLock, Weak};
@@ -94,7 +95,10 @@ fn install(pool: &Pool, session: &Arc<Session>) -> bool {
         if matches!(*state, State::Closed) {
             return false;
         }
-        *state = State::Up(session.clone());
+        *state = State::Up {
+            session: session.clone(),
+            since: pool.clock.now(),
+        };
     }
     *pool.last.lock() = Some(session.before());
     pool.changed.notify(usize::MAX);
@@ -119,7 +123,7 @@ pub(super) fn start(pool: &Arc<Pool>) -> std::io::Result<()> {
 fn keep(pool: &Arc<Pool>) -> bool {
     let up = match &*pool.state.read() {
         State::Closed => return false,
-        State::Up(session) => Some(session.clone()),
+        State::Up { session, .. } => Some(session.clone()),
         State::Down { .. } => None,
     };
     match up {
@@ -210,6 +214,7 @@ impl LinkEvents for Events {
             }
             Ok(Notice::Drain) => {
                 tracing::warn!(pool = %pool.name, node = %pool.connect.label(), "the node ends soon: what is written is committed");
+                *pool.draining.lock() = session.connection;
                 self.executor.run(0, commit_all(pool, session), log_failure);
             }
             Ok(Notice::Changed { ino, .. }) => {

@@ -25,8 +25,8 @@ use tokio::sync::Semaphore;
 
 /// Where the session stands.
 pub(super) enum State {
-    /// It works.
-    Up(Arc<Session>),
+    /// It works, since then.
+    Up { session: Arc<Session>, since: Duration },
     /// It does not, since then (on the pool's clock), because of this.
     Down { since: Duration, why: String },
     /// The last mount is gone.
@@ -53,6 +53,8 @@ pub(super) struct Pool {
     requests: AtomicU64,
     /// A place for each call whose answer the service must keep.
     pub(super) under_way: Semaphore,
+    /// The connection whose node said that it ends soon.
+    pub(super) draining: Mutex<Connection>,
     /// Which fabric is used, and why.
     pub(super) note: Mutex<String>,
     /// Tells operations that the state changed.
@@ -124,6 +126,7 @@ impl Pool {
             connections: AtomicU64::new(0),
             requests: AtomicU64::new(0),
             under_way: Semaphore::new(UNDER_WAY),
+            draining: Mutex::default(),
             note: Mutex::default(),
             changed: Event::new(),
             nudge: (Mutex::new(false), Condvar::new()),
@@ -135,7 +138,7 @@ impl Pool {
     /// The session, if it works now.
     pub(super) fn session_now(&self) -> Option<Arc<Session>> {
         match &*self.state.read() {
-            State::Up(session) => Some(session.clone()),
+            State::Up { session, .. } => Some(session.clone()),
             State::Down { .. } | State::Closed => None,
         }
     }
@@ -147,7 +150,7 @@ impl Pool {
     pub(super) async fn session(&self, patience: Duration) -> Result<Arc<Session>, Error> {
         loop {
             let listener = match &*self.state.read() {
-                State::Up(session) => return Ok(session.clone()),
+                State::Up { session, .. } => return Ok(session.clone()),
                 State::Closed => return Err(Error::Down(self.connect.label())),
                 State::Down { since, .. } => {
                     let left = (*since + patience).saturating_sub(self.clock.now());
@@ -165,7 +168,7 @@ impl Pool {
     pub(super) async fn session_of(&self, origin: Connection) -> Option<Arc<Session>> {
         loop {
             let listener = match &*self.state.read() {
-                State::Up(session) => return (session.origin == origin).then(|| session.clone()),
+                State::Up { session, .. } => return (session.origin == origin).then(|| session.clone()),
                 State::Closed => return None,
                 State::Down { .. } => self.changed.listen(),
             };
@@ -176,6 +179,11 @@ impl Pool {
     /// The number of a new connection.
     pub(super) fn next_connection(&self) -> Connection {
         Connection(self.connections.fetch_add(1, Ordering::Relaxed) + 1)
+    }
+
+    /// How many there were.
+    pub(super) fn connections(&self) -> u64 {
+        self.connections.load(Ordering::Relaxed)
     }
 
     /// An id that no request of this pool had.
@@ -249,7 +257,7 @@ impl Pool {
     pub(super) fn lost(&self, session: &Session, why: &str) {
         {
             let mut state = self.state.write();
-            if !matches!(&*state, State::Up(up) if up.connection == session.connection) {
+            if !matches!(&*state, State::Up { session: up, .. } if up.connection == session.connection) {
                 return;
             }
             *state = State::Down {
@@ -280,7 +288,7 @@ impl Pool {
         if mounts.is_empty() {
             let before = std::mem::replace(&mut *self.state.write(), State::Closed);
             drop(mounts);
-            if let State::Up(session) = before {
+            if let State::Up { session, .. } = before {
                 session.link.close();
             }
             self.changed.notify(usize::MAX);

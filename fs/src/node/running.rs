@@ -142,7 +142,18 @@ impl Node {
         &self.ready
     }
 
-    /// Drains: what was answered becomes durable, fsyncs that wait are answered, then doors and store are closed. Blocking.
+    /// Lets no session begin any more and waits, at most for `limit`, until the handlers have committed what their programs wrote, or
+    /// until `hurry` says so. Blocking.
+    pub(super) fn drain(&self, signal: &str, limit: Duration, hurry: &dyn Fn() -> bool) {
+        let sessions = self.service.drain();
+        tracing::info!(signal, sessions, ?limit, "draining");
+        match self.service.wait_until_drained(limit, hurry) {
+            0 => tracing::info!("drained: the handlers have committed what they had"),
+            left => tracing::warn!(left, "not drained: what these sessions did not commit is lost"),
+        }
+    }
+
+    /// What was answered becomes durable, fsyncs that wait are answered, then doors and store are closed. Blocking.
     ///
     /// # Errors
     /// One line: the store failed, now or before.

@@ -32,6 +32,8 @@ pub struct ServeConfig {
     pub run_dir: PathBuf,
     /// Lease of a session.
     pub lease: Duration,
+    /// How long a drain waits for handlers to commit what they have.
+    pub drain: Duration,
 }
 
 /// Said when the node serves.
@@ -43,7 +45,8 @@ pub struct Ready {
     pub key_created: bool,
 }
 
-/// Serves until SIGTERM, SIGINT or SIGHUP, then drains. `progress` gets bytes of memory prepared so far. Blocking.
+/// Serves until SIGTERM, SIGINT or SIGHUP, then drains: no session begins any more, the handlers are asked to commit what their programs
+/// wrote, and that is made durable. A second signal ends the wait for the handlers, a third one the process. `progress` gets bytes of memory prepared so far. Blocking.
 ///
 /// It hardens the process and makes every panic end it, so it is for the node's own process only. While memory is being
 /// prepared the signals still end the process at once: nothing is served yet. With a state directory, a call that was answered
@@ -66,6 +69,7 @@ pub fn serve(
         *path = std::path::absolute(&*path).map_err(|error| format!("{}: {error}", path.display()))?;
     }
     let verbs = config.fabrics.contains(&FabricKind::Verbs);
+    let drain = config.drain;
     let prepared = Prepared::new(config, progress)?;
     let signals = Signals::block().map_err(|error| format!("cannot block signals: {error}"))?;
     let node = Node::start(prepared)?;
@@ -74,9 +78,9 @@ pub fn serve(
     }
     ready(node.ready());
     left_out.log();
-    let signal = signals
-        .wait()
-        .map_err(|error| format!("cannot wait for signals: {error}"))?;
-    tracing::info!(signal, "draining");
+    let no_signals = |error| format!("cannot wait for signals: {error}");
+    let signal = signals.first().map_err(no_signals)?;
+    node.drain(signal, drain, &|| signals.another());
+    signals.unblock().map_err(no_signals)?;
     node.stop()
 }
