@@ -194,7 +194,7 @@ mod tests {
         let line = refused(&["rdmafs"]);
         assert_eq!(
             line,
-            "rdmafs : say what to do: serve, handler, mount, umount, status, qos, layout (see 'rdmafs --help')"
+            "rdmafs : say what to do: serve, handler, mount, umount, status, qos, layout, drain (see 'rdmafs --help')"
         );
         let line = refused(&["rdmafs", "status", "--jsn"]);
         assert!(!line.contains('\n') && line.contains("'--json'"), "{line}");

@@ -6,6 +6,7 @@ mod desk;
 mod framing;
 mod grants;
 mod journal;
+mod lease_time;
 mod limits;
 mod running;
 mod serve;

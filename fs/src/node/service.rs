@@ -7,6 +7,7 @@
 use super::framing;
 use super::grants::Grants;
 use super::journal::{Journal, JournalFailed};
+use super::lease_time::LeaseTime;
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use rdmafs_meta::error::MetaError;
 use rdmafs_meta::extent::Extent;
@@ -54,6 +55,7 @@ pub(super) struct Service {
     life: (NodeId, Incarnation),
     journal: Option<Journal>,
     now: ReadClocks,
+    lease_time: LeaseTime,
     stopping: AtomicBool,
 }
 
@@ -96,6 +98,7 @@ impl Service {
             life: parts.life,
             journal: parts.journal,
             now: parts.now,
+            lease_time: LeaseTime::default(),
             stopping: AtomicBool::new(false),
         }
     }
@@ -136,7 +139,7 @@ impl Service {
             return;
         }
         let drained = call.request == Request::Drained;
-        let output = state.namespace.call(call, (self.now)());
+        let output = state.namespace.call(call, self.time());
         if let Some(guest) = state.guests.get_mut(&from).filter(|_| drained) {
             guest.drained = true;
             self.calmed.notify_all();
@@ -155,7 +158,7 @@ impl Service {
         state.sessions.remove(&session);
         tracing::info!(peer = peer.0, session = session.0, "session fenced");
         self.calmed.notify_all();
-        let output = state.namespace.fenced(session, (self.now)());
+        let output = state.namespace.fenced(session, self.time());
         self.perform(state, output, None);
     }
 
@@ -175,11 +178,18 @@ impl Service {
     /// Lets time pass. True when there is more to do at once. While the store has to catch up time stands still: no lease
     /// runs out because a slow disk holds up the calls that would renew it.
     pub(super) fn tick(&self) -> bool {
-        if self.wait_for_room() {
+        let waited = self.wait_for_room();
+        if let Some(stood_still) = self.lease_time.tick((self.now)().monotonic) {
+            tracing::warn!(
+                ?stood_still,
+                "this node was stopped: the leases of its sessions are longer by that"
+            );
+        }
+        if waited {
             return false;
         }
         let mut state = self.state.lock();
-        let (output, more) = state.namespace.tick((self.now)());
+        let (output, more) = state.namespace.tick(self.time());
         self.perform(state, output, None);
         more
     }
@@ -239,6 +249,15 @@ impl Service {
     /// True after [`Service::stop_cleaning`].
     pub(super) fn is_stopping(&self) -> bool {
         self.stopping.load(Ordering::Relaxed)
+    }
+
+    /// Both clocks, the monotonic one without the times at which the node stood still.
+    fn time(&self) -> Now {
+        let now = (self.now)();
+        Now {
+            monotonic: self.lease_time.at(now.monotonic),
+            ..now
+        }
     }
 
     /// Waits until the store has caught up; true if it had to.
