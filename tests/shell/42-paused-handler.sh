@@ -7,6 +7,8 @@
 . "$(dirname "$0")/lib.sh"
 
 LEASE=2
+# Seconds until the programs are in the middle of their work.
+WARM=${WARM:-1}
 ROUNDS=4
 [ "$QUICK" = 1 ] && ROUNDS=1
 # The other host: a handler of its own, on shm for speed.
@@ -18,7 +20,7 @@ other() {
 
 serve p 640M --lease ${LEASE}s
 mkdir "$OTHER"
-attach p "$M" cache=none,timeout=20s
+attach p "$M" timeout=20s
 ln "$RDMAFS_RUN_DIR/node-$(port p).sock" "$OTHER/"
 mkdir "$T/far"
 other "$RDMAFS" mount "$(source_of p)" "$T/far" -o "key=$T/key,fabric=shm,cache=none,timeout=20s" >>"$T/mount.log" 2>&1 || fail "the second mount: $(tail -n 3 "$T/mount.log")"
@@ -40,6 +42,21 @@ def work(path):
 threads = [threading.Thread(target=work, args=(path,)) for path in paths for _ in range(2)]
 for thread in threads: thread.start()
 for thread in threads: thread.join()
+PY
+
+# Stores of that byte value through a mapping: pages that the kernel writes back when the handler goes on. Whoever truncates the file
+# takes the pages away (SIGBUS).
+cat >"$T/mapper.py" <<'PY'
+import mmap, os, sys
+fd = os.open(sys.argv[1], os.O_RDWR)
+view, block = mmap.mmap(fd, 64 << 20), bytes([int(sys.argv[2])]) * 262144
+try:
+    while True:
+        for at in range(0, len(view), len(block)):
+            view[at:at + len(block)] = block
+        view.flush()
+except OSError as error:
+    assert error.errno in (5, 116), error
 PY
 
 # Fills a file with one byte value; checks that it holds nothing else.
@@ -65,11 +82,15 @@ handler=$(handler_pid)
 for round in $(seq "$ROUNDS"); do
     note "round $round"
     for file in cut removed replaced; do
-        python3 "$T/filler.py" fill "$M/$file" 64 1
+        python3 "$T/filler.py" fill "$T/far/$file" 64 1
     done
     python3 "$T/writer.py" "$M/cut" "$M/removed" "$M/replaced" 2 >"$T/writer.log" 2>&1 &
-    writer=$!
-    sleep 1
+    works=$!
+    for file in cut removed replaced; do
+        python3 "$T/mapper.py" "$M/$file" 2 >"$T/mapper-$file.log" 2>&1 &
+        works="$works $!"
+    done
+    sleep "$WARM"
     kill -STOP "$handler"
     wait_until 10 stopped || fail "the handler does not stop"
     # The other host frees all of it, while the first one's writes are under way.
@@ -83,8 +104,13 @@ for round in $(seq "$ROUNDS"); do
     python3 "$T/filler.py" fill "$T/far/reuse" 280 3
     kill -CONT "$handler"
     sleep 1
-    kill "$writer" 2>/dev/null || true
-    wait "$writer" || true
+    for process in $works; do
+        kill "$process" 2>/dev/null || true
+        { wait "$process" || true; } 2>/dev/null
+    done
+    if grep -hE 'Error' "$T/writer.log" "$T"/mapper-*.log; then
+        fail "a program on the stopped handler saw something else than EIO or ESTALE"
+    fi
     python3 "$T/filler.py" check "$T/far/reuse" 280 3 || fail "round $round: a late write landed in another file"
     same "the replaced file" "$(cat "$T/far/replaced")" new
     recovered() {
