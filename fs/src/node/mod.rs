@@ -8,6 +8,7 @@ mod grants;
 mod journal;
 mod lease_time;
 mod limits;
+mod overlay;
 mod running;
 mod serve;
 mod service;
@@ -16,4 +17,6 @@ mod state_dir;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use clocks::Clocks;
 pub use serve::{Ready, ServeConfig, serve};
+pub(crate) use state_dir::{Purpose, StateDir};
