@@ -6,3 +6,5 @@ mod files;
 mod recall;
 mod restart;
 mod random;
+mod damage;
+mod patient;
