@@ -6,5 +6,6 @@ mod files;
 mod recall;
 mod restart;
 mod random;
+mod examine;
 mod damage;
 mod patient;
