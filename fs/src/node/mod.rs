@@ -5,6 +5,7 @@ mod clocks;
 mod desk;
 mod framing;
 mod grants;
+mod identity;
 mod journal;
 mod lease_time;
 mod limits;
