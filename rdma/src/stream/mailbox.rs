@@ -18,6 +18,10 @@ const GOODBYE: u8 = 1;
 
 const _: () = assert!(MAX_MESSAGE < MAX_PLAIN);
 
+/// Once so many bytes of frames have come, [`Mailbox::receive`] returns: a peer that sends without end is heard a part at a time,
+/// and what it sends meanwhile stays with the kernel, which makes it wait.
+const ENOUGH: usize = 256 << 10;
+
 /// What a peer sent.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Frame {
@@ -101,7 +105,8 @@ impl Mailbox {
         !self.state.lock().outgoing.is_empty()
     }
 
-    /// Moves what has arrived into `frames`. Never blocks.
+    /// Moves what has arrived into `frames`, but not much more than [`ENOUGH`] bytes: when it stops there, the socket is still
+    /// readable. Never blocks.
     ///
     /// # Errors
     /// `Disconnected` at the end of the stream, `Protocol` when a record does not decrypt or is no frame. Frames
@@ -148,11 +153,17 @@ impl State {
     }
 
     fn receive(&mut self, socket: &Socket, frames: &mut Vec<Frame>) -> Result<(), FabricError> {
+        let mut came = 0;
         loop {
             while let Some(record) = self.incoming.next() {
                 let opened = self.secure.open(record, &mut self.came);
                 let len = opened.map_err(|error| FabricError::Protocol(error.to_string()))?;
                 frames.push(decode(&self.came[..len])?);
+                came += len;
+            }
+            // Only here: no whole record is left behind that a poll for the socket would not tell of.
+            if came >= ENOUGH || frames.len() >= ENOUGH / 64 {
+                return Ok(());
             }
             match self.incoming.try_fill(socket) {
                 Ok(Received::Bytes(_)) => {}
