@@ -142,6 +142,7 @@ impl Rig {
             key: key.clone(),
             fabrics: fabrics.to_vec(),
             device: None,
+            peers: 64,
             step_timeout,
             run_dir: run_dir.into(),
         };
