@@ -2,12 +2,15 @@
 
 mod cleaner;
 mod clocks;
+mod conduct;
 mod desk;
 mod framing;
 mod grants;
 mod journal;
 mod lease_time;
 mod limits;
+mod lines;
+mod recalls;
 mod running;
 mod serve;
 mod service;

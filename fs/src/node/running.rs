@@ -114,6 +114,7 @@ impl Node {
             life: (NODE, prepared.incarnation),
             journal,
             dirty,
+            lease: prepared.config.lease,
             now: Box::new(move || clocks.now()),
         }));
         let run_dir = prepared.config.run_dir.clone();

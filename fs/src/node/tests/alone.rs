@@ -106,6 +106,7 @@ impl Rig {
             life: LIFE,
             journal: Some(journal),
             dirty: send,
+            lease: LEASE,
             now: Box::new(move || Now {
                 monotonic: *clock.lock(),
                 ..Now::default()
