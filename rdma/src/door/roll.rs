@@ -139,3 +139,26 @@ impl Drop for Seat {
         self.roll.state.lock().seats -= 1;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::net::UnixStream;
+
+    #[test]
+    fn places_and_seats_have_an_end_and_are_given_back() {
+        let roll = Arc::new(Roll::default());
+        let socket = Arc::new(Socket::new(UnixStream::pair().unwrap().0));
+        let mut places: Vec<_> = (0..MAX_GUESTS).map(|_| roll.place(&socket)).collect();
+        assert!(places.iter().all(Option::is_some));
+        assert!(roll.place(&socket).is_none());
+        places.pop();
+        assert!(roll.place(&socket).is_some());
+        let seats = [roll.seat(2), roll.seat(2)];
+        assert!(seats.iter().all(Option::is_some) && roll.seat(2).is_none());
+        drop(seats);
+        assert!(roll.seat(1).is_some());
+        roll.begin_closing();
+        assert!(roll.place(&socket).is_none());
+    }
+}

@@ -249,6 +249,31 @@ mod tests {
     }
 
     #[test]
+    fn who_sends_without_end_is_heard_a_part_at_a_time() {
+        // Over TCP, whose buffers take more than one part.
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let near = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (far, _) = listener.accept().unwrap();
+        let (x, y) = pair();
+        let a = Mailbox::new(Arc::new(Socket::new(near)), x, 8 << 20);
+        let b = Mailbox::new(Arc::new(Socket::new(far)), y, BACKLOG);
+        for _ in 0..64 {
+            a.send(&[3; MAX_MESSAGE]).unwrap();
+        }
+        let (mut frames, mut most) = (Vec::new(), 0);
+        while frames.len() < 64 {
+            let before = frames.len();
+            b.receive(&mut frames).unwrap();
+            most = most.max(frames.len() - before);
+            a.flush().unwrap();
+        }
+        assert!(
+            most >= 2 && most * MAX_MESSAGE <= 2 * ENOUGH,
+            "{most} messages at once"
+        );
+    }
+
+    #[test]
     fn a_forged_record_ends_it() {
         let (a, b) = mailboxes();
         a.socket().send_all(&[&[20, 0][..], &[9; 20]].concat()).unwrap();
