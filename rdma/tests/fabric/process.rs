@@ -10,7 +10,7 @@ use rdmafs_rdma::key::Key;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const PART: &str = "RDMAFS_TEST_PART";
 const WAY: &str = "RDMAFS_TEST_WAY";
@@ -171,14 +171,19 @@ fn a_stopped_node_blocks_nobody() {
 #[test]
 fn a_killed_handler_leaves_and_a_stopped_one_does_not() {
     for way in WAYS {
-        let rig = Rig::new();
+        let rig = Rig::with(Duration::from_secs(1), &[FabricKind::Shm, FabricKind::Tcp]);
         let handler = Player::start("handler", &rig.run_dir, rig.door.address().port(), way);
         rig.desk.until("it has arrived", |books| books.arrived == 1);
         handler.signal(Signal::SIGSTOP);
         if way == Way::Shm {
             // It maps the arena and cannot let go: it has not left, whatever the node does.
-            rig.desk.peer().close();
+            let begun = Instant::now();
             rig.door.close();
+            assert!(
+                begun.elapsed() < Duration::from_millis(1500),
+                "{:?} to close",
+                begun.elapsed()
+            );
             rig.desk.until("it is here", |books| books.left == 0);
         } else {
             drop(handler);
