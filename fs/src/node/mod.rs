@@ -10,6 +10,7 @@ mod journal;
 mod lease_time;
 mod limits;
 mod lines;
+mod overlay;
 mod recalls;
 mod running;
 mod serve;
@@ -19,4 +20,6 @@ mod state_dir;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use clocks::Clocks;
 pub use serve::{Ready, ServeConfig, serve};
+pub(crate) use state_dir::{Purpose, StateDir};

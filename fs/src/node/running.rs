@@ -6,7 +6,7 @@ use super::journal::Journal;
 use super::limits;
 use super::serve::{Ready, ServeConfig};
 use super::service::{Parts, Service};
-use super::state_dir::StateDir;
+use super::state_dir::{Purpose, StateDir};
 use crate::process::{PidFile, prepare_run_dir};
 use rdmafs_meta::id::{Incarnation, InodeId, NodeId};
 use rdmafs_meta::namespace::{Config, Namespace};
@@ -53,7 +53,8 @@ impl Prepared {
         limits::check(&config)?;
         prepare_run_dir(&config.run_dir)?;
         let (key, key_created) = Key::load_or_create(&config.key).map_err(|error| error.to_string())?;
-        let mut store = config.state.as_deref().map(StateDir::open).transpose()?;
+        let open = |dir| StateDir::open(dir, Purpose::Serve);
+        let mut store = config.state.as_deref().map(open).transpose()?;
         let clocks = Clocks::default();
         let mut namespace = load(&config, store.as_mut(), clocks.now())?;
         let arena = Arena::allocate(config.memory, &mut progress).map_err(|error| {
@@ -61,7 +62,7 @@ impl Prepared {
         })?;
         let random = random().map_err(|error| format!("cannot read /dev/urandom: {error}"))?;
         // No two lives of an arena share it, whatever the node remembers.
-        let incarnation = Incarnation(random);
+        let incarnation = Incarnation(random.max(Incarnation::NEVER.0 + 1));
         namespace.add_arena(NODE, incarnation, arena.len());
         Ok(Self {
             config,
