@@ -2,6 +2,7 @@
 
 mod cleaner;
 mod clocks;
+mod conduct;
 mod desk;
 mod framing;
 mod grants;
@@ -9,7 +10,9 @@ mod identity;
 mod journal;
 mod lease_time;
 mod limits;
+mod lines;
 mod overlay;
+mod recalls;
 mod running;
 mod serve;
 mod service;

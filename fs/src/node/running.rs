@@ -30,7 +30,7 @@ const NODE: NodeId = NodeId(1);
 /// and there is room for more than any pool makes.
 const IDS_SHIFT: u32 = 17;
 
-/// Time limit of each step of a set-up with a handler.
+/// Time limit of a set-up with a handler until its key is proved, and of each step after that.
 const STEP_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Everything that a node needs before its first thread starts.
@@ -116,6 +116,7 @@ impl Node {
             life: (NODE, prepared.incarnation),
             journal,
             dirty,
+            lease: prepared.config.lease,
             now: Box::new(move || clocks.now()),
         }));
         let run_dir = prepared.config.run_dir.clone();
@@ -183,6 +184,7 @@ fn door_config(config: ServeConfig, key: Key) -> DoorConfig {
         key,
         fabrics: config.fabrics,
         device: config.device,
+        peers: config.sessions,
         step_timeout: STEP_TIMEOUT,
         run_dir: config.run_dir,
     }

@@ -97,6 +97,7 @@ pub(in crate::node) fn config(dir: &Path, durable: bool) -> ServeConfig {
         root_mode: 0o755,
         run_dir: dir.to_owned(),
         lease: Duration::from_secs(10),
+        sessions: 64,
         drain: Duration::from_secs(5),
     }
 }
