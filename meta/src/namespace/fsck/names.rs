@@ -9,21 +9,20 @@ use crate::id::InodeId;
 use crate::name::Name;
 use crate::problem::ProblemKind;
 use crate::tree::{Body, Directory, Tree};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeSet, HashMap};
 
 /// Notes down everything that is wrong with names, and gives the number of entries.
 pub(in crate::namespace) fn examine(tree: &Tree, found: &mut Vec<Found>) -> u64 {
     let mut walk = Walk {
         tree,
         found,
-        parents: BTreeMap::from([(InodeId::ROOT, Some(InodeId::ROOT))]),
-        links: BTreeMap::from([(InodeId::ROOT, 2)]),
+        parents: HashMap::from([(InodeId::ROOT, Some(InodeId::ROOT))]),
+        links: HashMap::from([(InodeId::ROOT, 2)]),
         entries: 0,
     };
     walk.from(InodeId::ROOT);
     walk.unreached();
-    walk.directories();
-    walk.counts();
+    walk.inodes();
     walk.entries
 }
 
@@ -31,9 +30,9 @@ struct Walk<'a> {
     tree: &'a Tree,
     found: &'a mut Vec<Found>,
     /// The directories that were reached, and from where; `None` for those to be saved.
-    parents: BTreeMap<InodeId, Option<InodeId>>,
+    parents: HashMap<InodeId, Option<InodeId>>,
     /// Entries that count, and 2 for each directory's own.
-    links: BTreeMap<InodeId, u64>,
+    links: HashMap<InodeId, u64>,
     entries: u64,
 }
 
@@ -126,35 +125,32 @@ impl Walk<'_> {
     }
 
     /// ".." and the places of entries.
-    fn directories(&mut self) {
-        for (ino, reached_from) in &self.parents {
-            let Ok((_, directory)) = self.tree.directory(*ino) else {
-                continue;
-            };
-            if let Some(parent) = reached_from.filter(|parent| *parent != directory.parent) {
-                let what = format!("its '..' is {} and it is in {parent}", directory.parent);
-                let found = Found::about(ProblemKind::WrongParent, *ino, what, "let it be that one");
-                self.found.push(found.fixed_by(Fix::Parent(*ino, parent)));
-            }
-            let beyond = directory
-                .entries()
-                .any(|(_, cookie, _)| cookie >= directory.next_cookie);
-            if beyond || directory.after(0).count() != directory.entries().count() {
-                let what = "an entry has a place that was never given out, or shares it";
-                self.found.push(Found::about(
-                    ProblemKind::BadCookie,
-                    *ino,
-                    what,
-                    "restart the node",
-                ));
-            }
+    fn directory(&mut self, ino: InodeId, directory: &Directory) {
+        let reached_from = self.parents.get(&ino).copied().flatten();
+        if let Some(parent) = reached_from.filter(|parent| *parent != directory.parent) {
+            let what = format!("its '..' is {} and it is in {parent}", directory.parent);
+            let found = Found::about(ProblemKind::WrongParent, ino, what, "let it be that one");
+            self.found.push(found.fixed_by(Fix::Parent(ino, parent)));
+        }
+        if !directory.is_sound() {
+            let what = "an entry has a place that was never given out, or shares it";
+            self.found.push(Found::about(
+                ProblemKind::BadCookie,
+                ino,
+                what,
+                "restart the node",
+            ));
         }
     }
 
-    fn counts(&mut self) {
+    /// What each inode says of itself.
+    fn inodes(&mut self) {
         for inode in self.tree.iter() {
             let (ino, says) = (inode.attr.ino, u64::from(inode.attr.nlink));
             let has = self.links.get(&ino).copied().unwrap_or(0);
+            if let Body::Directory(directory) = &inode.body {
+                self.directory(ino, directory);
+            }
             if ino >= self.tree.next {
                 let what = format!("ids from {} on were never given out", self.tree.next);
                 self.found.push(Found::about(

@@ -20,20 +20,46 @@ pub(in crate::namespace) fn examine(
     closed: &dyn Fn(InodeId) -> bool,
     found: &mut Vec<Found>,
 ) -> u64 {
-    let mut claimed = Claims::default();
     let mut bytes: u64 = 0;
-    for inode in tree.iter() {
-        let Body::File { layout, .. } = &inode.body else {
-            continue;
-        };
+    let mut extents = Vec::new();
+    for (attr, layout) in files(tree) {
         bytes = bytes.saturating_add(layout.allocated());
-        file(&inode.attr, layout, closed, found);
-        for run in layout.runs() {
-            let shared = claimed.by(inode.attr.ino, run);
-            found.extend(shared.map(|with| shares(inode.attr.ino, run, with)));
-        }
+        file(attr, layout, closed, found);
+        extents.extend(layout.runs().flat_map(places));
+    }
+    // Who shares what is asked only if somebody does.
+    extents.sort_unstable();
+    let overlap = |pair: &[Extent]| {
+        (pair[0].node, pair[0].incarnation) == (pair[1].node, pair[1].incarnation)
+            && pair[0].end() > pair[1].offset
+    };
+    if extents.windows(2).any(overlap) {
+        shared(tree, found);
     }
     bytes
+}
+
+fn shared(tree: &Tree, found: &mut Vec<Found>) {
+    let mut claimed = Claims::default();
+    for (attr, layout) in files(tree) {
+        for run in layout.runs() {
+            let with = claimed.by(attr.ino, run);
+            found.extend(with.map(|with| shares(attr.ino, run, with)));
+        }
+    }
+}
+
+fn files(tree: &Tree) -> impl Iterator<Item = (&Attr, &LayoutMap)> {
+    tree.iter().filter_map(|inode| match &inode.body {
+        Body::File { layout, .. } => Some((&inode.attr, layout)),
+        _ => None,
+    })
+}
+
+/// Where the copies of a run lie, but for those that lie nowhere any more.
+fn places(run: &Run) -> impl Iterator<Item = Extent> {
+    let extents = run.copies.iter().map(|copy| copy.extent);
+    extents.filter(|extent| extent.incarnation != Incarnation::NEVER)
 }
 
 fn file(attr: &Attr, layout: &LayoutMap, closed: &dyn Fn(InodeId) -> bool, found: &mut Vec<Found>) {
@@ -90,9 +116,7 @@ struct Claims {
 impl Claims {
     /// Claims the memory of a run; says who has some of it already, and then claims nothing of that extent.
     fn by(&mut self, ino: InodeId, run: &Run) -> Option<InodeId> {
-        let extents = run.copies.iter().map(|copy| copy.extent);
-        let real = extents.filter(|extent| extent.incarnation != Incarnation::NEVER);
-        real.fold(None, |shared, extent| self.claim(ino, extent).or(shared))
+        places(run).fold(None, |shared, extent| self.claim(ino, extent).or(shared))
     }
 
     fn claim(&mut self, ino: InodeId, extent: Extent) -> Option<InodeId> {

@@ -716,7 +716,7 @@ proptest! {
     #[test]
     fn random_damage_is_found_and_repaired_and_a_sound_store_is_clean(
         steps in steps(120),
-        harms in prop::collection::vec(harm(), 0..6),
+        harms in prop::collection::vec(harm(), 0..12),
         interrupted in any::<prop::sample::Index>(),
     ) {
         let (w, _) = play(steps);
