@@ -157,14 +157,17 @@ mod tests {
             kind: ProblemKind::WrongLinks,
             inode: Some(InodeId(7)),
             path: Some("/a/b".into()),
-            what: "it has 1 link and says 2".into(),
+            what: "its link count is 2 and should be 1".into(),
             mend: "say 1".into(),
         };
         assert_eq!(
             problem.to_string(),
-            "wrong-links: inode 7 (/a/b): it has 1 link and says 2"
+            "wrong-links: inode 7 (/a/b): its link count is 2 and should be 1"
         );
         (problem.inode, problem.path) = (None, None);
-        assert_eq!(problem.to_string(), "wrong-links: it has 1 link and says 2");
+        assert_eq!(
+            problem.to_string(),
+            "wrong-links: its link count is 2 and should be 1"
+        );
     }
 }

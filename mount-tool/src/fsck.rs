@@ -150,13 +150,15 @@ fn in_use(pool: &str, args: &Args) -> Result<(), Failure> {
     let found = found.map_err(|line| Failure::fsck(Code::FsckFailed, line))?;
     let outcome = Outcome { found, left: None };
     show(pool, &outcome, args.json)?;
-    let why = if args.repair {
-        "a pool in use is not repaired: "
+    end(&outcome, live_remedy(args.repair))
+}
+
+fn live_remedy(repair: bool) -> &'static str {
+    if repair {
+        "a pool in use is not repaired: end its node (rdmafs drain), then rdmafs fsck --state DIR --repair"
     } else {
-        ""
-    };
-    let remedy = format!("{why}end its node (rdmafs drain), then rdmafs fsck --state DIR --repair");
-    end(&outcome, &remedy)
+        "end its node (rdmafs drain), then rdmafs fsck --state DIR --repair"
+    }
 }
 
 /// Problems and counts, on standard output.
@@ -241,5 +243,114 @@ fn end(outcome: &Outcome, remedy: &str) -> Result<(), Failure> {
             Code::FsckLeft,
             format!("{} left: {remedy}", count(left)),
         )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+    use rdmafs_fs::fsck::ProblemKind;
+
+    #[derive(Parser)]
+    struct Wrapper {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    fn said(words: &[&str]) -> Result<Args, clap::Error> {
+        Ok(Wrapper::try_parse_from(["fsck"].iter().chain(words))?.args)
+    }
+
+    fn outcome(left: Option<u64>) -> Outcome {
+        let problem = Problem {
+            kind: ProblemKind::WrongLinks,
+            inode: None,
+            path: Some("/a".into()),
+            what: "its link count is 2 and should be 1".into(),
+            mend: "say 1".into(),
+        };
+        let found = Examination {
+            inodes: 3,
+            entries: 2,
+            bytes: 4096,
+            wrong: 1,
+            problems: vec![problem.clone()],
+        };
+        let left = left.map(|wrong| Examination {
+            wrong,
+            problems: vec![problem; usize::from(wrong > 0)],
+            ..found.clone()
+        });
+        Outcome { found, left }
+    }
+
+    fn code(outcome: &Outcome) -> u8 {
+        end(outcome, "").err().map_or(0, |failure| failure.code.number())
+    }
+
+    #[test]
+    fn one_pool_or_one_directory() {
+        assert!(said(&[]).is_err() && said(&["a:/p", "--state", "d"]).is_err());
+        assert!(said(&["--state", "d", "--key", "k"]).is_err() && said(&["a:/p", "--memory", "1G"]).is_err());
+        let args = said(&["a:/p", "--key", "k", "--repair"]).unwrap();
+        assert!(args.repair && args.timeout == Duration::from_secs(600));
+        let args = said(&["--state", "d", "--memory", "1G"]).unwrap();
+        assert_eq!(args.memory, Some(1 << 30));
+        for (pool, word) in [("nonsense", "names no pool"), ("a,b:/p", "names 2 nodes")] {
+            let failure = run(said(&[pool]).unwrap()).unwrap_err();
+            assert!(failure.to_string().contains(word), "{failure}");
+            assert_eq!(failure.code, Code::FsckUsage);
+        }
+    }
+
+    #[test]
+    fn problems_are_lines_and_the_last_one_counts() {
+        let line = "wrong-links (/a): its link count is 2 and should be 1; repair: say 1";
+        let clean = Outcome {
+            found: Examination::default(),
+            left: None,
+        };
+        assert_eq!(text("p", &clean), "p: 0 inodes, 0 entries, 0 B in memory: clean");
+        let counts = "p: 3 inodes, 2 entries, 4.0 KiB in memory: 1 problem";
+        assert_eq!(
+            text("p", &outcome(None)),
+            format!("{line}\n{counts}, nothing was changed")
+        );
+        assert_eq!(
+            text("p", &outcome(Some(0))),
+            format!("{line}\n{counts}, 0 left after the repair")
+        );
+        assert_eq!(
+            text("p", &outcome(Some(1))),
+            format!("{line}\nleft: {line}\n{counts}, 1 left after the repair")
+        );
+    }
+
+    #[test]
+    fn json_has_the_same_and_what_is_left() {
+        let json = |outcome: &Outcome| serde_json::to_string(&report("p", outcome)).unwrap();
+        let problem = r#"{"kind":"wrong-links","inode":null,"path":"/a","what":"its link count is 2 and should be 1","repair":"say 1"}"#;
+        let head = r#"{"examined":"p","inodes":3,"entries":2,"bytes":4096"#;
+        let wanted = |repaired, left| {
+            format!(r#"{head},"problems":[{problem}],"repaired":{repaired},"left":{left}}}"#)
+        };
+        assert_eq!(json(&outcome(None)), wanted(false, 1));
+        assert_eq!(json(&outcome(Some(0))), wanted(true, 0));
+    }
+
+    #[test]
+    fn the_end_is_that_of_fsck_8() {
+        let clean = Outcome {
+            found: Examination::default(),
+            left: None,
+        };
+        assert_eq!([&clean, &outcome(Some(0))].map(code), [0, 1]);
+        assert_eq!([&outcome(None), &outcome(Some(1))].map(code), [4, 4]);
+        let line = end(&outcome(None), live_remedy(true)).unwrap_err().to_string();
+        assert_eq!(
+            line,
+            "1 problem left: a pool in use is not repaired: end its node (rdmafs drain), then rdmafs fsck --state DIR --repair"
+        );
     }
 }

@@ -5,4 +5,4 @@ mod offline;
 
 pub use live::{Asking, ask};
 pub use offline::{Outcome, resize, state_dir};
-pub use rdmafs_meta::problem::{Examination, Problem};
+pub use rdmafs_meta::problem::{Examination, Problem, ProblemKind};

@@ -340,6 +340,35 @@ mod tests {
         assert_eq!(all(&after).len(), 50);
     }
 
+    /// A damaged last commit is never quietly given up for the one before it.
+    #[test]
+    fn a_file_that_opens_has_all_that_was_committed() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut store = StateDir::open(dir.path(), Purpose::Serve).unwrap();
+        store.take_over(Term(1)).unwrap();
+        for round in 0..40_u8 {
+            store.commit(&[put(&[round], &[round; 700])], Term(1)).unwrap();
+        }
+        let wanted = all(&store);
+        drop(store);
+        let path = dir.path().join(FILE);
+        let sound = std::fs::read(&path).unwrap();
+        let (mut refused, mut opened) = (0, 0);
+        for at in (0..sound.len()).step_by(199).chain(0..320) {
+            let mut bytes = sound.clone();
+            bytes[at] ^= 0x10;
+            std::fs::write(&path, &bytes).unwrap();
+            match StateDir::open(dir.path(), Purpose::Look) {
+                Ok(store) => {
+                    assert_eq!(all(&store), wanted, "byte {at}");
+                    opened += 1;
+                }
+                Err(_) => refused += 1,
+            }
+        }
+        assert!(refused > 20 && opened > 20, "{refused} refused, {opened} opened");
+    }
+
     #[test]
     fn a_later_term_shuts_an_earlier_one_out() {
         let dir = tempfile::tempdir().unwrap();

@@ -161,9 +161,9 @@ impl Walk<'_> {
                 ));
             }
             if has == 0 && says > 0 {
-                self.save(ino, &format!("it says that it has {says} links and has no entry"));
+                self.save(ino, &format!("its link count is {says} and no entry leads to it"));
             } else if has != says {
-                let what = format!("it has {has} links and says {says}");
+                let what = format!("its link count is {says} and should be {has}");
                 let found = Found::about(ProblemKind::WrongLinks, ino, what, format!("say {has}"));
                 self.found.push(found.fixed_by(Fix::Links(ino, has)));
             }

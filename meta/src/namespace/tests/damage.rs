@@ -304,7 +304,7 @@ fn a_problem_is_told_with_its_path_and_its_remedy() {
     let mut patient = Patient::new();
     patient.edit(patient.long, |inode| inode.attr.nlink = 5);
     let wanted = format!(
-        "wrong-links: inode {} (/d/sub/g): it has 1 links and says 5; say 1",
+        "wrong-links: inode {} (/d/sub/g): its link count is 5 and should be 1; say 1",
         patient.long
     );
     assert_eq!(line(&patient), wanted);
