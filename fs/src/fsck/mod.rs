@@ -4,5 +4,5 @@ mod live;
 mod offline;
 
 pub use live::{Asking, ask};
-pub use offline::{Outcome, state_dir};
+pub use offline::{Outcome, resize, state_dir};
 pub use rdmafs_meta::problem::{Examination, Problem};

@@ -1,9 +1,10 @@
 //! The namespace of a node that does not run, in its state directory.
 
 use crate::node::{Clocks, Purpose, StateDir};
-use rdmafs_meta::namespace::examine;
+use rdmafs_meta::id::Term;
+use rdmafs_meta::namespace::{Identity, examine};
 use rdmafs_meta::problem::Examination;
-use rdmafs_meta::store::StoreError;
+use rdmafs_meta::store::{Store, StoreError};
 use std::path::Path;
 
 /// What became of a state directory.
@@ -41,4 +42,29 @@ pub fn state_dir(dir: &Path, repair: bool, mut progress: impl FnMut(&str)) -> Re
         found,
         left: Some(left),
     })
+}
+
+/// Lets the pool of a state directory have another size from its next start on: `memory` is in bytes. The node must not run. Blocking.
+///
+/// # Errors
+/// One line: in use, not accessible or damaged, or it does not keep a size.
+pub fn resize(dir: &Path, memory: u64) -> Result<(), String> {
+    let mut store = StateDir::open(dir, Purpose::Repair)?;
+    let name = dir.display();
+    let failed = |error: StoreError| format!("cannot resize {name}: {error}");
+    let Some(before) = Identity::read(&store).map_err(failed)? else {
+        return Err(format!(
+            "{name} does not keep a size yet: its next start takes the one of --memory"
+        ));
+    };
+    let identity = Identity {
+        memory,
+        largest: before.largest.max(memory),
+        ..before
+    };
+    let term = Term(store.term().map_err(failed)?.0 + 1);
+    store
+        .take_over(term)
+        .and_then(|()| store.commit(&[identity.batch()], term))
+        .map_err(failed)
 }

@@ -151,7 +151,11 @@ impl Shared {
                 batches => store.commit(batches, term),
             };
             let result = committed.map_err(|error| {
-                tracing::error!(%error, "THE STORE FAILED: the pool takes no more changes until this node is restarted");
+                tracing::error!(
+                    %error,
+                    "THE STORE FAILED: changes are refused (EIO) and reads go on; mend what failed, then restart this node: what was \
+                     synced is kept"
+                );
                 self.fail()
             });
             for then in group.then {

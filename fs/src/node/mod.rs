@@ -6,6 +6,7 @@ mod conduct;
 mod desk;
 mod framing;
 mod grants;
+mod identity;
 mod journal;
 mod lease_time;
 mod limits;

@@ -206,9 +206,6 @@ impl Service {
     /// stands still: no lease runs out because they hold up the calls that would renew it.
     pub(super) fn tick(&self) -> bool {
         let waited = self.wait_for_room();
-        if !waited {
-            self.expel_idle();
-        }
         let state = (!waited).then(|| self.state.lock());
         if let Some(stood_still) = self.lease_time.tick((self.now)().monotonic) {
             tracing::warn!(
@@ -219,8 +216,12 @@ impl Service {
         let Some(mut state) = state else { return false };
         self.lines.say_counts((self.now)().monotonic);
         self.say_late(&mut state);
+        let idle = self.idle(&state);
         let (output, more) = state.namespace.tick(self.time());
         self.perform(state, output, None);
+        for peer in idle {
+            self.expel(peer, "a handler began no session: its connection is closed");
+        }
         more
     }
 

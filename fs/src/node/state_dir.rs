@@ -11,7 +11,7 @@ use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// The pairs of the namespace.
 const PAIRS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("namespace");
@@ -42,6 +42,7 @@ pub(crate) enum Purpose {
 pub(crate) struct StateDir {
     // Dropped first: the store is closed before the directory is anyone else's.
     database: Database,
+    path: PathBuf,
     _lock: File,
 }
 
@@ -70,10 +71,11 @@ impl StateDir {
         let database = database(&path, purpose)?;
         let this = Self {
             database,
+            path,
             _lock: lock,
         };
         this.make_tables()
-            .map_err(|error| format!("cannot prepare the namespace {}: {error}", path.display()))?;
+            .map_err(|error| format!("cannot prepare the namespace: {}", this.failed(error)))?;
         Ok(this)
     }
 
@@ -84,24 +86,41 @@ impl StateDir {
         Ok(transaction.commit()?)
     }
 
+    /// What redb says, with the file and what may help.
+    fn failed(&self, error: impl Into<redb::Error>) -> StoreError {
+        let name = self.path.display();
+        match error.into() {
+            redb::Error::Corrupted(what) => StoreError::Damaged(what),
+            redb::Error::Io(error) if is_full(&error) => {
+                StoreError::Io(format!("{name}: {error}; make room on its file system").into())
+            }
+            error => StoreError::Io(format!("{name}: {error}").into()),
+        }
+    }
+
     /// Runs `change` on the pairs in one durable transaction, if `allowed` says so of the stored term; writes the term it answers.
     fn transact(
         &self,
         allowed: impl FnOnce(u64) -> Option<u64>,
         change: impl FnOnce(&mut redb::Table<'_, &[u8], &[u8]>) -> Result<(), redb::Error>,
     ) -> Result<(), StoreError> {
-        let transaction = self.database.begin_write().map_err(failed)?;
+        let transaction = self.database.begin_write().map_err(|error| self.failed(error))?;
         {
-            let mut terms = transaction.open_table(TERM).map_err(failed)?;
-            let found = terms.get(()).map_err(failed)?.map_or(0, |term| term.value());
+            let mut terms = transaction.open_table(TERM).map_err(|error| self.failed(error))?;
+            let found = terms
+                .get(())
+                .map_err(|error| self.failed(error))?
+                .map_or(0, |term| term.value());
             let term = allowed(found).ok_or(StoreError::Superseded { found })?;
             if term != found {
-                terms.insert((), term).map_err(failed)?;
+                terms.insert((), term).map_err(|error| self.failed(error))?;
             }
-            let mut pairs = transaction.open_table(PAIRS).map_err(failed)?;
-            change(&mut pairs).map_err(failed)?;
+            let mut pairs = transaction
+                .open_table(PAIRS)
+                .map_err(|error| self.failed(error))?;
+            change(&mut pairs).map_err(|error| self.failed(error))?;
         }
-        transaction.commit().map_err(failed)
+        transaction.commit().map_err(|error| self.failed(error))
     }
 }
 
@@ -111,10 +130,12 @@ impl Store for StateDir {
         prefix: &[u8],
         each: &mut dyn FnMut(&[u8], &[u8]) -> Result<(), StoreError>,
     ) -> Result<(), StoreError> {
-        let transaction = self.database.begin_read().map_err(failed)?;
-        let pairs = transaction.open_table(PAIRS).map_err(failed)?;
-        for pair in pairs.range(prefix..).map_err(failed)? {
-            let (key, value) = pair.map_err(failed)?;
+        let transaction = self.database.begin_read().map_err(|error| self.failed(error))?;
+        let pairs = transaction
+            .open_table(PAIRS)
+            .map_err(|error| self.failed(error))?;
+        for pair in pairs.range(prefix..).map_err(|error| self.failed(error))? {
+            let (key, value) = pair.map_err(|error| self.failed(error))?;
             if !key.value().starts_with(prefix) {
                 break;
             }
@@ -141,9 +162,9 @@ impl Store for StateDir {
     }
 
     fn term(&self) -> Result<Term, StoreError> {
-        let transaction = self.database.begin_read().map_err(failed)?;
-        let terms = transaction.open_table(TERM).map_err(failed)?;
-        let term = terms.get(()).map_err(failed)?;
+        let transaction = self.database.begin_read().map_err(|error| self.failed(error))?;
+        let terms = transaction.open_table(TERM).map_err(|error| self.failed(error))?;
+        let term = terms.get(()).map_err(|error| self.failed(error))?;
         Ok(Term(term.map_or(0, |term| term.value())))
     }
 }
@@ -161,23 +182,47 @@ fn database(path: &Path, purpose: Purpose) -> Result<Database, String> {
             builder.create_with_backend(FileBackend::new(private_file(path)?)?)
         }
     };
-    // A damaged file may make redb panic; nothing of ours is in use then.
-    let opened = catch_unwind(AssertUnwindSafe(open));
     let damaged = |how: String| {
         format!(
             "the namespace {0} is damaged: {how}; restore it from a copy, or give up its names and attributes: mv {0} {0}.damaged",
             path.display()
         )
     };
+    // redb would make a new store of it, and nobody would hear of what is gone.
+    if path.metadata().is_ok_and(|file| file.len() == 0) {
+        return Err(damaged("it is empty".into()));
+    }
+    // A damaged file may make redb panic; nothing of ours is in use then.
+    let opened = catch_unwind(AssertUnwindSafe(open));
     match opened {
         Ok(Ok(database)) => Ok(database),
         Ok(Err(DatabaseError::Storage(redb::StorageError::Corrupted(how)))) => Err(damaged(how)),
         Ok(Err(error)) => match damage(&error) {
             true => Err(damaged(error.to_string())),
-            false => Err(format!("cannot open the namespace {}: {error}", path.display())),
+            false => {
+                let full =
+                    matches!(&error, DatabaseError::Storage(redb::StorageError::Io(error)) if is_full(error));
+                let help = if full {
+                    "; make room on its file system"
+                } else {
+                    ""
+                };
+                Err(format!(
+                    "cannot open the namespace {}: {error}{help}",
+                    path.display()
+                ))
+            }
         },
         Err(_) => Err(damaged("it cannot be read to its end".into())),
     }
+}
+
+/// Room can be made for these.
+fn is_full(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge
+    )
 }
 
 /// redb tells a file that is none of its own, or too short, as an error of input.
@@ -189,13 +234,6 @@ fn damage(error: &DatabaseError) -> bool {
         error.kind(),
         io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof
     )
-}
-
-fn failed(error: impl Into<redb::Error>) -> StoreError {
-    match error.into() {
-        redb::Error::Corrupted(what) => StoreError::Damaged(what),
-        error => StoreError::Io(Box::new(error)),
-    }
 }
 
 /// Takes the directory's lock and leaves this process's id in it, for the message to the next one.
@@ -218,9 +256,8 @@ fn lock(dir: &Path) -> Result<File, String> {
         }
     }
     let text = format!("{}\n", std::process::id());
-    file.set_len(0)
-        .and_then(|()| file.write_all(text.as_bytes()))
-        .map_err(fail)?;
+    // Where the file system is full the message to the next one goes without.
+    let _untold = file.set_len(0).and_then(|()| file.write_all(text.as_bytes()));
     Ok(file)
 }
 

@@ -65,6 +65,7 @@ impl Reader {
         self.anew.insert(ino);
         self.reading.tree.make_directory(ino, InodeId::ROOT, self.now);
         let kind = match ino {
+            InodeId::ROOT if self.said_no_root() => return,
             InodeId::ROOT => ProblemKind::NoRoot,
             _ => ProblemKind::LostDirectory,
         };

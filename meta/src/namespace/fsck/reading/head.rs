@@ -9,6 +9,8 @@ use crate::problem::ProblemKind;
 
 impl Reader {
     pub(super) fn head(&mut self, key: &[u8], value: &[u8]) {
+        // Every store has both from its first commit on; its identity is another matter.
+        self.reading.is_new &= ![record::FORMAT_KEY, record::CEILING_KEY].contains(&key);
         match key {
             record::FORMAT_KEY => self.format = Some(value.to_vec()),
             record::CEILING_KEY => match number(value) {

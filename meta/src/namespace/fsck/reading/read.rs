@@ -57,7 +57,7 @@ impl Reader {
         self.reading
     }
 
-    fn said_no_root(&self) -> bool {
+    pub(super) fn said_no_root(&self) -> bool {
         self.reading
             .found
             .iter()
