@@ -142,7 +142,7 @@ fn take_away(view: &View, dir: &Path, source: &str, device: Option<Device>) -> R
         device,
         dead: false,
     };
-    match view.detach(sought, &|_| false, || ()) {
+    match view.detach(sought, &|_| false) {
         Detach::Kept(line) => Err(line),
         _ => Ok(()),
     }

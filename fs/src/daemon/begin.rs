@@ -128,8 +128,7 @@ impl Daemon {
                 dead: false,
             };
             let namespace = Namespace::find(record.namespace);
-            let detached =
-                namespace.map(|namespace| namespace.enter(|view| view.detach(sought, &|_| false, || ())));
+            let detached = namespace.map(|namespace| namespace.enter(|view| view.detach(sought, &|_| false)));
             tracing::debug!(dir = %record.dir.display(), ?detached, "detached");
         }
     }

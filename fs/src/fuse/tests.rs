@@ -55,7 +55,7 @@ impl Drop for Unmount<'_> {
             dead: false,
         };
         let namespace = Namespace::own().unwrap();
-        let _done = namespace.enter(|view| view.detach(sought, &|_| false, || ()));
+        let _done = namespace.enter(|view| view.detach(sought, &|_| false));
     }
 }
 

@@ -18,4 +18,4 @@ pub use directory::Identity;
 pub use namespace::{Namespace, NamespaceId};
 pub use place::Place;
 pub use table::{Device, MountPoint, MountTable, of_process};
-pub use view::{Attached, Detach, Sought, Unmade, View};
+pub use view::{Attached, Detach, Falls, Sought, Unmade, View};
