@@ -148,6 +148,10 @@ shape() {
 for mount in sorted(json.load(sys.stdin)["mounts"], key=lambda mount: mount["dir"]):
     print(mount["dir"], mount["source"], mount["cache"], mount["share"])'
 }
+as_they_were() {
+    shape >"$T/shape.now"
+    cmp -s "$T/shape" "$T/shape.now"
+}
 shape >"$T/shape"
 grep -q "ro.* ro,nosuid,nodev,noexec,noatime" "$T/shape" || fail "the mounts are not as they were asked for: $(cat "$T/shape")"
 reclaimed=0
@@ -188,8 +192,7 @@ for round in $(seq "$ROUNDS"); do
         "$RDMAFS" mount "$(source_of p)" "$M" -o "key=$T/key,fabric=$FABRIC,cache=$CACHE,timeout=4s${MOUNT_OPTIONS:+,$MOUNT_OPTIONS}" >>"$T/mount.log" 2>&1 ||
             fail "a mount over a dead one: $(tail -n 3 "$T/mount.log")"
     fi
-    shape >"$T/shape.now"
-    diff "$T/shape" "$T/shape.now" || fail "round $round: the mounts are not as they were"
+    wait_until 5 as_they_were || fail "round $round: the mounts are not as they were: $(diff "$T/shape" "$T/shape.now")"
     for mount in "$M" "$T/ro"; do
         python3 "$T/check.py" "$mount/$round" "$T" "$round" || fail "round $round: what was synced is not there"
     done

@@ -215,8 +215,11 @@ fn put_up(daemon: &Arc<Daemon>, namespace: &Namespace, lost: &[Lost], index: usi
 fn beneath(daemon: &Daemon, lost: &[Lost], record: &Record) -> Result<Identity, State> {
     match record.beneath {
         Beneath::Directory(identity) => Ok(identity),
-        Beneath::Mount { number, inode } => match daemon.mounts.get(number).and_then(|live| live.device) {
-            Some(device) => Ok(Identity { device, inode }),
+        Beneath::Mount { number, inode } => match daemon.mounts.find(|live| live.number == number) {
+            Some(live) => Ok(Identity {
+                device: live.record.device,
+                inode,
+            }),
             None if lost.iter().any(|other| other.number == number && other.is_lost()) => {
                 Err(State::Waits("the mount that it lies in is not back".into()))
             }
