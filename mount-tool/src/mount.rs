@@ -158,7 +158,9 @@ fn prepare(request: &ControlRequest) -> Result<(), Refusal> {
             Ok(ControlReply::Ready { .. }) => return Ok(()),
             Ok(reply) => return Err(Refusal::Said(unexpected(&reply))),
             Err(Refusal::Said(line)) => return Err(Refusal::Said(line)),
-            Err(Refusal::Gone(line)) => last = Some(start_handler().err().unwrap_or(line)),
+            Err(Refusal::Gone(line) | Refusal::Died(line)) => {
+                last = Some(start_handler().err().unwrap_or(line))
+            }
         }
     }
     ask(request, None)
