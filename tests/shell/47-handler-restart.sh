@@ -294,9 +294,40 @@ touch "$T/c/writable" || fail "the mount has the old options"
 "$RDMAFS" qos "$T/c" | grep -q weight=9 || fail "the mount has the old share"
 same "the other one" "$(cat "$T/a/file")" kept
 
+note "mount(8) over a dead one, by fstab and with -t"
+umount "$T/c"
+mkdir "$T/fs" "$T/sbin" "$T/sbin/up" "$T/sbin/work"
+printf '%s %s rdmafs key=%s,fabric=%s,noatime 0 0\n' "$(source_of p)" "$T/fs" "$T/key" "$FABRIC" >"$T/fstab"
+cat >"$T/inside.sh" <<'INSIDE'
+set -eu
+mount -t overlay overlay -o "lowerdir=/usr/sbin,upperdir=$T/sbin/up,workdir=$T/sbin/work" /usr/sbin
+ln -sf "$RDMAFS" /usr/sbin/mount.rdmafs
+mount --bind "$T/fstab" /etc/fstab
+mount "$T/fs"
+for again in "$T/fs" "-t rdmafs $SOURCE $T/fs -o key=$T/key,fabric=$FABRIC"; do
+    handler=$(cat "$RDMAFS_RUN_DIR/handler.pid")
+    kill -KILL "$handler"
+    while [ -e "/proc/$handler" ]; do
+        sleep 0.05
+    done
+    ! ls "$T/fs" 2>/dev/null
+    # shellcheck disable=SC2086  # words on purpose
+    mount $again
+    [ "$(cat "$T/fs/file")" = kept ]
+    [ "$(grep -c " $T/fs " /proc/self/mountinfo)" = 1 ]
+done
+umount "$T/fs"
+INSIDE
+SOURCE=$(source_of p) unshare -m --propagation private sh "$T/inside.sh" || fail "inside the namespace: $(tail -n 5 "$LOG")"
+same "the mount outside" "$(cat "$T/a/file")" kept
+attach q "$T/c"
+
 note "umount takes the record along; SIGTERM takes all of them, and unmounts"
 umount "$T/c"
-same "records" "$(records)" 1
+one_record() {
+    [ "$(records)" = 1 ]
+}
+wait_until 5 one_record || fail "umount left the record of its mount"
 attach q "$T/c"
 handler=$(handler_pid)
 kill -TERM "$handler"
