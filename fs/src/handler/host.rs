@@ -11,7 +11,6 @@ use crate::options::{MountOptions, NodeAddress, Source};
 use parking_lot::Mutex;
 use rdmafs_meta::wire::{Reply, Request};
 use rdmafs_rdma::buffer::BufferPool;
-use rdmafs_rdma::clock::Clock;
 use rdmafs_rdma::fabric::{Crypt, FabricKind, VerbsOptions};
 use rdmafs_rdma::key::{Key, KeyId};
 use std::collections::HashMap;
@@ -171,6 +170,19 @@ pub(super) fn open_pool(
     options: &MountOptions,
     connect: Box<dyn Connect>,
 ) -> Result<Arc<Pool>, String> {
+    let pool = new_pool(executor, name, options, connect)?;
+    executor.block_on(keeper::establish(&pool))?;
+    keeper::start(&pool).map_err(|error| format!("cannot start a thread: {error}"))?;
+    Ok(pool)
+}
+
+/// A pool that is not connected yet.
+pub(super) fn new_pool(
+    executor: &Executor,
+    name: &str,
+    options: &MountOptions,
+    connect: Box<dyn Connect>,
+) -> Result<Arc<Pool>, String> {
     let buffers = BufferPool::new(BUFFERS.0, BUFFERS.1).map_err(|error| {
         format!(
             "cannot map {} MiB of buffers: {error}: free some memory",
@@ -178,11 +190,8 @@ pub(super) fn open_pool(
         )
     })?;
     let timeout = Duration::from_millis(options.timeout_ms);
-    let pool = Pool::new(name.to_owned(), executor.clone(), buffers, timeout, connect)
-        .map_err(|error| format!("no random bytes: {error}"))?;
-    keeper::establish(&pool)?;
-    keeper::start(&pool).map_err(|error| format!("cannot start a thread: {error}"))?;
-    Ok(pool)
+    Pool::new(name.to_owned(), executor.clone(), buffers, timeout, connect)
+        .map_err(|error| format!("no random bytes: {error}"))
 }
 
 /// A mount of the pool; `None` when the pool has been closed.
