@@ -214,10 +214,9 @@ impl LinkEvents for Events {
                     if let Some(unused) = unused {
                         unused.await;
                     }
-                    session
-                        .call_as_root(Request::Recalled { recall })
-                        .await
-                        .map(|_| ())
+                    // An acknowledgement that is lost would keep the space from everybody for as long as this connection lives.
+                    let acknowledged = pool.ask_over(&session, Request::Recalled { recall });
+                    acknowledged.await.map(|_| ())
                 };
                 self.executor.run(0, acknowledge, log_failure);
             }
