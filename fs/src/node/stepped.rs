@@ -68,11 +68,12 @@ impl<S: Store> SteppedNode<S> {
         self.worker.lock().turn()
     }
 
-    /// Zeroes what was freed first of all that is not clean yet. False when everything is clean.
-    pub(crate) fn clean(&self) -> bool {
+    /// Zeroes what was freed first of all that is not clean yet, after it was shown to `watch`. False when everything is clean.
+    pub(crate) fn clean(&self, watch: impl FnOnce(&[Extent])) -> bool {
         let Ok(extents) = self.dirty.lock().try_recv() else {
             return false;
         };
+        watch(&extents);
         extents.iter().for_each(|extent| self.service.zero(extent));
         self.service.cleaned(&extents);
         true

@@ -67,6 +67,12 @@ impl SimEndpoint {
         self.shared.world.lock().is_dead(self.index)
     }
 
+    /// The user's side has heard everything that the node said.
+    #[must_use]
+    pub fn has_heard_all(&self) -> bool {
+        self.shared.world.lock().has_heard_all(self.index)
+    }
+
     /// Nothing passes for so long, in either direction.
     pub fn stall(&self, by: Duration) {
         self.shared.world.lock().stall(self.index, by);

@@ -286,6 +286,11 @@ impl World {
         self.now < self.ends[end].stalled_until
     }
 
+    pub(super) fn has_heard_all(&self, end: usize) -> bool {
+        let end = &self.ends[end];
+        end.messages.is_empty() && end.late.is_none() && end.ready.is_empty()
+    }
+
     pub(super) fn is_dead(&self, end: usize) -> bool {
         self.ends[end].dead
     }

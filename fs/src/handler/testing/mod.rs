@@ -11,3 +11,4 @@ mod simulation;
 pub use simulation::{HostId, Rules, Simulation, Started};
 pub use store::{SimStore, StoreFault};
 pub use threaded::{SimNode, SimPool, mount_on_sim};
+pub use visitor::Watch;

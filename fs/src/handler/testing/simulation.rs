@@ -6,7 +6,7 @@
 
 use super::store::SimStore;
 use super::threaded::options;
-use super::visitor::{Life, Place, Way};
+use super::visitor::{Life, Place, Watch, Way};
 use crate::executor::Executor;
 use crate::handler::host::{attach, new_pool};
 use crate::handler::keeper;
@@ -14,11 +14,13 @@ use crate::handler::mount::{Mount, wall_clock};
 use crate::handler::pool::{Pool, State};
 use crate::options::CacheMode;
 use parking_lot::Mutex;
+use rdmafs_meta::extent::Extent;
 use rdmafs_meta::id::{Incarnation, InodeId};
 use rdmafs_meta::namespace::{Config, Namespace};
 use rdmafs_meta::time::{Now, Timestamp};
 use rdmafs_rdma::buffer::Buffer;
 use rdmafs_rdma::clock::Clock;
+use rdmafs_rdma::fabric::Verb;
 use rdmafs_rdma::link::Poller;
 use rdmafs_rdma::sim::{Pace, Sim, SimEndpoint};
 use std::sync::Arc;
@@ -38,7 +40,7 @@ pub struct Rules {
     pub pace: Pace,
     /// Lease of a session.
     pub lease: Duration,
-    /// The node does its chores (fencing, cleaning, storing) as soon as it can; else when [`Simulation`] is told to, or when nothing else is to be done.
+    /// The node does its chores (storing, fencing, cleaning) as soon as it can; else when it is told to ([`Simulation::work`]).
     pub prompt: bool,
 }
 
@@ -108,6 +110,18 @@ impl Simulation {
         &self.store
     }
 
+    /// Shows `watcher` all writes to the arena from now on.
+    pub fn watch(&mut self, watcher: Arc<Mutex<dyn Watch>>) {
+        *self.place.watcher.lock() = Some(watcher.clone());
+        let place = Arc::downgrade(&self.place);
+        self.sim().watch(Box::new(move |access| {
+            let node = place.upgrade().and_then(|place| place.node());
+            if let (Some(node), Verb::Write) = (node, access.verb) {
+                node.look(|namespace| watcher.lock().written(namespace, access));
+            }
+        }));
+    }
+
     /// Simulated time.
     #[must_use]
     pub fn now(&self) -> Duration {
@@ -174,7 +188,13 @@ impl Simulation {
 
     /// Cleans some of what was freed. False when all is clean.
     pub fn clean(&mut self) -> bool {
-        self.place.node().is_some_and(|node| node.clean())
+        let watcher = self.place.watcher.lock().clone();
+        let show = |extents: &[Extent]| {
+            if let Some(watcher) = watcher {
+                watcher.lock().cleans(extents);
+            }
+        };
+        self.place.node().is_some_and(|node| node.clean(show))
     }
 
     /// Makes durable what has gathered. False when nothing has, or the store is busy.
@@ -194,6 +214,11 @@ impl Simulation {
             self.kill_node();
         }
         any
+    }
+
+    /// Does one of the node's chores. False when there is none.
+    pub fn work(&mut self) -> bool {
+        self.commit() || self.fence() || self.clean()
     }
 
     // --- hosts ---
@@ -350,7 +375,9 @@ impl Simulation {
             if let Some(answer) = started.take() {
                 return Some(answer);
             }
-            self.pass(Duration::MAX);
+            if !self.work() {
+                self.pass(Duration::MAX);
+            }
         }
     }
 
@@ -415,10 +442,7 @@ impl Simulation {
         }
         busy |= self.bury();
         busy |= before != self.sim().operations();
-        if self.rules.prompt || !busy {
-            busy |= self.commit() || self.fence() || self.clean();
-        }
-        busy
+        busy || (self.rules.prompt && self.work())
     }
 
     /// Hosts whose handlers died in a fault.
@@ -465,6 +489,12 @@ impl Host {
 pub struct Started<T>(Arc<Mutex<Option<T>>>);
 
 impl<T> Started<T> {
+    /// One that is never answered.
+    #[must_use]
+    pub fn never() -> Self {
+        Self(Arc::default())
+    }
+
     /// Its answer, once.
     #[must_use]
     pub fn take(&self) -> Option<T> {

@@ -4,15 +4,27 @@ use super::store::SimStore;
 use crate::handler::connect::Connect;
 use crate::node::stepped::SteppedNode;
 use parking_lot::Mutex;
+use rdmafs_meta::extent::Extent;
+use rdmafs_meta::namespace::Namespace;
 use rdmafs_rdma::buffer::BufferPool;
 use rdmafs_rdma::clock::Clock;
 use rdmafs_rdma::door::{Identity, Peer, PeerId};
 use rdmafs_rdma::fabric::{Endpoint, FabricError, FabricKind};
 use rdmafs_rdma::key::KeyId;
 use rdmafs_rdma::link::Poller;
-use rdmafs_rdma::sim::{Pace, Sim, SimEndpoint};
+use rdmafs_rdma::sim::{Access, Pace, Sim, SimEndpoint};
 use std::io;
 use std::sync::{Arc, OnceLock, Weak};
+
+/// Sees what happens to the arena.
+pub trait Watch: Send {
+    /// The namespace may have changed.
+    fn changed(&mut self, namespace: &Namespace);
+    /// A write lands; this is the namespace at that moment.
+    fn written(&mut self, namespace: &Namespace, write: Access<'_>);
+    /// These are zeroed now, to be used again.
+    fn cleans(&mut self, extents: &[Extent]);
+}
 
 /// One life of the node.
 pub(super) type Life = SteppedNode<SimStore>;
@@ -33,6 +45,7 @@ pub(super) struct Place {
     /// `None` while the node is dead.
     pub(super) node: Mutex<Option<Arc<Life>>>,
     pub(super) visits: Mutex<Vec<Visit>>,
+    pub(super) watcher: Mutex<Option<Arc<Mutex<dyn Watch>>>>,
     next: Mutex<u64>,
 }
 
@@ -43,7 +56,16 @@ impl Place {
             pace,
             node: Mutex::default(),
             visits: Mutex::default(),
+            watcher: Mutex::default(),
             next: Mutex::default(),
+        }
+    }
+
+    /// A message of a handler reaches the node.
+    fn hears(&self, peer: PeerId, message: &[u8], node: &Life) {
+        node.desk().message(peer, message);
+        if let Some(watcher) = &*self.watcher.lock() {
+            node.look(|namespace| watcher.lock().changed(namespace));
         }
     }
 
@@ -91,9 +113,8 @@ impl Connect for Way {
         let at_end = AtEnd(Arc::downgrade(&self.place), peer);
         let desk = Arc::downgrade(&node);
         let hears = move |message: &[u8]| {
-            let _says_when_dropped = &at_end;
-            if let Some(node) = desk.upgrade() {
-                node.desk().message(peer, message);
+            if let (Some(node), Some(place)) = (desk.upgrade(), at_end.0.upgrade()) {
+                place.hears(peer, message, &node);
             }
             Vec::new()
         };
