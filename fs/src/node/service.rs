@@ -46,7 +46,7 @@ pub(super) struct Parts {
 }
 
 /// Reads both clocks. Never blocks.
-pub(super) type ReadClocks = Box<dyn Fn() -> Now + Send + Sync>;
+pub(crate) type ReadClocks = Box<dyn Fn() -> Now + Send + Sync>;
 
 /// The namespace service of a node.
 pub(super) struct Service {
@@ -236,6 +236,11 @@ impl Service {
     /// These extents are all zero now.
     pub(super) fn cleaned(&self, extents: &[Extent]) {
         self.state.lock().namespace.cleaned(extents);
+    }
+
+    /// Lets `at` look at the namespace, between two calls.
+    pub(super) fn look<T>(&self, at: impl FnOnce(&Namespace) -> T) -> T {
+        at(&self.state.lock().namespace)
     }
 
     /// Lets no session begin any more, and asks those there are to commit what they have. Says how many that are.
