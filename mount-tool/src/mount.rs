@@ -142,7 +142,7 @@ fn take_away(view: &View, dir: &Path, source: &str, device: Option<Device>) -> R
         device,
         dead: false,
     };
-    match view.detach(sought, &|_| false, || ()) {
+    match view.detach(sought, &|_| false) {
         Detach::Kept(line) => Err(line),
         _ => Ok(()),
     }
@@ -158,7 +158,9 @@ fn prepare(request: &ControlRequest) -> Result<(), Refusal> {
             Ok(ControlReply::Ready { .. }) => return Ok(()),
             Ok(reply) => return Err(Refusal::Said(unexpected(&reply))),
             Err(Refusal::Said(line)) => return Err(Refusal::Said(line)),
-            Err(Refusal::Gone(line)) => last = Some(start_handler().err().unwrap_or(line)),
+            Err(Refusal::Gone(line) | Refusal::Died(line)) => {
+                last = Some(start_handler().err().unwrap_or(line))
+            }
         }
     }
     ask(request, None)

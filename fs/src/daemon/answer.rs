@@ -107,7 +107,7 @@ impl Daemon {
     }
 
     fn qos(&self, dir: &Path, change: ShareChange) -> Result<Share, String> {
-        let live = self.mounts.on(dir).ok_or_else(|| {
+        let live = self.mounts.find(|live| live.record.dir == dir).ok_or_else(|| {
             let dir = dir.display();
             format!("{dir} is no mount of this handler: 'rdmafs status' lists them")
         })?;

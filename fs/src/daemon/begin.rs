@@ -9,6 +9,7 @@ use crate::mount::{Identity, Namespace, Sought};
 use parking_lot::Mutex;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 /// What the kernel reads ahead of a sequential reader: one largest request. Its own 128 KiB would bound every cached read.
@@ -44,11 +45,11 @@ impl Daemon {
         })?;
         let live = self.mounts.add(Live {
             number,
-            device: Some(record.device),
             record,
             meter: session.meter(),
             mount: mount.clone(),
             recorded: Mutex::new(true),
+            ended: AtomicBool::new(false),
         });
         let Some(live) = live else {
             mount.close();
@@ -67,18 +68,20 @@ impl Daemon {
 
     /// Serves a mount until it is unmounted.
     fn serve(&self, session: Session, live: &Arc<Live>) {
-        if let Err(error) = session.run() {
+        let ran = session.run();
+        if let (Err(error), false) = (&ran, live.has_ended()) {
             tracing::error!(dir = %live.record.dir.display(), "the FUSE session failed: {error}");
             // Else the kernel might wait for answers until this process ends.
             abort(live);
         }
+        live.ended.store(true, Ordering::Relaxed);
         self.forget(live);
         tracing::info!(source = %live.record.source, dir = %live.record.dir.display(), "unmounted");
     }
 
     /// The directory beneath a mount, as it can be found again when the mounts of this handler have other device numbers.
     pub(super) fn beneath(&self, directory: Identity) -> Beneath {
-        match self.mounts.with_device(directory.device) {
+        match self.mounts.find(|live| live.record.device == directory.device) {
             Some(live) => Beneath::Mount {
                 number: live.number,
                 inode: directory.inode,
@@ -124,26 +127,24 @@ impl Daemon {
             let sought = Sought {
                 dir: &record.dir,
                 source: &source,
-                device: live.device,
+                device: Some(record.device),
                 dead: false,
             };
             let namespace = Namespace::find(record.namespace);
-            let detached =
-                namespace.map(|namespace| namespace.enter(|view| view.detach(sought, &|_| false, || ())));
+            let detached = namespace.map(|namespace| namespace.enter(|view| view.detach(sought, &|_| false)));
             tracing::debug!(dir = %record.dir.display(), ?detached, "detached");
         }
     }
 }
 
 fn abort(live: &Live) {
-    if let Some(Err(error)) = live.device.map(|device| device.abort()) {
+    if let Err(error) = live.record.device.abort() {
         tracing::warn!(dir = %live.record.dir.display(), "cannot abort the FUSE connection: {error}");
     }
 }
 
 fn raise_read_ahead(live: &Live) {
-    let raised = live.device.map(|device| device.set_read_ahead(READ_AHEAD_KIB));
-    if !matches!(raised, Some(Ok(()))) {
-        tracing::debug!(dir = %live.record.dir.display(), ?raised, "read-ahead stays at the kernel's default");
+    if let Err(error) = live.record.device.set_read_ahead(READ_AHEAD_KIB) {
+        tracing::debug!(dir = %live.record.dir.display(), %error, "read-ahead stays at the kernel's default");
     }
 }

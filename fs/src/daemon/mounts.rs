@@ -3,12 +3,11 @@
 use super::records::{Number, Record};
 use crate::fuse::Meter;
 use crate::handler::Mount;
-use crate::mount::Device;
 use crate::options::{MountOptions, Source};
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use rdmafs_rdma::clock::{Clock, SystemClock};
-use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 /// How long a fresh handler waits for its first mount, and a prepared pool for its mount.
@@ -21,10 +20,16 @@ pub(super) struct Live {
     pub(super) record: Record,
     pub(super) mount: Arc<Mount>,
     pub(super) meter: Arc<Meter>,
-    /// `None` when it is not believed to be the mount's.
-    pub(super) device: Option<Device>,
+    /// It is unmounted: only its end is left to do.
+    pub(super) ended: AtomicBool,
     /// Its record is in the run directory, or shall be. Held while that is written.
     pub(super) recorded: Mutex<bool>,
+}
+
+impl Live {
+    pub(super) fn has_ended(&self) -> bool {
+        self.ended.load(Ordering::Relaxed)
+    }
 }
 
 /// A pool that answered to a prepare request.
@@ -115,15 +120,18 @@ impl Mounts {
         Some((warm.mount, warm.note))
     }
 
-    /// Adds a mount on top; not once the daemon is ending. A device that a mount has already is another's: it is not believed.
-    pub(super) fn add(&self, mut live: Live) -> Option<Arc<Live>> {
+    /// Adds a mount on top; not once the daemon is ending. The kernel gives a device number again when the mount that had it is gone: an
+    /// older one with the same has ended, whether its session knows it yet or not.
+    pub(super) fn add(&self, live: Live) -> Option<Arc<Live>> {
         let now = self.clock.now();
         let mut state = self.state.lock();
         if state.ending {
             return None;
         }
-        if state.live.iter().any(|other| other.device == live.device) {
-            live.device = None;
+        for other in &state.live {
+            if other.record.device == live.record.device {
+                other.ended.store(true, Ordering::Relaxed);
+            }
         }
         let live = Arc::new(live);
         state.linger = state.warm.iter().map(|warm| warm.until).max().unwrap_or(now);
@@ -139,34 +147,20 @@ impl Mounts {
 
     /// All mounts, oldest first.
     pub(super) fn all(&self) -> Vec<Arc<Live>> {
-        self.state.lock().live.clone()
-    }
-
-    /// The topmost mount on `dir`.
-    pub(super) fn on(&self, dir: &Path) -> Option<Arc<Live>> {
         let state = self.state.lock();
         state
             .live
             .iter()
-            .rev()
-            .find(|live| live.record.dir == dir)
+            .filter(|live| !live.has_ended())
             .cloned()
+            .collect()
     }
 
-    /// The mount with this number.
-    pub(super) fn get(&self, number: Number) -> Option<Arc<Live>> {
+    /// The topmost mount that fits.
+    pub(super) fn find(&self, fits: impl Fn(&Live) -> bool) -> Option<Arc<Live>> {
         let state = self.state.lock();
-        state.live.iter().find(|live| live.number == number).cloned()
-    }
-
-    /// The mount with this device number.
-    pub(super) fn with_device(&self, device: Device) -> Option<Arc<Live>> {
-        let state = self.state.lock();
-        state
-            .live
-            .iter()
-            .find(|live| live.device == Some(device))
-            .cloned()
+        let mut live = state.live.iter().rev();
+        live.find(|live| !live.has_ended() && fits(live)).cloned()
     }
 
     /// Waits; true when the daemon is ending.

@@ -3,6 +3,7 @@
 //! One file for each mount, `RUN_DIR/mounts/NUMBER`, replaced as a whole: a damaged one costs one mount. It names the key file and holds
 //! no key. What is read is checked like a stranger's word, although only root can write there.
 
+use crate::control::records_folder;
 use crate::mount::{Device, Identity, KernelFlags, NamespaceId};
 use crate::options::{MountOptions, Source};
 use serde::{Deserialize, Serialize};
@@ -83,7 +84,7 @@ impl Records {
     /// # Errors
     /// One line.
     pub(super) fn open(run_dir: &Path) -> Result<Self, String> {
-        let folder = run_dir.join("mounts");
+        let folder = records_folder(run_dir);
         match DirBuilder::new().mode(0o700).create(&folder) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
                 return Err(format!("cannot make {}: {error}", folder.display()));

@@ -3,7 +3,7 @@
 use super::answer::Daemon;
 use super::mounts::Mounts;
 use super::records::Records;
-use super::restore::restore;
+use super::restore::{families, restore};
 use crate::control::{Connection, ControlReply, Listener, socket_path};
 use crate::executor::Executor;
 use crate::handler::Handler;
@@ -28,6 +28,10 @@ const RESTORE: Duration = Duration::from_secs(5);
 const LOCK_TRIES: u32 = 100;
 const LOCK_PAUSE: Duration = Duration::from_millis(50);
 
+/// After so many tries a handler that still takes callers is believed to live. One that was killed takes them until its last thread is
+/// gone.
+const LIVES: u32 = 20;
+
 /// Runs the handler until its last mount is gone (or, never mounted, until it has been idle for 10 s), or SIGTERM. `ready` is
 /// called once the mounts of a handler that died here are back, those that can be, and the control socket accepts. Blocking. Call it before the process starts threads.
 ///
@@ -51,7 +55,7 @@ pub fn run(run_dir: PathBuf, ready: impl FnOnce()) -> Result<(), String> {
         let daemon = daemon.clone();
         move || await_signal(signals, &daemon)
     })?;
-    let restorer = start_restoring(&daemon)?;
+    let restorers = start_restoring(&daemon)?;
     let acceptor = spawn("control", {
         let (daemon, listener) = (daemon.clone(), listener.clone());
         move || accept(&listener, &daemon)
@@ -65,23 +69,23 @@ pub fn run(run_dir: PathBuf, ready: impl FnOnce()) -> Result<(), String> {
     }
     // Its file goes now, while the lock is held: later it might be the next handler's.
     drop(listener);
-    end(&daemon, restorer);
+    end(&daemon, restorers);
     Ok(())
 }
 
-/// Gives the thread that goes on with what has to wait.
-fn start_restoring(daemon: &Arc<Daemon>) -> Result<JoinHandle<()>, String> {
+/// Gives the threads that go on with what has to wait.
+fn start_restoring(daemon: &Arc<Daemon>) -> Result<Vec<JoinHandle<()>>, String> {
     let (first, tried) = mpsc::channel();
-    let restorer = spawn("restore", {
-        let daemon = daemon.clone();
-        move || restore(&daemon, first)
-    })?;
-    if tried.recv_timeout(RESTORE) == Err(mpsc::RecvTimeoutError::Timeout) {
-        tracing::warn!(
-            "mounts of the handler that died here are not back yet: a directory of theirs does not answer"
-        );
+    let mut restorers = Vec::new();
+    for family in families(daemon.records.load()) {
+        let (daemon, first) = (daemon.clone(), first.clone());
+        restorers.push(spawn("restore", move || restore(&daemon, family, first))?);
     }
-    Ok(restorer)
+    drop(first);
+    if tried.recv_timeout(RESTORE) == Err(mpsc::RecvTimeoutError::Timeout) {
+        tracing::warn!("mounts of the handler that died here are not back yet: a directory does not answer");
+    }
+    Ok(restorers)
 }
 
 /// Holds `handler.lock` for as long as this process lives: the kernel lets go of it however the process ends. A handler that is
@@ -94,13 +98,15 @@ fn lock(run_dir: &Path) -> Result<Flock<File>, String> {
         .write(true)
         .open(&path)
         .map_err(|error| format!("{}: {error}", path.display()))?;
+    let mut taken = 0;
     for _ in 0..LOCK_TRIES {
         file = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
             Ok(lock) => return Ok(lock),
             Err((file, Errno::EWOULDBLOCK)) => file,
             Err((_, error)) => return Err(format!("cannot lock {}: {error}", path.display())),
         };
-        if UnixStream::connect(socket_path(run_dir)).is_ok() {
+        taken += u32::from(UnixStream::connect(socket_path(run_dir)).is_ok());
+        if taken == LIVES {
             break;
         }
         thread::sleep(LOCK_PAUSE);
@@ -154,7 +160,7 @@ fn serve(connection: Connection, daemon: &Arc<Daemon>) {
     connection.reply(&reply);
 }
 
-fn end(daemon: &Daemon, restorer: JoinHandle<()>) {
+fn end(daemon: &Daemon, restorers: Vec<JoinHandle<()>>) {
     daemon.detach_all();
     daemon.mounts.wait_until_empty(FAREWELL);
     daemon.abort_all();
@@ -164,8 +170,10 @@ fn end(daemon: &Daemon, restorer: JoinHandle<()>) {
     for mount in daemon.mounts.take_all() {
         mount.close();
     }
-    if restorer.join().is_err() {
-        tracing::error!("the restoring thread panicked");
+    for restorer in restorers {
+        if restorer.join().is_err() {
+            tracing::error!("a restoring thread panicked");
+        }
     }
 }
 

@@ -4,7 +4,7 @@
 use super::session::Session;
 use super::{Meter, Reading};
 use crate::handler::testing::mount_on_sim;
-use crate::mount::{Attached, KernelFlags, Namespace, Sought};
+use crate::mount::{Attached, Detach, KernelFlags, Namespace, Sought};
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
 use nix::sys::statvfs::statvfs;
@@ -55,8 +55,23 @@ impl Drop for Unmount<'_> {
             dead: false,
         };
         let namespace = Namespace::own().unwrap();
-        let _done = namespace.enter(|view| view.detach(sought, &|_| false, || ()));
+        let _done = namespace.enter(|view| view.detach(sought, &|_| false));
     }
+}
+
+#[test]
+fn a_served_mount_is_not_taken_for_a_dead_one() {
+    mounted(|dir| {
+        let sought = Sought {
+            dir,
+            source: "node1:/pool",
+            device: None,
+            dead: true,
+        };
+        let namespace = Namespace::own().unwrap();
+        let found = namespace.enter(|view| (view.detach(sought, &|_| false), view.dead_on(dir)));
+        assert_eq!(found.unwrap(), (Detach::Alive, None));
+    });
 }
 
 #[test]

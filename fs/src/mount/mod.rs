@@ -17,5 +17,5 @@ pub use attach::KernelFlags;
 pub use directory::Identity;
 pub use namespace::{Namespace, NamespaceId};
 pub use place::Place;
-pub use table::{Device, MountPoint, MountTable, of_process};
-pub use view::{Attached, Detach, Sought, Unmade, View};
+pub use table::{Device, MountPoint, MountTable};
+pub use view::{Attached, Detach, Falls, Sought, Unmade, View};

@@ -63,7 +63,8 @@ impl Namespace {
         self.id
     }
 
-    /// Does `job` inside, in a thread of its own: paths mean there what they mean inside. They must be absolute.
+    /// Does `job` inside, in a thread of its own: paths mean there what they mean inside. They must be absolute. A thread that `job`
+    /// started would stay inside, and keep the namespace alive: it must not.
     ///
     /// # Errors
     /// It cannot be entered: that needs root.

@@ -41,15 +41,6 @@ pub struct MountPoint {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct MountTable(Vec<MountPoint>);
 
-/// The mount table of process `pid`.
-///
-/// # Errors
-/// The process is gone or cannot be seen.
-pub fn of_process(pid: u32) -> io::Result<MountTable> {
-    let table = fs::read(format!("/proc/{pid}/mountinfo"))?;
-    Ok(MountTable::parse(&table))
-}
-
 impl Device {
     /// Sets how much the kernel reads ahead of a sequential reader, in KiB. Needs root.
     ///
@@ -221,11 +212,5 @@ broken
         fn any_bytes_are_a_table(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
             drop(MountTable::parse(&bytes));
         }
-    }
-
-    #[test]
-    fn the_table_of_this_process_can_be_read() {
-        assert!(of_process(std::process::id()).is_ok());
-        assert!(of_process(u32::MAX).is_err());
     }
 }

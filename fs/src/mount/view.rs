@@ -56,6 +56,9 @@ pub struct Sought<'a> {
     pub dead: bool,
 }
 
+/// Says of a mount that it is ours and dead, so that it may fall with another one.
+pub type Falls<'a> = &'a (dyn Fn(&MountPoint) -> bool + Sync);
+
 /// What came of detaching.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Detach {
@@ -154,28 +157,13 @@ impl View {
         })
     }
 
-    /// Detaches a mount, lazily, after a call of `before`. `falls` says of a mount above it, or beneath it, that it is ours and dead as
-    /// well. Blocking, briefly; with `dead` it asks a mount that is alive whether it is, and waits for the answer.
-    pub fn detach(
-        &self,
-        sought: Sought<'_>,
-        falls: &dyn Fn(&MountPoint) -> bool,
-        before: impl FnOnce(),
-    ) -> Detach {
-        let table = match self.table() {
-            Ok(table) => table,
-            Err(error) => return Detach::Kept(unreadable(&error)),
-        };
-        let mount = match sought.find(&table) {
-            Found::Nothing => return Detach::Nothing,
-            Found::Elsewhere(dir) => return Detach::Elsewhere(dir),
-            Found::On(mount) => mount,
-        };
-        let top = match self.may_detach(sought, mount, &table, falls) {
+    /// Detaches a mount, lazily. `falls` says of a mount above it, or beneath it, that it is ours and dead as well. Blocking, briefly;
+    /// with `dead` it asks a mount that is alive whether it is, and waits for the answer.
+    pub fn detach(&self, sought: Sought<'_>, falls: Falls<'_>) -> Detach {
+        let top = match self.find(sought, falls) {
             Ok(top) => top,
             Err(not) => return not,
         };
-        before();
         let target = format!("fd/{}", top.number());
         match umount2(target.as_str(), MntFlags::MNT_DETACH) {
             Ok(()) => Detach::Done,
@@ -185,6 +173,11 @@ impl View {
                 error.desc()
             )),
         }
+    }
+
+    /// What [`View::detach`] would answer now, and does nothing.
+    pub fn would_detach(&self, sought: Sought<'_>, falls: Falls<'_>) -> Detach {
+        self.find(sought, falls).map_or_else(|not| not, |_| Detach::Done)
     }
 
     /// The source of the topmost mount on `dir`, when it is one of ours that nobody serves any more.
@@ -197,13 +190,23 @@ impl View {
         dead.then(|| mount.source.clone())
     }
 
-    /// The root of `mount`, held, when it is topmost on its directory and nothing foreign falls with it.
-    fn may_detach(
+    /// The root of the mount, held.
+    fn find(&self, sought: Sought<'_>, falls: Falls<'_>) -> Result<Directory, Detach> {
+        let table = self.table().map_err(|error| Detach::Kept(unreadable(&error)))?;
+        match sought.find(&table) {
+            Found::Nothing => Err(Detach::Nothing),
+            Found::Elsewhere(dir) => Err(Detach::Elsewhere(dir)),
+            Found::On(mount) => self.hold(sought, mount, &table, falls),
+        }
+    }
+
+    /// The root of `mount`, when it is topmost on its directory and nothing foreign falls with it.
+    fn hold(
         &self,
         sought: Sought<'_>,
         mount: &MountPoint,
         table: &MountTable,
-        falls: &dyn Fn(&MountPoint) -> bool,
+        falls: Falls<'_>,
     ) -> Result<Directory, Detach> {
         let dir = sought.dir.display();
         let top = match Directory::open(sought.dir) {
@@ -333,7 +336,7 @@ mod tests {
         }
     }
 
-    const NONE: &dyn Fn(&MountPoint) -> bool = &|_| false;
+    const NONE: Falls<'static> = &|_| false;
 
     #[test]
     fn a_mount_has_a_place_can_be_tuned_and_aborted_and_is_detached() {
@@ -346,7 +349,7 @@ mod tests {
             let aborted = device.abort();
             // INIT first, which waited since mount(2), unless the connection is gone.
             let after = fuse.read(&mut [0; 8192]);
-            let detached = view.detach(sought(&dir, Some(device), false), NONE, || ());
+            let detached = view.detach(sought(&dir, Some(device), false), NONE);
             assert!(matches!(tuned, Ok(())), "{tuned:?}");
             if aborted.is_ok() {
                 assert_eq!(after.unwrap_err().raw_os_error(), Some(libc::ENODEV));
@@ -375,27 +378,24 @@ mod tests {
                 None::<&str>,
             )
             .unwrap();
-            let covered = view.detach(sought(&dir, Some(place.device), true), NONE, || ());
+            let covered = view.detach(sought(&dir, Some(place.device), true), NONE);
             assert!(
                 matches!(&covered, Detach::Kept(why) if why.contains("something else is mounted over")),
                 "{covered:?}"
             );
-            assert_eq!(
-                view.detach(sought(&dir, None, true), NONE, || ()),
-                Detach::Nothing
-            );
+            assert_eq!(view.detach(sought(&dir, None, true), NONE), Detach::Nothing);
             umount2(&dir, MntFlags::empty()).unwrap();
             let wrong = Sought {
                 source: "node1:/other",
                 ..sought(&dir, Some(place.device), true)
             };
-            assert_eq!(view.detach(wrong, NONE, || ()), Detach::Nothing);
+            assert_eq!(view.detach(wrong, NONE), Detach::Nothing);
             assert_eq!(
-                view.detach(sought(&dir, Some(place.device), true), NONE, || ()),
+                view.detach(sought(&dir, Some(place.device), true), NONE),
                 Detach::Done
             );
             assert_eq!(
-                view.detach(sought(&dir, Some(place.device), true), NONE, || ()),
+                view.detach(sought(&dir, Some(place.device), true), NONE),
                 Detach::Nothing
             );
             let again = view
@@ -403,7 +403,7 @@ mod tests {
                 .unwrap();
             drop(again.fuse);
             assert_eq!(again.place.beneath, place.beneath);
-            assert_eq!(view.detach(sought(&dir, None, true), NONE, || ()), Detach::Done);
+            assert_eq!(view.detach(sought(&dir, None, true), NONE), Detach::Done);
         };
         Namespace::own().unwrap().enter(inside).unwrap();
     }
@@ -414,7 +414,7 @@ mod tests {
         let inside = |view: &View| {
             let Attached { fuse, place } = attach(view, &dir);
             drop(fuse);
-            assert_eq!(view.detach(sought(&dir, None, true), NONE, || ()), Detach::Done);
+            assert_eq!(view.detach(sought(&dir, None, true), NONE), Detach::Done);
             let again = || view.attach("node1:/pool", &dir, KernelFlags::default(), Some(place.beneath));
             fs::rename(&dir, temporary.path().join("moved")).unwrap();
             assert!(matches!(again(), Err(Unmade::NoPlace(line)) if line.contains("does not exist")));

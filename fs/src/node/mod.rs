@@ -17,6 +17,7 @@ mod running;
 mod serve;
 mod service;
 mod state_dir;
+pub(crate) mod stepped;
 
 #[cfg(test)]
 mod tests;

@@ -46,7 +46,7 @@ pub(super) struct Parts {
 }
 
 /// Reads both clocks. Never blocks.
-pub(super) type ReadClocks = Box<dyn Fn() -> Now + Send + Sync>;
+pub(crate) type ReadClocks = Box<dyn Fn() -> Now + Send + Sync>;
 
 /// The namespace service of a node.
 pub(super) struct Service {
@@ -206,9 +206,6 @@ impl Service {
     /// stands still: no lease runs out because they hold up the calls that would renew it.
     pub(super) fn tick(&self) -> bool {
         let waited = self.wait_for_room();
-        if !waited {
-            self.expel_idle();
-        }
         let state = (!waited).then(|| self.state.lock());
         if let Some(stood_still) = self.lease_time.tick((self.now)().monotonic) {
             tracing::warn!(
@@ -219,8 +216,12 @@ impl Service {
         let Some(mut state) = state else { return false };
         self.lines.say_counts((self.now)().monotonic);
         self.say_late(&mut state);
+        let idle = self.idle(&state);
         let (output, more) = state.namespace.tick(self.time());
         self.perform(state, output, None);
+        for peer in idle {
+            self.expel(peer, "a handler began no session: its connection is closed");
+        }
         more
     }
 
@@ -235,6 +236,11 @@ impl Service {
     /// These extents are all zero now.
     pub(super) fn cleaned(&self, extents: &[Extent]) {
         self.state.lock().namespace.cleaned(extents);
+    }
+
+    /// Lets `at` look at the namespace, between two calls.
+    pub(super) fn look<T>(&self, at: impl FnOnce(&Namespace) -> T) -> T {
+        at(&self.state.lock().namespace)
     }
 
     /// Lets no session begin any more, and asks those there are to commit what they have. Says how many that are.

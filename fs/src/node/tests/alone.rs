@@ -282,6 +282,23 @@ fn a_session_whose_lease_ran_out_is_cut_off_and_then_forgotten() {
     assert!(rig.peer(2).make("other").is_ok());
 }
 
+#[test]
+fn a_peer_that_begins_no_session_is_hung_up_on() {
+    let rig = Rig::new();
+    let mut busy = rig.peer(1);
+    let idle = rig.silent(2);
+    let is_closed = |guest: &Guest<'_>| guest.peer.closed.load(Ordering::SeqCst);
+    rig.pass(LEASE);
+    assert_eq!(busy.call(Request::Renew), Ok(Reply::Done));
+    assert!(!is_closed(&idle));
+    rig.pass(Duration::from_secs(1));
+    assert!(is_closed(&idle) && !is_closed(&busy));
+    rig.service.left(PeerId(2));
+    let late = rig.silent(3);
+    rig.pass(Duration::from_secs(5));
+    assert!(!is_closed(&late), "its time counts from when it came");
+}
+
 /// An examination of a large pool lasts longer than a lease, and the renewals of all sessions wait behind it.
 #[test]
 fn a_call_that_lasts_ends_no_lease() {
@@ -318,21 +335,4 @@ fn a_call_that_lasts_ends_no_lease() {
         peer.closed.load(Ordering::SeqCst),
         "from then on time counts again"
     );
-}
-
-#[test]
-fn a_peer_that_begins_no_session_is_hung_up_on() {
-    let rig = Rig::new();
-    let mut busy = rig.peer(1);
-    let idle = rig.silent(2);
-    let is_closed = |guest: &Guest<'_>| guest.peer.closed.load(Ordering::SeqCst);
-    rig.pass(LEASE);
-    assert_eq!(busy.call(Request::Renew), Ok(Reply::Done));
-    assert!(!is_closed(&idle));
-    rig.pass(Duration::from_secs(1));
-    assert!(is_closed(&idle) && !is_closed(&busy));
-    rig.service.left(PeerId(2));
-    let late = rig.silent(3);
-    rig.pass(Duration::from_secs(5));
-    assert!(!is_closed(&late), "its time counts from when it came");
 }
