@@ -24,26 +24,24 @@ Examples:
   rdmafs fsck 10.0.0.1:/pool                           a pool in use; nothing is changed
   rdmafs drain; rdmafs fsck --state /var/lib/rdmafs    what a node keeps, while it does not run
   rdmafs fsck --state /var/lib/rdmafs --repair         put right what is wrong
-  rdmafs fsck --state /var/lib/rdmafs --memory 8G      let the pool have 8 GiB from its next start on
+  rdmafs fsck --state /var/lib/rdmafs --memory 8G      resize the pool: 8 GiB from its next start
 
-Each problem is a line: its kind, the inode and a path to it, what is wrong, what a repair does about it. The last line counts.
-A pool in use is examined by its node, which serves nobody else meanwhile: about 0.2 s for 100,000 inodes. It is not repaired: end
-its node and repair its state directory. What has lost its name is put into /lost+found (mode 0700) as #INODE. Bytes of files are in
-memory and are not looked at. There are no quotas in this version.
+Each problem is a line: its kind, the inode and a path to it, what is wrong, and what a repair does
+about it. The last line counts. What has lost its name is put into /lost+found as #INODE.
 
-Exit codes are those of fsck(8): 0 nothing is wrong, 1 all problems were repaired, 4 problems are left, 8 it cannot be examined,
-16 wrong words or not root.";
+A pool in use is examined by its node, which serves nobody else meanwhile: about 0.2 s for 100,000
+inodes. It is not repaired: end its node and repair its state directory. Bytes of files have no
+checksums and are not looked at. There are no quotas in this version.
+
+Exit codes are those of fsck(8): 0 nothing is wrong, 1 all problems were repaired, 4 problems are
+left, 8 it cannot be examined, 16 wrong words or not root.";
 
 /// Find what is wrong with a pool's namespace, and repair it
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
     /// A pool in use, as it is mounted: NODE:/POOL or NODE:PORT:/POOL
-    #[arg(
-        value_name = "POOL",
-        required_unless_present = "state",
-        conflicts_with = "state"
-    )]
+    #[arg(value_name = "POOL", conflicts_with = "state")]
     pool: Option<String>,
     /// The state directory of a node that does not run
     #[arg(long, value_name = "DIR")]
@@ -98,7 +96,7 @@ pub(crate) fn run(args: Args) -> Result<(), Failure> {
         (None, Some(pool)) => in_use(pool, &args),
         (None, None) => Err(Failure::fsck(
             Code::FsckUsage,
-            "say what to examine: POOL or --state DIR",
+            "say what to examine: a pool in use, NODE:/POOL, or a state directory, --state DIR (see 'rdmafs fsck --help')",
         )),
     }
 }
@@ -291,7 +289,9 @@ mod tests {
 
     #[test]
     fn one_pool_or_one_directory() {
-        assert!(said(&[]).is_err() && said(&["a:/p", "--state", "d"]).is_err());
+        assert!(said(&["a:/p", "--state", "d"]).is_err());
+        let nothing = run(said(&[]).unwrap()).unwrap_err();
+        assert!(nothing.to_string().contains("--state DIR") && nothing.code == Code::FsckUsage);
         assert!(said(&["--state", "d", "--key", "k"]).is_err() && said(&["a:/p", "--memory", "1G"]).is_err());
         let args = said(&["a:/p", "--key", "k", "--repair"]).unwrap();
         assert!(args.repair && args.timeout == Duration::from_secs(600));
