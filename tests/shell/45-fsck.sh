@@ -47,6 +47,11 @@ ends 0 "a repair of what is well" "$P" --key "$T/key" --repair
 note "asking leaves nothing behind: no session, no lease"
 same "sessions fenced" "$(grep -c 'session fenced' "$T/p.log" || true)" 0
 
+note "a node that offers one fabric only is asked over that"
+serve q 16M --fabric "$FABRIC"
+ends 0 "over $FABRIC" "$(source_of q)" --key "$T/key"
+stop q
+
 note "what cannot be is refused, with the codes of fsck(8)"
 ends 16 "no words"
 ends 16 "two questions" "$P" --state "$T/state"
