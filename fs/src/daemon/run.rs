@@ -35,7 +35,8 @@ const LOCK_TRIES: u32 = 100;
 const LIVES: u32 = 20;
 
 /// Runs the handler until its last mount is gone (or, never mounted, until it has been idle for 10 s), or SIGTERM. `ready` is
-/// called once the mounts of a handler that died here are back, those that can be, and the control socket accepts. Blocking. Call it before the process starts threads.
+/// called once the mounts of a handler that died here are back, those that can be, and the control socket accepts. Blocking. Call it
+/// before the process starts threads.
 ///
 /// # Errors
 /// One line: another handler runs, or a directory or socket cannot be had.
