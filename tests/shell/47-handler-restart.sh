@@ -62,6 +62,58 @@ same "each is there once" "$(stacked "$T/a") $(stacked "$T/b")" "1 1"
 same "the mode of its record" "$(stat -c %a "$(record "$T/a")" "$RDMAFS_RUN_DIR/mounts" | tr '\n' ' ')" "600 700 "
 grep -q "$(sed -n '$p' "$T/key" | tail -c 20)" "$RDMAFS_RUN_DIR"/mounts/* && fail "a record holds the key"
 
+note "what was open before stays dead"
+cat >"$T/keeper.py" <<'PY'
+import errno, mmap, os, sys
+fd = os.open(sys.argv[1], os.O_RDWR | os.O_CREAT)
+os.pwrite(fd, b"k" * (4 << 20), 0)
+os.fsync(fd)
+os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+view = mmap.mmap(fd, 4 << 20)
+view[:4096] = b"d" * 4096
+print("ready", flush=True)
+
+def no_handler(what, call):
+    try:
+        call()
+        sys.exit(f"{what} works without a handler")
+    except OSError as error:
+        assert error.errno == errno.ENOTCONN, f"{what}: {error}"
+
+for again in (False, True):
+    sys.stdin.readline()
+    no_handler("msync", view.flush)
+    no_handler("fsync", lambda: os.fsync(fd))
+    no_handler("pwrite", lambda: os.pwrite(fd, b"x", 0))
+    no_handler("fstatvfs", lambda: os.fstatvfs(fd))
+    print("done", flush=True)
+sys.stdin.readline()
+# Pages that are not mapped here can be dropped.
+os.posix_fadvise(fd, 1 << 20, 0, os.POSIX_FADV_DONTNEED)
+view[(4 << 20) - 1]
+sys.exit("a page that is not cached can be read without a handler")
+PY
+mkfifo "$T/go"
+python3 "$T/keeper.py" "$T/a/keeper" <"$T/go" >"$T/keeper.out" 2>&1 &
+keeper=$!
+exec 4>"$T/go"
+said_lines() {
+    [ "$(wc -l <"$T/keeper.out")" -ge "$1" ]
+}
+wait_until 10 said_lines 1 || fail "the program does not come to work: $(cat "$T/keeper.out")"
+die
+echo >&4
+wait_until 10 said_lines 2 || fail "$(cat "$T/keeper.out")"
+start_again
+echo >&4
+wait_until 10 said_lines 3 || fail "$(cat "$T/keeper.out")"
+echo >&4
+exec 4>&-
+code=0
+wait "$keeper" 2>/dev/null || code=$?
+same "the end of a program that loads what is not there (SIGBUS; $(tail -n 1 "$T/keeper.out"))" "$code" 135
+same "what it had synced" "$(tail -c 100 "$T/a/keeper")" "$(head -c 100 /dev/zero | tr '\0' k)"
+
 note "unmounted while no handler ran, and a user's mount in its place"
 # What fusermount3 does for a user: the same type and source, and his id. Dead or alive, nobody but he may touch it.
 cat >"$T/fake.py" <<'PY'
