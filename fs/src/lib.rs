@@ -9,6 +9,7 @@ pub mod mount;
 pub mod control;
 pub mod layout_ioctl;
 pub mod node;
+pub mod fsck;
 pub mod executor;
 pub mod handler;
 pub mod fuse;

@@ -11,7 +11,6 @@ use crate::options::{MountOptions, NodeAddress, Source};
 use parking_lot::Mutex;
 use rdmafs_meta::wire::{Reply, Request};
 use rdmafs_rdma::buffer::BufferPool;
-use rdmafs_rdma::clock::Clock;
 use rdmafs_rdma::fabric::{Crypt, FabricKind, VerbsOptions};
 use rdmafs_rdma::key::{Key, KeyId};
 use std::collections::HashMap;
@@ -214,13 +213,13 @@ pub(super) fn open_pool(
     connect: Box<dyn Connect>,
 ) -> Result<Arc<Pool>, String> {
     let pool = new_pool(executor, name, options, connect)?;
-    keeper::establish(&pool)?;
+    executor.block_on(keeper::establish(&pool))?;
     keep(&pool)?;
     Ok(pool)
 }
 
 /// A pool that is not connected yet.
-fn new_pool(
+pub(super) fn new_pool(
     executor: &Executor,
     name: &str,
     options: &MountOptions,
