@@ -166,7 +166,7 @@ fn prepare(request: &ControlRequest) -> Result<(), Refusal> {
     ask(request, None)
         .map(|_| ())
         .map_err(|refusal| match (refusal, last) {
-            (Refusal::Gone(_), Some(line)) => Refusal::Gone(line),
+            (Refusal::Gone(_) | Refusal::Died(_), Some(line)) => Refusal::Gone(line),
             (refusal, _) => refusal,
         })
 }

@@ -1,8 +1,8 @@
 #!/bin/sh
 # The handler is killed in the middle of a 1 GiB write, of 1,000 creates and of renames, 20 times: every program gets ENOTCONN (calls
-# that were under way while the process died: ECONNABORTED), nothing hangs, and the node takes back within the lease what no file holds. The handler is
-# started again, by hand or by a mount over the dead one, before the lease is over or after it: all mounts are back by themselves with
-# their options, and everything that was synced is there, byte for byte.
+# that were under way while the process died: ECONNABORTED), nothing hangs, and the node takes back within the lease what no file
+# holds. The handler is started again, by hand or by a mount over the dead one, before the lease is over or after it: all mounts are
+# back by themselves with their options, and everything that was synced is there, byte for byte.
 # matrix: fabric
 # limit: 300
 . "$(dirname "$0")/lib.sh"
@@ -135,6 +135,10 @@ works_begun() {
         [ -s "$T/$what.synced" ] || return 1
     done
 }
+# Its first thread may be gone long before the last one.
+no_thread() {
+    ! grep -L '^State:.[ZX]' "/proc/$handler/task/"*/status 2>/dev/null | grep -q .
+}
 # Space that the node has given, and space of files that have a name, in bytes.
 used() {
     other "$RDMAFS" status --json | python3 -c 'import json, sys; print(json.load(sys.stdin)["pools"][0]["used"])'
@@ -171,14 +175,15 @@ for round in $(seq "$ROUNDS"); do
     done
     wait_until 30 works_begun || fail "the programs do not come to work: $(cat "$T"/*.saw)"
     sleep "$(shuf -i 0-1 -n 1).$(shuf -i 0-9 -n 1)"
-    kill -KILL "$(handler_pid)"
+    handler=$(handler_pid)
+    kill -KILL "$handler"
     killed=$(now_ms)
     for process in $works; do
         wait_until 5 gone "$process" || fail "a program hangs after the handler was killed: $(cat "$T"/*.saw)"
         wait "$process" || fail "a program saw something else than ENOTCONN: $(cat "$T"/*.saw)"
     done
     echo "  the programs saw $(cat "$T"/*.saw | sort | uniq -c | tr -s ' \n' ' ')"
-    wait_until 5 no_handler
+    wait_until 5 no_thread || fail "the handler outlives SIGKILL"
     refused "a new request" "not connected" ls "$T/ro"
     only_files_use || reclaimed=$((reclaimed + 1))
     if [ $((round % 3)) = 0 ]; then

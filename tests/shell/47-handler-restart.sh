@@ -7,9 +7,14 @@ serve p 64M --lease 2s
 serve q 64M --lease 2s
 LOG=$RDMAFS_RUN_DIR/handler.log
 
+# Its first thread may be gone long before the last one.
+no_thread() {
+    ! grep -L '^State:.[ZX]' "/proc/$killed/task/"*/status 2>/dev/null | grep -q .
+}
 die() {
-    kill -KILL "$(handler_pid)"
-    wait_until 5 no_handler || fail "the handler outlives SIGKILL"
+    killed=$(handler_pid)
+    kill -KILL "$killed"
+    wait_until 5 no_thread || fail "the handler outlives SIGKILL"
 }
 start_again() {
     "$RDMAFS" handler >>"$T/mount.log" 2>&1 || fail "the handler does not start again: $(tail -n 3 "$T/mount.log" "$LOG")"
@@ -56,6 +61,58 @@ awk -v dir="$T/a" '$5 == dir { print $6 }' /proc/self/mountinfo | grep -qx 'rw,n
 same "each is there once" "$(stacked "$T/a") $(stacked "$T/b")" "1 1"
 same "the mode of its record" "$(stat -c %a "$(record "$T/a")" "$RDMAFS_RUN_DIR/mounts" | tr '\n' ' ')" "600 700 "
 grep -q "$(sed -n '$p' "$T/key" | tail -c 20)" "$RDMAFS_RUN_DIR"/mounts/* && fail "a record holds the key"
+
+note "what was open before stays dead"
+cat >"$T/keeper.py" <<'PY'
+import errno, mmap, os, sys
+fd = os.open(sys.argv[1], os.O_RDWR | os.O_CREAT)
+os.pwrite(fd, b"k" * (4 << 20), 0)
+os.fsync(fd)
+os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+view = mmap.mmap(fd, 4 << 20)
+view[:4096] = b"d" * 4096
+print("ready", flush=True)
+
+def no_handler(what, call):
+    try:
+        call()
+        sys.exit(f"{what} works without a handler")
+    except OSError as error:
+        assert error.errno == errno.ENOTCONN, f"{what}: {error}"
+
+for again in (False, True):
+    sys.stdin.readline()
+    no_handler("msync", view.flush)
+    no_handler("fsync", lambda: os.fsync(fd))
+    no_handler("pwrite", lambda: os.pwrite(fd, b"x", 0))
+    no_handler("fstatvfs", lambda: os.fstatvfs(fd))
+    print("done", flush=True)
+sys.stdin.readline()
+# Pages that are not mapped here can be dropped.
+os.posix_fadvise(fd, 1 << 20, 0, os.POSIX_FADV_DONTNEED)
+view[(4 << 20) - 1]
+sys.exit("a page that is not cached can be read without a handler")
+PY
+mkfifo "$T/go"
+python3 "$T/keeper.py" "$T/a/keeper" <"$T/go" >"$T/keeper.out" 2>&1 &
+keeper=$!
+exec 4>"$T/go"
+said_lines() {
+    [ "$(wc -l <"$T/keeper.out")" -ge "$1" ]
+}
+wait_until 10 said_lines 1 || fail "the program does not come to work: $(cat "$T/keeper.out")"
+die
+echo >&4
+wait_until 10 said_lines 2 || fail "$(cat "$T/keeper.out")"
+start_again
+echo >&4
+wait_until 10 said_lines 3 || fail "$(cat "$T/keeper.out")"
+echo >&4
+exec 4>&-
+code=0
+wait "$keeper" 2>/dev/null || code=$?
+same "the end of a program that loads what is not there (SIGBUS; $(tail -n 1 "$T/keeper.out"))" "$code" 135
+same "what it had synced" "$(tail -c 100 "$T/a/keeper")" "$(head -c 100 /dev/zero | tr '\0' k)"
 
 note "unmounted while no handler ran, and a user's mount in its place"
 # What fusermount3 does for a user: the same type and source, and his id. Dead or alive, nobody but he may touch it.
@@ -242,6 +299,25 @@ node_back() {
 wait_until 15 node_back || fail "the mount does not work once the node does: $(tail -n 5 "$LOG")"
 umount "$T/down"
 
+note "a directory that does not answer holds up nobody"
+mkdir "$T/other" "$T/far"
+[ "$FABRIC" != shm ] || ln "$RDMAFS_RUN_DIR/node-$(port q).sock" "$T/other/"
+RDMAFS_RUN_DIR=$T/other "$RDMAFS" mount "$(source_of q)" "$T/far" -o "key=$T/key,fabric=$FABRIC,cache=none" >>"$T/mount.log" 2>&1 || fail "the mount of another handler: $(tail -n 1 "$T/mount.log")"
+cp "$T/other/handler.pid" "$T/second.pid"
+mkdir "$T/far/below"
+attach p "$T/far/below"
+die
+kill -STOP "$(pid second)"
+"$RDMAFS" handler >>"$T/mount.log" 2>&1 || fail "the handler does not start while a directory does not answer: $(tail -n 3 "$LOG")"
+same "the other mount" "$(cat "$T/a/file")" kept
+same "served" "$(served)" "a"
+kill -CONT "$(pid second)"
+wait_until 10 back "$T/far/below" || fail "the mount is not back once its directory answers: $(tail -n 5 "$LOG")"
+umount "$T/far/below"
+umount "$T/far"
+wait_until 10 gone "$(pid second)" || fail "the other handler still runs"
+rm -f "$T/second.pid" "$T/other"/node-*.sock
+
 note "its key is not there: the dead mount stays until it is"
 cp -p "$T/key" "$T/key2"
 "$RDMAFS" mount "$(source_of p)" "$T/over" -o "key=$T/key2,fabric=$FABRIC" >>"$T/mount.log" 2>&1
@@ -269,6 +345,14 @@ start_again
 same "served" "$(served)" "a c"
 same "each is there once" "$(stacked "$T/a") $(stacked "$T/c")" "1 1"
 same "what is there" "$(cat "$T/a/file" "$T/c/file" | tr '\n' ' ')" "kept there "
+
+note "started again while the one before is still going"
+for i in $(seq 10); do
+    kill -KILL "$(handler_pid)"
+    start_again
+    same "served" "$(served)" "a c"
+done
+same "each is there once" "$(stacked "$T/a") $(stacked "$T/c")" "1 1"
 
 note "two are started at once"
 die
@@ -329,10 +413,21 @@ one_record() {
 }
 wait_until 5 one_record || fail "umount left the record of its mount"
 attach q "$T/c"
+rm "$T/private.ready"
+SOURCE=$(source_of p) unshare -m sh -e "$T/namespace" "$T/private" &
+echo $! >"$T/private.pid"
+wait_until 10 test -e "$T/private.ready" || fail "no mount in a namespace: $(tail -n 2 "$T/mount.log")"
+attach p "$T/over"
+mount -t tmpfs none "$T/over"
 handler=$(handler_pid)
 kill -TERM "$handler"
 wait_until 10 gone "$handler" || fail "the handler ignores SIGTERM"
 mounted "$T/a" && fail "SIGTERM left a mount"
+grep -q " $T/private " "/proc/$(pid private)/mountinfo" && fail "SIGTERM left a mount in another namespace"
+end_namespace private
+same "what was mounted over one" "$(kind "$T/over")" tmpfs
+umount "$T/over"
+umount -l "$T/over"
 same "records" "$(records)" 0
 start_again
 same "served" "$(served)" ""

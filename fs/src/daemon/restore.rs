@@ -11,7 +11,7 @@
 use super::answer::Daemon;
 use super::begin::Beginning;
 use super::records::{Beneath, Number, Record};
-use crate::mount::{Attached, Detach, Device, Falls, Identity, MountPoint, Namespace, Sought, Unmade};
+use crate::mount::{Attached, Detach, Device, Falls, Identity, MountPoint, Namespace, Sought, Unmade, View};
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
@@ -115,22 +115,22 @@ fn take_down(daemon: &Daemon, namespace: &Namespace, lost: &mut [Lost], index: u
         return State::Waits(line);
     }
     let mut device = Some(lost[index].record.device);
-    let mut found = detach(namespace, lost, index, (device, Try));
+    let mut found = detach(namespace, lost, index, device, View::would_detach);
     if unmade && matches!(found, Detach::Nothing | Detach::Elsewhere(_)) {
         device = None;
-        found = detach(namespace, lost, index, (device, Try));
+        found = detach(namespace, lost, index, device, View::would_detach);
     }
     if matches!(found, Detach::Done | Detach::Falls) {
         lost[index].mark(daemon);
     }
     if found == Detach::Done {
-        found = detach(namespace, lost, index, (device, Do));
+        found = detach(namespace, lost, index, device, View::detach);
     }
     match found {
         Detach::Done | Detach::Falls => State::Down,
         Detach::Nothing if unmade => State::Down,
         Detach::Nothing => State::Forgotten("it was unmounted while nobody served it".into()),
-        Detach::Alive => State::Forgotten("another handler serves it".into()),
+        Detach::Alive => State::Forgotten("it is served already".into()),
         Detach::Elsewhere(place) => State::Forgotten(format!(
             "its dead mount is now on {0}: 'umount -l {0}'",
             place.display()
@@ -139,19 +139,13 @@ fn take_down(daemon: &Daemon, namespace: &Namespace, lost: &mut [Lost], index: u
     }
 }
 
-/// Whether something is to be done, or only looked at.
-#[derive(Clone, Copy)]
-enum How {
-    Try,
-    Do,
-}
-use How::{Do, Try};
-
+/// Detaches the mount, or says what would come of that.
 fn detach(
     namespace: &Namespace,
     lost: &[Lost],
     index: usize,
-    (device, how): (Option<Device>, How),
+    device: Option<Device>,
+    act: fn(&View, Sought<'_>, Falls<'_>) -> Detach,
 ) -> Detach {
     let record = &lost[index].record;
     let source = record.source.to_string();
@@ -162,10 +156,7 @@ fn detach(
         dead: true,
     };
     let falls: Falls<'_> = &|mount| lost.iter().any(|lost| lost.is(mount));
-    let done = namespace.enter(|view| match how {
-        Try => view.would_detach(sought, falls),
-        Do => view.detach(sought, falls),
-    });
+    let done = namespace.enter(|view| act(view, sought, falls));
     done.unwrap_or_else(|error| Detach::Kept(cannot_enter(&error)))
 }
 
@@ -236,7 +227,7 @@ fn give_up(daemon: &Daemon, lost: &[Lost]) {
         } = lost[index];
         let device = (!record.unmade).then_some(record.device);
         let namespace = Namespace::find(record.namespace);
-        let detached = namespace.map(|namespace| detach(&namespace, lost, index, (device, Do)));
+        let detached = namespace.map(|namespace| detach(&namespace, lost, index, device, View::detach));
         tracing::info!(source = %record.source, dir = %record.dir.display(), ?detached, "given up");
         daemon.records.remove(number);
     }

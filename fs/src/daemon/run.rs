@@ -24,16 +24,19 @@ const FAREWELL: Duration = Duration::from_secs(3);
 /// How long the control socket waits for the mounts of a handler that died to be back. They wait for no node.
 const RESTORE: Duration = Duration::from_secs(5);
 
-/// How often, and at what distance, the lock of a handler that ends is tried: in all a little longer than its farewell.
+/// Between two looks at what nobody tells of.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// How often the lock of a handler that ends is tried: in all a little longer than its farewell.
 const LOCK_TRIES: u32 = 100;
-const LOCK_PAUSE: Duration = Duration::from_millis(50);
 
 /// After so many tries a handler that still takes callers is believed to live. One that was killed takes them until its last thread is
 /// gone.
 const LIVES: u32 = 20;
 
 /// Runs the handler until its last mount is gone (or, never mounted, until it has been idle for 10 s), or SIGTERM. `ready` is
-/// called once the mounts of a handler that died here are back, those that can be, and the control socket accepts. Blocking. Call it before the process starts threads.
+/// called once the mounts of a handler that died here are back, those that can be, and the control socket accepts. Blocking. Call it
+/// before the process starts threads.
 ///
 /// # Errors
 /// One line: another handler runs, or a directory or socket cannot be had.
@@ -109,7 +112,7 @@ fn lock(run_dir: &Path) -> Result<Flock<File>, String> {
         if taken == LIVES {
             break;
         }
-        thread::sleep(LOCK_PAUSE);
+        thread::sleep(PAUSE);
     }
     Err(format!("another rdmafs handler runs in {}", run_dir.display()))
 }
@@ -170,10 +173,13 @@ fn end(daemon: &Daemon, restorers: Vec<JoinHandle<()>>) {
     for mount in daemon.mounts.take_all() {
         mount.close();
     }
-    for restorer in restorers {
-        if restorer.join().is_err() {
-            tracing::error!("a restoring thread panicked");
+    // One may wait for a directory that does not answer: it ends with the process.
+    let busy = |restorers: &[JoinHandle<()>]| restorers.iter().any(|restorer| !restorer.is_finished());
+    for _ in 0..FAREWELL.as_millis() / PAUSE.as_millis() {
+        if !busy(&restorers) {
+            break;
         }
+        thread::sleep(PAUSE);
     }
 }
 

@@ -8,6 +8,12 @@ use nix::sys::statvfs::fstatvfs;
 use serde::{Deserialize, Serialize};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::Path;
+use std::thread;
+use std::time::Duration;
+
+/// How often, and at what distance, a mount whose server is going is asked: its threads end within milliseconds.
+const ABORTED_TRIES: u32 = 200;
+const ABORTED_PAUSE: Duration = Duration::from_millis(10);
 
 /// Which directory it is, whatever its name. Its file system may give the inode number of a removed one to a new one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -57,9 +63,16 @@ impl Directory {
     }
 
     /// Whether it belongs to a FUSE mount without a server. A live one is asked, and answers within its time limit. Attributes would
-    /// not tell: the kernel has them for a second longer.
+    /// not tell: the kernel has them for a second longer. While a server that was killed is still going, requests are aborted.
     pub(super) fn is_dead(&self) -> bool {
-        fstatvfs(&self.0) == Err(Errno::ENOTCONN)
+        for _ in 0..ABORTED_TRIES {
+            match fstatvfs(&self.0) {
+                Err(Errno::ENOTCONN) => return true,
+                Err(Errno::ECONNABORTED) => thread::sleep(ABORTED_PAUSE),
+                _ => return false,
+            }
+        }
+        false
     }
 
     pub(super) fn number(&self) -> i32 {

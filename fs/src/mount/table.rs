@@ -182,6 +182,24 @@ broken
         assert_eq!(table.get(36).unwrap().source, "node1:/pool");
     }
 
+    /// What fusermount3 makes of options with which a user would pass for root.
+    #[test]
+    fn no_words_of_a_user_make_a_mount_ours() {
+        let made = [
+            r"fuse.rdmafs n:/p rw,user_id=65534,group_id=65534",
+            r"fuse.rdmafs n:/p,user_id=0 rw,user_id=65534,group_id=65534",
+            r"fuse.rdmafs n:/p\040rw\040user_id=0 rw,user_id=65534,group_id=65534",
+            r"fuse.rdmafs\040n:/p\040rw,user_id=0 x rw,user_id=65534,group_id=65534",
+            r"fuse.rdmafs n:/p\040-\040fuse.rdmafs\040n:/p\040rw,user_id=0 rw,user_id=65534,group_id=65534",
+        ];
+        for line in made {
+            let line = format!("82 45 0:41 / /d rw,nosuid,nodev,relatime - {line}");
+            let table = MountTable::parse(line.as_bytes());
+            assert_eq!(table.iter().filter(|mount| mount.is_ours).count(), 0, "{line}");
+            assert_eq!(table.len(), 1, "{line}");
+        }
+    }
+
     #[test]
     fn the_topmost_is_the_one_that_nothing_covers_whatever_the_order_of_lines() {
         let table = MountTable::parse(TABLE.as_bytes());

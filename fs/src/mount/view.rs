@@ -273,7 +273,7 @@ mod tests {
     use super::*;
     use crate::mount::Namespace;
     use std::fs::File;
-    use std::io::Read;
+    use std::io::{Read, Write};
 
     const TABLE: &str = "\
 30 1 0:40 / /a rw - fuse.rdmafs n:/p rw,user_id=0
@@ -425,6 +425,34 @@ mod tests {
             fs::remove_dir(&dir).unwrap();
             std::os::unix::fs::symlink("moved", &dir).unwrap();
             assert!(matches!(again(), Err(Unmade::NoPlace(line)) if line.contains("symbolic link")));
+        };
+        Namespace::own().unwrap().enter(inside).unwrap();
+    }
+
+    /// Answers INIT, as briefly as the kernel allows, and takes one request more.
+    fn serve_one(mut fuse: File) {
+        let mut request = vec![0; 1 << 20];
+        assert!(fuse.read(&mut request).unwrap() > 40);
+        let mut answer = [0u8; 80];
+        answer[..4].copy_from_slice(&80u32.to_ne_bytes());
+        answer[8..16].copy_from_slice(&request[8..16]);
+        answer[16..20].copy_from_slice(&7u32.to_ne_bytes());
+        answer[20..24].copy_from_slice(&31u32.to_ne_bytes());
+        answer[36..40].copy_from_slice(&4096u32.to_ne_bytes());
+        fuse.write_all(&answer).unwrap();
+        assert!(fuse.read(&mut request).unwrap() >= 40);
+    }
+
+    #[test]
+    fn a_mount_whose_server_dies_at_this_moment_is_dead() {
+        let Some((_temporary, dir)) = place() else { return };
+        let inside = |view: &View| {
+            let made = attach(view, &dir);
+            let server = std::thread::spawn(|| serve_one(File::from(made.fuse)));
+            // The question is under way when the server goes: the kernel aborts it.
+            let found = view.detach(sought(&dir, Some(made.place.device), true), NONE);
+            server.join().unwrap();
+            assert_eq!(found, Detach::Done);
         };
         Namespace::own().unwrap().enter(inside).unwrap();
     }
