@@ -12,6 +12,7 @@ use super::refusals::{Origin, Why};
 use super::roll::Roll;
 use crate::clock::Clock;
 use crate::stream::{Admission, Admitted, Bell, Socket, ready, watch};
+use crate::sys;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
@@ -71,6 +72,8 @@ impl Porch {
 
     /// Accepts and hears until the door closes; `bell` rings then. Blocking.
     pub(super) fn run(mut self, listener: &Listener, bell: &Bell) {
+        // What is done for strangers must not slow down who is in.
+        sys::give_way();
         let watched = self
             .watch(listener, LISTENER)
             .and_then(|()| self.watch(bell, BELL));
