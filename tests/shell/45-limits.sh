@@ -104,6 +104,9 @@ pool=p
 "$T/few" mount "$(source_of p)" "$M" -o "key=$T/key,fabric=$FABRIC,cache=$CACHE" >/dev/null || fail "30 descriptors are too few for one mount"
 mounts_until_refused "no descriptor|Too many open files" "$RDMAFS"
 works full
+echo members >"$M/of-group"
+chgrp 3000 "$M/of-group"
+chmod 640 "$M/of-group"
 # Whatever is left of them is taken: now the control socket has none either.
 python3 - "$RDMAFS_RUN_DIR/handler.sock" >"$T/holder.out" <<'PY' &
 import socket, sys, time
@@ -117,6 +120,7 @@ holder=$!
 wait_until 10 grep -q held "$T/holder.out"
 refused "status" "the rdmafs handler has no descriptor left: raise LimitNOFILE" "$RDMAFS" status
 works fuller
+same "what a member of the file's group reads" "$(setpriv --reuid 2001 --regid 2001 --groups 3000 --inh-caps=-all cat "$M/of-group")" members
 wait "$holder"
 plain "$RDMAFS_RUN_DIR/handler.log" | grep -q "a control request is not served: Too many open files" || fail "the handler's log does not say what it lacks"
 [ "$(grep -c 'a control request is not served' "$RDMAFS_RUN_DIR/handler.log")" -le 3 ] || fail "the handler says it too often"
