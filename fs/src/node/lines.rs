@@ -134,3 +134,35 @@ impl Deed {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rdmafs_rdma::door::PeerId;
+    use rdmafs_rdma::fabric::FabricKind;
+    use rdmafs_rdma::key::KeyId;
+
+    #[test]
+    fn each_deed_has_its_own_limit_and_all_are_counted() {
+        let lines = Lines::default();
+        let who = Identity {
+            id: PeerId(1),
+            key: KeyId([0; 8]),
+            host: "host".into(),
+            fabric: FabricKind::Tcp,
+            pid: None,
+        };
+        let s = Duration::from_secs;
+        let say = |deed| lines.say(s(1), deed, &who, ("what".into(), About::default()));
+        (0..100).for_each(|_| say(Deed::Came));
+        say(Deed::Fenced);
+        let due = |deed| {
+            let limits = lines.limits.lock();
+            let limit = limits.iter().find(|(other, _)| *other == deed);
+            limit.and_then(|(_, limit)| limit.due())
+        };
+        assert_eq!((due(Deed::Came), due(Deed::Fenced)), (Some(s(11)), None));
+        lines.say_counts(s(11));
+        assert_eq!(due(Deed::Came), None);
+    }
+}
