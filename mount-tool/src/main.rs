@@ -13,6 +13,7 @@ mod control;
 mod fabrics;
 
 mod drain;
+mod fsck;
 mod handler;
 mod layout;
 mod man;

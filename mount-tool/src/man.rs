@@ -52,6 +52,7 @@ mod tests {
             "rdmafs-serve",
             "rdmafs-mount",
             "rdmafs-qos",
+            "rdmafs-fsck",
             "mount.rdmafs",
         ] {
             let page = std::fs::read_to_string(dir.path().join(format!("{name}.8"))).unwrap();

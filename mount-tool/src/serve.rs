@@ -289,7 +289,7 @@ fn parse_pool(text: &str) -> Result<String, String> {
 }
 
 /// Rounded up to whole granules.
-fn parse_memory(text: &str) -> Result<u64, String> {
+pub(crate) fn parse_memory(text: &str) -> Result<u64, String> {
     match parse_size(text)? {
         0 => Err("a pool needs memory: use at least 4K".to_owned()),
         bytes => bytes

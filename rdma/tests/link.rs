@@ -247,6 +247,27 @@ fn what_is_lost_times_out_and_a_silent_node_ends_the_link() {
     assert!(kept.upgrade().is_none());
 }
 
+/// Whoever waits for the end of that transfer would wait for ever.
+#[test]
+fn a_transfer_that_never_ends_ends_the_link_though_calls_are_answered() {
+    let rig = Rig::new(latency(MILLI, MILLI), echo());
+    let flow = rig.flow();
+    rig.sim.fault_at(1, Fault::Lose);
+    let keep: Keep = Arc::new(());
+    let kept = Arc::downgrade(&keep);
+    let read = rig.link.read(&flow, 0, 0, rig.buffer(4096, 0), Some(keep));
+    let mut answered = 0;
+    while rig.drive(rig.link.call(b"are you there?", TIMEOUT)).is_ok() {
+        answered += 1;
+        assert!(rig.elapsed() < 3 * TIMEOUT, "the link is up still");
+        rig.sim.advance(Duration::from_secs(1));
+    }
+    assert!(answered > 5, "{answered}");
+    assert!(matches!(rig.fallen(), FabricError::Disconnected(_)));
+    assert!(kept.upgrade().is_none());
+    assert_eq!(rig.drive(read).unwrap_err(), LinkError::TimedOut(TIMEOUT));
+}
+
 #[test]
 fn each_flow_and_call_has_its_own_time_limit() {
     let rig = Rig::new(latency(LONG, LONG), deaf());

@@ -11,3 +11,4 @@ pub mod model;
 pub mod posix;
 pub mod replay;
 pub mod simulated;
+pub mod sharing;

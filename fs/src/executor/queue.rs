@@ -27,6 +27,8 @@ type Ready = (Arc<Queue>, Arc<dyn Runnable>);
 pub(super) struct Queue {
     shared: Mutex<Shared>,
     arrived: Condvar,
+    /// No thread serves it: everything waits here until [`Queue::step`].
+    stepped: bool,
 }
 
 #[derive(Default)]
@@ -64,8 +66,28 @@ thread_local! {
 }
 
 impl Queue {
+    /// A queue without threads.
+    pub(super) fn stepped() -> Self {
+        Self {
+            stepped: true,
+            ..Self::default()
+        }
+    }
+
+    /// Does one step of what is ready, in the order of the wakes. False when nothing was.
+    pub(super) fn step(&self) -> bool {
+        let task = self.shared.lock().ready.pop_front();
+        task.is_some_and(|task| {
+            task.step();
+            true
+        })
+    }
+
     /// Takes a woken operation: to this thread if it is a runner, else to the spare one.
     pub(super) fn push(self: &Arc<Self>, task: Arc<dyn Runnable>) {
+        if self.stepped {
+            return self.push_shared(task);
+        }
         let mut task = Some(task);
         let _ended = LOCAL.try_with(|local| {
             let mut local = local.borrow_mut();

@@ -1,7 +1,7 @@
 //! Deadlines of sleeping operations.
 
 use parking_lot::{Condvar, Mutex};
-use rdmafs_rdma::clock::{Clock, SystemClock};
+use rdmafs_rdma::clock::Clock;
 use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ type Key = (Duration, u64);
 
 /// All deadlines; one thread serves them.
 pub(super) struct Timer {
-    clock: SystemClock,
+    clock: Arc<dyn Clock>,
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -33,9 +33,9 @@ pub(super) struct Sleep {
 }
 
 impl Timer {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(clock: Arc<dyn Clock>) -> Self {
         Self {
-            clock: SystemClock::new(),
+            clock,
             state: Mutex::default(),
             changed: Condvar::new(),
         }
@@ -47,6 +47,24 @@ impl Timer {
             deadline: self.clock.now().saturating_add(duration),
             key: None,
         }
+    }
+
+    /// Wakes who is due, without a thread. True if there was one.
+    pub(super) fn fire(&self) -> bool {
+        let now = self.clock.now();
+        let mut state = self.state.lock();
+        let later = state.sleepers.split_off(&(now, u64::MAX));
+        let due = std::mem::replace(&mut state.sleepers, later);
+        drop(state);
+        let any = !due.is_empty();
+        due.into_values().for_each(Waker::wake);
+        any
+    }
+
+    /// The first deadline.
+    pub(super) fn next(&self) -> Option<Duration> {
+        let state = self.state.lock();
+        state.sleepers.keys().next().map(|(deadline, _)| *deadline)
     }
 
     /// The timer thread's life.

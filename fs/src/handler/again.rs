@@ -12,7 +12,6 @@ use rdmafs_meta::cred::Credentials;
 use rdmafs_meta::error::MetaError;
 use rdmafs_meta::id::{RequestId, SessionId, Term};
 use rdmafs_meta::wire::{Call, Reply, Request};
-use rdmafs_rdma::clock::Clock;
 use rdmafs_rdma::fabric::FabricError;
 use rdmafs_rdma::link::LinkError;
 use std::sync::Arc;
@@ -138,8 +137,21 @@ impl Pool {
             let session = self.session_of(origin).await?;
             match session.send(&mut question.call, self.timeout).await {
                 Err(error) if is_lost(&session, &error) => self.lost(&session, &error.to_string()),
-                Err(Error::Link(LinkError::TimedOut(_))) => {}
+                Err(error) if is_unheard(&error) => self.executor.sleep(UNHEARD).await,
                 done => return Some(done),
+            }
+        }
+    }
+
+    /// Asks what is harmless to repeat in the handler's own name until the node has heard it, or this connection is over: then there is
+    /// nobody to whom it would mean anything.
+    pub(super) async fn ask_over(&self, session: &Session, request: Request) -> Result<Reply, Error> {
+        loop {
+            match session.call_as_root(request.clone()).await {
+                Err(error) if is_unheard(&error) && session.link.is_up() => {
+                    self.executor.sleep(UNHEARD).await
+                }
+                done => return done,
             }
         }
     }
@@ -174,6 +186,17 @@ impl<'a> Again<'a> {
         let next = Box::pin(self.pool.session(self.timeout));
         matches!(self.pool.executor.within(left, next).await, Some(Ok(_)))
     }
+}
+
+/// Before the node is told again what it may not have heard.
+const UNHEARD: Duration = Duration::from_millis(100);
+
+/// Whether the node may not have heard the question, on a connection that is still there.
+fn is_unheard(error: &Error) -> bool {
+    matches!(
+        error,
+        Error::Link(LinkError::TimedOut(_) | LinkError::Fabric(FabricError::Full))
+    )
 }
 
 /// Whether the connection went away under the work.

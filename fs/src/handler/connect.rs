@@ -6,6 +6,7 @@ use rdmafs_rdma::buffer::BufferPool;
 use rdmafs_rdma::clock::{Clock, SystemClock};
 use rdmafs_rdma::fabric::{Endpoint, Fabric, FabricKind, Lineage, Target, VerbsOptions};
 use rdmafs_rdma::key::Key;
+use rdmafs_rdma::link::Poller;
 use rdmafs_rdma::shm::Shm;
 use rdmafs_rdma::tcp::Tcp;
 use rdmafs_rdma::verbs::Verbs;
@@ -21,9 +22,18 @@ pub(super) trait Connect: Send + Sync {
     /// The node, as the user wrote it, with its port.
     fn label(&self) -> String;
 
-    /// What the link's time limits are measured by.
+    /// What all time limits of the pool are measured by.
     fn clock(&self) -> Arc<dyn Clock> {
         Arc::new(SystemClock::new())
+    }
+
+    /// Lets the poller of a new link work until the link is over.
+    ///
+    /// # Errors
+    /// The system has no thread to give.
+    fn start(&self, poller: Poller) -> std::io::Result<()> {
+        let thread = std::thread::Builder::new().name("link-poller".into());
+        thread.spawn(move || poller.run()).map(drop)
     }
 
     /// Connects. Blocking, with time limits. Gives the endpoint, and which fabric it is and why.

@@ -7,9 +7,9 @@ use crate::errno::Error;
 use crate::executor::Executor;
 use rdmafs_meta::id::InodeId;
 use rdmafs_meta::wire::{Notice, Reply, Request, decode};
-use rdmafs_rdma::clock::Clock;
 use rdmafs_rdma::fabric::FabricError;
 use rdmafs_rdma::link::{Link, LinkConfig, LinkEvents};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
@@ -22,11 +22,11 @@ const RETRY: (Duration, Duration) = (Duration::from_millis(50), Duration::from_s
 /// Inodes in one [`Request::Reopen`]: each takes at most 15 bytes.
 const REOPEN: usize = 2048;
 
-/// Connects and begins a session. Blocking.
+/// Connects and begins a session. Connecting blocks.
 ///
 /// # Errors
 /// One line with the remedy.
-pub(super) fn establish(pool: &Arc<Pool>) -> Result<(), String> {
+pub(super) async fn establish(pool: &Arc<Pool>) -> Result<(), String> {
     let (endpoint, note) = pool.connect.connect(&pool.buffers)?;
     let events = Arc::new(Events {
         pool: Arc::downgrade(pool),
@@ -39,9 +39,10 @@ pub(super) fn establish(pool: &Arc<Pool>) -> Result<(), String> {
         rate: 0,
         clock: pool.connect.clock(),
     };
-    let link = Link::start(endpoint, config, events.clone());
-    let begun = pool.executor.block_on(begin(pool, &link, &events));
-    let session = begun.map_err(|error| {
+    let (link, poller) = Link::with_poller(endpoint, config, events.clone());
+    let started = pool.connect.start(poller);
+    started.map_err(|error| format!("cannot start a thread: {error}"))?;
+    let session = begin(pool, &link, &events).await.map_err(|error| {
         link.close();
         format!("{} does not begin a session: {error}", pool.connect.label())
     })?;
@@ -109,18 +110,26 @@ fn install(pool: &Pool, session: &Arc<Session>) -> bool {
     true
 }
 
-/// Starts the thread that keeps the session until the pool is closed.
+/// Starts the thread that keeps the session until the pool is closed: connecting blocks.
 pub(super) fn start(pool: &Arc<Pool>) -> std::io::Result<()> {
-    let weak = Arc::downgrade(pool);
-    let life = move || while weak.upgrade().is_some_and(|pool| keep(&pool)) {};
+    let (executor, weak) = (pool.executor.clone(), Arc::downgrade(pool));
     std::thread::Builder::new()
         .name("rdmafs-pool".into())
-        .spawn(life)?;
+        .spawn(move || executor.block_on(life(weak)))?;
     Ok(())
 }
 
+/// Keeps the session until the pool is closed.
+pub(super) async fn life(pool: Weak<Pool>) {
+    while let Some(pool) = pool.upgrade() {
+        if !keep(&pool).await {
+            return;
+        }
+    }
+}
+
 /// One step of keeping; false when the pool is closed.
-fn keep(pool: &Arc<Pool>) -> bool {
+async fn keep(pool: &Arc<Pool>) -> bool {
     pool.say_counts();
     let up = match &*pool.state.read() {
         State::Closed => return false,
@@ -129,22 +138,22 @@ fn keep(pool: &Arc<Pool>) -> bool {
     };
     match up {
         Some(session) => {
-            if !pause(pool, session.lease / 3) {
+            if !pause(pool, session.lease / 3).await {
                 renew(pool, session);
             }
         }
-        None => connect_again(pool),
+        None => connect_again(pool).await,
     }
     true
 }
 
 /// Waits; true when nudged.
-fn pause(pool: &Pool, duration: Duration) -> bool {
-    let mut nudged = pool.nudge.0.lock();
-    if !*nudged {
-        pool.nudge.1.wait_for(&mut nudged, duration);
+async fn pause(pool: &Pool, duration: Duration) -> bool {
+    let heard = pool.nudge.1.listen();
+    if !pool.nudge.0.load(Ordering::Acquire) {
+        pool.executor.within(duration, heard).await;
     }
-    std::mem::take(&mut *nudged)
+    pool.nudge.0.swap(false, Ordering::AcqRel)
 }
 
 /// Renews the lease without waiting for the answer: the link's time limit watches over it.
@@ -160,15 +169,15 @@ fn renew(pool: &Arc<Pool>, session: Arc<Session>) {
     pool.executor.run(0, renewal, |_: Result<(), Error>| ());
 }
 
-fn connect_again(pool: &Arc<Pool>) {
+async fn connect_again(pool: &Arc<Pool>) {
     let longer = |wait: &Duration| Some((*wait * 2).min(RETRY.1));
     for wait in std::iter::successors(Some(RETRY.0), longer) {
-        pause(pool, wait);
+        pause(pool, wait).await;
         let down = match &*pool.state.read() {
             State::Down { since, .. } => *since,
             State::Up { .. } | State::Closed => return,
         };
-        match establish(pool) {
+        match establish(pool).await {
             Ok(()) => {
                 let took = pool.clock.now().saturating_sub(down).as_secs_f64();
                 let note = pool.note.lock().clone();
@@ -209,10 +218,9 @@ impl LinkEvents for Events {
                     if let Some(unused) = unused {
                         unused.await;
                     }
-                    session
-                        .call_as_root(Request::Recalled { recall })
-                        .await
-                        .map(|_| ())
+                    // An acknowledgement that is lost would keep the space from everybody for as long as this connection lives.
+                    let acknowledged = pool.ask_over(&session, Request::Recalled { recall });
+                    acknowledged.await.map(|_| ())
                 };
                 self.executor.run(0, acknowledge, log_failure);
             }

@@ -11,15 +11,15 @@ use super::session::{Before, Connection, Session};
 use crate::errno::Error;
 use crate::executor::Executor;
 use event_listener::Event;
-use parking_lot::{Condvar, Mutex, RwLock};
+use parking_lot::{Mutex, RwLock};
 use rdmafs_meta::attr::Attr;
 use rdmafs_meta::id::{InodeId, Lineage, RequestId};
 use rdmafs_meta::wire::{Reply, Request};
 use rdmafs_rdma::buffer::BufferPool;
-use rdmafs_rdma::clock::{Clock, SystemClock};
+use rdmafs_rdma::clock::Clock;
 use rdmafs_rdma::log_limit::LogLimit;
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 use tokio::sync::Semaphore;
@@ -47,7 +47,7 @@ pub(super) struct Pool {
     /// For connecting, and for what the handler asks in its own name: the first mount's.
     pub(super) timeout: Duration,
     pub(super) connect: Box<dyn Connect>,
-    pub(super) clock: SystemClock,
+    pub(super) clock: Arc<dyn Clock>,
     pub(super) state: RwLock<State>,
     /// Of this pool's connections.
     pub(super) lineage: Lineage,
@@ -65,8 +65,8 @@ pub(super) struct Pool {
     lines: Mutex<LogLimit<String>>,
     /// Tells operations that the state changed.
     pub(super) changed: Event,
-    /// Tells the maintenance thread.
-    pub(super) nudge: (Mutex<bool>, Condvar),
+    /// Tells the keeper of the session.
+    pub(super) nudge: (AtomicBool, Event),
     inodes: Mutex<HashMap<InodeId, Known>>,
     mounts: Mutex<Vec<Weak<Mount>>>,
 }
@@ -121,8 +121,8 @@ impl Pool {
             executor,
             buffers,
             timeout,
+            clock: connect.clock(),
             connect,
-            clock: SystemClock::new(),
             state: RwLock::new(State::Down {
                 since: Duration::ZERO,
                 why: "not connected yet".into(),
@@ -136,7 +136,7 @@ impl Pool {
             note: Mutex::default(),
             lines: Mutex::new(LogLimit::new(LINES)),
             changed: Event::new(),
-            nudge: (Mutex::new(false), Condvar::new()),
+            nudge: (AtomicBool::new(false), Event::new()),
             inodes: Mutex::default(),
             mounts: Mutex::default(),
         }))
@@ -251,13 +251,13 @@ impl Pool {
         }
     }
 
-    /// All inodes of the table.
+    /// All inodes of the table, in the order of their ids.
     pub(super) fn inodes(&self) -> Vec<Arc<Inode>> {
-        self.inodes
-            .lock()
-            .values()
-            .map(|known| known.inode.clone())
-            .collect()
+        let inodes = self.inodes.lock();
+        let mut all: Vec<_> = inodes.values().map(|known| known.inode.clone()).collect();
+        drop(inodes);
+        all.sort_unstable_by_key(|inode| inode.ino);
+        all
     }
 
     /// The session's connection has failed. Said by the link, by a call, or both.
@@ -334,9 +334,9 @@ impl Pool {
         }
     }
 
-    /// Wakes the maintenance thread.
+    /// Wakes the keeper of the session.
     pub(super) fn nudge(&self) {
-        *self.nudge.0.lock() = true;
-        self.nudge.1.notify_all();
+        self.nudge.0.store(true, Ordering::Release);
+        self.nudge.1.notify(usize::MAX);
     }
 }

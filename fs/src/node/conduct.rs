@@ -26,20 +26,15 @@ impl Service {
         self.lines.say((self.now)().monotonic, deed, who, what);
     }
 
-    /// A peer that begins no session has no lease that could end: it has as long as a lease to begin one.
-    pub(super) fn expel_idle(&self) {
+    /// Peers that begin no session have no lease that could end: these have had as long as a lease to begin one.
+    pub(super) fn idle(&self, state: &State) -> Vec<PeerId> {
         let now = self.time().monotonic;
         let idle = |guest: &Guest| guest.session.is_none() && now.saturating_sub(guest.since) > self.lease;
-        let state = self.state.lock();
-        let guests = state.guests.iter().filter(|(_, guest)| guest.shut_out.is_none());
-        let idle: Vec<_> = guests
-            .filter(|(_, guest)| idle(guest))
+        let guests = state.guests.iter();
+        guests
+            .filter(|(_, guest)| guest.shut_out.is_none() && idle(guest))
             .map(|(id, _)| *id)
-            .collect();
-        drop(state);
-        for peer in idle {
-            self.expel(peer, "a handler began no session: its connection is closed");
-        }
+            .collect()
     }
 
     pub(super) fn acknowledged(&self, state: &mut State, session: SessionId, recall: RecallId) {

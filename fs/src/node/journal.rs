@@ -29,6 +29,13 @@ pub(super) struct Journal {
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
+/// Commits what the queue holds.
+pub(super) struct Worker<S> {
+    shared: Arc<Shared>,
+    store: S,
+    term: Term,
+}
+
 struct Shared {
     queue: Mutex<Queue>,
     changed: Condvar,
@@ -55,18 +62,27 @@ impl Journal {
     /// # Errors
     /// No thread can be started.
     pub(super) fn start(store: impl Store + 'static, term: Term) -> std::io::Result<Self> {
+        let (journal, worker) = Self::with_worker(store, term);
+        let thread = std::thread::Builder::new()
+            .name("store".into())
+            .spawn(move || worker.run())?;
+        *journal.thread.lock() = Some(thread);
+        Ok(journal)
+    }
+
+    /// The same without the thread: nothing is committed unless somebody lets the worker work.
+    pub(super) fn with_worker<S: Store>(store: S, term: Term) -> (Self, Worker<S>) {
         let shared = Arc::new(Shared {
             queue: Mutex::default(),
             changed: Condvar::new(),
         });
-        let worker = Arc::clone(&shared);
-        let thread = std::thread::Builder::new()
-            .name("store".into())
-            .spawn(move || worker.run(store, term))?;
-        Ok(Self {
-            shared,
-            thread: Mutex::new(Some(thread)),
-        })
+        let worker = Worker {
+            shared: Arc::clone(&shared),
+            store,
+            term,
+        };
+        let thread = Mutex::new(None);
+        (Self { shared, thread }, worker)
     }
 
     /// Waits until the queue is short enough for more work. Called without any lock, so that a slow disk holds up only those who
@@ -143,23 +159,43 @@ impl Drop for Journal {
     }
 }
 
-impl Shared {
-    fn run(&self, mut store: impl Store, term: Term) {
-        while let Some(group) = self.next() {
-            let committed = match &group.batches[..] {
-                [] => Ok(()),
-                batches => store.commit(batches, term),
-            };
-            let result = committed.map_err(|error| {
-                tracing::error!(%error, "THE STORE FAILED: the pool takes no more changes until this node is restarted");
-                self.fail()
-            });
-            for then in group.then {
-                then(result);
-            }
+impl<S: Store> Worker<S> {
+    fn run(mut self) {
+        while let Some(group) = self.shared.next() {
+            self.commit(group);
         }
     }
 
+    /// Commits what has gathered. False when there was nothing.
+    pub(super) fn turn(&mut self) -> bool {
+        let group = std::mem::take(&mut self.shared.queue.lock().waiting);
+        let any = !group.is_empty();
+        if any {
+            self.commit(group);
+        }
+        any
+    }
+
+    fn commit(&mut self, group: Group) {
+        let committed = match &group.batches[..] {
+            [] => Ok(()),
+            batches => self.store.commit(batches, self.term),
+        };
+        let result = committed.map_err(|error| {
+            tracing::error!(
+                %error,
+                "THE STORE FAILED: changes are refused (EIO) and reads go on; mend what failed, then restart this node: what was \
+                 synced is kept"
+            );
+            self.shared.fail()
+        });
+        for then in group.then {
+            then(result);
+        }
+    }
+}
+
+impl Shared {
     /// Everything that waits; `None` when the journal is stopped and empty.
     fn next(&self) -> Option<Group> {
         let mut queue = self.queue.lock();

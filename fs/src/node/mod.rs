@@ -6,17 +6,22 @@ mod conduct;
 mod desk;
 mod framing;
 mod grants;
+mod identity;
 mod journal;
 mod lease_time;
 mod limits;
 mod lines;
+mod overlay;
 mod recalls;
 mod running;
 mod serve;
 mod service;
 mod state_dir;
+pub(crate) mod stepped;
 
 #[cfg(test)]
 mod tests;
 
+pub(crate) use clocks::Clocks;
 pub use serve::{Ready, ServeConfig, serve};
+pub(crate) use state_dir::{Purpose, StateDir};

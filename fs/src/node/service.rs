@@ -46,7 +46,7 @@ pub(super) struct Parts {
 }
 
 /// Reads both clocks. Never blocks.
-pub(super) type ReadClocks = Box<dyn Fn() -> Now + Send + Sync>;
+pub(crate) type ReadClocks = Box<dyn Fn() -> Now + Send + Sync>;
 
 /// The namespace service of a node.
 pub(super) struct Service {
@@ -81,7 +81,7 @@ pub(super) struct Guest {
     pub(super) session: Option<SessionId>,
     /// It has nothing uncommitted, and knows that the node ends.
     drained: bool,
-    /// When it arrived, as leases count.
+    /// When it arrived, or was last served, as leases count.
     pub(super) since: Duration,
     /// Why the node ends its connection, if it does.
     pub(super) shut_out: Option<&'static str>,
@@ -154,6 +154,9 @@ impl Service {
             send(&*peer, &framing::answer(id, &Err(refusal)));
             return;
         }
+        if let Some(guest) = state.guests.get_mut(&from) {
+            guest.since = self.time().monotonic;
+        }
         let drained = call.request == Request::Drained;
         if let Request::Recalled { recall } = call.request {
             self.acknowledged(&mut state, call.session, recall);
@@ -193,25 +196,26 @@ impl Service {
         self.perform(state, output, None);
     }
 
-    /// Lets time pass. True when there is more to do at once. While the store has to catch up time stands still: no lease
-    /// runs out because a slow disk holds up the calls that would renew it.
+    /// Lets time pass. True when there is more to do at once. While the store has to catch up, or a long call has the namespace, time
+    /// stands still: no lease runs out because they hold up the calls that would renew it.
     pub(super) fn tick(&self) -> bool {
         let waited = self.wait_for_room();
+        let state = (!waited).then(|| self.state.lock());
         if let Some(stood_still) = self.lease_time.tick((self.now)().monotonic) {
             tracing::warn!(
                 ?stood_still,
                 "this node was stopped: the leases of its sessions are longer by that"
             );
         }
-        if waited {
-            return false;
-        }
+        let Some(mut state) = state else { return false };
         self.lines.say_counts((self.now)().monotonic);
-        self.expel_idle();
-        let mut state = self.state.lock();
         self.say_late(&mut state);
+        let idle = self.idle(&state);
         let (output, more) = state.namespace.tick(self.time());
         self.perform(state, output, None);
+        for peer in idle {
+            self.expel(peer, "a handler began no session: its connection is closed");
+        }
         more
     }
 
@@ -226,6 +230,11 @@ impl Service {
     /// These extents are all zero now.
     pub(super) fn cleaned(&self, extents: &[Extent]) {
         self.state.lock().namespace.cleaned(extents);
+    }
+
+    /// Lets `at` look at the namespace, between two calls.
+    pub(super) fn look<T>(&self, at: impl FnOnce(&Namespace) -> T) -> T {
+        at(&self.state.lock().namespace)
     }
 
     /// Lets no session begin any more, and asks those there are to commit what they have. Says how many that are.
@@ -286,12 +295,14 @@ impl Service {
         self.journal.as_ref().is_some_and(Journal::wait_for_room)
     }
 
-    /// A peer speaks for the session that it began, and for no other; a store that failed ends all changes.
+    /// A peer speaks for the session that it began, and for no other; who examines the namespace needs none. A store that failed ends
+    /// all changes.
     fn admit(&self, guest: &Guest, call: &Call, (changes, draining): (bool, bool)) -> Result<(), MetaError> {
         let begins = matches!(call.request, Request::Begin { .. });
         match guest.session {
             None if begins && draining => return Err(MetaError::Draining),
             None if begins => {}
+            None if matches!(call.request, Request::Examine { .. }) => {}
             Some(_) if begins => return Err(MetaError::Invalid),
             Some(session) if session == call.session => {}
             _ => return Err(MetaError::SessionEnded),
@@ -446,6 +457,7 @@ fn changes(request: &Request) -> bool {
         | Request::ReadLink { .. }
         | Request::ReadDir { .. }
         | Request::Release { .. }
-        | Request::StatFs => false,
+        | Request::StatFs
+        | Request::Examine { .. } => false,
     }
 }

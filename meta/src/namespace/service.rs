@@ -2,11 +2,13 @@
 
 use super::output::{Config, Output};
 use crate::alloc::Allocator;
+use crate::attr::Attr;
 use crate::extent::Extent;
 use crate::id::{Incarnation, InodeId, NodeId, SessionId, Term};
+use crate::layout::{Copy, Run};
 use crate::session::Sessions;
 use crate::time::Now;
-use crate::tree::Tree;
+use crate::tree::{Body, Tree};
 use std::collections::BTreeSet;
 
 /// All metadata of a pool, in memory. One owner calls it, a call at a time; it never waits.
@@ -34,6 +36,36 @@ impl Namespace {
                 self.alloc.claim(copy.extent);
             }
         }
+    }
+
+    /// Where every file's bytes are: the inode, the first byte, and a copy. For those who check from outside; it takes time in proportion
+    /// to the pool.
+    pub fn places(&self) -> impl Iterator<Item = (InodeId, u64, Copy)> {
+        let files = self.tree.iter().filter_map(|inode| match &inode.body {
+            Body::File { layout, .. } => Some((inode.attr.ino, layout)),
+            _ => None,
+        });
+        files.flat_map(|(ino, layout)| {
+            let of_run = move |run: &Run| {
+                run.copies
+                    .iter()
+                    .map(|copy| (run.start, *copy))
+                    .collect::<Vec<_>>()
+            };
+            let copies = layout.runs().flat_map(of_run);
+            copies.map(move |(start, copy)| (ino, start, copy))
+        })
+    }
+
+    /// Attributes of every inode, likewise.
+    pub fn inodes(&self) -> impl Iterator<Item = &Attr> {
+        self.tree.iter().map(|inode| &inode.attr)
+    }
+
+    /// Bytes that are free, and bytes that will be.
+    #[must_use]
+    pub fn room(&self) -> (u64, u64) {
+        (self.alloc.free_bytes(), self.alloc.quarantined_bytes())
     }
 
     /// This life of the service.

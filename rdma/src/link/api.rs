@@ -2,7 +2,7 @@
 
 use super::core::Core;
 use super::flow::{Counters, Flow};
-use super::poller;
+use super::poller::Poller;
 use super::record::Request;
 use super::types::{Keep, LinkConfig, LinkError, LinkEvents};
 use crate::buffer::Buffer;
@@ -11,8 +11,8 @@ use crate::qos::share::Share;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// A shared, live connection. Dropping it closes it. It closes itself when something is owed by the node and nothing at all came for
-/// twice the timeout of what is owed.
+/// A shared, live connection. Dropping it closes it. It closes itself when an answer is owed by the node and nothing at all came for
+/// twice the timeout of the call, or when transfers are and none of them went on for twice theirs: what it owes is never given up by half.
 pub struct Link {
     core: Arc<Core>,
 }
@@ -23,13 +23,23 @@ impl Link {
     /// # Panics
     /// The system has no thread to give.
     pub fn start(endpoint: Arc<dyn Endpoint>, config: LinkConfig, events: Arc<dyn LinkEvents>) -> Arc<Self> {
-        let core = Arc::new(Core::new(endpoint, config));
-        let polled = Arc::clone(&core);
+        let (link, poller) = Self::with_poller(endpoint, config, events);
         std::thread::Builder::new()
             .name("link-poller".to_owned())
-            .spawn(move || poller::run(&polled, &events))
+            .spawn(move || poller.run())
             .expect("a thread for the link's poller");
-        Arc::new(Self { core })
+        link
+    }
+
+    /// The same without the thread: nothing arrives unless somebody lets the poller work.
+    pub fn with_poller(
+        endpoint: Arc<dyn Endpoint>,
+        config: LinkConfig,
+        events: Arc<dyn LinkEvents>,
+    ) -> (Arc<Self>, Poller) {
+        let core = Arc::new(Core::new(endpoint, config));
+        let poller = Poller::new(Arc::clone(&core), events);
+        (Arc::new(Self { core }), poller)
     }
 
     /// What the endpoint is.

@@ -4,7 +4,7 @@ use super::core::Core;
 use super::table::silence_ends;
 use super::types::LinkError;
 use crate::fabric::FabricError;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -35,7 +35,7 @@ struct Call {
 #[derive(Default)]
 pub(super) struct Calls {
     last_id: u64,
-    calls: HashMap<u64, Call>,
+    calls: BTreeMap<u64, Call>,
     down: Option<FabricError>,
 }
 

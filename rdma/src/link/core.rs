@@ -231,23 +231,26 @@ impl Core {
         None
     }
 
-    /// Fails what the node left unanswered; closes the endpoint when nothing at all came for two timeouts. Answers with
-    /// when to look again.
+    /// Fails what the node left unanswered; closes the endpoint when nothing at all came for two timeouts of a call, or no transfer went
+    /// on for two of its own. Answers with when to look again.
     pub(super) fn expire(&self, after: &mut Aftermath) -> Duration {
         let now = self.now();
-        let (due, dead_at, last_event) = {
+        let (due, transfers_dead_at, last_event) = {
             let mut table = self.table.lock();
             let (due, dead_at) = table.expire(now, after);
             (due, dead_at, table.last_event)
         };
         let (calls_due, calls_dead_at) = self.calls.lock().expire(now, last_event, after.wakers());
-        let dead_at = dead_at.min(calls_dead_at);
+        let dead_at = transfers_dead_at.min(calls_dead_at);
         let cadence = Duration::from_millis(self.cadence.load(Ordering::Relaxed));
         let next = due.min(calls_due).min(now.saturating_add(cadence));
         if dead_at > now {
             return next.min(dead_at);
         }
-        let why = format!("no answer for {:?}", now.saturating_sub(last_event));
+        let why = match calls_dead_at <= now {
+            true => format!("no answer for {:?}", now.saturating_sub(last_event)),
+            false => "a transfer does not end".to_owned(),
+        };
         self.close(FabricError::Disconnected(why));
         next
     }

@@ -18,4 +18,5 @@ mod types;
 
 pub use api::Link;
 pub use flow::{Flow, FlowCounters};
+pub use poller::Poller;
 pub use types::{Keep, LinkConfig, LinkError, LinkEvents};

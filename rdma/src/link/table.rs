@@ -57,6 +57,8 @@ pub(super) struct Table {
     pub(super) down: Option<FabricError>,
     /// When the endpoint last said anything.
     pub(super) last_event: Duration,
+    /// When a slice of any transfer was last done: messages are no sign that transfers go on.
+    last_done: Duration,
     /// The poller sleeps until then; zero while it runs and will look at the scheduler before it sleeps.
     pub(super) poller_until: Duration,
 }
@@ -69,6 +71,7 @@ impl Table {
             free: Vec::new(),
             down: None,
             last_event: now,
+            last_done: now,
             poller_until: Duration::ZERO,
         }
     }
@@ -109,6 +112,7 @@ impl Table {
         now: Duration,
         after: &mut Aftermath,
     ) -> Option<Record> {
+        self.last_done = now;
         self.scheduler.completed(completion.buffer.len());
         let slot = slot_of(completion.id);
         let Some(record) = self.record(slot) else {
@@ -186,7 +190,7 @@ impl Table {
         let in_flight = || self.records().filter(|record| record.in_flight());
         let quiet_since = in_flight().map(|r| r.since).min();
         let quiet_since = quiet_since.map(|oldest| oldest.max(last_event));
-        let dead_at = in_flight().map(|r| silence_ends(r.since, last_event, r.timeout));
+        let dead_at = in_flight().map(|r| silence_ends(r.since, self.last_done, r.timeout));
         let dead_at = dead_at.min().unwrap_or(Duration::MAX);
         let mut next = Duration::MAX;
         for slot in self.occupied() {
@@ -283,9 +287,9 @@ impl Table {
     }
 }
 
-/// When nothing at all has come for twice the timeout of something that is owed since `since`.
-pub(super) fn silence_ends(since: Duration, last_event: Duration, timeout: Duration) -> Duration {
-    since.max(last_event).saturating_add(timeout.saturating_mul(2))
+/// When nothing has come for twice the timeout of something that is owed since `since`.
+pub(super) fn silence_ends(since: Duration, last: Duration, timeout: Duration) -> Duration {
+    since.max(last).saturating_add(timeout.saturating_mul(2))
 }
 
 fn token(slot: u32) -> Token {

@@ -49,7 +49,66 @@ impl SimEndpoint {
         self.shared.changed.notify_all();
     }
 
-    fn is_down(&self) -> bool {
+    /// Its number in the simulation.
+    #[must_use]
+    pub fn index(&self) -> usize {
+        self.index
+    }
+
+    /// The user's side dies without a word: it takes and posts nothing any more, but what it posted is on its way.
+    pub fn kill(&self) {
+        self.shared.world.lock().kill(self.index);
+        self.shared.changed.notify_all();
+    }
+
+    /// The user's side has died.
+    #[must_use]
+    pub fn is_dead(&self) -> bool {
+        self.shared.world.lock().is_dead(self.index)
+    }
+
+    /// The user's side has heard everything that the node said.
+    #[must_use]
+    pub fn has_heard_all(&self) -> bool {
+        self.shared.world.lock().has_heard_all(self.index)
+    }
+
+    /// Nothing passes for so long, in either direction.
+    pub fn stall(&self, by: Duration) {
+        self.shared.world.lock().stall(self.index, by);
+    }
+
+    /// Drops the peer of a connection that has ended.
+    pub fn forget_peer(&self) {
+        let peer = self.peer.try_lock().and_then(|mut peer| peer.take());
+        drop(peer);
+    }
+
+    /// Lets arrive at the node what is due there.
+    pub fn carry(&self) {
+        // Who holds it sends: then what is due is handed over there, or with the next poll, which comes at once.
+        if let Some(mut peer) = self.peer.try_lock() {
+            self.hand_over(&mut peer);
+        }
+    }
+
+    /// Gives the node what has come to it.
+    fn hand_over(&self, peer: &mut Option<PeerFn>) {
+        loop {
+            let arrived = self.shared.world.lock().arriving(self.index);
+            let Some(message) = arrived else { break };
+            let answers = peer.as_mut().map_or_else(Vec::new, |peer| peer(&message));
+            let mut world = self.shared.world.lock();
+            for answer in answers {
+                world.deliver(self.index, answer);
+            }
+        }
+        self.shared.changed.notify_all();
+    }
+
+    /// The connection has ended.
+    #[must_use]
+    pub fn is_down(&self) -> bool {
         self.shared.world.lock().ends[self.index].down
     }
 }
@@ -70,31 +129,18 @@ impl Endpoint for SimEndpoint {
             return Err(FabricError::Full);
         }
         let mut peer = self.peer.lock();
-        let arrives = self.shared.world.lock().send(self.index);
-        let answers = match (arrives, peer.as_mut()) {
-            (Ok(true), Some(peer)) => peer(message),
-            (Ok(_), _) => Vec::new(),
-            (Err(error), _) => {
-                self.shared.changed.notify_all();
-                return Err(error);
-            }
-        };
-        let mut world = self.shared.world.lock();
-        for answer in answers {
-            world.deliver(self.index, answer);
-        }
-        drop(world);
-        self.shared.changed.notify_all();
-        Ok(())
+        let sent = self.shared.world.lock().send(self.index, message);
+        self.hand_over(&mut peer);
+        sent
     }
 
     fn poll(&self, events: &mut Vec<Event>) {
+        self.carry();
         self.shared.world.lock().take_ready(self.index, events);
         self.shared.changed.notify_all();
         if self.is_down() {
             // A peer that is just being called is dropped with the endpoint.
-            let peer = self.peer.try_lock().and_then(|mut peer| peer.take());
-            drop(peer);
+            self.forget_peer();
         }
     }
 
@@ -132,10 +178,12 @@ impl Endpoint for SimEndpoint {
     }
 
     fn close(&self) {
-        self.shared
-            .world
-            .lock()
-            .break_off(self.index, &FabricError::Flushed);
+        let mut world = self.shared.world.lock();
+        // What the dead left behind is not theirs to take back.
+        if !world.is_dead(self.index) {
+            world.break_off(self.index, &FabricError::Flushed);
+        }
+        drop(world);
         self.shared.changed.notify_all();
     }
 }

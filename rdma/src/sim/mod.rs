@@ -24,4 +24,4 @@ mod world;
 
 pub use endpoint::SimEndpoint;
 pub use simulator::{Sim, SimClock};
-pub use world::{Fault, Pace, PeerFn};
+pub use world::{Access, Fault, Operation, Pace, PeerFn, Watcher};

@@ -1,7 +1,8 @@
 //! The face of a simulation, for tests.
 
 use super::endpoint::SimEndpoint;
-use super::world::{Fault, Pace, PeerFn, World};
+use super::world::{Fault, Operation, Pace, PeerFn, Watcher, World};
+use crate::arena::Arena;
 use crate::clock::Clock;
 use parking_lot::{Condvar, Mutex};
 use std::ops::Range;
@@ -27,11 +28,14 @@ pub(super) struct Shared {
 pub struct SimClock(Arc<Shared>);
 
 impl Sim {
-    /// A node with an arena of `arena_len` zero bytes. Equal seeds give equal schedules.
+    /// A node with an arena of `arena_len` zero bytes, a multiple of 4 KiB. Equal seeds give equal schedules.
+    ///
+    /// # Panics
+    /// When the system gives no memory.
     #[must_use]
     pub fn new(arena_len: usize, seed: u64) -> Self {
         let shared = Shared {
-            world: Mutex::new(World::new(arena_len, seed)),
+            world: Mutex::new(World::new(new_arena(arena_len), seed)),
             changed: Condvar::new(),
         };
         Self {
@@ -62,10 +66,27 @@ impl Sim {
         self.shared.world.lock().set_fault(n, fault);
     }
 
+    /// The fault has not happened yet.
+    #[must_use]
+    pub fn fault_is_pending(&self) -> bool {
+        self.shared.world.lock().fault_is_pending()
+    }
+
     /// Operations so far, to know how far a sweep of faults must go.
     #[must_use]
     pub fn operations(&self) -> u64 {
         self.shared.world.lock().operations()
+    }
+
+    /// Notes what the operations are, from now on.
+    pub fn note_operations(&self) {
+        self.shared.world.lock().noted = Some(Vec::new());
+    }
+
+    /// What the operations were since [`Sim::note_operations`].
+    #[must_use]
+    pub fn noted_operations(&self) -> Vec<Operation> {
+        self.shared.world.lock().noted.clone().unwrap_or_default()
     }
 
     /// Moves time on; what is due by then is ready. Does not wait for the pollers: [`Sim::settle`] does.
@@ -123,21 +144,66 @@ impl Sim {
         }
     }
 
+    /// Lets `watcher` see every access to the arena from now on.
+    pub fn watch(&self, watcher: Watcher) {
+        self.shared.world.lock().watcher = Some(watcher);
+    }
+
+    /// Lets happen what is due, also where nobody polls, and says when the next thing is.
+    pub fn ripen(&self) -> Option<Duration> {
+        let mut world = self.shared.world.lock();
+        let live: Vec<usize> = (0..world.ends.len())
+            .filter(|end| !world.ends[*end].down)
+            .collect();
+        for end in &live {
+            world.ripen(*end);
+        }
+        live.iter().filter_map(|end| world.next_due(*end)).min()
+    }
+
+    /// The node's memory.
+    #[must_use]
+    pub fn arena(&self) -> Arc<Arena> {
+        self.shared.world.lock().arena.clone()
+    }
+
+    /// The node begins another life, with an arena of as many zero bytes.
+    ///
+    /// # Panics
+    /// When the system gives no memory.
+    #[must_use]
+    pub fn renew_arena(&self) -> Arc<Arena> {
+        let len = usize::try_from(self.arena().len()).expect("it is mapped");
+        let new = new_arena(len);
+        self.shared.world.lock().arena = new.clone();
+        new
+    }
+
     /// Arena bytes. Panics out of bounds.
     #[must_use]
     pub fn read(&self, range: Range<usize>) -> Vec<u8> {
-        self.shared.world.lock().arena[range].to_vec()
+        let mut bytes = vec![0; range.len()];
+        let done = self.arena().read(range.start as u64, &mut bytes);
+        done.expect("a range of the arena");
+        bytes
     }
 
     /// Writes arena bytes. Panics out of bounds.
     pub fn write(&self, offset: usize, bytes: &[u8]) {
-        self.shared.world.lock().arena[offset..offset + bytes.len()].copy_from_slice(bytes);
+        let done = self.arena().write(offset as u64, bytes);
+        done.expect("a range of the arena");
     }
 
     /// Zeroes arena bytes, as a node does with freed extents. Panics out of bounds.
     pub fn zero(&self, range: Range<usize>) {
-        self.shared.world.lock().arena[range].fill(0);
+        let done = self.arena().zero(range.start as u64..range.end as u64);
+        done.expect("a range of the arena");
     }
+}
+
+fn new_arena(len: usize) -> Arc<Arena> {
+    let arena = Arena::allocate(len as u64, &mut |_| {});
+    Arc::new(arena.expect("memory for an arena of whole pages"))
 }
 
 impl Clock for SimClock {

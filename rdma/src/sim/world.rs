@@ -1,7 +1,9 @@
 //! The state of a simulation: what is on its way, and what becomes of it when its time has come.
 
+use crate::arena::Arena;
 use crate::fabric::{Completion, Event, FabricError, Verb, Work};
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The node's side of messages: one in, any number out, in order. Called on the sender's thread with no lock of the
@@ -33,27 +35,94 @@ pub enum Fault {
     Lose,
     /// The connection breaks.
     Disconnect,
+    /// The operation is held back for so long, and what follows it on its way with it.
+    Delay(Duration),
+    /// The user's side dies: nothing that it did not post before is done, and it hears nothing.
+    Die,
 }
+
+/// What is counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Operation {
+    /// Work is posted.
+    Post,
+    /// A message to the node is sent.
+    Send,
+    /// Work is done.
+    Completion,
+    /// The node answers.
+    Answer,
+    /// The node says something of its own accord (its first 8 bytes are 0, as on a link). No fabric loses one and goes on: what it
+    /// asks for would never be done.
+    Notice,
+}
+
+/// What happens in the arena.
+#[derive(Clone, Copy, Debug)]
+pub struct Access<'a> {
+    /// Which endpoint posted it: [`SimEndpoint::index`](super::SimEndpoint::index).
+    pub end: usize,
+    /// The queue that it was posted on, as the poster named it.
+    pub queue: usize,
+    /// What it does.
+    pub verb: Verb,
+    /// From where on.
+    pub remote: u64,
+    /// The bytes that are written, or were read.
+    pub bytes: &'a [u8],
+}
+
+/// Sees every access as it happens. Called under the simulation's lock: it must not use the simulation.
+pub type Watcher = Box<dyn FnMut(Access<'_>) + Send>;
 
 /// Everything under the simulation's lock.
 pub(super) struct World {
     pub(super) now: Duration,
-    pub(super) arena: Vec<u8>,
+    pub(super) arena: Arc<Arena>,
     pub(super) ends: Vec<End>,
     pub(super) advance_on_wait: Option<Duration>,
     random: u64,
+    pub(super) watcher: Option<Watcher>,
     /// Counts down to the fault.
     fault: Option<(u64, Fault)>,
     operations: u64,
+    /// What they were, from when on somebody wants to know.
+    pub(super) noted: Option<Vec<Operation>>,
+}
+
+/// Work on its way.
+struct Posted {
+    due: Duration,
+    /// As the poster named it.
+    queue: usize,
+    work: Work,
+}
+
+/// A write whose memory is gone with its poster.
+struct LeftBehind {
+    due: Duration,
+    queue: usize,
+    remote: u64,
+    bytes: Vec<u8>,
 }
 
 /// One endpoint.
 pub(super) struct End {
     pub(super) pace: Pace,
     /// Work on its way, per queue, in order.
-    queues: Vec<VecDeque<(Duration, Work)>>,
+    queues: Vec<VecDeque<Posted>>,
     /// Messages of the node on their way.
     messages: VecDeque<(Duration, Vec<u8>)>,
+    /// Messages to the node on their way.
+    outgoing: VecDeque<(Duration, Vec<u8>)>,
+    /// Nothing passes before that time, in either direction.
+    stalled_until: Duration,
+    /// What is delivered first then.
+    late: Option<Event>,
+    /// The user's side has died: it posts nothing any more.
+    dead: bool,
+    /// Writes of a user's side that has died, still on their way.
+    left_behind: VecDeque<LeftBehind>,
     /// Work whose completion was lost.
     lost: Vec<Work>,
     ready: Vec<Event>,
@@ -66,15 +135,17 @@ pub(super) struct End {
 }
 
 impl World {
-    pub(super) fn new(arena_len: usize, seed: u64) -> Self {
+    pub(super) fn new(arena: Arc<Arena>, seed: u64) -> Self {
         Self {
             now: Duration::ZERO,
-            arena: vec![0; arena_len],
+            arena,
             ends: Vec::new(),
             advance_on_wait: None,
+            watcher: None,
             random: seed,
             fault: None,
             operations: 0,
+            noted: None,
         }
     }
 
@@ -87,6 +158,11 @@ impl World {
             pace,
             queues: (0..queues).map(|_| VecDeque::new()).collect(),
             messages: VecDeque::new(),
+            outgoing: VecDeque::new(),
+            stalled_until: Duration::ZERO,
+            late: None,
+            dead: false,
+            left_behind: VecDeque::new(),
             lost: Vec::new(),
             ready: Vec::new(),
             down: false,
@@ -101,13 +177,20 @@ impl World {
         self.fault = Some((at, fault));
     }
 
+    pub(super) fn fault_is_pending(&self) -> bool {
+        self.fault.is_some()
+    }
+
     pub(super) fn operations(&self) -> u64 {
         self.operations
     }
 
     /// Counts an operation; answers with the fault whose turn it is.
-    pub(super) fn count(&mut self) -> Option<Fault> {
+    pub(super) fn count(&mut self, operation: Operation) -> Option<Fault> {
         self.operations += 1;
+        if let Some(noted) = &mut self.noted {
+            noted.push(operation);
+        }
         let (left, fault) = self.fault.as_mut()?;
         *left = left.saturating_sub(1);
         let (left, fault) = (*left, *fault);
@@ -119,47 +202,152 @@ impl World {
     }
 
     pub(super) fn post(&mut self, end: usize, queue: usize, work: Work) -> Option<Completion> {
-        let fault = self.count();
-        if fault == Some(Fault::Disconnect) {
-            self.break_off(end, &disconnected());
-        }
-        if self.ends[end].down {
+        let fault = self.count(Operation::Post);
+        self.befall(end, fault);
+        if self.ends[end].down || self.ends[end].dead {
             return Some(completion(work, Err(disconnected())));
         }
+        let at = queue % self.ends[end].queues.len();
+        let free = self.ends[end].queues[at].is_empty() && !self.is_stalled(end);
         match (fault, self.ends[end].pace) {
             (Some(Fault::Lose), _) => self.ends[end].lost.push(work),
-            (Some(_), _) => return Some(completion(work, Err(FabricError::AccessRefused))),
-            (None, Pace::AtOnce) => return Some(self.execute(work)),
-            (None, Pace::Latency { .. }) => {
+            (Some(Fault::Delay(by)), _) => self.set_out(end, at, (self.now + by, queue, work)),
+            (Some(Fault::Error | Fault::Disconnect | Fault::Die), _) => {
+                return Some(completion(work, Err(FabricError::AccessRefused)));
+            }
+            (None, Pace::AtOnce) if free => return Some(self.execute(end, queue, work)),
+            (None, _) => {
                 let due = self.due(end);
-                let queues = &mut self.ends[end].queues;
-                let at = queue % queues.len();
-                let due = queues[at].back().map_or(due, |(before, _)| due.max(*before));
-                queues[at].push_back((due, work));
+                self.set_out(end, at, (due, queue, work));
             }
         }
         None
     }
 
-    /// Whether a message of the user's side reaches the node.
-    pub(super) fn send(&mut self, end: usize) -> Result<bool, FabricError> {
-        let fault = self.count();
-        if fault == Some(Fault::Disconnect) {
-            self.break_off(end, &disconnected());
+    fn befall(&mut self, end: usize, fault: Option<Fault>) {
+        match fault {
+            Some(Fault::Disconnect) => self.break_off(end, &disconnected()),
+            Some(Fault::Die) => self.kill(end),
+            Some(Fault::Error | Fault::Lose | Fault::Delay(_)) | None => {}
         }
-        if self.ends[end].down {
+    }
+
+    /// Puts work on its way, behind what is on its queue.
+    fn set_out(&mut self, end: usize, at: usize, (due, queue, work): (Duration, usize, Work)) {
+        let on_its_way = &mut self.ends[end].queues[at];
+        let due = on_its_way.back().map_or(due, |before| due.max(before.due));
+        on_its_way.push_back(Posted { due, queue, work });
+    }
+
+    /// A message of the user's side sets out. It arrives with [`World::arriving`].
+    pub(super) fn send(&mut self, end: usize, message: &[u8]) -> Result<(), FabricError> {
+        let fault = self.count(Operation::Send);
+        self.befall(end, fault);
+        let now = self.now;
+        let end = &mut self.ends[end];
+        if end.down || end.dead {
             return Err(disconnected());
         }
-        match fault {
-            Some(Fault::Lose) => Ok(false),
-            Some(_) => Err(FabricError::Full),
-            None => Ok(true),
+        let delay = match fault {
+            Some(Fault::Lose) => return Ok(()),
+            Some(Fault::Error | Fault::Disconnect | Fault::Die) => return Err(FabricError::Full),
+            Some(Fault::Delay(by)) => by,
+            None => Duration::ZERO,
+        };
+        let due = end
+            .outgoing
+            .back()
+            .map_or(now + delay, |(before, _)| (now + delay).max(*before));
+        end.outgoing.push_back((due, message.to_vec()));
+        Ok(())
+    }
+
+    /// The next message that has come to the node.
+    pub(super) fn arriving(&mut self, end: usize) -> Option<Vec<u8>> {
+        if !self.has_arriving(end) {
+            return None;
+        }
+        self.ends[end].outgoing.pop_front().map(|(_, message)| message)
+    }
+
+    pub(super) fn has_arriving(&self, end: usize) -> bool {
+        let due = self.ends[end].outgoing.front().map(|(due, _)| *due);
+        !self.is_stalled(end) && due.is_some_and(|due| due <= self.now)
+    }
+
+    /// Nothing passes for so long.
+    pub(super) fn stall(&mut self, end: usize, by: Duration) {
+        let until = self.now + by;
+        let end = &mut self.ends[end];
+        end.stalled_until = end.stalled_until.max(until);
+    }
+
+    fn is_stalled(&self, end: usize) -> bool {
+        self.now < self.ends[end].stalled_until
+    }
+
+    pub(super) fn has_heard_all(&self, end: usize) -> bool {
+        let end = &self.ends[end];
+        end.messages.is_empty() && end.late.is_none() && end.ready.is_empty()
+    }
+
+    pub(super) fn is_dead(&self, end: usize) -> bool {
+        self.ends[end].dead
+    }
+
+    /// The user's side dies: what it posted is still on its way. Whatever tears it down finds the connection gone.
+    pub(super) fn kill(&mut self, index: usize) {
+        let end = &mut self.ends[index];
+        if end.down || end.dead {
+            return;
+        }
+        end.dead = true;
+        end.messages.clear();
+        end.ready.extend(end.late.take());
+        let mut posted: Vec<Posted> = end.queues.iter_mut().flat_map(|queue| queue.drain(..)).collect();
+        posted.sort_by_key(|posted| posted.due);
+        for Posted { due, queue, work } in posted {
+            if work.verb == Verb::Write {
+                end.left_behind.push_back(LeftBehind {
+                    due,
+                    queue,
+                    remote: work.remote,
+                    bytes: work.buffer.to_vec(),
+                });
+            }
+            end.ready
+                .push(Event::Done(completion(work, Err(FabricError::Flushed))));
+        }
+        self.flush_lost(index);
+        self.ends[index].ready.push(Event::Down(disconnected()));
+    }
+
+    fn flush_lost(&mut self, index: usize) {
+        let end = &mut self.ends[index];
+        let lost = end.lost.drain(..);
+        let flushed = lost.map(|work| Event::Done(completion(work, Err(FabricError::Flushed))));
+        end.ready.extend(flushed);
+    }
+
+    /// Writes of the dead arrive.
+    fn haunt(&mut self, index: usize) {
+        let now = self.now;
+        while let Some(front) = self.ends[index].left_behind.front() {
+            if front.due > now {
+                break;
+            }
+            let Some(write) = self.ends[index].left_behind.pop_front() else {
+                break;
+            };
+            if self.arena.write(write.remote, &write.bytes).is_some() {
+                self.show(index, write.queue, (Verb::Write, write.remote, &write.bytes));
+            }
         }
     }
 
     /// A message of the node sets out.
     pub(super) fn deliver(&mut self, end: usize, message: Vec<u8>) {
-        if self.ends[end].down {
+        if self.ends[end].down || self.ends[end].dead {
             return;
         }
         let due = self.due(end);
@@ -170,8 +358,17 @@ impl World {
 
     /// Moves what is due to what is ready.
     pub(super) fn ripen(&mut self, end: usize) {
+        if self.is_stalled(end) {
+            return;
+        }
+        if self.ends[end].dead {
+            return self.haunt(end);
+        }
+        if let Some(late) = self.ends[end].late.take() {
+            self.ends[end].ready.push(late);
+        }
         while let Some(event) = self.take_due(end) {
-            let event = match (self.count(), event) {
+            let event = match (self.count(kind(&event)), event) {
                 (None, event) => event,
                 (Some(Fault::Disconnect), event) => {
                     self.spoil(end, event, FabricError::Flushed);
@@ -186,6 +383,11 @@ impl World {
                     self.spoil(end, event, FabricError::AccessRefused);
                     continue;
                 }
+                (Some(Fault::Die), _) => return self.kill(end),
+                (Some(Fault::Delay(by)), event) => {
+                    self.ends[end].late = Some(event);
+                    return self.stall(end, by);
+                }
             };
             self.ends[end].ready.push(event);
         }
@@ -195,20 +397,24 @@ impl World {
         self.ripen(end);
         let end = &mut self.ends[end];
         events.append(&mut end.ready);
-        end.finished |= end.down;
+        end.finished |= end.down || end.dead;
     }
 
     pub(super) fn has_ready(&mut self, end: usize) -> bool {
         self.ripen(end);
-        !self.ends[end].ready.is_empty()
+        !self.ends[end].ready.is_empty() || self.has_arriving(end)
     }
 
-    /// The earliest thing on its way to this endpoint.
+    /// When the earliest thing that is on its way arrives, in either direction.
     pub(super) fn next_due(&self, end: usize) -> Option<Duration> {
         let end = &self.ends[end];
         let works = end.queues.iter().filter_map(|queue| queue.front());
-        let times = works.map(|(due, _)| *due);
-        times.chain(end.messages.front().map(|(due, _)| *due)).min()
+        let times = works.map(|posted| posted.due);
+        let times = times.chain(end.messages.front().map(|(due, _)| *due));
+        let times = times.chain(end.outgoing.front().map(|(due, _)| *due));
+        let times = times.chain(end.left_behind.front().map(|write| write.due));
+        let times = times.chain(end.late.as_ref().map(|_| end.stalled_until));
+        times.min().map(|due| due.max(end.stalled_until))
     }
 
     /// Something of this endpoint was lost and will never come.
@@ -223,13 +429,19 @@ impl World {
             return;
         }
         end.down = true;
+        end.left_behind.clear();
+        end.outgoing.clear();
+        end.stalled_until = Duration::ZERO;
+        if end.dead {
+            return;
+        }
         end.messages.clear();
+        end.ready.extend(end.late.take());
         let queued = end.queues.iter_mut().flat_map(|queue| queue.drain(..));
-        let queued = queued.map(|(_, work)| work);
-        let flushed = queued.chain(end.lost.drain(..));
-        let flushed = flushed.map(|work| Event::Done(completion(work, Err(FabricError::Flushed))));
+        let flushed = queued.map(|posted| Event::Done(completion(posted.work, Err(FabricError::Flushed))));
         end.ready.extend(flushed);
-        end.ready.push(Event::Down(error.clone()));
+        self.flush_lost(index);
+        self.ends[index].ready.push(Event::Down(error.clone()));
     }
 
     fn take_due(&mut self, index: usize) -> Option<Event> {
@@ -242,30 +454,37 @@ impl World {
                 .map(|(_, message)| Event::Message(message));
         }
         let fronts = end.queues.iter().enumerate();
-        let fronts = fronts.filter_map(|(at, queue)| Some((queue.front()?.0, at)));
+        let fronts = fronts.filter_map(|(at, queue)| Some((queue.front()?.due, at)));
         let (due, at) = fronts.min()?;
         if due > now {
             return None;
         }
-        let (_, work) = end.queues[at].pop_front()?;
-        Some(Event::Done(self.execute(work)))
+        let posted = end.queues[at].pop_front()?;
+        Some(Event::Done(self.execute(index, posted.queue, posted.work)))
     }
 
-    fn execute(&mut self, mut work: Work) -> Completion {
-        let start = usize::try_from(work.remote).unwrap_or(usize::MAX);
-        let range = start..start.saturating_add(work.buffer.len());
-        let result = match (self.arena.get_mut(range), work.verb) {
-            (None, _) => Err(FabricError::AccessRefused),
-            (Some(bytes), Verb::Read) => {
-                work.buffer.copy_from_slice(bytes);
-                Ok(())
-            }
-            (Some(bytes), Verb::Write) => {
-                bytes.copy_from_slice(&work.buffer);
-                Ok(())
-            }
+    fn execute(&mut self, end: usize, queue: usize, mut work: Work) -> Completion {
+        let done = match work.verb {
+            Verb::Read => self.arena.read(work.remote, &mut work.buffer),
+            Verb::Write => self.arena.write(work.remote, &work.buffer),
         };
-        completion(work, result)
+        if done.is_none() {
+            return completion(work, Err(FabricError::AccessRefused));
+        }
+        self.show(end, queue, (work.verb, work.remote, &work.buffer));
+        completion(work, Ok(()))
+    }
+
+    fn show(&mut self, end: usize, queue: usize, (verb, remote, bytes): (Verb, u64, &[u8])) {
+        if let Some(watcher) = &mut self.watcher {
+            watcher(Access {
+                end,
+                queue,
+                verb,
+                remote,
+                bytes,
+            });
+        }
     }
 
     fn spoil(&mut self, end: usize, event: Event, error: FabricError) {
@@ -303,6 +522,14 @@ impl World {
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         z ^ (z >> 31)
+    }
+}
+
+fn kind(event: &Event) -> Operation {
+    match event {
+        Event::Message(message) if message.starts_with(&[0; 8]) => Operation::Notice,
+        Event::Message(_) => Operation::Answer,
+        Event::Done(_) | Event::Down(_) => Operation::Completion,
     }
 }
 

@@ -4,4 +4,5 @@ mod bytes;
 mod failure;
 mod once;
 mod sharing;
+mod sweep;
 mod world;

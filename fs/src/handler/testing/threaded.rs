@@ -1,12 +1,10 @@
-//! A whole handler without sockets: mounts whose memory node, arena and namespace live in this process.
-//!
-//! For tests of this crate and for the reference-model test. Nothing here is part of the product.
+//! Handlers with their own threads on a simulated fabric: mounts whose memory node, arena and namespace live in this process.
 
-use super::connect::Connect;
-use super::host::{attach, open_pool};
-use super::mount::Mount;
-use super::pool::Pool;
 use crate::executor::Executor;
+use crate::handler::connect::Connect;
+use crate::handler::host::{attach, open_pool};
+use crate::handler::mount::Mount;
+use crate::handler::pool::Pool;
 use crate::options::{CacheMode, MountOptions};
 use parking_lot::Mutex;
 use rdmafs_meta::extent::Extent;
@@ -301,7 +299,7 @@ impl Node {
     fn now(&mut self) -> Now {
         self.time += 1;
         let since = Duration::from_millis(self.time);
-        let base = super::mount::wall_clock();
+        let base = crate::handler::mount::wall_clock();
         Now {
             wall: Timestamp {
                 seconds: base.seconds,
@@ -378,7 +376,7 @@ fn join(executor: &Executor, node: &Arc<SimNode>) -> Arc<Pool> {
     open_pool(executor, "sim", &options(CacheMode::None), door).expect("the simulated node lets everybody in")
 }
 
-fn options(cache: CacheMode) -> MountOptions {
+pub(super) fn options(cache: CacheMode) -> MountOptions {
     MountOptions {
         fabric: None,
         key: PathBuf::new(),

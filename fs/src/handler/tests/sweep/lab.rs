@@ -1,0 +1,192 @@
+//! Two hosts on a simulated pool: one does the changes, the other is there to be recalled from, and to look.
+
+use crate::errno::Error;
+use crate::handler::testing::{HostId, Rules, Simulation};
+use crate::handler::{HandleId, Mount, OpenMode, ReadData};
+use rdmafs_meta::cred::Credentials;
+use rdmafs_meta::id::InodeId;
+use rdmafs_rdma::sim::Pace;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+pub(super) const ARENA: u64 = 64 * 4096;
+pub(super) const LEASE: Duration = Duration::from_secs(10);
+/// Longest that a call may take: the mount's timeout of 2 s is for each connection, and a call may meet two.
+const LIMIT: Duration = Duration::from_secs(5);
+pub(super) const ROOT: InodeId = InodeId::ROOT;
+
+pub(super) const RW: OpenMode = OpenMode {
+    read: true,
+    write: true,
+    append: false,
+    truncate: false,
+    execute: false,
+    direct: false,
+};
+
+/// Why a call gave nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Failure {
+    Errno(i32),
+    /// The handler died under it.
+    Dead,
+}
+
+pub(super) type Did<T> = Result<T, Failure>;
+
+pub(super) struct Lab {
+    pub(super) sim: Simulation,
+    /// Does the changes.
+    pub(super) a: HostId,
+    /// Holds files open, and looks.
+    pub(super) b: HostId,
+    /// What is open, by a name of its own.
+    pub(super) open: BTreeMap<&'static str, (HostId, InodeId, HandleId)>,
+    /// The node is to die when the pending fault happens.
+    pub(super) node_dies: bool,
+    /// It has.
+    pub(super) node_died: bool,
+    /// No bounds: the lab is being set up or looked at.
+    pub(super) patient: bool,
+}
+
+impl Lab {
+    pub(super) fn new() -> Self {
+        let mut sim = Simulation::new(Rules {
+            arena: ARENA,
+            seed: 7,
+            pace: Pace::AtOnce,
+            lease: LEASE,
+            prompt: true,
+        });
+        let (a, b) = (sim.add_host(), sim.add_host());
+        Self {
+            sim,
+            a,
+            b,
+            open: BTreeMap::new(),
+            node_dies: false,
+            node_died: false,
+            patient: true,
+        }
+    }
+
+    /// Does it on a host, and sees that it is answered in time.
+    pub(super) fn call<T: Send + 'static>(
+        &mut self,
+        host: HostId,
+        operation: impl FnOnce(Arc<Mount>) -> Op<T>,
+    ) -> Did<T> {
+        if !self.sim.is_alive(host) {
+            return Err(Failure::Dead);
+        }
+        let started = self.sim.start(host, operation(self.sim.mount(host)));
+        let since = self.sim.now();
+        loop {
+            self.sim.settle();
+            self.befall();
+            if !self.sim.is_alive(host) {
+                return Err(Failure::Dead);
+            }
+            if let Some(answer) = started.take() {
+                return answer.map_err(|error| Failure::Errno(error.errno()));
+            }
+            let took = self.sim.now() - since;
+            assert!(self.patient || took <= LIMIT, "no answer after {took:?}");
+            self.sim.pass(Duration::MAX);
+        }
+    }
+
+    /// The node dies where the fault was, and comes back a second later.
+    fn befall(&mut self) {
+        let happened = self.node_dies && !self.sim.sim().fault_is_pending();
+        let down = self.sim.look(|_| ()).is_none();
+        if !happened && !down {
+            return;
+        }
+        (self.node_dies, self.node_died) = (false, true);
+        self.sim.kill_node();
+        self.sim.pass_by(Duration::from_secs(1));
+        self.sim.start_node();
+    }
+
+    // --- calls, shortly; handles have names ---
+
+    pub(super) fn create(&mut self, host: HostId, name: &'static str) -> Did<()> {
+        let path = name.as_bytes().to_vec();
+        let (entry, opened) = self.call(host, |mount| {
+            Box::pin(mount.create(Credentials::root(), ROOT, path, 0o644, RW, true))
+        })?;
+        self.open.insert(name, (host, entry.attr.ino, opened.handle));
+        Ok(())
+    }
+
+    pub(super) fn find(&mut self, host: HostId, name: &str) -> Did<InodeId> {
+        let path = name.as_bytes().to_vec();
+        let found = self.call(host, |mount| {
+            Box::pin(mount.lookup(Credentials::root(), ROOT, path))
+        })?;
+        Ok(found.attr.ino)
+    }
+
+    pub(super) fn open(&mut self, host: HostId, name: &str, mode: OpenMode, called: &'static str) -> Did<()> {
+        let ino = self.find(host, name)?;
+        let opened = self.call(host, |mount| Box::pin(mount.open(Credentials::root(), ino, mode)))?;
+        self.open.insert(called, (host, ino, opened.handle));
+        Ok(())
+    }
+
+    pub(super) fn write(&mut self, file: &str, offset: u64, bytes: &[u8]) -> Did<()> {
+        let (host, _, handle) = self.open[file];
+        if !self.sim.is_alive(host) {
+            return Err(Failure::Dead);
+        }
+        let buffer = self.sim.buffer(host, bytes).expect("a free buffer");
+        let wrote = self.call(host, |mount| Box::pin(mount.write(handle, offset, buffer, false)))?;
+        assert!(wrote <= bytes.len() && wrote > 0);
+        if wrote < bytes.len() {
+            return Err(Failure::Errno(libc::EIO));
+        }
+        Ok(())
+    }
+
+    pub(super) fn read(&mut self, file: &str, offset: u64, len: usize) -> Did<Vec<u8>> {
+        let (host, _, handle) = self.open[file];
+        let data = self.call(host, |mount| Box::pin(mount.read(handle, offset, len)))?;
+        Ok(match data {
+            ReadData::Bytes(buffer) => buffer.to_vec(),
+            ReadData::Zeros(len) => vec![0; len],
+            ReadData::End => Vec::new(),
+        })
+    }
+
+    pub(super) fn fsync(&mut self, file: &str) -> Did<()> {
+        let (host, _, handle) = self.open[file];
+        self.call(host, |mount| Box::pin(mount.fsync(handle)))
+    }
+
+    /// close(2), and with it the last reference.
+    pub(super) fn close(&mut self, file: &'static str) -> Did<()> {
+        let (host, _, handle) = self.open.remove(file).expect("an open file");
+        let flushed = self.call(host, |mount| Box::pin(mount.flush(handle)));
+        let released = self.call(host, |mount| Box::pin(mount.release(handle)));
+        flushed.and(released)
+    }
+
+    pub(super) fn unlink(&mut self, host: HostId, name: &str) -> Did<()> {
+        let name = name.as_bytes().to_vec();
+        self.call(host, |mount| {
+            Box::pin(mount.unlink(Credentials::root(), ROOT, name))
+        })
+    }
+}
+
+/// A mount's operation.
+pub(super) type Op<T> = std::pin::Pin<Box<dyn Future<Output = Result<T, Error>> + Send>>;
+
+/// Bytes that differ from place to place and from each other's seeds, none 0.
+pub(super) fn pattern(len: usize, seed: u8) -> Vec<u8> {
+    let byte = |i: usize| u8::try_from(i % 251).unwrap().wrapping_mul(seed | 1) | 1;
+    (0..len).map(byte).collect()
+}

@@ -1,0 +1,443 @@
+//! What an answer must be, and what must be left when all is over.
+
+use super::history::{CELL, HOSTS, What};
+use super::plan::{Answer, Doing, Got, Plan, is_failure};
+use super::play::{ARENA, File, Handle, LEASE, Play};
+use nix::errno::Errno;
+use nix::libc::{EEXIST, ENOENT, ENOSPC, ESTALE};
+use rdmafs_fs::handler::testing::HostId;
+use rdmafs_meta::id::InodeId;
+use rdmafs_meta::namespace::{Config, Namespace};
+use rdmafs_meta::time::Now;
+use std::time::Duration;
+
+/// Longest that an operation may take where nothing is wrong: one that waits for space to be cleaned.
+const LONGEST: Duration = Duration::from_secs(40);
+
+impl Play {
+    /// Takes the answers that are there.
+    pub(super) fn judge_answers(&mut self) -> Result<(), String> {
+        let mut at = 0;
+        while at < self.doing.len() {
+            let Some(answer) = self.doing[at].answer.take() else {
+                let doing = &self.doing[at];
+                let waits = self.sim.now() - doing.since;
+                let calm = self.is_calm(doing.host, doing.since);
+                if calm && waits > LONGEST {
+                    return Err(format!("no answer after {waits:?}: {:?}", doing.plan));
+                }
+                at += 1;
+                continue;
+            };
+            let doing = self.doing.swap_remove(at);
+            self.step += 1;
+            self.tell(format!(
+                "host {} gets {} of {:?}",
+                doing.host,
+                said(&answer),
+                doing.plan
+            ));
+            self.played.answered += 1;
+            self.played.well += u64::from(answer.is_ok());
+            let errno = answer.as_ref().err().map(|errno| Errno::from_raw(*errno));
+            let errno = errno.map_or("done".into(), |errno| format!("{errno:?}"));
+            let outcome = format!("{} {errno}", doing.plan.word());
+            *self.played.outcomes.entry(outcome).or_default() += 1;
+            if let Err(why) = self.judge(&doing, answer) {
+                let file = doing.plan.file().and_then(|ino| self.files.get(&ino));
+                let changes = file.map(|file| file.history.to_string()).unwrap_or_default();
+                let (plan, host, began) = (doing.plan, doing.host, doing.began);
+                return Err(format!(
+                    "{plan:?} of host {host}, begun at {began}: {why}\n{changes}"
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// Nothing happened to the host since then that would explain a failure.
+    fn is_calm(&self, host: usize, since: Duration) -> bool {
+        self.trouble[host] < since
+    }
+
+    fn judge(&mut self, doing: &Doing, answer: Answer) -> Result<(), String> {
+        match doing.plan {
+            Plan::Create { name } => {
+                self.names[name].busy = false;
+                match answer {
+                    Ok(Got::Opened(ino, id)) => {
+                        self.names[name].holds = Some(ino);
+                        self.new_file(ino);
+                        self.opened(doing, ino, id);
+                        Ok(())
+                    }
+                    other => self.name_failed(doing, name, other),
+                }
+            }
+            Plan::Open { ino, truncate } => match answer {
+                Ok(Got::Opened(_, id)) => {
+                    if truncate {
+                        self.ended(doing, ino);
+                    }
+                    self.opened(doing, ino, id);
+                    Ok(())
+                }
+                Err(ESTALE) if !self.is_named(ino) => Ok(()),
+                other => self.excuse(doing, other),
+            },
+            Plan::Write { ino, from, to, .. } => match answer {
+                Ok(Got::Count(count)) if count == cells(from, to) => {
+                    self.ended(doing, ino);
+                    Ok(())
+                }
+                Ok(Got::Count(count)) if count > 0 && count < cells(from, to) => Ok(()),
+                Err(ENOSPC) => Ok(()),
+                other => self.excuse_lost(doing, ino, (from * CELL as u64, cells(from, to)), other),
+            },
+            Plan::Read {
+                ino,
+                reader,
+                offset,
+                len,
+                ..
+            } => match answer {
+                Ok(Got::Bytes(bytes)) => match self.files.get(&ino) {
+                    Some(file) => file.history.judge(reader, ino, offset, len, &bytes),
+                    None => Ok(()),
+                },
+                other => self.excuse_lost(doing, ino, (offset, len), other),
+            },
+            Plan::Sync { handle, ino } => self.committed(doing, handle, ino, answer, true),
+            Plan::Close { handle, ino } => {
+                let judged = self.committed(doing, handle, ino, answer, false);
+                self.handles.remove(&handle);
+                judged
+            }
+            Plan::Cut { ino, .. } => match answer {
+                Ok(_) => {
+                    self.ended(doing, ino);
+                    Ok(())
+                }
+                Err(ESTALE) if !self.is_named(ino) => Ok(()),
+                other => self.excuse(doing, other),
+            },
+            Plan::Unlink { name } => {
+                self.names[name].busy = false;
+                match answer {
+                    Ok(_) => {
+                        self.names[name].holds = None;
+                        Ok(())
+                    }
+                    other => self.name_failed(doing, name, other),
+                }
+            }
+            Plan::Rename { from, to } => self.renamed(doing, from, to, answer),
+            Plan::Look { name } => self.looked(doing, name, answer),
+        }
+    }
+
+    fn renamed(&mut self, doing: &Doing, from: usize, to: usize, answer: Answer) -> Result<(), String> {
+        self.names[from].busy = false;
+        self.names[to].busy = false;
+        if answer.is_ok() {
+            self.names[to].holds = self.names[from].holds.take();
+            return Ok(());
+        }
+        self.names[to].unknown = true;
+        self.name_failed(doing, from, answer)
+    }
+
+    fn looked(&mut self, doing: &Doing, name: usize, answer: Answer) -> Result<(), String> {
+        self.names[name].busy = false;
+        let found = match answer {
+            Ok(Got::Found(ino)) => Some(ino),
+            Err(ENOENT) => None,
+            other => return self.excuse(doing, other),
+        };
+        if let Some(ino) = found {
+            self.new_file(ino);
+        }
+        self.names[name].holds = found;
+        self.names[name].unknown = false;
+        Ok(())
+    }
+
+    /// A change of a name did not go well: nobody knows what the name leads to. That it exists already, or does not any more, would mean
+    /// that it was done twice.
+    fn name_failed(&mut self, doing: &Doing, name: usize, answer: Answer) -> Result<(), String> {
+        self.names[name].unknown = true;
+        match answer {
+            Err(EEXIST | ENOENT) if !self.is_shaken(doing) => {
+                Err(format!("done twice, or by somebody else: {answer:?}"))
+            }
+            Err(EEXIST | ENOENT) => Ok(()),
+            other => self.excuse(doing, other),
+        }
+    }
+
+    /// The node may have died under it: then it is not known what was there when it was done.
+    fn is_shaken(&self, doing: &Doing) -> bool {
+        self.shaken[doing.host] >= doing.since
+    }
+
+    fn committed(
+        &mut self,
+        doing: &Doing,
+        handle: u64,
+        ino: u64,
+        answer: Answer,
+        durable: bool,
+    ) -> Result<(), String> {
+        let (host, began, step) = (doing.host, doing.began, self.step);
+        let since = self
+            .handles
+            .get(&handle)
+            .map_or(doing.since, |handle| handle.since);
+        if let Some(file) = self.files.get_mut(&ino) {
+            if answer.is_ok() {
+                file.history.commits(host, began, step, durable);
+                file.durable |= durable;
+                return Ok(());
+            }
+            file.history.doubts(host);
+        }
+        // A handle says once what was lost since it was opened.
+        let earlier = Doing {
+            since,
+            answer: self.sim_answer(),
+            ..*doing
+        };
+        self.excuse_stale(&earlier, ino, answer)
+    }
+
+    fn opened(&mut self, doing: &Doing, ino: u64, id: rdmafs_fs::handler::HandleId) {
+        let handle = Handle {
+            host: doing.host,
+            ino,
+            id,
+            opened: doing.began,
+            since: doing.since,
+            closing: false,
+        };
+        self.handles.insert(self.step, handle);
+        self.new_file(ino);
+    }
+
+    /// The change that began with this operation is done.
+    fn ended(&mut self, doing: &Doing, ino: u64) {
+        let shaky = self.shaken[doing.host] >= doing.since;
+        let step = self.step;
+        let Some(file) = self.files.get_mut(&ino) else {
+            return;
+        };
+        let change = file
+            .history
+            .changes
+            .iter_mut()
+            .find(|change| change.began == doing.began);
+        if let Some(change) = change {
+            change.ends(step);
+            change.doubtful |= shaky && matches!(change.what, What::Put { .. });
+            self.unheard |= matches!(change.what, What::Cut { .. });
+        }
+    }
+
+    fn excuse(&self, doing: &Doing, answer: Answer) -> Result<(), String> {
+        match answer {
+            Err(errno) if is_failure(errno) && !self.is_calm(doing.host, doing.since) => Ok(()),
+            Err(ESTALE) if self.is_shaken(doing) => Ok(()),
+            other => Err(format!("nothing explains {}", said(&other))),
+        }
+    }
+
+    fn excuse_stale(&self, doing: &Doing, ino: u64, answer: Answer) -> Result<(), String> {
+        match answer {
+            Err(ESTALE) if !self.is_named(ino) && self.is_shaken(doing) => Ok(()),
+            other => self.excuse(doing, other),
+        }
+    }
+
+    /// EIO where bytes died with their arena needs no other explanation.
+    fn excuse_lost(
+        &self,
+        doing: &Doing,
+        ino: u64,
+        (offset, len): (u64, usize),
+        answer: Answer,
+    ) -> Result<(), String> {
+        let lost = self
+            .files
+            .get(&ino)
+            .is_some_and(|file: &File| file.history.may_be_lost(offset, len as u64));
+        match answer {
+            Err(errno) if is_failure(errno) && lost => Ok(()),
+            other => {
+                let handle_since = self
+                    .handles
+                    .values()
+                    .filter(|handle| handle.ino == ino && handle.host == doing.host);
+                let since = handle_since
+                    .map(|handle| handle.since)
+                    .min()
+                    .unwrap_or(doing.since);
+                let earlier = Doing {
+                    since: since.min(doing.since),
+                    answer: self.sim_answer(),
+                    ..*doing
+                };
+                match other {
+                    Err(ESTALE) => self.excuse_stale(&earlier, ino, other),
+                    other => self.excuse(doing, other),
+                }
+            }
+        }
+    }
+
+    fn is_named(&self, ino: u64) -> bool {
+        self.names
+            .iter()
+            .any(|name| name.holds == Some(ino) && !name.unknown && !name.busy)
+    }
+
+    /// No more faults: everything ends, leases run out, and the pool holds what its files hold; without files nothing.
+    pub(super) fn come_to_rest(&mut self) -> Result<(), String> {
+        self.faults = false;
+        self.heal()?;
+        for host in 0..HOSTS {
+            for handle in self.open_at(host) {
+                let ino = self.handles[&handle].ino;
+                self.begin_plan(host, Plan::Close { handle, ino });
+            }
+        }
+        self.wait_for_all()?;
+        self.rest(LEASE * 3)?;
+        self.account()?;
+        for name in 0..self.names.len() {
+            self.begin_plan(0, Plan::Look { name });
+        }
+        self.wait_for_all()?;
+        for name in 0..self.names.len() {
+            if self.names[name].holds.is_some() {
+                self.begin_plan(0, Plan::Unlink { name });
+            }
+        }
+        self.wait_for_all()?;
+        self.rest(LEASE * 3)?;
+        let room = self.sim.look(Namespace::room);
+        if room != Some((ARENA, 0)) {
+            return Err(format!(
+                "of an empty pool this is free, and in quarantine: {room:?}"
+            ));
+        }
+        self.account()
+    }
+
+    pub(super) fn wait_for_all(&mut self) -> Result<(), String> {
+        let end = self.sim.now() + LEASE * 6;
+        while !self.doing.is_empty() {
+            self.proceed()?;
+            if self.sim.now() > end {
+                return Err(format!("{:?} does not end", self.doing[0].plan));
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn rest(&mut self, time: Duration) -> Result<(), String> {
+        let end = self.sim.now() + time;
+        while self.sim.now() < end {
+            self.sim.settle();
+            self.look()?;
+            while self.sim.work() {
+                self.sim.settle();
+                self.look()?;
+            }
+            self.hear();
+            self.judge_answers()?;
+            self.return_due()?;
+            self.sim.pass(end);
+        }
+        self.sim.settle();
+        while self.sim.work() {
+            self.sim.settle();
+        }
+        Ok(())
+    }
+
+    /// What is used is what files hold, closed files hold nothing past their ends, and the store would give a sound namespace.
+    fn account(&mut self) -> Result<(), String> {
+        let checked = self.sim.look(|namespace| {
+            namespace.check()?;
+            let (free, quarantined) = namespace.room();
+            let held: u64 = namespace
+                .places()
+                .filter(|(.., copy)| copy.state == rdmafs_meta::layout::CopyState::Valid)
+                .map(|(.., copy)| copy.extent.len)
+                .sum();
+            if quarantined == 0 && free + held == ARENA {
+                Ok(())
+            } else {
+                Err(format!(
+                    "{free} bytes are free, {quarantined} in quarantine, {held} in files"
+                ))
+            }
+        });
+        checked.unwrap_or_else(|| Err("the node is dead".into()))?;
+        let config = Config {
+            lease: LEASE,
+            root_owner: (0, 0),
+            root_mode: 0o777,
+            ids_after: InodeId::ROOT,
+        };
+        let mut store = self.sim.store().kept();
+        let loaded =
+            Namespace::load(&mut store, config, Now::default()).map_err(|error| error.to_string())?;
+        loaded.check()
+    }
+
+    /// An answer of nothing, to copy an operation with.
+    fn sim_answer(&self) -> rdmafs_fs::handler::testing::Started<Answer> {
+        rdmafs_fs::handler::testing::Started::never()
+    }
+
+    /// Programs on a host hear nothing any more.
+    pub(super) fn forget_host(&mut self, host: usize) {
+        for doing in std::mem::take(&mut self.doing) {
+            if doing.host != host {
+                self.doing.push(doing);
+                continue;
+            }
+            match doing.plan {
+                Plan::Create { name } | Plan::Unlink { name } | Plan::Look { name } => self.lose_name(name),
+                Plan::Rename { from, to } => {
+                    self.lose_name(from);
+                    self.lose_name(to);
+                }
+                _ => {}
+            }
+        }
+        self.handles.retain(|_, handle| handle.host != host);
+        self.files.values_mut().for_each(|file| file.history.doubts(host));
+    }
+
+    fn lose_name(&mut self, name: usize) {
+        self.names[name].busy = false;
+        self.names[name].unknown = true;
+    }
+
+    /// Whether a host's handler runs.
+    pub(super) fn is_alive(&self, host: usize) -> bool {
+        self.sim.is_alive(HostId(host))
+    }
+}
+
+fn cells(from: u64, to: u64) -> usize {
+    usize::try_from(to - from).unwrap_or(0) * CELL
+}
+
+fn said(answer: &Answer) -> String {
+    match answer {
+        Ok(Got::Bytes(bytes)) => format!("{} bytes", bytes.len()),
+        other => format!("{other:?}"),
+    }
+}

@@ -1,0 +1,204 @@
+//! Operations that are under way, and how they are asked of a mount.
+
+use super::history::Reader;
+use nix::libc::EIO;
+use rdmafs_fs::errno::Error;
+use rdmafs_fs::handler::testing::{HostId, Simulation, Started};
+use rdmafs_fs::handler::{HandleId, Mount, OpenMode, ReadData};
+use rdmafs_meta::attr::SetAttr;
+use rdmafs_meta::cred::Credentials;
+use rdmafs_meta::id::InodeId;
+use rdmafs_meta::wire::RenameMode;
+use rdmafs_rdma::buffer::Buffer;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What an operation gave.
+#[derive(Debug)]
+pub(super) enum Got {
+    Opened(u64, HandleId),
+    Found(u64),
+    Count(usize),
+    Bytes(Vec<u8>),
+    Done,
+}
+
+pub(super) type Answer = Result<Got, i32>;
+
+/// What is under way. Names and handles by their numbers in the play.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Plan {
+    Create {
+        name: usize,
+    },
+    Open {
+        ino: u64,
+        truncate: bool,
+    },
+    Write {
+        handle: u64,
+        ino: u64,
+        from: u64,
+        to: u64,
+    },
+    Read {
+        handle: u64,
+        ino: u64,
+        reader: Reader,
+        offset: u64,
+        len: usize,
+    },
+    Sync {
+        handle: u64,
+        ino: u64,
+    },
+    Close {
+        handle: u64,
+        ino: u64,
+    },
+    Cut {
+        ino: u64,
+        size: u64,
+    },
+    Unlink {
+        name: usize,
+    },
+    Rename {
+        from: usize,
+        to: usize,
+    },
+    Look {
+        name: usize,
+    },
+}
+
+impl Plan {
+    /// The file that it is about.
+    pub(super) fn file(&self) -> Option<u64> {
+        match self {
+            Self::Open { ino, .. } | Self::Write { ino, .. } | Self::Read { ino, .. } => Some(*ino),
+            Self::Sync { ino, .. } | Self::Close { ino, .. } | Self::Cut { ino, .. } => Some(*ino),
+            Self::Create { .. } | Self::Unlink { .. } | Self::Rename { .. } | Self::Look { .. } => None,
+        }
+    }
+
+    /// Its kind.
+    pub(super) fn word(&self) -> &'static str {
+        match self {
+            Self::Create { .. } => "create",
+            Self::Open { truncate: false, .. } => "open",
+            Self::Open { truncate: true, .. } => "open-truncate",
+            Self::Write { .. } => "write",
+            Self::Read { .. } => "read",
+            Self::Sync { .. } => "fsync",
+            Self::Close { .. } => "close",
+            Self::Cut { .. } => "truncate",
+            Self::Unlink { .. } => "unlink",
+            Self::Rename { .. } => "rename",
+            Self::Look { .. } => "lookup",
+        }
+    }
+}
+
+/// An operation under way.
+pub(super) struct Doing {
+    pub(super) plan: Plan,
+    pub(super) host: usize,
+    /// Step and time at which it began.
+    pub(super) began: u64,
+    pub(super) since: Duration,
+    pub(super) answer: Started<Answer>,
+}
+
+pub(super) const ROOT: InodeId = InodeId::ROOT;
+
+pub(super) fn name(number: usize) -> Vec<u8> {
+    format!("n{number}").into_bytes()
+}
+
+const RW: OpenMode = OpenMode {
+    read: true,
+    write: true,
+    append: false,
+    truncate: false,
+    execute: false,
+    direct: false,
+};
+
+/// Starts it. `handle` is the mount's own, `data` what is written.
+pub(super) fn start(
+    sim: &Simulation,
+    host: usize,
+    plan: Plan,
+    handle: HandleId,
+    data: Option<Buffer>,
+) -> Started<Answer> {
+    let host = HostId(host);
+    let mount = sim.mount(host);
+    sim.start(host, async move {
+        let done = ask(mount, plan, handle, data).await;
+        done.map_err(|error| error.errno())
+    })
+}
+
+async fn ask(mount: Arc<Mount>, plan: Plan, handle: HandleId, data: Option<Buffer>) -> Result<Got, Error> {
+    let root = Credentials::root();
+    let done = |()| Got::Done;
+    match plan {
+        Plan::Create { name: number } => {
+            let (entry, opened) = mount.create(root, ROOT, name(number), 0o644, RW, true).await?;
+            Ok(Got::Opened(entry.attr.ino.0, opened.handle))
+        }
+        Plan::Open { ino, truncate } => {
+            let opened = mount
+                .open(root, InodeId(ino), OpenMode { truncate, ..RW })
+                .await?;
+            Ok(Got::Opened(ino, opened.handle))
+        }
+        Plan::Write { from, .. } => {
+            let Some(data) = data else {
+                return Err(Error::BadHandle);
+            };
+            let offset = from * super::history::CELL as u64;
+            mount.write(handle, offset, data, false).await.map(Got::Count)
+        }
+        Plan::Read { offset, len, .. } => {
+            let data = mount.read(handle, offset, len).await?;
+            Ok(Got::Bytes(match data {
+                ReadData::Bytes(buffer) => buffer.to_vec(),
+                ReadData::Zeros(len) => vec![0; len],
+                ReadData::End => Vec::new(),
+            }))
+        }
+        Plan::Sync { .. } => mount.fsync(handle).await.map(done),
+        Plan::Close { .. } => {
+            let flushed = mount.clone().flush(handle).await;
+            mount.release(handle).await?;
+            flushed.map(done)
+        }
+        Plan::Cut { ino, size } => {
+            let change = SetAttr {
+                size: Some(size),
+                ..SetAttr::default()
+            };
+            mount
+                .setattr(root, InodeId(ino), change, None)
+                .await
+                .map(|_| Got::Done)
+        }
+        Plan::Unlink { name: number, .. } => mount.unlink(root, ROOT, name(number)).await.map(done),
+        Plan::Rename { from, to } => mount
+            .rename(root, ROOT, name(from), ROOT, name(to), RenameMode::Replace)
+            .await
+            .map(done),
+        Plan::Look { name: number } => {
+            let found = mount.lookup(root, ROOT, name(number)).await?;
+            Ok(Got::Found(found.attr.ino.0))
+        }
+    }
+}
+
+/// The one error that a failure outside of the file system is.
+pub(super) fn is_failure(errno: i32) -> bool {
+    errno == EIO
+}

@@ -1,0 +1,411 @@
+//! The play: who does what next, and when.
+
+use super::ground::Ground;
+use super::history::{CELL, Change, HOSTS, History, Reader, What, fill};
+use super::plan::{Doing, Plan, start};
+use parking_lot::Mutex;
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use rdmafs_fs::handler::HandleId;
+use rdmafs_fs::handler::testing::{HostId, Rules, Simulation};
+use rdmafs_rdma::sim::Pace;
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+pub(super) const LEASE: Duration = Duration::from_secs(10);
+pub(super) const ARENA: u64 = 256 * 4096;
+const NAMES: usize = 6;
+/// Cells of the largest file.
+const CELLS: u64 = 96;
+/// Operations under way on a host at most.
+const AT_ONCE: usize = 6;
+/// A file that was changed so often is not changed any more: it is removed some time.
+const CHANGES: usize = 60;
+/// Steps between two faults, on average.
+const CALM: u32 = 800;
+/// Lines of the trace that are told when something goes wrong.
+const TRACE: usize = 60;
+
+/// What a play did.
+#[derive(Clone, Debug, Default)]
+pub struct Played {
+    /// Operations that programs began.
+    pub operations: u64,
+    /// Of these, answered.
+    pub answered: u64,
+    /// Of these, well.
+    pub well: u64,
+    /// Posts, messages and completions.
+    pub fabric: u64,
+    /// Deaths, pauses, partitions, broken connections, restarts.
+    pub faults: u64,
+    /// Writes that landed.
+    pub landed: u64,
+    /// Of these, in what their file had given up.
+    pub late: u64,
+    /// How often each kind of operation gave what.
+    pub outcomes: BTreeMap<String, u64>,
+}
+
+pub(super) struct File {
+    pub(super) history: History,
+    /// An fsync of it was answered well, in this life of the node or before.
+    pub(super) durable: bool,
+}
+
+#[derive(Clone, Copy, Default)]
+pub(super) struct Name {
+    pub(super) holds: Option<u64>,
+    /// An answer was lost: somebody must look.
+    pub(super) unknown: bool,
+    pub(super) busy: bool,
+}
+
+pub(super) struct Handle {
+    pub(super) host: usize,
+    pub(super) ino: u64,
+    pub(super) id: HandleId,
+    pub(super) opened: u64,
+    pub(super) since: Duration,
+    pub(super) closing: bool,
+}
+
+pub(super) struct Play {
+    pub(super) sim: Simulation,
+    pub(super) random: StdRng,
+    pub(super) step: u64,
+    pub(super) names: [Name; NAMES],
+    pub(super) files: BTreeMap<u64, File>,
+    pub(super) handles: BTreeMap<u64, Handle>,
+    pub(super) doing: Vec<Doing>,
+    pub(super) ground: Arc<Mutex<Ground>>,
+    /// Until when each host's failures are excused, and what it writes may be lost.
+    pub(super) trouble: [Duration; HOSTS],
+    pub(super) shaken: [Duration; HOSTS],
+    /// When a host that is dead or stopped goes on.
+    pub(super) goes_on: [Option<Duration>; HOSTS],
+    pub(super) node_returns: Option<Duration>,
+    pub(super) unheard: bool,
+    pub(super) faults: bool,
+    pub(super) played: Played,
+    trace: VecDeque<String>,
+}
+
+/// Plays so many operations by one seed, then lets everything come to rest and looks whether anything is left.
+///
+/// # Errors
+/// What broke which promise, after the last steps that led there.
+pub fn play(seed: u64, operations: u64) -> Result<Played, String> {
+    let mut play = Play::new(seed);
+    let mut done = Ok(());
+    while done.is_ok() && play.played.operations < operations {
+        done = play.next();
+    }
+    let done = done.and_then(|()| play.come_to_rest());
+    play.played.fabric = play.sim.sim().operations();
+    (play.played.landed, play.played.late) = {
+        let ground = play.ground.lock();
+        (ground.landed, ground.late)
+    };
+    let told = |why| {
+        let trace: Vec<_> = play.trace.iter().map(String::as_str).collect();
+        format!(
+            "seed {seed}, step {}: {why}\nafter\n{}",
+            play.step,
+            trace.join("\n")
+        )
+    };
+    done.map_err(told)?;
+    Ok(play.played)
+}
+
+impl Play {
+    fn new(seed: u64) -> Self {
+        let rules = Rules {
+            arena: ARENA,
+            seed,
+            pace: Pace::Latency {
+                min: Duration::from_micros(20),
+                max: Duration::from_millis(3),
+                queues: 2,
+            },
+            lease: LEASE,
+            prompt: false,
+        };
+        let ground = Arc::new(Mutex::new(Ground::new(ARENA)));
+        let mut sim = Simulation::new(rules);
+        sim.watch(ground.clone());
+        for _ in 0..HOSTS {
+            sim.add_host();
+        }
+        Self {
+            sim,
+            random: StdRng::seed_from_u64(seed),
+            step: 1,
+            names: Default::default(),
+            files: BTreeMap::new(),
+            handles: BTreeMap::new(),
+            doing: Vec::new(),
+            ground,
+            trouble: [Duration::ZERO; HOSTS],
+            shaken: [Duration::ZERO; HOSTS],
+            goes_on: [None; HOSTS],
+            node_returns: None,
+            unheard: false,
+            faults: true,
+            played: Played::default(),
+            trace: VecDeque::new(),
+        }
+    }
+
+    /// One step: perhaps a fault, perhaps an operation begins, then everybody does what can be done, and answers are judged.
+    fn next(&mut self) -> Result<(), String> {
+        self.step += 1;
+        self.return_due()?;
+        if self.faults && self.random.random_ratio(1, CALM) {
+            self.fault();
+        }
+        if self.random.random_ratio(1, 50) {
+            // A lull: what was begun ends, leases run on.
+            let lull = self.random.random_range(0.0..10.0);
+            self.rest(Duration::from_secs_f64(lull))?;
+        }
+        let host = self.random.random_range(0..HOSTS);
+        if self.is_working(host) && self.under_way(host) < AT_ONCE && self.random.random_bool(0.7) {
+            self.begin(host);
+        }
+        self.proceed()
+    }
+
+    /// Everybody does what can be done now; then a little time passes.
+    pub(super) fn proceed(&mut self) -> Result<(), String> {
+        self.sim.settle();
+        for _ in 0..self.random.random_range(0..3) {
+            self.look()?;
+            self.sim.work();
+            self.sim.settle();
+        }
+        self.sim.settle();
+        self.hear();
+        self.judge_answers()?;
+        self.look()?;
+        let until = self.sim.now() + Duration::from_micros(self.random.random_range(0..4000));
+        self.sim.pass(until);
+        Ok(())
+    }
+
+    /// What the arena's oracle complained of.
+    pub(super) fn look(&self) -> Result<(), String> {
+        match &self.ground.lock().wrong {
+            Some(wrong) => Err(wrong.clone()),
+            None => Ok(()),
+        }
+    }
+
+    /// Who has heard all that was said knows of every cut.
+    pub(super) fn hear(&mut self) {
+        if !self.unheard {
+            return;
+        }
+        let mut all = true;
+        for host in 0..HOSTS {
+            let ends = self.sim.connections(HostId(host));
+            let heard = !self.sim.is_stopped(HostId(host)) && ends.iter().all(|end| end.has_heard_all());
+            all &= heard;
+            if heard {
+                let step = self.step;
+                self.files
+                    .values_mut()
+                    .for_each(|file| file.history.heard(host, step));
+            }
+        }
+        self.unheard = !all;
+    }
+
+    pub(super) fn is_working(&self, host: usize) -> bool {
+        self.sim.is_alive(HostId(host)) && !self.sim.is_stopped(HostId(host))
+    }
+
+    fn under_way(&self, host: usize) -> usize {
+        self.doing.iter().filter(|doing| doing.host == host).count()
+    }
+
+    /// Begins an operation on a host, if the one that comes to mind can be.
+    fn begin(&mut self, host: usize) {
+        let Some(plan) = self.choose(host) else { return };
+        self.begin_plan(host, plan);
+    }
+
+    pub(super) fn begin_plan(&mut self, host: usize, plan: Plan) {
+        self.step += 1;
+        let mut data = None;
+        let mut id = HandleId(0);
+        match plan {
+            Plan::Write {
+                handle,
+                ino,
+                from,
+                to,
+            } => {
+                let cells = usize::try_from(to - from).unwrap_or(1);
+                let tag = ino << 32 | self.step & 0xffff_ffff;
+                let mut bytes = vec![0; cells * CELL];
+                fill(&mut bytes, tag);
+                data = self.sim.buffer(HostId(host), &bytes);
+                if data.is_none() {
+                    return;
+                }
+                id = self.handles[&handle].id;
+                self.change(ino, What::Put { from, to, tag }, host);
+            }
+            Plan::Read { handle, .. } | Plan::Sync { handle, .. } => id = self.handles[&handle].id,
+            Plan::Close { handle, .. } => {
+                let handle = self.handles.get_mut(&handle).expect("an open handle");
+                handle.closing = true;
+                id = handle.id;
+            }
+            Plan::Open { ino, truncate: true } => self.change(ino, What::Cut { size: 0 }, host),
+            Plan::Cut { ino, size } => self.change(ino, What::Cut { size }, host),
+            Plan::Create { name } | Plan::Unlink { name } | Plan::Look { name } => {
+                self.names[name].busy = true
+            }
+            Plan::Rename { from, to } => {
+                self.names[from].busy = true;
+                self.names[to].busy = true;
+            }
+            Plan::Open { truncate: false, .. } => {}
+        }
+        self.played.operations += 1;
+        self.tell(format!("host {host} begins {plan:?}"));
+        let answer = start(&self.sim, host, plan, id, data);
+        self.doing.push(Doing {
+            plan,
+            host,
+            began: self.step,
+            since: self.sim.now(),
+            answer,
+        });
+    }
+
+    fn change(&mut self, ino: u64, what: What, host: usize) {
+        let change = Change::new(what, host, self.step);
+        if let Some(file) = self.files.get_mut(&ino) {
+            file.history.changes.push(change);
+        }
+    }
+
+    fn choose(&mut self, host: usize) -> Option<Plan> {
+        let kind = self.random.random_range(0..100);
+        let name = self.random.random_range(0..NAMES);
+        let Name { holds, unknown, busy } = self.names[name];
+        if kind < 22 {
+            return match (kind, holds) {
+                _ if busy => None,
+                _ if unknown => Some(Plan::Look { name }),
+                (0..10, None) => Some(Plan::Create { name }),
+                (10..11, Some(_)) => Some(Plan::Unlink { name }),
+                (11..14, Some(ino)) if self.is_worn(ino) => Some(Plan::Unlink { name }),
+                (14..16, Some(_)) => self.choose_rename(name),
+                (16..22, Some(ino)) => {
+                    let truncate = self.random.random_bool(0.1) && !self.is_worn(ino);
+                    Some(Plan::Open { ino, truncate })
+                }
+                _ => None,
+            };
+        }
+        if (22..26).contains(&kind) {
+            let ino = holds.filter(|ino| !unknown && !self.is_worn(*ino))?;
+            let size = self.random.random_range(0..CELLS) * CELL as u64;
+            return Some(Plan::Cut { ino, size });
+        }
+        let open: Vec<u64> = self.open_at(host);
+        let handle = *open.get(self.random.random_range(0..open.len().max(1)))?;
+        let Handle { ino, opened, .. } = self.handles[&handle];
+        let from = self.random.random_range(0..CELLS - 1);
+        let to = (from + self.random.random_range(1..40)).min(CELLS);
+        if !self.files.contains_key(&ino) {
+            return Some(Plan::Close { handle, ino });
+        }
+        let reader = Reader {
+            host,
+            opened,
+            began: self.step + 1,
+        };
+        let (offset, len) = (from * CELL as u64, usize::try_from(to - from).unwrap_or(1) * CELL);
+        match kind {
+            26..58 if !self.is_worn(ino) => Some(Plan::Write {
+                handle,
+                ino,
+                from,
+                to,
+            }),
+            58..86 => Some(Plan::Read {
+                handle,
+                ino,
+                reader,
+                offset,
+                len,
+            }),
+            86..92 => Some(Plan::Sync { handle, ino }),
+            92.. => Some(Plan::Close { handle, ino }),
+            _ => None,
+        }
+    }
+
+    fn choose_rename(&mut self, from: usize) -> Option<Plan> {
+        let to = self.random.random_range(0..NAMES);
+        let other = self.names[to];
+        (to != from && !other.busy && !other.unknown).then_some(Plan::Rename { from, to })
+    }
+
+    fn is_worn(&self, ino: u64) -> bool {
+        let file = self.files.get(&ino);
+        file.is_none_or(|file| file.history.changes.len() > CHANGES)
+    }
+
+    pub(super) fn open_at(&self, host: usize) -> Vec<u64> {
+        let open = self.handles.iter();
+        open.filter(|(_, handle)| handle.host == host && !handle.closing)
+            .map(|(number, _)| *number)
+            .collect()
+    }
+
+    pub(super) fn new_file(&mut self, ino: u64) {
+        let history = History::of_size(0, 0, Default::default());
+        self.files.entry(ino).or_insert(File {
+            history,
+            durable: false,
+        });
+    }
+
+    pub(super) fn tell(&mut self, what: String) {
+        if self.trace.len() == TRACE {
+            self.trace.pop_front();
+        }
+        self.trace
+            .push_back(format!("  {} {:?} {what}", self.step, self.sim.now()));
+    }
+}
+
+impl Played {
+    /// Takes another play in.
+    pub fn add(&mut self, other: Self) {
+        self.operations += other.operations;
+        self.answered += other.answered;
+        self.well += other.well;
+        self.fabric += other.fabric;
+        self.faults += other.faults;
+        self.landed += other.landed;
+        self.late += other.late;
+        for (outcome, times) in other.outcomes {
+            *self.outcomes.entry(outcome).or_default() += times;
+        }
+    }
+
+    /// Operations begun and answered, steps of the fabric, and faults.
+    #[must_use]
+    pub fn steps(&self) -> u64 {
+        self.operations + self.answered + self.fabric + self.faults
+    }
+}
