@@ -372,6 +372,7 @@ mod tests {
         assert_eq!(config.key, Path::new("/etc/rdmafs/p.key"));
         assert_eq!((config.root_owner, config.root_mode), ((0, 0), 0o755));
         assert_eq!((config.state, config.lease), (None, Duration::from_secs(10)));
+        assert_eq!(config.sessions, 256);
     }
 
     #[test]
@@ -406,6 +407,8 @@ mod tests {
             "1777",
             "--lease",
             "2s",
+            "--sessions",
+            "7",
             "--drain",
             "1500ms",
         ]);
@@ -465,6 +468,14 @@ mod tests {
         assert_eq!(parse_mode("7777"), Ok(0o7777));
         assert!(parse_lease("999ms").is_err() && parse_lease("601s").is_err());
         assert!(parse_lease("1s").is_ok() && parse_lease("10m").is_ok());
+    }
+
+    #[test]
+    fn sessions_have_ends() {
+        for (number, fits) in [("0", false), ("1", true), ("4096", true), ("4097", false)] {
+            let words = ["serve", "--pool", "p", "--memory", "1G", "--sessions", number];
+            assert_eq!(Wrapper::try_parse_from(words).is_ok(), fits, "{number}");
+        }
     }
 
     #[test]

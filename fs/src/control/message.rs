@@ -112,7 +112,7 @@ pub struct LinkStatus {
     pub lease_ms: u64,
     /// Data on the wire is encrypted.
     pub encrypted: bool,
-    /// Why this fabric and not an earlier one, or why it is down.
+    /// Why this fabric and not an earlier one, why it is down, or what draining means.
     pub why: String,
 }
 

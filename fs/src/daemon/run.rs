@@ -4,12 +4,14 @@ use super::answer::Daemon;
 use super::mounts::Mounts;
 use super::records::Records;
 use super::restore::{families, restore};
-use crate::control::{Connection, ControlReply, Listener, socket_path};
+use crate::control::{Connection, ControlReply, Listener, Refusal, socket_path};
 use crate::executor::Executor;
 use crate::handler::Handler;
 use crate::process::{PidFile, Signals, harden, prepare_run_dir};
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
+use rdmafs_rdma::clock::{Clock, SystemClock};
+use rdmafs_rdma::log_limit::{Held, LogLimit};
 use std::fs::File;
 use std::io;
 use std::os::unix::net::UnixStream;
@@ -130,28 +132,46 @@ fn await_signal(signals: Signals, daemon: &Daemon) {
     daemon.mounts.end();
 }
 
-/// Takes callers until the listener is closed; each is served by a thread of its own.
+/// Takes callers until the listener is closed; each is served by a thread of its own. Only root can be one, so nobody else can
+/// have threads or descriptors here.
 fn accept(listener: &Listener, daemon: &Arc<Daemon>) {
+    let clock = SystemClock::new();
+    let mut scarcity = LogLimit::new(1);
     loop {
-        let connection = match listener.accept() {
-            Ok(connection) => connection,
+        let failed = match listener.accept() {
+            Ok(connection) => take(connection, daemon).err(),
             Err(error) if error.raw_os_error() == Some(libc::EINVAL) => return,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => None,
             Err(error) => {
                 // Too many open files, most likely: that passes.
-                tracing::error!("control socket: {error}");
                 thread::sleep(Duration::from_millis(100));
-                continue;
+                Some(format!("a control request is not served: {error}"))
             }
         };
-        let daemon = daemon.clone();
-        if let Err(error) = spawn("request", move || serve(connection, &daemon)) {
-            tracing::error!("a control request is dropped: {error}");
+        let held = scarcity.held(clock.now());
+        if let Some(Held { count, span, last }) = held {
+            tracing::error!(count, seconds = span.as_secs(), "{last}");
+        }
+        if let Some(line) = failed.and_then(|line| scarcity.event(clock.now(), line)) {
+            tracing::error!("{line}");
         }
     }
 }
 
-fn serve(connection: Connection, daemon: &Arc<Daemon>) {
+/// Serves a caller on a thread of its own. Who may not ask gets none.
+fn take(connection: Connection, daemon: &Arc<Daemon>) -> Result<(), String> {
+    if let Err(refusal) = connection.may_ask() {
+        connection.turn_away(&refusal);
+        return Ok(());
+    }
+    let connection = Arc::new(connection);
+    let (theirs, daemon) = (Arc::clone(&connection), Arc::clone(daemon));
+    spawn("request", move || serve(&theirs, &daemon))
+        .map(drop)
+        .inspect_err(|_| connection.turn_away(&Refusal::NoThread))
+}
+
+fn serve(connection: &Connection, daemon: &Arc<Daemon>) {
     // Closed without an answer, a caller knows that this handler ended, and starts another one.
     let Some(_busy) = daemon.mounts.busy() else {
         return;

@@ -271,6 +271,10 @@ fn link_status(pool: &Pool) -> LinkStatus {
             status.state = if draining { "draining" } else { "up" }.into();
             status.for_ms = milliseconds(pool.clock.now().saturating_sub(*since));
             status.lease_ms = milliseconds(session.lease);
+            if draining {
+                status.why =
+                    "the node ends soon and takes no new mounts; what is written is committed".into();
+            }
         }
         State::Down { since, why } => {
             status.for_ms = milliseconds(pool.clock.now().saturating_sub(*since));

@@ -1,6 +1,6 @@
 //! How handlers behave, what the node does about it, and what it says.
 
-use super::lines::Deed;
+use super::lines::{About, Deed};
 use super::recalls::Late;
 use super::service::{Guest, Service, State};
 use rdmafs_meta::id::{RecallId, SessionId};
@@ -17,12 +17,12 @@ impl Service {
         guest.shut_out = Some("it broke the protocol");
         let peer = Arc::clone(&guest.peer);
         drop(state);
-        self.say(Deed::Misbehaved, peer.identity(), what.into());
+        self.say(Deed::Misbehaved, peer.identity(), (what.into(), About::default()));
         peer.close();
     }
 
     /// Logs what a handler did, now or as part of a count.
-    pub(super) fn say(&self, deed: Deed, who: &Identity, what: String) {
+    pub(super) fn say(&self, deed: Deed, who: &Identity, what: (String, About)) {
         self.lines.say((self.now)().monotonic, deed, who, what);
     }
 
@@ -52,9 +52,17 @@ impl Service {
     pub(super) fn say_late(&self, state: &mut State) {
         for Late { session, ino, waited } in state.recalls.late(self.time().monotonic, self.lease / 3) {
             if let Some(guest) = state.guest(session) {
-                let (id, seconds) = (session.0, waited.as_secs());
-                let what = format!("session {id} has not given up inode {ino} for {seconds} s");
-                self.say(Deed::Late, guest.peer.identity(), what);
+                let about = About {
+                    session: Some(session),
+                    ino: Some(ino),
+                    waited: Some(waited),
+                };
+                let who = guest.peer.identity();
+                self.say(
+                    Deed::Late,
+                    who,
+                    ("a session keeps a recall waiting".into(), about),
+                );
             }
         }
     }

@@ -1,7 +1,7 @@
 //! What the doors ask of the service.
 
 use super::framing;
-use super::lines::Deed;
+use super::lines::{About, Deed};
 use super::service::Service;
 use rdmafs_rdma::door::{Desk, Peer, PeerId};
 use rdmafs_rdma::fabric::Verb;
@@ -10,7 +10,8 @@ use std::sync::Arc;
 
 impl Desk for Service {
     fn arrived(&self, peer: Arc<dyn Peer>) {
-        self.say(Deed::Came, peer.identity(), "a handler came".into());
+        let came = ("a handler came".into(), About::default());
+        self.say(Deed::Came, peer.identity(), came);
         Service::arrived(self, peer);
     }
 

@@ -1,6 +1,7 @@
 //! The lines of a node's log that handlers can cause: the first few of a kind in ten seconds, then how many more.
 
 use parking_lot::Mutex;
+use rdmafs_meta::id::{InodeId, SessionId};
 use rdmafs_rdma::door::Identity;
 use rdmafs_rdma::log_limit::{Held, LogLimit};
 use std::time::Duration;
@@ -32,7 +33,25 @@ struct Line {
     peer: u64,
     host: String,
     fabric: &'static str,
+    about: About,
     what: String,
+}
+
+/// What more there is to say.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct About {
+    pub(super) session: Option<SessionId>,
+    pub(super) ino: Option<InodeId>,
+    pub(super) waited: Option<Duration>,
+}
+
+impl From<SessionId> for About {
+    fn from(session: SessionId) -> Self {
+        Self {
+            session: Some(session),
+            ..Self::default()
+        }
+    }
 }
 
 /// The limits of all of them.
@@ -54,11 +73,12 @@ impl Default for Lines {
 
 impl Lines {
     /// Logs it, now or as part of a count.
-    pub(super) fn say(&self, now: Duration, deed: Deed, who: &Identity, what: String) {
+    pub(super) fn say(&self, now: Duration, deed: Deed, who: &Identity, (what, about): (String, About)) {
         let line = Line {
             peer: who.id.0,
             host: who.host.clone(),
             fabric: who.fabric.name(),
+            about,
             what,
         };
         let said = {
@@ -66,18 +86,8 @@ impl Lines {
             let limit = limits.iter_mut().find(|(other, _)| *other == deed);
             limit.and_then(|(_, limit)| limit.event(now, line))
         };
-        if let Some(Line {
-            peer,
-            host,
-            fabric,
-            what,
-        }) = said
-        {
-            if deed.is_ordinary() {
-                tracing::info!(peer, host, fabric, "{what}");
-            } else {
-                tracing::warn!(peer, host, fabric, "{what}");
-            }
+        if let Some(line) = said {
+            line.log(deed);
         }
     }
 
@@ -96,11 +106,63 @@ impl Lines {
     }
 }
 
+impl Line {
+    fn log(self, deed: Deed) {
+        let Self {
+            peer,
+            host,
+            fabric,
+            about,
+            what,
+        } = self;
+        let session = about.session.map(|session| session.0);
+        let ino = about.ino.map(|ino| ino.0);
+        let seconds = about.waited.map(|waited| waited.as_secs());
+        if deed.is_ordinary() {
+            tracing::info!(peer, host, fabric, session, ino, seconds, "{what}");
+        } else {
+            tracing::warn!(peer, host, fabric, session, ino, seconds, "{what}");
+        }
+    }
+}
+
 impl Deed {
     fn is_ordinary(self) -> bool {
         match self {
             Self::Came | Self::Left | Self::Fenced => true,
             Self::Misbehaved | Self::ShutOut | Self::Late => false,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rdmafs_rdma::door::PeerId;
+    use rdmafs_rdma::fabric::FabricKind;
+    use rdmafs_rdma::key::KeyId;
+
+    #[test]
+    fn each_deed_has_its_own_limit_and_all_are_counted() {
+        let lines = Lines::default();
+        let who = Identity {
+            id: PeerId(1),
+            key: KeyId([0; 8]),
+            host: "host".into(),
+            fabric: FabricKind::Tcp,
+            pid: None,
+        };
+        let s = Duration::from_secs;
+        let say = |deed| lines.say(s(1), deed, &who, ("what".into(), About::default()));
+        (0..100).for_each(|_| say(Deed::Came));
+        say(Deed::Fenced);
+        let due = |deed| {
+            let limits = lines.limits.lock();
+            let limit = limits.iter().find(|(other, _)| *other == deed);
+            limit.and_then(|(_, limit)| limit.due())
+        };
+        assert_eq!((due(Deed::Came), due(Deed::Fenced)), (Some(s(11)), None));
+        lines.say_counts(s(11));
+        assert_eq!(due(Deed::Came), None);
     }
 }

@@ -8,7 +8,7 @@ use super::framing;
 use super::grants::Grants;
 use super::journal::{Journal, JournalFailed};
 use super::lease_time::LeaseTime;
-use super::lines::{Deed, Lines};
+use super::lines::{About, Deed, Lines};
 use super::recalls::Recalls;
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use rdmafs_meta::error::MetaError;
@@ -184,19 +184,13 @@ impl Service {
         };
         let who = guest.peer.identity();
         let Some(session) = guest.session else {
-            return self.say(
-                Deed::Left,
-                who,
-                format!("a handler without a session left: {why}"),
-            );
+            let what = format!("a handler without a session left: {why}");
+            return self.say(Deed::Left, who, (what, About::default()));
         };
         state.sessions.remove(&session);
         state.recalls.forget(session);
-        self.say(
-            Deed::Fenced,
-            who,
-            format!("session {} is fenced: {why}", session.0),
-        );
+        let what = format!("a session is fenced: {why}");
+        self.say(Deed::Fenced, who, (what, session.into()));
         self.calmed.notify_all();
         let output = state.namespace.fenced(session, self.time());
         self.perform(state, output, None);
@@ -358,8 +352,8 @@ impl Service {
             .collect();
         drop(state);
         for (session, peer) in disconnect {
-            let what = format!("session {} is shut out: {why}", session.0);
-            self.say(Deed::ShutOut, peer.identity(), what);
+            let what = format!("a session is shut out: {why}");
+            self.say(Deed::ShutOut, peer.identity(), (what, session.into()));
             self.grants.forget(peer.identity().id);
             peer.close();
         }

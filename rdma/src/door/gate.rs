@@ -144,7 +144,8 @@ impl Gate {
         self.refusals.scarce(self.clock.now(), what);
     }
 
-    fn turn_away(&self, socket: &Socket, secure: &mut Secure, arrival: Arrival) {
+    /// Tells a peer that there is no room. Does not block.
+    pub(super) fn turn_away(&self, socket: &Socket, secure: &mut Secure, arrival: Arrival) {
         turn_away(socket, secure, Refusal::NoRoom);
         self.refused(arrival.origin(), Why::Refused(Refusal::NoRoom));
     }

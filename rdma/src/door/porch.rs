@@ -11,7 +11,8 @@ use super::listen::Listener;
 use super::refusals::{Origin, Why};
 use super::roll::Roll;
 use crate::clock::Clock;
-use crate::stream::{Admission, Admitted, Bell, Socket};
+use crate::stream::{Admission, Admitted, Bell, Socket, ready, watch};
+use crate::sys;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
@@ -49,6 +50,8 @@ struct Stranger {
     /// When his time is up.
     until: Duration,
     admission: Admission,
+    /// He has the spare descriptor: he hears that there is no room, so that it is free for the next one.
+    on_spare: bool,
 }
 
 impl Porch {
@@ -69,6 +72,8 @@ impl Porch {
 
     /// Accepts and hears until the door closes; `bell` rings then. Blocking.
     pub(super) fn run(mut self, listener: &Listener, bell: &Bell) {
+        // What is done for strangers must not slow down who is in.
+        sys::give_way();
         let watched = self
             .watch(listener, LISTENER)
             .and_then(|()| self.watch(bell, BELL));
@@ -142,16 +147,14 @@ impl Porch {
         }
         *self.crowds.entry(arrival.origin().crowd()).or_default() += 1;
         let until = self.gate.clock.now() + self.gate.config.step_timeout;
-        let admission = Admission::new();
-        self.strangers.insert(
-            number,
-            Stranger {
-                socket,
-                arrival,
-                until,
-                admission,
-            },
-        );
+        let stranger = Stranger {
+            socket,
+            arrival,
+            until,
+            admission: Admission::new(),
+            on_spare: self.spare.is_none(),
+        };
+        self.strangers.insert(number, stranger);
         self.hear(number);
     }
 
@@ -172,9 +175,13 @@ impl Porch {
         }
     }
 
-    fn let_in(&self, stranger: Stranger, admitted: Admitted) {
+    fn let_in(&self, stranger: Stranger, mut admitted: Admitted) {
         let Stranger { socket, arrival, .. } = stranger;
-        self.gate.enter(socket, arrival, admitted);
+        if stranger.on_spare {
+            self.gate.turn_away(&socket, &mut admitted.secure, arrival);
+        } else {
+            self.gate.enter(socket, arrival, admitted);
+        }
     }
 
     fn send_away_the_slow(&mut self) {
@@ -236,8 +243,12 @@ impl Porch {
         self.gate.refused(from, why);
     }
 
-    /// Gives up a stranger, or the spare descriptor. If there is neither, accepting pauses: false.
+    /// Gives up a stranger, or the spare descriptor. If there is neither, accepting pauses: false. Also false when nobody waits: the
+    /// kernel looks for a descriptor first.
     fn find_a_descriptor(&mut self, listener: &Listener, error: &io::Error) -> bool {
+        if !ready(&mut [watch(listener, false)], Duration::ZERO).unwrap_or(false) {
+            return false;
+        }
         self.gate
             .scarce(format!("no descriptor for another connection: {error}"));
         if let Some(number) = self.oldest(|stranger| !stranger.admission.has_key()) {

@@ -121,12 +121,12 @@ impl Relay {
     fn start(to: SocketAddr) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
-        let (going, to_node): (Arc<(Mutex<bool>, Condvar)>, Arc<Mutex<Vec<_>>>) = Default::default();
         let relay = Self {
             port,
-            going: Arc::clone(&going),
-            to_node: Arc::clone(&to_node),
+            going: Arc::default(),
+            to_node: Arc::default(),
         };
+        let (going, to_node) = (Arc::clone(&relay.going), Arc::clone(&relay.to_node));
         std::thread::spawn(move || {
             while let Ok((client, _)) = listener.accept() {
                 let node = TcpStream::connect(to).unwrap();
