@@ -13,3 +13,5 @@ pub mod handler;
 pub mod mount;
 pub mod fuse;
 pub mod daemon;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;

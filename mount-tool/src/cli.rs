@@ -111,7 +111,7 @@ fn subcommand(name: &str) -> &'static str {
 }
 
 /// Prints help where help was asked for; makes one line of anything else that clap has to say.
-fn explain(error: &clap::Error, name: &str) -> Result<(), Failure> {
+pub(crate) fn explain(error: &clap::Error, name: &str) -> Result<(), Failure> {
     if !error.use_stderr() {
         return error
             .print()

@@ -64,7 +64,7 @@ impl MountPoint {
 }
 
 /// `36 35 0:45 / /mnt/far rw,nosuid shared:1 - fuse.rdmafs node1:/pool rw,...`
-fn parse(line: &[u8]) -> Option<MountPoint> {
+pub(crate) fn parse(line: &[u8]) -> Option<MountPoint> {
     let mut fields = line.split(|byte| *byte == b' ');
     let device = std::str::from_utf8(fields.nth(2)?).ok()?;
     let dir = fields.nth(1)?;

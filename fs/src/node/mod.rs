@@ -3,11 +3,11 @@
 mod cleaner;
 mod clocks;
 mod desk;
-mod framing;
+pub(crate) mod framing;
 mod grants;
 mod journal;
 mod lease_time;
-mod limits;
+pub(crate) mod limits;
 mod running;
 mod serve;
 mod service;

@@ -19,3 +19,6 @@ mod types;
 pub use api::Link;
 pub use flow::{Flow, FlowCounters};
 pub use types::{Keep, LinkConfig, LinkError, LinkEvents};
+
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
