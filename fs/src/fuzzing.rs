@@ -19,8 +19,11 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::os::unix::ffi::OsStrExt;
 
-/// The targets by name.
-pub const TARGETS: &[(&str, fn(&[u8]))] = &[
+/// A name, and what holds of any bytes.
+pub type Target = (&'static str, fn(&[u8]));
+
+/// All of this crate.
+pub const TARGETS: &[Target] = &[
     ("frames", frames),
     ("control", control),
     ("source", source),

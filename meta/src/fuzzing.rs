@@ -13,8 +13,11 @@ use crate::wire::{self, Answer, Call, Message, NewInode, Notice, OpenAccess, Rep
 use std::fmt::Debug;
 use std::time::Duration;
 
-/// The targets by name.
-pub const TARGETS: &[(&str, fn(&[u8]))] = &[("wire", wire), ("store", store), ("service", service)];
+/// A name, and what holds of any bytes.
+pub type Target = (&'static str, fn(&[u8]));
+
+/// All of this crate.
+pub const TARGETS: &[Target] = &[("wire", wire), ("store", store), ("service", service)];
 
 const ARENA: u64 = 1 << 20;
 const NODE: NodeId = NodeId(1);

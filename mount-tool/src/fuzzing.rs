@@ -10,8 +10,11 @@ use rdmafs_fs::options::Source;
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 
-/// The targets by name.
-pub const TARGETS: &[(&str, fn(&[u8]))] = &[("words", words)];
+/// A name, and what holds of any bytes.
+pub type Target = (&'static str, fn(&[u8]));
+
+/// All of this crate.
+pub const TARGETS: &[Target] = &[("words", words)];
 
 /// Option lists, sizes, rates, times, mount tables, and whole command lines. The first byte chooses which.
 fn words(bytes: &[u8]) {
