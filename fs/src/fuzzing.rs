@@ -5,10 +5,11 @@
 
 use crate::control::frame::{self, FrameError, MAX_REPLY, MAX_REQUEST};
 use crate::control::{ControlReply, ControlRequest};
+use crate::daemon::records;
 use crate::executor::kill_watch::{has_pending_kill, is_exiting};
 use crate::fuse::groups;
 use crate::layout_ioctl::{self, PAGE};
-use crate::mount::table;
+use crate::mount::{MountPoint, MountTable};
 use crate::node::framing;
 use crate::node::limits::parse_mem_available;
 use crate::options::{MAX_POOL_NAME, NodeAddress, Source, is_pool_name};
@@ -86,7 +87,7 @@ fn answered_layout(answer: &[u8]) {
     );
 }
 
-/// Lines of JSON on the control socket and on a daemon's pipe. The first byte chooses.
+/// JSON on the control socket, on a daemon's pipe, and in the records of mounts. The first byte chooses.
 fn control(bytes: &[u8]) {
     match bytes.split_first() {
         Some((0, line)) => message::<ControlRequest>(line, MAX_REQUEST),
@@ -97,6 +98,7 @@ fn control(bytes: &[u8]) {
             let lines = lines.split(|byte| *byte == b'\n').count();
             assert!(shown + usize::from(outcome.is_some()) <= lines);
         }
+        Some((3, record)) => records::holds(record),
         _ => {}
     }
 }
@@ -143,23 +145,7 @@ fn proc_tables(bytes: &[u8]) {
     };
     let text = String::from_utf8_lossy(rest);
     match choice {
-        0 => {
-            if let Some(mount) = table::parse(rest) {
-                assert!(mount.dir.as_os_str().len() <= rest.len());
-                // Written as the kernel writes it, it is the same.
-                let dir = escape(mount.dir.as_os_str().as_bytes());
-                let device = format!("{}:{}", mount.device.major, mount.device.minor);
-                let line = [
-                    b"1 2 ",
-                    device.as_bytes(),
-                    b" / ",
-                    &dir,
-                    b" rw - fuse.rdmafs a:/b rw",
-                ]
-                .concat();
-                assert_eq!(table::parse(&line), Some(mount));
-            }
-        }
+        0 => mounts(rest),
         1 => assert!(groups::parse(&text).len() <= rest.len()),
         2 => {
             let _ = has_pending_kill(&text);
@@ -170,6 +156,35 @@ fn proc_tables(bytes: &[u8]) {
         }
         _ => {}
     }
+}
+
+/// Each mount is found by its id and, written as the kernel writes it, is the same; one that a user made is never taken for ours.
+fn mounts(text: &[u8]) {
+    let table = MountTable::parse(text);
+    for mount in table.iter() {
+        let shown = table.topmost(&mount.dir);
+        assert!(shown.is_none_or(|top| top.dir == mount.dir));
+        assert!(table.get(mount.id).is_some_and(|found| found.id == mount.id));
+        let owner = if mount.is_ours { 0 } else { 1000 };
+        let line = line_of(mount, owner);
+        assert_eq!(MountTable::parse(&line).iter().next(), Some(mount));
+    }
+}
+
+fn line_of(mount: &MountPoint, owner: u32) -> Vec<u8> {
+    let device = format!("{}:{}", mount.device.major, mount.device.minor);
+    let head = format!("{} {} {device} / ", mount.id, mount.parent);
+    let dir = escape(mount.dir.as_os_str().as_bytes());
+    let source = escape(mount.source.as_bytes());
+    let tail = format!(" rw,user_id={owner},group_id=0");
+    [
+        head.as_bytes(),
+        &dir,
+        b" rw shared:1 - fuse.rdmafs ",
+        &source,
+        tail.as_bytes(),
+    ]
+    .concat()
 }
 
 /// A program's name changes nothing in what /proc/PID/stat says of its end.

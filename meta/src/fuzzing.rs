@@ -6,7 +6,7 @@ use crate::attr::{Attr, SetAttr};
 use crate::cred::Credentials;
 use crate::id::{Incarnation, InodeId, Lineage, NodeId, RequestId, SessionId};
 use crate::name::Name;
-use crate::namespace::{Config, Namespace, Output};
+use crate::namespace::{Config, Namespace, Output, examine};
 use crate::store::{Batch, MAX_BATCH_BYTES, MAX_BATCH_KEYS, MemoryStore, Store};
 use crate::time::{Now, Timestamp};
 use crate::wire::{self, Answer, Call, Message, NewInode, Notice, OpenAccess, Reply, Request};
@@ -43,7 +43,7 @@ fn decoded<M: Message + PartialEq + Debug>(bytes: &[u8]) {
     assert_eq!(again, message);
 }
 
-/// A store with any pairs: it loads as a sound namespace that goes on working, or is refused, in memory in proportion to it.
+/// A store with any pairs: as it is, or once it is repaired, it loads as a sound namespace that goes on working; or it is refused.
 fn store(bytes: &[u8]) {
     let mut store = MemoryStore::default();
     let changes = pairs(bytes);
@@ -51,7 +51,7 @@ fn store(bytes: &[u8]) {
     store
         .commit(&[batch], store.term().expect("in memory"))
         .expect("its term");
-    let Ok(namespace) = Namespace::load(&mut store, config(), Now::default()) else {
+    let Some(namespace) = loaded_or_repaired(&mut store) else {
         return;
     };
     sound(&namespace);
@@ -64,6 +64,27 @@ fn store(bytes: &[u8]) {
     let mut world = World::begin(namespace, store);
     assert_eq!(world.listing(), entries);
     assert!(world.used() <= space);
+}
+
+/// What does not load has something wrong, and loads once that is repaired. `None` where it cannot be.
+fn loaded_or_repaired(store: &mut MemoryStore) -> Option<Namespace> {
+    let now = Now::default();
+    let examined = examine(store, now.wall).expect("damage is no error");
+    if let Ok(namespace) = Namespace::load(store, config(), now) {
+        return Some(namespace);
+    }
+    assert!(
+        !examined.examination.problems.is_empty(),
+        "a sound store is refused"
+    );
+    examined.repair(store).ok()?;
+    let again = examine(store, now.wall).expect("damage is no error");
+    assert!(
+        again.examination.problems.is_empty(),
+        "{:?}",
+        again.examination.problems
+    );
+    Some(Namespace::load(store, config(), now).expect("it was repaired"))
 }
 
 /// Calls of a hostile peer that holds the key, one after the other: each is answered, and the namespace stays sound.

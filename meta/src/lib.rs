@@ -18,6 +18,7 @@ pub mod permission;
 pub mod layout;
 pub mod alloc;
 pub mod store;
+pub mod problem;
 pub mod wire;
 mod session;
 mod tree;

@@ -1,7 +1,7 @@
 //! The words of the command line: which subcommand, and how its end is told.
 
 use crate::failure::{Code, Failure};
-use crate::{drain, handler, layout, man, mount, qos, serve, status, umount};
+use crate::{drain, fsck, handler, layout, man, mount, qos, serve, status, umount};
 use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 use std::ffi::OsString;
@@ -17,10 +17,10 @@ Try it on one machine (as root):
   rdmafs drain
 
 RDMAFS_RUN_DIR moves /run/rdmafs. RUST_LOG sets what the daemons log (default info).
-Exit codes are those of mount(8): 0 done, 1 wrong words or not root, 2 system error, 32 mount failure.";
+Exit codes are those of mount(8): 0 done, 1 wrong words or not root, 2 system error, 32 mount failure; fsck has those of fsck(8).";
 
-const NAMES: [&str; 8] = [
-    "serve", "handler", "mount", "umount", "status", "qos", "layout", "drain",
+const NAMES: [&str; 9] = [
+    "serve", "handler", "mount", "umount", "status", "qos", "layout", "drain", "fsck",
 ];
 
 /// A directory whose bytes lie in the memory of another process or host
@@ -41,6 +41,7 @@ enum Command {
     Qos(qos::Args),
     Layout(layout::Args),
     Drain(drain::Args),
+    Fsck(fsck::Args),
     #[command(hide = true)]
     Man(man::Args),
 }
@@ -62,7 +63,7 @@ pub(crate) fn main(args: Vec<OsString>) -> ExitCode {
         Err(failure) => {
             let space = if name.is_empty() { "" } else { " " };
             eprintln!("rdmafs{space}{name}: {failure}");
-            ExitCode::from(failure.code as u8)
+            ExitCode::from(failure.code.number())
         }
     }
 }
@@ -98,16 +99,18 @@ fn run(args: Vec<OsString>) -> (&'static str, Result<(), Failure>) {
         Command::Qos(args) => qos::run(args),
         Command::Layout(args) => layout::run(args),
         Command::Drain(args) => drain::run(args),
+        Command::Fsck(args) => fsck::run(args),
         Command::Man(args) => man::run(args),
     };
     (named, result)
 }
 
 fn subcommand(name: &str) -> &'static str {
-    let names = [
-        "serve", "handler", "mount", "umount", "status", "qos", "layout", "drain", "man",
-    ];
-    names.into_iter().find(|known| *known == name).unwrap_or("")
+    NAMES
+        .into_iter()
+        .chain(["man"])
+        .find(|known| *known == name)
+        .unwrap_or("")
 }
 
 /// Prints help where help was asked for; makes one line of anything else that clap has to say.
@@ -132,9 +135,12 @@ pub(crate) fn explain(error: &clap::Error, name: &str) -> Result<(), Failure> {
         .collect::<Vec<_>>()
         .join(" ");
     let space = if name.is_empty() { "" } else { " " };
-    let failure = Failure::usage(format!("{said} (see 'rdmafs{space}{name} --help')"));
-    debug_assert_eq!(failure.code, Code::Usage);
-    Err(failure)
+    let line = format!("{said} (see 'rdmafs{space}{name} --help')");
+    // 1 is good news from fsck(8).
+    match name {
+        "fsck" => Err(Failure::fsck(Code::FsckUsage, line)),
+        _ => Err(Failure::usage(line)),
+    }
 }
 
 #[cfg(test)]
@@ -194,7 +200,7 @@ mod tests {
         let line = refused(&["rdmafs"]);
         assert_eq!(
             line,
-            "rdmafs : say what to do: serve, handler, mount, umount, status, qos, layout, drain (see 'rdmafs --help')"
+            "rdmafs : say what to do: serve, handler, mount, umount, status, qos, layout, drain, fsck (see 'rdmafs --help')"
         );
         let line = refused(&["rdmafs", "status", "--jsn"]);
         assert!(!line.contains('\n') && line.contains("'--json'"), "{line}");
@@ -202,7 +208,7 @@ mod tests {
 
     #[test]
     fn what_is_not_in_this_version_is_not_there() {
-        for word in ["key", "revoke", "fsck", "doctor", "bench"] {
+        for word in ["key", "revoke", "doctor", "bench"] {
             assert!(refused(&["rdmafs", word]).contains(&format!("'{word}'")));
         }
     }

@@ -15,6 +15,7 @@ mod control;
 mod fabrics;
 
 mod drain;
+mod fsck;
 mod handler;
 mod layout;
 mod man;

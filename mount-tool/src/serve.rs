@@ -61,6 +61,9 @@ pub(crate) struct Args {
     /// How long a silent handler keeps what it holds, 1s to 10m
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = parse_lease)]
     lease: Duration,
+    /// Most handlers at once, 1 to 4096; a host that mounts has one
+    #[arg(long, value_name = "N", default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..=4096))]
+    sessions: u32,
     /// After SIGTERM, how long to wait for handlers to commit what their programs wrote, 0s to 10m
     ///
     /// The node ends at most 6 s later. A second SIGTERM (or 'rdmafs drain --force') ends the wait.
@@ -165,6 +168,7 @@ fn resolve(args: Args) -> Result<ServeConfig, Failure> {
         root_mode: args.root_mode,
         run_dir: run_dir(),
         lease: args.lease,
+        sessions: args.sessions,
         drain: args.drain,
     })
 }
@@ -194,6 +198,7 @@ fn foreground_words(args: &Args, config: &ServeConfig) -> Vec<OsString> {
         format!("{}:{}", args.root_owner.0, args.root_owner.1).into(),
     );
     say("root-mode", format!("{:o}", args.root_mode).into());
+    say("sessions", args.sessions.to_string().into());
     say("lease", format!("{}ms", args.lease.as_millis()).into());
     say("drain", format!("{}ms", args.drain.as_millis()).into());
     words

@@ -7,6 +7,7 @@
 //! Modules stand bottom-up: each imports only what stands above it.
 
 pub mod clock;
+pub mod log_limit;
 pub mod sys;
 pub mod buffer;
 pub mod arena;

@@ -156,11 +156,14 @@ fn check_fuse(device: &OwnedFd) -> Result<(), Refusal> {
 mod tests {
     use super::super::{call, descriptor};
     use super::*;
+    use crate::mount::KernelFlags;
     use crate::options::{CacheMode, MountOptions, NodeAddress, Source};
     use rdmafs_rdma::fabric::Crypt;
     use rdmafs_rdma::qos::share::Share;
     use std::fs::File;
     use std::os::fd::BorrowedFd;
+
+    const PLACE: &str = r#"{"namespace":1,"device":{"major":0,"minor":7},"beneath":{"device":{"major":8,"minor":1},"inode":2}}"#;
 
     fn mount_request() -> ControlRequest {
         ControlRequest::Mount {
@@ -182,6 +185,8 @@ mod tests {
                 share: Share::default(),
                 read_only: false,
             },
+            flags: KernelFlags::default(),
+            place: serde_json::from_str(PLACE).unwrap(),
         }
     }
 

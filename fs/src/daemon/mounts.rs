@@ -1,12 +1,13 @@
 //! What the daemon keeps: its mounts, pools kept warm for a mount to come, and the reasons to go on living.
 
+use super::records::{Number, Record};
 use crate::fuse::Meter;
 use crate::handler::Mount;
 use crate::mount::Device;
-use crate::options::{CacheMode, MountOptions, Source};
+use crate::options::{MountOptions, Source};
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use rdmafs_rdma::clock::{Clock, SystemClock};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,13 +16,15 @@ pub(super) const LINGER: Duration = Duration::from_secs(10);
 
 /// A mount that is served.
 pub(super) struct Live {
-    pub(super) source: Source,
-    pub(super) dir: PathBuf,
-    pub(super) cache: CacheMode,
+    pub(super) number: Number,
+    /// As it was made: its share may have changed since.
+    pub(super) record: Record,
     pub(super) mount: Arc<Mount>,
     pub(super) meter: Arc<Meter>,
-    /// `None` when the mount table of the caller could not be read.
+    /// `None` when it is not believed to be the mount's.
     pub(super) device: Option<Device>,
+    /// Its record is in the run directory, or shall be. Held while that is written.
+    pub(super) recorded: Mutex<bool>,
 }
 
 /// A pool that answered to a prepare request.
@@ -112,17 +115,20 @@ impl Mounts {
         Some((warm.mount, warm.note))
     }
 
-    /// Adds a mount on top. A device that a mount has already is another's: it is not believed.
-    pub(super) fn add(&self, mut live: Live) -> Arc<Live> {
+    /// Adds a mount on top; not once the daemon is ending. A device that a mount has already is another's: it is not believed.
+    pub(super) fn add(&self, mut live: Live) -> Option<Arc<Live>> {
         let now = self.clock.now();
         let mut state = self.state.lock();
+        if state.ending {
+            return None;
+        }
         if state.live.iter().any(|other| other.device == live.device) {
             live.device = None;
         }
         let live = Arc::new(live);
         state.linger = state.warm.iter().map(|warm| warm.until).max().unwrap_or(now);
         state.live.push(live.clone());
-        live
+        Some(live)
     }
 
     /// Forgets a mount that ended.
@@ -139,7 +145,42 @@ impl Mounts {
     /// The topmost mount on `dir`.
     pub(super) fn on(&self, dir: &Path) -> Option<Arc<Live>> {
         let state = self.state.lock();
-        state.live.iter().rev().find(|live| live.dir == dir).cloned()
+        state
+            .live
+            .iter()
+            .rev()
+            .find(|live| live.record.dir == dir)
+            .cloned()
+    }
+
+    /// The mount with this number.
+    pub(super) fn get(&self, number: Number) -> Option<Arc<Live>> {
+        let state = self.state.lock();
+        state.live.iter().find(|live| live.number == number).cloned()
+    }
+
+    /// The mount with this device number.
+    pub(super) fn with_device(&self, device: Device) -> Option<Arc<Live>> {
+        let state = self.state.lock();
+        state
+            .live
+            .iter()
+            .find(|live| live.device == Some(device))
+            .cloned()
+    }
+
+    /// Waits; true when the daemon is ending.
+    pub(super) fn pause(&self, duration: Duration) -> bool {
+        let mut state = self.state.lock();
+        let until = self.clock.now() + duration;
+        while !state.ending {
+            let left = until.saturating_sub(self.clock.now());
+            if left.is_zero() {
+                break;
+            }
+            self.changed.wait_for(&mut state, left);
+        }
+        state.ending
     }
 
     /// The daemon shall end, mounts or not.

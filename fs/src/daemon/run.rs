@@ -2,6 +2,8 @@
 
 use super::answer::Daemon;
 use super::mounts::Mounts;
+use super::records::Records;
+use super::restore::restore;
 use crate::control::{Connection, ControlReply, Listener, socket_path};
 use crate::executor::Executor;
 use crate::handler::Handler;
@@ -12,19 +14,22 @@ use std::fs::File;
 use std::io;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 /// How long unmounted mounts may take to end after a signal.
 const FAREWELL: Duration = Duration::from_secs(3);
 
+/// How long the control socket waits for the mounts of a handler that died to be back. They wait for no node.
+const RESTORE: Duration = Duration::from_secs(5);
+
 /// How often, and at what distance, the lock of a handler that ends is tried: in all a little longer than its farewell.
 const LOCK_TRIES: u32 = 100;
 const LOCK_PAUSE: Duration = Duration::from_millis(50);
 
 /// Runs the handler until its last mount is gone (or, never mounted, until it has been idle for 10 s), or SIGTERM. `ready` is
-/// called once the control socket accepts. Blocking. Call it before the process starts threads.
+/// called once the mounts of a handler that died here are back, those that can be, and the control socket accepts. Blocking. Call it before the process starts threads.
 ///
 /// # Errors
 /// One line: another handler runs, or a directory or socket cannot be had.
@@ -37,6 +42,7 @@ pub fn run(run_dir: PathBuf, ready: impl FnOnce()) -> Result<(), String> {
         .map_err(|error| format!("cannot make the control socket in {}: {error}", run_dir.display()))?;
     let _pid_file = PidFile::write(run_dir.join("handler.pid"))?;
     let daemon = Arc::new(Daemon {
+        records: Records::open(&run_dir)?,
         handler: Handler::new(Executor::start(), run_dir),
         mounts: Mounts::new(),
     });
@@ -45,6 +51,7 @@ pub fn run(run_dir: PathBuf, ready: impl FnOnce()) -> Result<(), String> {
         let daemon = daemon.clone();
         move || await_signal(signals, &daemon)
     })?;
+    let restorer = start_restoring(&daemon)?;
     let acceptor = spawn("control", {
         let (daemon, listener) = (daemon.clone(), listener.clone());
         move || accept(&listener, &daemon)
@@ -58,8 +65,23 @@ pub fn run(run_dir: PathBuf, ready: impl FnOnce()) -> Result<(), String> {
     }
     // Its file goes now, while the lock is held: later it might be the next handler's.
     drop(listener);
-    end(&daemon);
+    end(&daemon, restorer);
     Ok(())
+}
+
+/// Gives the thread that goes on with what has to wait.
+fn start_restoring(daemon: &Arc<Daemon>) -> Result<JoinHandle<()>, String> {
+    let (first, tried) = mpsc::channel();
+    let restorer = spawn("restore", {
+        let daemon = daemon.clone();
+        move || restore(&daemon, first)
+    })?;
+    if tried.recv_timeout(RESTORE) == Err(mpsc::RecvTimeoutError::Timeout) {
+        tracing::warn!(
+            "mounts of the handler that died here are not back yet: a directory of theirs does not answer"
+        );
+    }
+    Ok(restorer)
 }
 
 /// Holds `handler.lock` for as long as this process lives: the kernel lets go of it however the process ends. A handler that is
@@ -132,12 +154,18 @@ fn serve(connection: Connection, daemon: &Arc<Daemon>) {
     connection.reply(&reply);
 }
 
-fn end(daemon: &Daemon) {
+fn end(daemon: &Daemon, restorer: JoinHandle<()>) {
     daemon.detach_all();
     daemon.mounts.wait_until_empty(FAREWELL);
     daemon.abort_all();
+    for live in daemon.mounts.all() {
+        daemon.unrecord(&live);
+    }
     for mount in daemon.mounts.take_all() {
         mount.close();
+    }
+    if restorer.join().is_err() {
+        tracing::error!("the restoring thread panicked");
     }
 }
 

@@ -2,12 +2,16 @@
 
 mod cleaner;
 mod clocks;
+mod conduct;
 mod desk;
 pub(crate) mod framing;
 mod grants;
 mod journal;
 mod lease_time;
 pub(crate) mod limits;
+mod lines;
+mod overlay;
+mod recalls;
 mod running;
 mod serve;
 mod service;
@@ -16,4 +20,6 @@ mod state_dir;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use clocks::Clocks;
 pub use serve::{Ready, ServeConfig, serve};
+pub(crate) use state_dir::{Purpose, StateDir};

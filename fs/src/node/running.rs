@@ -6,7 +6,7 @@ use super::journal::Journal;
 use super::limits;
 use super::serve::{Ready, ServeConfig};
 use super::service::{Parts, Service};
-use super::state_dir::StateDir;
+use super::state_dir::{Purpose, StateDir};
 use crate::process::{PidFile, prepare_run_dir};
 use rdmafs_meta::id::{Incarnation, InodeId, NodeId};
 use rdmafs_meta::namespace::{Config, Namespace};
@@ -29,7 +29,7 @@ const NODE: NodeId = NodeId(1);
 /// and there is room for more than any pool makes.
 const IDS_SHIFT: u32 = 17;
 
-/// Time limit of each step of a set-up with a handler.
+/// Time limit of a set-up with a handler until its key is proved, and of each step after that.
 const STEP_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Everything that a node needs before its first thread starts.
@@ -53,7 +53,8 @@ impl Prepared {
         limits::check(&config)?;
         prepare_run_dir(&config.run_dir)?;
         let (key, key_created) = Key::load_or_create(&config.key).map_err(|error| error.to_string())?;
-        let mut store = config.state.as_deref().map(StateDir::open).transpose()?;
+        let open = |dir| StateDir::open(dir, Purpose::Serve);
+        let mut store = config.state.as_deref().map(open).transpose()?;
         let clocks = Clocks::default();
         let mut namespace = load(&config, store.as_mut(), clocks.now())?;
         let arena = Arena::allocate(config.memory, &mut progress).map_err(|error| {
@@ -61,7 +62,7 @@ impl Prepared {
         })?;
         let random = random().map_err(|error| format!("cannot read /dev/urandom: {error}"))?;
         // No two lives of an arena share it, whatever the node remembers.
-        let incarnation = Incarnation(random);
+        let incarnation = Incarnation(random.max(Incarnation::NEVER.0 + 1));
         namespace.add_arena(NODE, incarnation, arena.len());
         Ok(Self {
             config,
@@ -114,6 +115,7 @@ impl Node {
             life: (NODE, prepared.incarnation),
             journal,
             dirty,
+            lease: prepared.config.lease,
             now: Box::new(move || clocks.now()),
         }));
         let run_dir = prepared.config.run_dir.clone();
@@ -181,6 +183,7 @@ fn door_config(config: ServeConfig, key: Key) -> DoorConfig {
         key,
         fabrics: config.fabrics,
         device: config.device,
+        peers: config.sessions,
         step_timeout: STEP_TIMEOUT,
         run_dir: config.run_dir,
     }

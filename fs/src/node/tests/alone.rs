@@ -106,6 +106,7 @@ impl Rig {
             life: LIFE,
             journal: Some(journal),
             dirty: send,
+            lease: LEASE,
             now: Box::new(move || Now {
                 monotonic: *clock.lock(),
                 ..Now::default()
@@ -130,7 +131,20 @@ impl Rig {
         }
     }
 
+    /// A peer with a session.
     fn peer(&self, id: u64) -> Guest<'_> {
+        let mut guest = self.silent(id);
+        let host = "recorder".into();
+        let lineage = Lineage([u8::try_from(guest.peer.identity.id.0).unwrap(); 16]);
+        match guest.call(Request::Begin { host, lineage }) {
+            Ok(Reply::Begun(Begun { session, term, .. })) => guest.begun = (session, term),
+            other => panic!("{other:?}"),
+        }
+        guest
+    }
+
+    /// A peer that has only arrived.
+    fn silent(&self, id: u64) -> Guest<'_> {
         let peer = Arc::new(Recorder {
             identity: Identity {
                 id: PeerId(id),
@@ -143,19 +157,12 @@ impl Rig {
             closed: AtomicBool::new(false),
         });
         self.service.arrived(Arc::clone(&peer) as Arc<dyn Peer>);
-        let mut guest = Guest {
+        Guest {
             rig: self,
             peer,
             calls: 0,
             begun: (SessionId(0), Term(0)),
-        };
-        let host = "recorder".into();
-        let lineage = Lineage([u8::try_from(guest.peer.identity.id.0).unwrap(); 16]);
-        match guest.call(Request::Begin { host, lineage }) {
-            Ok(Reply::Begun(Begun { session, term, .. })) => guest.begun = (session, term),
-            other => panic!("{other:?}"),
         }
-        guest
     }
 }
 
@@ -257,4 +264,21 @@ fn a_session_whose_lease_ran_out_is_cut_off_and_then_forgotten() {
     );
     rig.service.left(PeerId(1));
     assert!(rig.peer(2).make("other").is_ok());
+}
+
+#[test]
+fn a_peer_that_begins_no_session_is_hung_up_on() {
+    let rig = Rig::new();
+    let mut busy = rig.peer(1);
+    let idle = rig.silent(2);
+    let is_closed = |guest: &Guest<'_>| guest.peer.closed.load(Ordering::SeqCst);
+    rig.pass(LEASE);
+    assert_eq!(busy.call(Request::Renew), Ok(Reply::Done));
+    assert!(!is_closed(&idle));
+    rig.pass(Duration::from_secs(1));
+    assert!(is_closed(&idle) && !is_closed(&busy));
+    rig.service.left(PeerId(2));
+    let late = rig.silent(3);
+    rig.pass(Duration::from_secs(5));
+    assert!(!is_closed(&late), "its time counts from when it came");
 }

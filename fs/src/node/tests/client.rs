@@ -91,6 +91,7 @@ pub(super) fn config(dir: &Path, durable: bool) -> ServeConfig {
         root_mode: 0o755,
         run_dir: dir.to_owned(),
         lease: Duration::from_secs(10),
+        sessions: 64,
         drain: Duration::from_secs(5),
     }
 }
