@@ -24,9 +24,9 @@ pub const TARGETS: &[Target] = &[
     ("handshake", handshake),
     ("mailbox", mailbox),
     ("tcp", tcp_requests),
-    ("link", crate::link::fuzzing::answers),
+    ("link", link),
     #[cfg(any(feature = "verbs", fuzzing))]
-    ("verbs", crate::verbs::fuzzing::peer),
+    ("verbs", verbs),
 ];
 
 /// Longer than any step of a set-up with a peer that has said all it will say.
@@ -261,8 +261,26 @@ fn heads(bytes: &[u8]) {
     }
 }
 
+/// Messages of a node to a link that waits for some.
+fn link(bytes: &[u8]) {
+    crate::link::fuzzing::answers(cut(bytes));
+}
+
+/// What a peer says of its queue pairs, and sends over them. The first byte chooses.
+#[cfg(any(feature = "verbs", fuzzing))]
+fn verbs(bytes: &[u8]) {
+    use crate::verbs::fuzzing::{deal, honest_chunks, hostile_chunks, offer};
+    match bytes {
+        [0, rest @ ..] => offer(rest),
+        [1, rest @ ..] => deal(rest),
+        [2, rest @ ..] => hostile_chunks(channel().1, cut(rest)),
+        [3, size, rest @ ..] => honest_chunks(channel(), *size, cut(rest)),
+        _ => {}
+    }
+}
+
 /// Pieces of the input: `length u16 little-endian, bytes`, the last one as long as the input is.
-pub(crate) fn cut(mut bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
+fn cut(mut bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
     std::iter::from_fn(move || {
         let (length, rest) = bytes.split_first_chunk()?;
         let length = usize::from(u16::from_le_bytes(*length)).min(rest.len());
@@ -273,17 +291,12 @@ pub(crate) fn cut(mut bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
 }
 
 /// Both ends of an encrypted channel.
-pub(crate) fn channel() -> (Secure, Secure) {
+fn channel() -> (Secure, Secure) {
     let key = new_key();
     let (initiator, opening) = Initiator::new(&key).expect("random bytes");
     let (reply, node) = respond(&opening, |_| Some(key.clone()));
     let ours = initiator.finish(&reply).expect("the same key");
     (ours, node.expect("the same key"))
-}
-
-/// What both ends of a channel may say of the other.
-pub(crate) fn is_protocol<T>(outcome: &Result<T, FabricError>) -> bool {
-    matches!(outcome, Err(FabricError::Protocol(_)))
 }
 
 fn new_key() -> Key {

@@ -1,7 +1,6 @@
 //! What holds of any messages that a node sends to a link.
 
 use super::call::{Calls, Heard};
-use crate::fuzzing::cut;
 use std::task::Waker;
 use std::time::Duration;
 
@@ -9,7 +8,7 @@ use std::time::Duration;
 const CALLS: u64 = 5;
 
 /// Each call ends with the first message that bears its id, all of it and nothing else; notices are those with id 0.
-pub(crate) fn answers(bytes: &[u8]) {
+pub(crate) fn answers<'a>(messages: impl Iterator<Item = &'a [u8]>) {
     let mut calls = Calls::default();
     for wanted in 1..=CALLS {
         let begun = calls.begin(Duration::ZERO, Duration::from_secs(5));
@@ -17,8 +16,8 @@ pub(crate) fn answers(bytes: &[u8]) {
     }
     // The future of the last one is dropped before an answer comes.
     assert!(calls.abandon(CALLS).is_none());
-    let mut first: [Option<&[u8]>; CALLS as usize - 1] = [None; CALLS as usize - 1];
-    for message in cut(bytes) {
+    let mut first: [Option<&'a [u8]>; CALLS as usize - 1] = [None; CALLS as usize - 1];
+    for message in messages {
         let heard = calls.hear(message.to_vec());
         let Some((id, payload)) = message.split_first_chunk() else {
             assert!(matches!(heard, Heard::Broken));

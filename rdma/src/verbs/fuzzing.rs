@@ -3,40 +3,32 @@
 use super::chunks::{CHUNK, Chunks, Parcel, WINDOW};
 use super::words::{Deal, decode_deal, decode_offer};
 use crate::fabric::MAX_MESSAGE;
-use crate::fuzzing::{channel, cut, is_protocol};
+use crate::handshake::Secure;
 
-/// The first byte chooses: an offer, a deal, or chunks of a peer with the key.
-pub(crate) fn peer(bytes: &[u8]) {
-    match bytes.split_first() {
-        Some((0, offer)) => {
-            if let Some(offer) = decode_offer(offer) {
-                assert!(offer.ends.is_sound());
-                let encoded = postcard::to_allocvec(&offer).expect("plain data");
-                assert!(decode_offer(&encoded) == Some(offer));
-            }
-        }
-        Some((1, deal)) => {
-            if let Some(deal) = decode_deal(deal) {
-                assert!(!matches!(&deal, Deal::Accepted { ends, .. } if !ends.is_sound()));
-                let encoded = postcard::to_allocvec(&deal).expect("plain data");
-                assert!(decode_deal(&encoded) == Some(deal));
-            }
-        }
-        Some((2, chunks)) => hostile_chunks(chunks),
-        Some((3, records)) => honest_chunks(records),
-        _ => {}
+pub(crate) fn offer(bytes: &[u8]) {
+    if let Some(offer) = decode_offer(bytes) {
+        assert!(offer.ends.is_sound());
+        let encoded = postcard::to_allocvec(&offer).expect("plain data");
+        assert!(decode_offer(&encoded) == Some(offer));
+    }
+}
+
+pub(crate) fn deal(bytes: &[u8]) {
+    if let Some(deal) = decode_deal(bytes) {
+        assert!(!matches!(&deal, Deal::Accepted { ends, .. } if !ends.is_sound()));
+        let encoded = postcard::to_allocvec(&deal).expect("plain data");
+        assert!(decode_deal(&encoded) == Some(deal));
     }
 }
 
 /// Chunks of any bytes: nothing that was not sealed comes out, a broken rule ends it, and what is kept stays below a record and a
 /// chunk.
-fn hostile_chunks(bytes: &[u8]) {
-    let (_, ours) = channel();
+pub(crate) fn hostile_chunks<'a>(ours: Secure, sent: impl Iterator<Item = &'a [u8]>) {
     let mut chunks = Chunks::new(ours, 1 << 20);
     let mut parcels = Vec::new();
-    for chunk in cut(bytes) {
+    for chunk in sent {
         let chunk = &chunk[..chunk.len().min(CHUNK)];
-        if is_protocol(&chunks.take(chunk, &mut parcels)) {
+        if chunks.take(chunk, &mut parcels).is_err() {
             break;
         }
         assert!(chunks.kept() <= 2 + usize::from(u16::MAX) + CHUNK);
@@ -50,15 +42,14 @@ fn hostile_chunks(bytes: &[u8]) {
     assert!(parcels.is_empty(), "a forged record was opened");
 }
 
-/// Sealed records of any plain text, cut into chunks as the first byte says: what are parcels before the first that is not,
-/// arrives.
-fn honest_chunks(bytes: &[u8]) {
-    let Some((size, rest)) = bytes.split_first() else {
-        return;
-    };
-    let (mut sealer, ours) = channel();
+/// Sealed records of any plain text in chunks of any size: what are parcels before the first that is not, arrives.
+pub(crate) fn honest_chunks<'a>(
+    (mut sealer, ours): (Secure, Secure),
+    size: u8,
+    records: impl Iterator<Item = &'a [u8]>,
+) {
     let (mut stream, mut wanted, mut good) = (Vec::new(), Vec::new(), true);
-    for plain in cut(rest) {
+    for plain in records {
         sealer.seal(plain, &mut stream).expect("short enough");
         let parcel = match plain {
             [0, body @ ..] if body.len() <= MAX_MESSAGE => Some(Parcel::Message(body.to_vec())),
@@ -70,7 +61,7 @@ fn honest_chunks(bytes: &[u8]) {
     let mut chunks = Chunks::new(ours, 1 << 20);
     let mut parcels = Vec::new();
     let mut taken = Ok(());
-    let size = (usize::from(*size) * 16 + 1).min(CHUNK - 2);
+    let size = (usize::from(size) * 16 + 1).min(CHUNK - 2);
     for body in stream.chunks(size) {
         // It gives back what was last sent to it.
         let given = u16::from(chunks.next(&mut [0; CHUNK]).is_some());
