@@ -33,6 +33,8 @@ pub const TARGETS: &[Target] = &[
 const STEP: Duration = Duration::from_secs(5);
 /// Bytes of the arena that a peer asks for.
 const ARENA: u64 = 16 * 1024;
+/// Of which it may touch so many, from the first on.
+const ALLOWED: u64 = ARENA / 2;
 
 /// A key file is its key: it comes back as it was read, but for the case of its digits and the last end of line.
 fn key_file(bytes: &[u8]) {
@@ -189,8 +191,8 @@ fn tcp_requests(bytes: &[u8]) {
     };
     // Its second half is not the peer's.
     let arena = Arena::allocate(ARENA, &mut |_| ()).expect("some pages");
-    let secret = vec![0xa5; ARENA as usize / 2];
-    arena.write(ARENA / 2, &secret).expect("in bounds");
+    let secret = [0xa5; 8 * 1024];
+    arena.write(ALLOWED, &secret).expect("in bounds");
     let (node, mut peer) = pair();
     let (sealer, opener) = match choice & 1 {
         1 => Some(channel()).unzip(),
@@ -213,12 +215,12 @@ fn tcp_requests(bytes: &[u8]) {
             let _ = peer.read_to_end(&mut replies);
             replies
         });
-        let _ = tcp::serve(&node, opener, &arena, &|_, range| range.end <= ARENA / 2);
+        let _ = tcp::serve(&node, opener, &arena, &|_, range| range.end <= ALLOWED);
         drop(node);
         reader.join().expect("it only reads")
     });
-    let mut after = vec![0; secret.len()];
-    arena.read(ARENA / 2, &mut after).expect("in bounds");
+    let mut after = [0; 8 * 1024];
+    arena.read(ALLOWED, &mut after).expect("in bounds");
     assert!(after == secret, "a peer wrote where it may not");
     if !sealed {
         answered(rest, &replies);
@@ -233,7 +235,7 @@ fn answered(mut requests: &[u8], mut replies: &[u8]) {
         let request = wire::Request::decode(asked).expect("nonsense is not answered");
         assert_eq!((reply.id, reply.len), (request.id, request.len));
         let len = request.len as usize;
-        let may = request.range().is_some_and(|range| range.end <= ARENA / 2);
+        let may = request.range().is_some_and(|range| range.end <= ALLOWED);
         assert_eq!(reply.refused, !may);
         let (written, read) = match request.verb {
             crate::fabric::Verb::Write => (len, 0),

@@ -5,18 +5,18 @@ use std::task::Waker;
 use std::time::Duration;
 
 /// Calls under way when the node starts to talk, under the ids from 1 on.
-const CALLS: u64 = 5;
+const CALLS: usize = 5;
 
 /// Each call ends with the first message that bears its id, all of it and nothing else; notices are those with id 0.
 pub(crate) fn answers<'a>(messages: impl Iterator<Item = &'a [u8]>) {
     let mut calls = Calls::default();
-    for wanted in 1..=CALLS {
+    for wanted in 1..=CALLS as u64 {
         let begun = calls.begin(Duration::ZERO, Duration::from_secs(5));
         assert_eq!(begun.ok(), Some(wanted));
     }
     // The future of the last one is dropped before an answer comes.
-    assert!(calls.abandon(CALLS).is_none());
-    let mut first: [Option<&'a [u8]>; CALLS as usize - 1] = [None; CALLS as usize - 1];
+    assert!(calls.abandon(CALLS as u64).is_none());
+    let mut first: [Option<&'a [u8]>; CALLS - 1] = [None; CALLS - 1];
     for message in messages {
         let heard = calls.hear(message.to_vec());
         let Some((id, payload)) = message.split_first_chunk() else {
