@@ -4,7 +4,9 @@
 
 use crate::attr::{Attr, SetAttr};
 use crate::cred::Credentials;
+use crate::extent::{Extent, GRANULE};
 use crate::id::{Incarnation, InodeId, Lineage, NodeId, RequestId, SessionId};
+use crate::layout::LayoutSlice;
 use crate::name::Name;
 use crate::namespace::{Config, Namespace, Output, examine};
 use crate::store::{Batch, MAX_BATCH_BYTES, MAX_BATCH_KEYS, MemoryStore, Store};
@@ -26,7 +28,12 @@ const NODE: NodeId = NodeId(1);
 fn wire(bytes: &[u8]) {
     match bytes.split_first() {
         Some((0, message)) => decoded::<Call>(message),
-        Some((1, message)) => decoded::<Answer>(message),
+        Some((1, message)) => {
+            decoded::<Answer>(message);
+            if let Ok(Ok(Reply::Layout(slice))) = wire::decode::<Answer>(message) {
+                promised(&slice);
+            }
+        }
         Some((2, message)) => decoded::<Notice>(message),
         _ => {}
     }
@@ -41,6 +48,16 @@ fn decoded<M: Message + PartialEq + Debug>(bytes: &[u8]) {
     assert!(encoded.len() <= bytes.len(), "{message:?}");
     let again = wire::decode::<M>(&encoded).expect("ours always decode");
     assert_eq!(again, message);
+}
+
+/// What the rest relies on in a layout that was decoded.
+fn promised(slice: &LayoutSlice) {
+    for run in &slice.runs {
+        assert!(!run.is_empty() && run.start.checked_add(run.len()).is_some());
+        assert!(run.start.is_multiple_of(GRANULE) && run.len().is_multiple_of(GRANULE));
+        assert!(run.copies.iter().all(|copy| copy.extent.len == run.len()));
+    }
+    assert!(slice.runs.windows(2).all(|pair| pair[0].end() <= pair[1].start));
 }
 
 /// A store with any pairs: as it is, or once it is repaired, it loads as a sound namespace that goes on working; or it is refused.
@@ -153,7 +170,7 @@ struct World {
     store: MemoryStore,
     now: Now,
     sessions: [SessionId; 2],
-    cleaning: Vec<crate::extent::Extent>,
+    cleaning: Vec<Extent>,
 }
 
 impl World {
