@@ -14,3 +14,5 @@ pub mod executor;
 pub mod handler;
 pub mod fuse;
 pub mod daemon;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;

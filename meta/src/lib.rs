@@ -23,3 +23,5 @@ pub mod wire;
 mod session;
 mod tree;
 pub mod namespace;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;

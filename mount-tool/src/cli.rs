@@ -3,7 +3,7 @@
 use crate::failure::{Code, Failure};
 use crate::{drain, fsck, handler, layout, man, mount, qos, serve, status, umount};
 use clap::error::ErrorKind;
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use std::ffi::OsString;
 use std::path::Path;
 use std::process::ExitCode;
@@ -100,7 +100,7 @@ fn run(args: Vec<OsString>) -> (&'static str, Result<(), Failure>) {
         Command::Layout(args) => layout::run(args),
         Command::Drain(args) => drain::run(args),
         Command::Fsck(args) => fsck::run(args),
-        Command::Man(args) => man::run(args),
+        Command::Man(args) => man::run(args, Cli::command(), Helper::command()),
     };
     (named, result)
 }
@@ -114,7 +114,7 @@ fn subcommand(name: &str) -> &'static str {
 }
 
 /// Prints help where help was asked for; makes one line of anything else that clap has to say.
-fn explain(error: &clap::Error, name: &str) -> Result<(), Failure> {
+pub(crate) fn explain(error: &clap::Error, name: &str) -> Result<(), Failure> {
     if !error.use_stderr() {
         return error
             .print()
@@ -146,7 +146,6 @@ fn explain(error: &clap::Error, name: &str) -> Result<(), Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
 
     fn refused(args: &[&str]) -> String {
         let args = args.iter().map(OsString::from).collect();
@@ -211,5 +210,32 @@ mod tests {
         for word in ["key", "revoke", "doctor", "bench"] {
             assert!(refused(&["rdmafs", word]).contains(&format!("'{word}'")));
         }
+    }
+
+    fn write_pages(dir: &Path) -> Result<(), Failure> {
+        let args = ["rdmafs".into(), "man".into(), dir.as_os_str().to_owned()];
+        run(args.to_vec()).1
+    }
+
+    #[test]
+    fn every_subcommand_has_a_page() {
+        let dir = tempfile::tempdir().unwrap();
+        write_pages(dir.path()).unwrap();
+        for name in [
+            "rdmafs",
+            "rdmafs-serve",
+            "rdmafs-mount",
+            "rdmafs-qos",
+            "rdmafs-fsck",
+            "mount.rdmafs",
+        ] {
+            let page = std::fs::read_to_string(dir.path().join(format!("{name}.8"))).unwrap();
+            assert!(page.contains(".TH") && page.contains("NAME"), "{name}");
+        }
+        let page = std::fs::read_to_string(dir.path().join("mount.rdmafs.8")).unwrap();
+        assert!(page.contains("timeout=TIME"), "the options are in the page");
+        assert!(!dir.path().join("rdmafs-man.8").exists());
+        let failure = write_pages(&dir.path().join("no")).unwrap_err();
+        assert!(failure.to_string().starts_with("cannot write "), "{failure}");
     }
 }

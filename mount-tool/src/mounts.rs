@@ -77,7 +77,7 @@ pub(crate) fn resolve(dir: &Path) -> PathBuf {
 }
 
 /// Reads mountinfo(5); lines that are not of its form are passed over.
-fn parse(table: &[u8]) -> Vec<Mounted> {
+pub(crate) fn parse(table: &[u8]) -> Vec<Mounted> {
     table.split(|&b| b == b'\n').filter_map(parse_line).collect()
 }
 

@@ -22,3 +22,5 @@ pub mod door;
 pub mod sim;
 pub mod qos;
 pub mod link;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;

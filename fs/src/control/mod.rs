@@ -5,7 +5,7 @@
 
 mod client;
 mod descriptor;
-mod frame;
+pub(crate) mod frame;
 mod message;
 mod server;
 

@@ -1,6 +1,6 @@
 //! The handler daemon: its control socket, its mounts, its end, and its next life.
 
-mod records;
+pub(crate) mod records;
 mod mounts;
 mod answer;
 mod begin;

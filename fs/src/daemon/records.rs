@@ -247,6 +247,17 @@ fn check_path(path: &Path) -> Result<(), String> {
     Err("a path in it is none".into())
 }
 
+/// What holds of any bytes: they are no record, or one that is the same when it is written again.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn holds(text: &[u8]) {
+    let Ok((boot, record)) = decode(text) else {
+        return;
+    };
+    check(&record).expect("what was read is checked");
+    let again = encode(&record, &boot).expect("plain data");
+    assert_eq!(decode(&again), Ok((boot, record)));
+}
+
 /// A source as people write it, parsed like theirs.
 mod as_text {
     use crate::options::Source;

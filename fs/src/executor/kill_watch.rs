@@ -131,7 +131,7 @@ fn is_dying(tid: u32) -> bool {
     has_pending_kill(&status) || is_exiting(&stat)
 }
 
-fn has_pending_kill(status: &str) -> bool {
+pub(crate) fn has_pending_kill(status: &str) -> bool {
     let masks = status.lines().filter_map(|line| {
         let mask = line
             .strip_prefix("SigPnd:")
@@ -141,7 +141,7 @@ fn has_pending_kill(status: &str) -> bool {
     masks.fold(0, |all, mask| all | mask) & SIGKILL_MASK != 0
 }
 
-fn is_exiting(stat: &str) -> bool {
+pub(crate) fn is_exiting(stat: &str) -> bool {
     // The command name (field 2) may hold anything, so count from its closing parenthesis: field 3 follows.
     let Some((_, fields)) = stat.rsplit_once(')') else {
         return false;

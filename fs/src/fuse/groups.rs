@@ -52,7 +52,8 @@ impl Groups {
     }
 }
 
-fn parse(status: &str) -> Vec<u32> {
+/// Total.
+pub(crate) fn parse(status: &str) -> Vec<u32> {
     let line = status.lines().find_map(|line| line.strip_prefix("Groups:"));
     line.map_or_else(Vec::new, |groups| {
         groups

@@ -72,7 +72,8 @@ fn mem_available() -> Result<u64, String> {
         .ok_or_else(|| format!("{file} has no MemAvailable line: is this Linux 3.14 or later?"))
 }
 
-fn parse_mem_available(meminfo: &str) -> Option<u64> {
+/// Total.
+pub(crate) fn parse_mem_available(meminfo: &str) -> Option<u64> {
     let line = meminfo
         .lines()
         .find_map(|line| line.strip_prefix("MemAvailable:"))?;

@@ -1,7 +1,7 @@
 //! What a daemon does to itself: undumpable, locked in memory, spared by the OOM killer, detached, ended by signals;
 //! and what it asks of its host.
 
-mod detach;
+pub(crate) mod detach;
 mod harden;
 mod of_task;
 mod roce_rule;
