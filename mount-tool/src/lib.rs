@@ -15,7 +15,6 @@ mod control;
 mod fabrics;
 
 mod drain;
-mod fsck;
 mod handler;
 mod layout;
 mod man;
@@ -23,6 +22,7 @@ mod qos;
 mod remount;
 mod mount;
 mod serve;
+mod fsck;
 mod status;
 mod umount;
 
