@@ -3,6 +3,7 @@
 # reads and creates take less than twice their time, honest handlers come in meanwhile, the node's memory, threads and descriptors
 # stay within bounds and come back afterwards, and its log says what happened in few lines.
 # matrix: fabric
+# alone: it measures latency
 # limit: 240
 . "$(dirname "$0")/lib.sh"
 
