@@ -133,7 +133,7 @@ exec 4>"$T/go"
 wait_until 30 test -s "$T/msync.out" || fail "the program does not come to work: $(cat "$T/msync.out")"
 kill -STOP "$(pid p)"
 wait_until 10 stopped || fail "the node does not stop"
-echo >&4
+(echo >&4) || fail "the program ended: $(cat "$T/msync.out")"
 exec 4>&-
 begun=$(now_ms)
 sleep 0.5

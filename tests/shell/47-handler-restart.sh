@@ -97,17 +97,21 @@ mkfifo "$T/go"
 python3 "$T/keeper.py" "$T/a/keeper" <"$T/go" >"$T/keeper.out" 2>&1 &
 keeper=$!
 exec 4>"$T/go"
-said_lines() {
-    [ "$(wc -l <"$T/keeper.out")" -ge "$1" ]
+# In a shell of its own, which the end of the program may end.
+tell() {
+    (echo >&4) || fail "the program ended: $(cat "$T/keeper.out")"
 }
-wait_until 10 said_lines 1 || fail "the program does not come to work: $(cat "$T/keeper.out")"
+has_done() {
+    [ "$(grep -c '^done$' "$T/keeper.out")" = "$1" ]
+}
+wait_until 10 grep -q ready "$T/keeper.out" || fail "the program does not come to work: $(cat "$T/keeper.out")"
 die
-echo >&4
-wait_until 10 said_lines 2 || fail "$(cat "$T/keeper.out")"
+tell
+wait_until 10 has_done 1 || fail "$(cat "$T/keeper.out")"
 start_again
-echo >&4
-wait_until 10 said_lines 3 || fail "$(cat "$T/keeper.out")"
-echo >&4
+tell
+wait_until 10 has_done 2 || fail "$(cat "$T/keeper.out")"
+tell
 exec 4>&-
 code=0
 wait "$keeper" 2>/dev/null || code=$?
