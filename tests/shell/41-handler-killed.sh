@@ -214,7 +214,7 @@ for round in $(seq "$ROUNDS"); do
     rm -r "${M:?}/$round"
     wait_until $((LEASE + 3)) only_files_use || fail "round $round: $(used) bytes are in use, and no file is there"
     same "space of no files" "$(used)" 0
-    # A check of the whole pool belongs here: fsck_clean p
+    "$RDMAFS" fsck "$(source_of p)" --key "$T/key" >"$T/fsck.out" 2>&1 || fail "round $round: fsck ended with $?: $(cat "$T/fsck.out")"
 done
 [ "$reclaimed" != 0 ] || fail "the killed handler never had space that no file holds: this test shows nothing"
 
