@@ -252,14 +252,14 @@ impl World {
         let ended = out.disconnect.clone();
         self.apply(out);
         for session in ended {
-            let out = self.space.fenced(session, self.now);
+            let out = self.space.fenced(session);
             self.apply(out);
         }
     }
 
     /// The connection of a session breaks and its handler comes back.
     fn lose(&mut self, which: u8) {
-        let out = self.space.fenced(self.sessions[usize::from(which)], self.now);
+        let out = self.space.fenced(self.sessions[usize::from(which)]);
         self.apply(out);
         self.sessions[usize::from(which)] = self.session(which + 1);
     }

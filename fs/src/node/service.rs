@@ -192,7 +192,7 @@ impl Service {
         let what = format!("a session is fenced: {why}");
         self.say(Deed::Fenced, who, (what, session.into()));
         self.calmed.notify_all();
-        let output = state.namespace.fenced(session, self.time());
+        let output = state.namespace.fenced(session);
         self.perform(state, output, None);
     }
 
