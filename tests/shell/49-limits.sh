@@ -153,7 +153,7 @@ if [ -n "$group" ]; then
     trap 'code=$?; leave_group; cleanup "$code"' EXIT
     note "no thread for the node, then none for the handler: one clear line, and who is there goes on"
     echo "$node" >"$group/cgroup.procs" || fail "the node cannot be put into a control group"
-    cat "$group/pids.current" >"$group/pids.max"
+    echo 1 >"$group/pids.max"
     refused "a mount" "has no descriptor or thread left for another connection: its log says which" mount_other on
     works thread
     plain "$T/p.log" | grep -q "no thread for another connection: Resource temporarily unavailable" || fail "the node's log does not say what it lacks"
@@ -161,7 +161,7 @@ if [ -n "$group" ]; then
     wait_until 10 comes_in on || fail "with threads again, the node lets nobody in: $(mount_other on 2>&1)"
     umount "$T/on"
     echo "$handler" >"$group/cgroup.procs"
-    cat "$group/pids.current" >"$group/pids.max"
+    echo 1 >"$group/pids.max"
     refused "a mount" "the rdmafs handler has no thread left: raise TasksMax" mount_other on
     works thread
     echo max >"$group/pids.max"
