@@ -194,7 +194,6 @@ impl SimNode {
             std::thread::yield_now();
         }
         let mut node = self.state.lock();
-        let now = node.now();
         self.bury(&mut node);
         node.time += 2 * u64::try_from(LEASE.as_millis()).expect("a lease fits");
         let now = node.now();
