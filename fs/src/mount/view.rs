@@ -136,11 +136,11 @@ impl View {
         let before = self.table().map_err(|error| Unmade::Failed(unreadable(&error)))?;
         let fuse = mount_on(&beneath, dir, source, flags, fuse).map_err(Unmade::Failed)?;
         let after = self.table().map_err(|error| Unmade::Failed(unreadable(&error)))?;
-        let new = |mount: &&MountPoint| {
-            let parent = self.mount_id(&beneath).ok();
-            before.get(mount.id).is_none() && mount.source == source && Some(mount.parent) == parent
-        };
-        let device = after.topmost(dir).filter(new).map(|mount| mount.device);
+        let parent = self.mount_id(&beneath).ok();
+        let ours = |mount: &&MountPoint| mount.source == source && Some(mount.parent) == parent;
+        let device = appeared(&before, &after, dir)
+            .filter(ours)
+            .map(|mount| mount.device);
         let moved = || {
             Unmade::Failed(format!(
                 "{} was moved while it was being mounted on",
@@ -268,6 +268,12 @@ impl Sought<'_> {
     }
 }
 
+/// The topmost mount on `dir`, when it was not there before. Its id alone does not say so: the kernel gives those of ended mounts again.
+fn appeared<'a>(before: &MountTable, after: &'a MountTable, dir: &Path) -> Option<&'a MountPoint> {
+    let top = after.topmost(dir)?;
+    (before.get(top.id) != Some(top)).then_some(top)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -296,6 +302,20 @@ mod tests {
             Found::On(mount) => mount.id.to_string(),
             Found::Elsewhere(dir) => dir.display().to_string(),
         }
+    }
+
+    #[test]
+    fn a_mount_is_new_also_under_the_id_of_one_that_ended() {
+        let id = |before: &str, after: &str| {
+            let [before, after] = [before, after].map(|text| MountTable::parse(text.as_bytes()));
+            appeared(&before, &after, Path::new("/a")).map(|mount| mount.id)
+        };
+        let here = "30 1 0:40 / /a rw - fuse.rdmafs n:/p rw,user_id=0\n";
+        let elsewhere = "30 1 0:40 / /b rw - fuse.rdmafs n:/p rw,user_id=0\n";
+        assert_eq!(id("", here), Some(30));
+        assert_eq!(id(elsewhere, here), Some(30));
+        assert_eq!(id(here, here), None);
+        assert_eq!(id("", elsewhere), None);
     }
 
     #[test]
