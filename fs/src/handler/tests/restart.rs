@@ -14,9 +14,24 @@ fn a_read_that_waits_for_a_node_without_those_bytes_gives_no_zeros() {
     // It dies with the read on its way, and the size was never committed.
     lab.dies_at(1);
     let read = lab.read("f", 4096, 5000);
+    let given = read.map(|bytes| bytes.len());
     assert!(
-        read == Ok(Vec::new()) || read == Err(Failure::Errno(libc::EIO)),
-        "{read:?}"
+        given == Ok(0) || given == Err(Failure::Errno(libc::EIO)),
+        "{given:?}"
     );
     assert!(lab.node_died);
+}
+
+/// What a commit says was true of bytes that are gone: it must not make the file longer.
+#[test]
+fn a_commit_that_waits_for_a_node_without_those_bytes_does_not_lengthen_the_file() {
+    let mut lab = Lab::new();
+    lab.create(lab.a, "f").unwrap();
+    lab.fsync("f").unwrap();
+    lab.write("f", 0, &pattern(20_000, 1)).unwrap();
+    lab.dies_at(1);
+    assert_eq!(lab.fsync("f"), Err(Failure::Errno(libc::EIO)), "they are lost");
+    assert!(lab.node_died);
+    assert_eq!(lab.fsync("f"), Ok(()));
+    assert_eq!(lab.read("f", 0, 30_000).map(|bytes| bytes.len()), Ok(0));
 }
