@@ -303,6 +303,7 @@ impl Play {
     pub(super) fn come_to_rest(&mut self) -> Result<(), String> {
         self.faults = false;
         self.heal()?;
+        self.wait_for_all()?;
         for host in 0..HOSTS {
             for handle in self.open_at(host) {
                 let ino = self.handles[&handle].ino;

@@ -188,7 +188,19 @@ impl History {
         len: usize,
         bytes: &[u8],
     ) -> Result<(), String> {
+        let died = self.changes.first().and_then(|base| base.ended);
+        if died.is_some_and(|died| died > by.began) {
+            // The arena died under it: it may be of either life, but of no other file.
+            let foreign = bytes
+                .chunks(CELL)
+                .filter_map(tag_of)
+                .find(|tag| *tag != 0 && tag >> 32 != ino);
+            return foreign.map_or(Ok(()), |tag| Err(format!("bytes of inode {}", tag >> 32)));
+        }
         self.judge_size(by, offset, len as u64, bytes.len() as u64)?;
+        if bytes.is_empty() {
+            return Ok(());
+        }
         if let Some((at, granule)) = self.lost_in(offset, bytes.len() as u64) {
             return Err(format!("byte {at} of lost granule {granule} was read"));
         }
