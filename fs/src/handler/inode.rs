@@ -307,9 +307,12 @@ impl Inode {
         }
     }
 
-    /// What was written and not committed is lost. True when there was any.
-    pub(super) fn lose_written(&self) -> bool {
+    /// Another session has begun. What was written and not committed is lost: true when there was any. The node may have been restarted,
+    /// and what it forgot makes its counts smaller: nothing that was heard before is a measure of what it says now.
+    pub(super) fn begins_anew(&self) -> bool {
         let mut state = self.state.lock();
+        state.generation += 1;
+        (state.attr, state.stale, state.shrinks) = (None, true, 0);
         let lost = state.written.take().is_some();
         state.losses += u64::from(lost);
         lost

@@ -51,12 +51,6 @@ impl Host {
 pub struct Started<T>(pub(super) Arc<Mutex<Option<T>>>);
 
 impl<T> Started<T> {
-    /// One that is never answered.
-    #[must_use]
-    pub fn never() -> Self {
-        Self(Arc::default())
-    }
-
     /// Its answer, once.
     #[must_use]
     pub fn take(&self) -> Option<T> {

@@ -26,6 +26,9 @@ use rdmafs_rdma::sim::{Pace, Sim, SimEndpoint};
 use std::sync::Arc;
 use std::time::Duration;
 
+/// Rounds at one moment; all that a moment brings takes a few hundred.
+const MANY: usize = 100_000;
+
 /// Between two ticks of the node.
 const TICK: Duration = Duration::from_secs(1);
 
@@ -371,8 +374,12 @@ impl Simulation {
     // --- time ---
 
     /// Lets everybody do what can be done now.
+    ///
+    /// # Panics
+    /// When that has no end.
     pub fn settle(&mut self) {
-        while self.turn() {}
+        let comes_to_rest = (0..MANY).any(|_| !self.turn());
+        assert!(comes_to_rest, "endless work at {:?}", self.now());
     }
 
     /// Lets simulated time pass, whatever happens meanwhile.

@@ -1,6 +1,10 @@
 //! A node that dies and comes back with what its store had.
 
 use super::sweep::lab::{Failure, Lab, RW, pattern};
+use crate::handler::testing::StoreFault;
+use rdmafs_meta::attr::SetAttr;
+use rdmafs_meta::cred::Credentials;
+use std::time::Duration;
 
 /// The end of the file is one of the things that may be lost: what lies past it is no hole.
 #[test]
@@ -34,4 +38,34 @@ fn a_commit_that_waits_for_a_node_without_those_bytes_does_not_lengthen_the_file
     assert!(lab.node_died);
     assert_eq!(lab.fsync("f"), Ok(()));
     assert_eq!(lab.read("f", 0, 30_000).map(|bytes| bytes.len()), Ok(0));
+}
+
+/// The node comes back as it was before a truncate: what the handler heard of that must not make it doubt all that the node says now.
+#[test]
+fn a_truncate_that_died_with_the_node_leaves_a_file_that_answers() {
+    let mut lab = Lab::new();
+    lab.create(lab.a, "f").unwrap();
+    lab.write("f", 0, &pattern(20_000, 1)).unwrap();
+    lab.fsync("f").unwrap();
+    let slow = StoreFault::Delay(Duration::from_secs(1000));
+    lab.sim.store().fault_at(1, slow);
+    let (host, ino, handle) = lab.open["f"];
+    let change = SetAttr {
+        size: Some(5000),
+        ..SetAttr::default()
+    };
+    lab.call(host, |mount| {
+        Box::pin(mount.setattr(Credentials::root(), ino, change, Some(handle)))
+    })
+    .unwrap();
+    lab.patient = false;
+    lab.dies_at(1);
+    assert_eq!(
+        lab.read("f", 0, 100),
+        Err(Failure::Errno(libc::EIO)),
+        "its bytes are lost"
+    );
+    assert!(lab.node_died);
+    lab.write("f", 40_960, &pattern(100, 3)).unwrap();
+    assert_eq!(lab.read("f", 40_960, 100).unwrap(), pattern(100, 3));
 }
