@@ -69,3 +69,14 @@ fn a_truncate_that_died_with_the_node_leaves_a_file_that_answers() {
     lab.write("f", 40_960, &pattern(100, 3)).unwrap();
     assert_eq!(lab.read("f", 40_960, 100).unwrap(), pattern(100, 3));
 }
+
+#[test]
+fn an_fsync_of_a_file_that_died_with_the_node_says_so() {
+    let mut lab = Lab::new();
+    let slow = StoreFault::Delay(Duration::from_secs(1000));
+    lab.sim.store().fault_at(1, slow);
+    lab.create(lab.a, "f").unwrap();
+    lab.dies_at(1);
+    assert_eq!(lab.fsync("f"), Err(Failure::Errno(libc::ESTALE)));
+    assert!(lab.node_died);
+}
