@@ -183,7 +183,11 @@ impl Play {
         self.sim.settle();
         for _ in 0..self.random.random_range(0..3) {
             self.look()?;
-            self.sim.work();
+            // The store is the slowest.
+            let _any = match self.random.random_ratio(1, 8) {
+                true => self.sim.commit(),
+                false => self.sim.fence() || self.sim.clean(),
+            };
             self.sim.settle();
         }
         self.sim.settle();
