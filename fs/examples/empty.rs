@@ -6,7 +6,7 @@ use fuser::{
     OpenFlags, ReplyAttr, ReplyData, ReplyEntry, ReplyOpen, ReplyWrite, Request, SessionACL, WriteFlags,
 };
 use parking_lot::RwLock;
-use rdmafs_fs::mount::{KernelFlags, attach};
+use rdmafs_fs::mount::{KernelFlags, Namespace};
 use std::error::Error;
 use std::ffi::OsStr;
 use std::path::Path;
@@ -25,7 +25,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mib: usize = words.next().map_or(Ok(64), |word| word.parse())?;
     // Not zeros of the kernel's: pages that are there.
     let bytes = RwLock::new(vec![1; mib << 20]);
-    let device = attach("empty", Path::new(&dir), KernelFlags::default())?;
+    let dir = Path::new(&dir).canonicalize()?;
+    let made = Namespace::own()?.enter(|view| view.attach("empty", &dir, KernelFlags::default(), None))?;
+    let device = made.map_err(|unmade| unmade.into_line())?.fuse;
     let mut config = Config::default();
     config.acl = SessionACL::All;
     config.n_threads = Some(

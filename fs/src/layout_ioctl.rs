@@ -111,7 +111,7 @@ pub fn query(file: &File) -> io::Result<(u64, Vec<Located>)> {
 }
 
 /// End, size and runs of a page. Total.
-fn parse(page: &[u8]) -> Option<(u64, u64, Vec<Located>)> {
+pub(crate) fn parse(page: &[u8]) -> Option<(u64, u64, Vec<Located>)> {
     let (end, size) = (number(page, 8)?, number(page, 16)?);
     let count = u32::from_le_bytes(page.get(24..28)?.try_into().ok()?);
     let count = usize::try_from(count).ok().filter(|count| *count <= RUNS)?;

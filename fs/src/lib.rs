@@ -5,11 +5,14 @@
 pub mod errno;
 pub mod process;
 pub mod options;
+pub mod mount;
 pub mod control;
 pub mod layout_ioctl;
 pub mod node;
+pub mod fsck;
 pub mod executor;
 pub mod handler;
-pub mod mount;
 pub mod fuse;
 pub mod daemon;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;

@@ -49,6 +49,7 @@ fn serves_when_asked() {
         root_mode: 0o755,
         run_dir: dir.clone(),
         lease: Duration::from_secs(10),
+        sessions: 64,
         drain: Duration::from_secs(5),
     };
     let ready = |ready: &rdmafs_fs::node::Ready| {

@@ -42,6 +42,11 @@ impl InodeId {
     pub const ROOT: InodeId = InodeId(1);
 }
 
+impl Incarnation {
+    /// Of no arena ever: bytes that lie in it are lost, whatever node comes back.
+    pub const NEVER: Incarnation = Incarnation(0);
+}
+
 impl RequestId {
     /// Of a request whose answer need not be kept for a retry.
     pub const NOT_KEPT: RequestId = RequestId(0);

@@ -18,7 +18,10 @@ pub mod permission;
 pub mod layout;
 pub mod alloc;
 pub mod store;
+pub mod problem;
 pub mod wire;
 mod session;
 mod tree;
 pub mod namespace;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;

@@ -5,7 +5,7 @@
 //! inode, or was fenced; the end of a lease alone ends nothing but the session's right to ask.
 //!
 //! A session outlives its connections. When one breaks, all work of it has been fenced, so the session owes no recall; but it goes on
-//! holding what it had open for as long as its lease runs, and its answers are kept. A handler that comes back in time, known by its
+//! holding what it had open for as long as its lease runs (from its last call, not from the break), and its answers are kept. A handler that comes back in time, known by its
 //! lineage, goes on as if nothing had happened: what its programs wrote and did not sync is there, and a call whose answer was lost is
 //! answered again and not done again.
 
@@ -166,7 +166,7 @@ impl Sessions {
 
     /// The connection of a session is gone, and no work of it runs or will run. Gives what its recalls set free, and, when its
     /// lease had run out before, the inodes that it had open.
-    pub(crate) fn fenced(&mut self, id: SessionId, now: Duration) -> (Vec<InodeId>, Acknowledged) {
+    pub(crate) fn fenced(&mut self, id: SessionId) -> (Vec<InodeId>, Acknowledged) {
         let acknowledged = self.acknowledge_where(id, |_| true);
         let Some(session) = self.all.get_mut(&id) else {
             return (Vec::new(), acknowledged);
@@ -175,7 +175,6 @@ impl Sessions {
             return (self.remove(id), acknowledged);
         }
         session.standing = Standing::Broken;
-        session.expires = now + self.lease;
         (Vec::new(), acknowledged)
     }
 

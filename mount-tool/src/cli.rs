@@ -1,9 +1,9 @@
 //! The words of the command line: which subcommand, and how its end is told.
 
 use crate::failure::{Code, Failure};
-use crate::{drain, handler, layout, man, mount, qos, serve, status, umount};
+use crate::{drain, fsck, handler, layout, man, mount, qos, serve, status, umount};
 use clap::error::ErrorKind;
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use std::ffi::OsString;
 use std::path::Path;
 use std::process::ExitCode;
@@ -17,10 +17,10 @@ Try it on one machine (as root):
   rdmafs drain
 
 RDMAFS_RUN_DIR moves /run/rdmafs. RUST_LOG sets what the daemons log (default info).
-Exit codes are those of mount(8): 0 done, 1 wrong words or not root, 2 system error, 32 mount failure.";
+Exit codes are those of mount(8): 0 done, 1 wrong words or not root, 2 system error, 32 mount failure; fsck has those of fsck(8).";
 
-const NAMES: [&str; 8] = [
-    "serve", "handler", "mount", "umount", "status", "qos", "layout", "drain",
+const NAMES: [&str; 9] = [
+    "serve", "handler", "mount", "umount", "status", "qos", "layout", "drain", "fsck",
 ];
 
 /// A directory whose bytes lie in the memory of another process or host
@@ -41,6 +41,7 @@ enum Command {
     Qos(qos::Args),
     Layout(layout::Args),
     Drain(drain::Args),
+    Fsck(fsck::Args),
     #[command(hide = true)]
     Man(man::Args),
 }
@@ -62,7 +63,7 @@ pub(crate) fn main(args: Vec<OsString>) -> ExitCode {
         Err(failure) => {
             let space = if name.is_empty() { "" } else { " " };
             eprintln!("rdmafs{space}{name}: {failure}");
-            ExitCode::from(failure.code as u8)
+            ExitCode::from(failure.code.number())
         }
     }
 }
@@ -98,20 +99,22 @@ fn run(args: Vec<OsString>) -> (&'static str, Result<(), Failure>) {
         Command::Qos(args) => qos::run(args),
         Command::Layout(args) => layout::run(args),
         Command::Drain(args) => drain::run(args),
-        Command::Man(args) => man::run(args),
+        Command::Fsck(args) => fsck::run(args),
+        Command::Man(args) => man::run(args, Cli::command(), Helper::command()),
     };
     (named, result)
 }
 
 fn subcommand(name: &str) -> &'static str {
-    let names = [
-        "serve", "handler", "mount", "umount", "status", "qos", "layout", "drain", "man",
-    ];
-    names.into_iter().find(|known| *known == name).unwrap_or("")
+    NAMES
+        .into_iter()
+        .chain(["man"])
+        .find(|known| *known == name)
+        .unwrap_or("")
 }
 
 /// Prints help where help was asked for; makes one line of anything else that clap has to say.
-fn explain(error: &clap::Error, name: &str) -> Result<(), Failure> {
+pub(crate) fn explain(error: &clap::Error, name: &str) -> Result<(), Failure> {
     if !error.use_stderr() {
         return error
             .print()
@@ -132,15 +135,17 @@ fn explain(error: &clap::Error, name: &str) -> Result<(), Failure> {
         .collect::<Vec<_>>()
         .join(" ");
     let space = if name.is_empty() { "" } else { " " };
-    let failure = Failure::usage(format!("{said} (see 'rdmafs{space}{name} --help')"));
-    debug_assert_eq!(failure.code, Code::Usage);
-    Err(failure)
+    let line = format!("{said} (see 'rdmafs{space}{name} --help')");
+    // 1 is good news from fsck(8).
+    match name {
+        "fsck" => Err(Failure::fsck(Code::FsckUsage, line)),
+        _ => Err(Failure::usage(line)),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
 
     fn refused(args: &[&str]) -> String {
         let args = args.iter().map(OsString::from).collect();
@@ -194,7 +199,7 @@ mod tests {
         let line = refused(&["rdmafs"]);
         assert_eq!(
             line,
-            "rdmafs : say what to do: serve, handler, mount, umount, status, qos, layout, drain (see 'rdmafs --help')"
+            "rdmafs : say what to do: serve, handler, mount, umount, status, qos, layout, drain, fsck (see 'rdmafs --help')"
         );
         let line = refused(&["rdmafs", "status", "--jsn"]);
         assert!(!line.contains('\n') && line.contains("'--json'"), "{line}");
@@ -202,8 +207,35 @@ mod tests {
 
     #[test]
     fn what_is_not_in_this_version_is_not_there() {
-        for word in ["key", "revoke", "fsck", "doctor", "bench"] {
+        for word in ["key", "revoke", "doctor", "bench"] {
             assert!(refused(&["rdmafs", word]).contains(&format!("'{word}'")));
         }
+    }
+
+    fn write_pages(dir: &Path) -> Result<(), Failure> {
+        let args = ["rdmafs".into(), "man".into(), dir.as_os_str().to_owned()];
+        run(args.to_vec()).1
+    }
+
+    #[test]
+    fn every_subcommand_has_a_page() {
+        let dir = tempfile::tempdir().unwrap();
+        write_pages(dir.path()).unwrap();
+        for name in [
+            "rdmafs",
+            "rdmafs-serve",
+            "rdmafs-mount",
+            "rdmafs-qos",
+            "rdmafs-fsck",
+            "mount.rdmafs",
+        ] {
+            let page = std::fs::read_to_string(dir.path().join(format!("{name}.8"))).unwrap();
+            assert!(page.contains(".TH") && page.contains("NAME"), "{name}");
+        }
+        let page = std::fs::read_to_string(dir.path().join("mount.rdmafs.8")).unwrap();
+        assert!(page.contains("timeout=TIME"), "the options are in the page");
+        assert!(!dir.path().join("rdmafs-man.8").exists());
+        let failure = write_pages(&dir.path().join("no")).unwrap_err();
+        assert!(failure.to_string().starts_with("cannot write "), "{failure}");
     }
 }

@@ -18,6 +18,8 @@ const UNIT_DIRS: [&str; 3] = [
 pub(crate) enum Refusal {
     /// No handler runs, or it ended before it answered: another one may be started.
     Gone(String),
+    /// It died, and left mounts behind: another one may be started.
+    Died(String),
     /// The handler refused, or cannot be talked to.
     Said(String),
 }
@@ -25,7 +27,7 @@ pub(crate) enum Refusal {
 impl Refusal {
     pub(crate) fn into_line(self) -> String {
         match self {
-            Self::Gone(line) | Self::Said(line) => line,
+            Self::Gone(line) | Self::Died(line) | Self::Said(line) => line,
         }
     }
 }
@@ -41,6 +43,7 @@ pub(crate) fn ask(
         Err(error @ (ControlError::NoHandler(_) | ControlError::Closed(_))) => {
             Err(Refusal::Gone(error.to_string()))
         }
+        Err(error @ ControlError::Died(_)) => Err(Refusal::Died(error.to_string())),
         Err(error) => Err(Refusal::Said(error.to_string())),
     }
 }

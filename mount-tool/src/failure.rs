@@ -1,16 +1,38 @@
-//! How a subcommand fails: one line and an exit code of mount(8).
+//! How a subcommand fails: one line and an exit code of mount(8), or of fsck(8) for `rdmafs fsck`.
 
 use std::fmt;
 
-/// The codes of mount(8) that this program uses.
+/// Why this program ends with another code than 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Code {
     /// Wrong words, or not root.
-    Usage = 1,
+    Usage,
     /// A system call or a daemon failed.
-    System = 2,
+    System,
     /// The mount could not be made.
-    Mount = 32,
+    Mount,
+    /// fsck: all problems were repaired.
+    FsckRepaired,
+    /// fsck: problems are left.
+    FsckLeft,
+    /// fsck: it could not be examined.
+    FsckFailed,
+    /// fsck: wrong words, or not root.
+    FsckUsage,
+}
+
+impl Code {
+    /// The exit code.
+    pub(crate) fn number(self) -> u8 {
+        match self {
+            Self::Usage | Self::FsckRepaired => 1,
+            Self::System => 2,
+            Self::FsckLeft => 4,
+            Self::FsckFailed => 8,
+            Self::FsckUsage => 16,
+            Self::Mount => 32,
+        }
+    }
 }
 
 /// One line that says what failed, on what, and what to do.
@@ -34,6 +56,11 @@ impl Failure {
     /// The mount could not be made.
     pub(crate) fn mount(line: impl Into<String>) -> Self {
         Self::new(Code::Mount, line.into())
+    }
+
+    /// `rdmafs fsck` has something to say, or failed.
+    pub(crate) fn fsck(code: Code, line: impl Into<String>) -> Self {
+        Self::new(code, line.into())
     }
 
     fn new(code: Code, line: String) -> Self {
@@ -66,8 +93,19 @@ mod tests {
     #[test]
     fn codes_are_those_of_mount_8() {
         assert_eq!(
-            [Code::Usage as u8, Code::System as u8, Code::Mount as u8],
+            [Code::Usage, Code::System, Code::Mount].map(Code::number),
             [1, 2, 32]
         );
+    }
+
+    #[test]
+    fn codes_of_fsck_are_those_of_fsck_8() {
+        let codes = [
+            Code::FsckRepaired,
+            Code::FsckLeft,
+            Code::FsckFailed,
+            Code::FsckUsage,
+        ];
+        assert_eq!(codes.map(Code::number), [1, 4, 8, 16]);
     }
 }

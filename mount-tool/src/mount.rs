@@ -5,14 +5,13 @@
 
 use crate::control::{Refusal, ask, start_handler, unexpected};
 use crate::failure::Failure;
+use crate::mounts;
 use crate::options::{self, Kind, Meaning, TABLE};
 use crate::output;
 use crate::remount::remount;
-use nix::sched::{CloneFlags, setns};
 use rdmafs_fs::control::{ControlReply, ControlRequest};
-use rdmafs_fs::mount::{attach, detach};
+use rdmafs_fs::mount::{Attached, Detach, Device, Namespace, Sought, Unmade, View};
 use rdmafs_fs::options::Source;
-use std::fs::File;
 use std::io::{Error, ErrorKind};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
@@ -72,18 +71,15 @@ pub(crate) fn run(args: Args, caller: Caller) -> Result<(), Failure> {
             "cannot mount {source}: only root may mount (try sudo)"
         )));
     }
-    let place = Place {
-        namespace: args.namespace.as_deref().map(namespace_file),
-        dir: args.dir,
-    };
-    let dir = place.within(check_dir)?;
+    let place = Place::new(args.namespace.as_deref(), &args.dir)?;
+    let found = place.within(|view, dir| look(view, dir, &source))?;
     if args.fake {
         return Ok(());
     }
     let said = if given.remount {
-        remount(&source, &dir, &given)?
+        remount(&source, &found.dir, &given)?
     } else {
-        mount(&source, &dir, &place, meaning)?
+        mount(&source, &found, &place, meaning)?
     };
     if caller == Caller::Person || args.verbose {
         output::print(&said)?;
@@ -101,7 +97,8 @@ fn only_one_node(source: &Source) -> Result<(), Failure> {
     )))
 }
 
-fn mount(source: &Source, dir: &Path, place: &Place, meaning: Meaning) -> Result<String, Failure> {
+fn mount(source: &Source, found: &Found, place: &Place, meaning: Meaning) -> Result<String, Failure> {
+    let dir = &found.dir;
     let failed = |line: String| Failure::mount(format!("cannot mount {source} on {}: {line}", dir.display()));
     let Meaning { options, flags } = meaning;
     prepare(&ControlRequest::Prepare {
@@ -109,22 +106,45 @@ fn mount(source: &Source, dir: &Path, place: &Place, meaning: Meaning) -> Result
         options: options.clone(),
     })
     .map_err(|refusal| failed(refusal.into_line()))?;
-    let fuse = place.within(|_| attach(&source.to_string(), dir, flags).map_err(failed))?;
+    let Attached { fuse, place: made } = place.within(|view, _| {
+        if let Some(dead) = &found.dead {
+            // It is what a handler that was started just now has made of it, if it is alive by now.
+            take_away(view, dir, dead, None).map_err(failed)?;
+        }
+        let attached = view.attach(&source.to_string(), dir, flags, None);
+        attached.map_err(Unmade::into_line).map_err(failed)
+    })?;
     let request = ControlRequest::Mount {
         source: source.clone(),
         dir: dir.to_owned(),
         options,
+        flags,
+        place: made,
     };
     let answer = ask(&request, Some(fuse.as_fd())).map_err(Refusal::into_line);
     match answer {
         Ok(ControlReply::Mounted { note }) => Ok(format!("mounted {source} on {} ({note})", dir.display())),
         other => {
             let line = other.map_or_else(|line| line, |reply| unexpected(&reply));
-            place.within(|_| {
-                detach(dir);
+            place.within(|view, _| {
+                let _left = take_away(view, dir, &source.to_string(), Some(made.device));
                 Err(failed(line))
             })
         }
+    }
+}
+
+/// Detaches the topmost mount on `dir`, if it is one of ours of this source, or the one with this device number.
+fn take_away(view: &View, dir: &Path, source: &str, device: Option<Device>) -> Result<(), String> {
+    let sought = Sought {
+        dir,
+        source,
+        device,
+        dead: false,
+    };
+    match view.detach(sought, &|_| false) {
+        Detach::Kept(line) => Err(line),
+        _ => Ok(()),
     }
 }
 
@@ -138,49 +158,48 @@ fn prepare(request: &ControlRequest) -> Result<(), Refusal> {
             Ok(ControlReply::Ready { .. }) => return Ok(()),
             Ok(reply) => return Err(Refusal::Said(unexpected(&reply))),
             Err(Refusal::Said(line)) => return Err(Refusal::Said(line)),
-            Err(Refusal::Gone(line)) => last = Some(start_handler().err().unwrap_or(line)),
+            Err(Refusal::Gone(line) | Refusal::Died(line)) => {
+                last = Some(start_handler().err().unwrap_or(line))
+            }
         }
     }
     ask(request, None)
         .map(|_| ())
         .map_err(|refusal| match (refusal, last) {
-            (Refusal::Gone(_), Some(line)) => Refusal::Gone(line),
+            (Refusal::Gone(_) | Refusal::Died(_), Some(line)) => Refusal::Gone(line),
             (refusal, _) => refusal,
         })
 }
 
 /// Where the mount shall appear.
 struct Place {
-    /// Another mount namespace than the caller's.
-    namespace: Option<PathBuf>,
+    namespace: Namespace,
+    /// Absolute.
     dir: PathBuf,
 }
 
 impl Place {
-    /// Runs `job` in the place's mount namespace, then comes back.
-    fn within<T>(&self, job: impl FnOnce(&Path) -> Result<T, Failure>) -> Result<T, Failure> {
-        let Some(namespace) = &self.namespace else {
-            return job(&self.dir);
-        };
-        let enter = |file: &File, name: &Path| {
-            setns(file, CloneFlags::CLONE_NEWNS).map_err(|error| {
-                Failure::system(format!(
-                    "cannot enter the mount namespace {}: {error}",
-                    name.display()
-                ))
-            })
-        };
-        let own = Path::new("/proc/self/ns/mnt");
-        let (here, there) = (open_namespace(own)?, open_namespace(namespace)?);
-        enter(&there, namespace)?;
-        let done = job(&self.dir);
-        enter(&here, own)?;
-        done
+    fn new(namespace: Option<&Path>, dir: &Path) -> Result<Self, Failure> {
+        let file = namespace.map_or_else(|| PathBuf::from("/proc/self/ns/mnt"), namespace_file);
+        Ok(Self {
+            namespace: open_namespace(&file)?,
+            dir: std::path::absolute(dir)
+                .map_err(|error| Failure::mount(format!("cannot use {}: {error}", dir.display())))?,
+        })
+    }
+
+    /// Does `job` in the place's mount namespace.
+    fn within<T: Send>(
+        &self,
+        job: impl FnOnce(&View, &Path) -> Result<T, Failure> + Send,
+    ) -> Result<T, Failure> {
+        let done = self.namespace.enter(|view| job(view, &self.dir));
+        done.map_err(|error| Failure::system(format!("cannot enter the mount namespace: {error}")))?
     }
 }
 
-fn open_namespace(path: &Path) -> Result<File, Failure> {
-    File::open(path).map_err(|error| {
+fn open_namespace(path: &Path) -> Result<Namespace, Failure> {
+    Namespace::open(path).map_err(|error| {
         Failure::usage(format!(
             "cannot open the mount namespace {}: {error}",
             path.display()
@@ -199,13 +218,40 @@ fn namespace_file(name: &Path) -> PathBuf {
     }
 }
 
+/// What stands where the mount shall be.
+struct Found {
+    /// The directory without links, as the kernel will list it.
+    dir: PathBuf,
+    /// The source of the dead mount of ours on it, as the kernel lists it.
+    dead: Option<String>,
+}
+
+/// A dead mount of the same pool is no obstacle: the new one takes its place.
+fn look(view: &View, dir: &Path, source: &Source) -> Result<Found, Failure> {
+    let real = mounts::resolve(dir);
+    let dead = view.dead_on(&real);
+    match &dead {
+        Some(of) if of.parse().as_ref() == Ok(source) => Ok(Found { dir: real, dead }),
+        Some(of) => {
+            let name = dir.display();
+            Err(Failure::mount(format!(
+                "{name} is a mount of {of} whose handler is gone: rdmafs umount -l {name}, then mount again"
+            )))
+        }
+        None => Ok(Found {
+            dir: check_dir(dir)?,
+            dead,
+        }),
+    }
+}
+
 /// The directory without links, as the kernel will list it.
 fn check_dir(dir: &Path) -> Result<PathBuf, Failure> {
     let name = dir.display();
     let unusable = |error: Error| match error.kind() {
         ErrorKind::NotFound => Failure::mount(format!("{name} does not exist: mkdir -p {name}")),
         ErrorKind::NotConnected => Failure::mount(format!(
-            "{name} is a mount whose handler is gone: rdmafs umount -l {name}, then mount again"
+            "{name} is a mount whose server is gone: umount -l {name}, then mount again"
         )),
         _ => Failure::mount(format!("cannot use {name}: {error}")),
     };

@@ -60,7 +60,7 @@ fn table() -> io::Result<Vec<Mounted>> {
 }
 
 /// The absolute path without symbolic links, where the last component is looked at only if its parent cannot be.
-fn resolve(dir: &Path) -> PathBuf {
+pub(crate) fn resolve(dir: &Path) -> PathBuf {
     let whole = std::path::absolute(dir).unwrap_or_else(|_| dir.to_owned());
     let by_parent = whole.parent().zip(whole.file_name()).and_then(|(parent, name)| {
         let path = parent.canonicalize().ok()?.join(name);
@@ -77,7 +77,7 @@ fn resolve(dir: &Path) -> PathBuf {
 }
 
 /// Reads mountinfo(5); lines that are not of its form are passed over.
-fn parse(table: &[u8]) -> Vec<Mounted> {
+pub(crate) fn parse(table: &[u8]) -> Vec<Mounted> {
     table.split(|&b| b == b'\n').filter_map(parse_line).collect()
 }
 

@@ -70,7 +70,7 @@ pub(crate) fn show(share: &Share) -> String {
 }
 
 /// The words are those of mount options; only a share's are meant here.
-fn parse(changes: &[String]) -> Result<ShareChange, String> {
+pub(crate) fn parse(changes: &[String]) -> Result<ShareChange, String> {
     for change in changes {
         let name = change.split('=').next().unwrap_or(change);
         if !["bw", "iops", "burst", "weight"].contains(&name) || change.contains(',') {

@@ -61,6 +61,9 @@ pub(crate) struct Args {
     /// How long a silent handler keeps what it holds, 1s to 10m
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = parse_lease)]
     lease: Duration,
+    /// Most handlers at once, 1 to 4096; a host that mounts has one
+    #[arg(long, value_name = "N", default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..=4096))]
+    sessions: u32,
     /// After SIGTERM, how long to wait for handlers to commit what their programs wrote, 0s to 10m
     ///
     /// The node ends at most 6 s later. A second SIGTERM (or 'rdmafs drain --force') ends the wait.
@@ -165,6 +168,7 @@ fn resolve(args: Args) -> Result<ServeConfig, Failure> {
         root_mode: args.root_mode,
         run_dir: run_dir(),
         lease: args.lease,
+        sessions: args.sessions,
         drain: args.drain,
     })
 }
@@ -194,6 +198,7 @@ fn foreground_words(args: &Args, config: &ServeConfig) -> Vec<OsString> {
         format!("{}:{}", args.root_owner.0, args.root_owner.1).into(),
     );
     say("root-mode", format!("{:o}", args.root_mode).into());
+    say("sessions", args.sessions.to_string().into());
     say("lease", format!("{}ms", args.lease.as_millis()).into());
     say("drain", format!("{}ms", args.drain.as_millis()).into());
     words
@@ -284,7 +289,7 @@ fn parse_pool(text: &str) -> Result<String, String> {
 }
 
 /// Rounded up to whole granules.
-fn parse_memory(text: &str) -> Result<u64, String> {
+pub(crate) fn parse_memory(text: &str) -> Result<u64, String> {
     match parse_size(text)? {
         0 => Err("a pool needs memory: use at least 4K".to_owned()),
         bytes => bytes
@@ -367,6 +372,7 @@ mod tests {
         assert_eq!(config.key, Path::new("/etc/rdmafs/p.key"));
         assert_eq!((config.root_owner, config.root_mode), ((0, 0), 0o755));
         assert_eq!((config.state, config.lease), (None, Duration::from_secs(10)));
+        assert_eq!(config.sessions, 256);
     }
 
     #[test]
@@ -401,6 +407,8 @@ mod tests {
             "1777",
             "--lease",
             "2s",
+            "--sessions",
+            "7",
             "--drain",
             "1500ms",
         ]);
@@ -460,6 +468,14 @@ mod tests {
         assert_eq!(parse_mode("7777"), Ok(0o7777));
         assert!(parse_lease("999ms").is_err() && parse_lease("601s").is_err());
         assert!(parse_lease("1s").is_ok() && parse_lease("10m").is_ok());
+    }
+
+    #[test]
+    fn sessions_have_ends() {
+        for (number, fits) in [("0", false), ("1", true), ("4096", true), ("4097", false)] {
+            let words = ["serve", "--pool", "p", "--memory", "1G", "--sessions", number];
+            assert_eq!(Wrapper::try_parse_from(words).is_ok(), fits, "{number}");
+        }
     }
 
     #[test]

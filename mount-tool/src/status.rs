@@ -54,7 +54,7 @@ fn fetch() -> Result<Option<Status>, Failure> {
         Ok(ControlReply::Status(status)) => Ok(Some(status)),
         Ok(other) => Err(Failure::system(unexpected(&other))),
         Err(Refusal::Gone(_)) => Ok(None),
-        Err(Refusal::Said(line)) => Err(Failure::system(line)),
+        Err(Refusal::Died(line) | Refusal::Said(line)) => Err(Failure::system(line)),
     }
 }
 

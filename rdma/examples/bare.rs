@@ -34,6 +34,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         key: Key::generate()?,
         fabrics: vec![FabricKind::Shm, FabricKind::Tcp],
         device: None,
+        peers: 64,
         step_timeout: Duration::from_secs(5),
         run_dir: run_dir.clone(),
     };

@@ -81,6 +81,7 @@ fn serve(kind: FabricKind, address: &str, run_dir: &Path) -> Result<(Door, Key),
         key: key.clone(),
         fabrics: vec![kind],
         device: None,
+        peers: 64,
         step_timeout: Duration::from_secs(30),
         run_dir: run_dir.to_owned(),
     };

@@ -147,6 +147,7 @@ fn serve(address: &str, memory: usize, run_dir: &Path) -> Outcome<Served> {
         key: key.clone(),
         fabrics: vec![FabricKind::Verbs],
         device: None,
+        peers: 64,
         step_timeout: Duration::from_secs(30),
         run_dir: PathBuf::from(run_dir),
     };

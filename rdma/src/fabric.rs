@@ -181,6 +181,24 @@ pub enum ConnectError {
         /// What was asked for.
         pool: String,
     },
+    /// The node has as many sessions as it takes.
+    #[error(
+        "{address} has as many sessions as it takes ({most}): unmount on a host that can do without, or start it with a larger --sessions"
+    )]
+    TooManySessions {
+        /// Address and port.
+        address: String,
+        /// Its limit.
+        most: u32,
+    },
+    /// The node has no descriptor or thread for another connection.
+    #[error(
+        "{address} has no descriptor or thread left for another connection: its log says which (LimitNOFILE, TasksMax of its service)"
+    )]
+    NoRoom {
+        /// Address and port.
+        address: String,
+    },
     /// The peers' versions do not fit.
     #[error("{address} speaks protocol version {theirs}, this host {ours}: install the same rdmafs on both")]
     Version {

@@ -165,7 +165,8 @@ impl Key {
         File::open(directory)?.sync_all()
     }
 
-    fn line(&self) -> Zeroizing<Vec<u8>> {
+    /// What stands in its file.
+    pub(crate) fn line(&self) -> Zeroizing<Vec<u8>> {
         let mut line = Zeroizing::new(Vec::with_capacity(MAX_FILE));
         line.extend_from_slice(WORD.as_bytes());
         for part in [&self.id.0[..], &self.secret[..]] {
@@ -227,7 +228,8 @@ fn check(file: &File, path: &Path) -> Result<(), KeyError> {
     Ok(())
 }
 
-fn parse(line: &[u8]) -> Option<Key> {
+/// Total: any bytes give a key or `None`.
+pub(crate) fn parse(line: &[u8]) -> Option<Key> {
     let line = line.strip_suffix(b"\n").unwrap_or(line);
     let rest = line.strip_prefix(WORD.as_bytes())?.strip_prefix(b" ")?;
     let (id, secret) = rest.split_at_checked(16)?;

@@ -7,6 +7,7 @@
 //! Modules stand bottom-up: each imports only what stands above it.
 
 pub mod clock;
+pub mod log_limit;
 pub mod sys;
 pub mod buffer;
 pub mod arena;
@@ -21,3 +22,5 @@ pub mod door;
 pub mod sim;
 pub mod qos;
 pub mod link;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;

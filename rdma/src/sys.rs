@@ -106,6 +106,12 @@ pub(crate) fn random(to: &mut [u8]) -> io::Result<()> {
     Ok(())
 }
 
+/// Lets other threads go first from now on (nice 10 for the calling thread). That it cannot be had is no error.
+pub(crate) fn give_way() {
+    // SAFETY: setpriority(2) takes three integers and touches no memory of ours; on Linux 0 is the calling thread.
+    let _ = unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, 10) };
+}
+
 /// A descriptor that becomes readable when process `pid` has ended.
 pub(crate) fn pidfd(pid: u32) -> io::Result<OwnedFd> {
     // SAFETY: pidfd_open(2) takes two integers and touches no memory of ours.

@@ -2,6 +2,7 @@
 # The runner itself: a test that hangs, with a mount whose node does not answer, is ended with all that it started, fails, shows
 # what its daemons said, and the next one goes on; so does one that leaves something behind.
 # matrix: once
+# alone: it tells the runner by its directory
 . "$(dirname "$0")/lib.sh"
 
 mkdir "$T/tests"

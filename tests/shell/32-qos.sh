@@ -1,6 +1,7 @@
 #!/bin/sh
 # Rate caps: bw= and iops= hold for reads and writes, change while mounted, and hold back only their own mount.
 # matrix: fabric
+# alone: it measures bandwidth
 . "$(dirname "$0")/lib.sh"
 
 serve p 256M

@@ -77,7 +77,7 @@ nothing_used() {
     [ "$(used)" = 0 ]
 }
 synced() {
-    [ -e "$M/$round/create/made-60" ] && ls "$M/$round/rename" 2>/dev/null | grep -Eq 'made-([1-9][0-9]|[0-9]{3,})'
+    [ -e "$M/$round/create/made-60" ] && find "$M/$round/rename" -name 'made-[1-9][0-9]*' 2>/dev/null | grep -q .
 }
 
 for round in $(seq "$ROUNDS"); do

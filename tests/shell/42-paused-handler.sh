@@ -37,6 +37,7 @@ def work(path):
         while True:
             for at in range(0, 64 << 20, len(block)):
                 os.pwrite(fd, block, at)
+                print("at work", flush=True)
     except OSError as error:
         assert error.errno in (5, 116), error
 threads = [threading.Thread(target=work, args=(path,)) for path in paths for _ in range(2)]
@@ -54,6 +55,7 @@ try:
     while True:
         for at in range(0, len(view), len(block)):
             view[at:at + len(block)] = block
+            print("at work", flush=True)
         view.flush()
 except OSError as error:
     assert error.errno in (5, 116), error
@@ -74,6 +76,12 @@ for at in range(0, size, len(block)):
 os.fsync(fd)
 PY
 
+at_work() {
+    for log in "$T/writer.log" "$T/mapper-cut.log" "$T/mapper-removed.log" "$T/mapper-replaced.log"; do
+        grep -q 'at work' "$log" || return 1
+    done
+}
+
 stopped() {
     ! grep -L '^State:.T' "/proc/$handler/task/"*/status | grep -q .
 }
@@ -90,6 +98,7 @@ for round in $(seq "$ROUNDS"); do
         python3 "$T/mapper.py" "$M/$file" 2 >"$T/mapper-$file.log" 2>&1 &
         works="$works $!"
     done
+    wait_until 30 at_work || fail "the programs do not come to work: $(cat "$T/writer.log" "$T"/mapper-*.log)"
     sleep "$WARM"
     kill -STOP "$handler"
     wait_until 10 stopped || fail "the handler does not stop"

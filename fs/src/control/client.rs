@@ -19,6 +19,9 @@ pub enum ControlError {
     /// Nobody listens.
     #[error("no rdmafs handler runs ({}): nothing is mounted", .0.display())]
     NoHandler(PathBuf),
+    /// Nobody listens, and a handler that died left mounts behind.
+    #[error("the rdmafs handler died ({}): 'rdmafs handler' starts it again, with its mounts", .0.display())]
+    Died(PathBuf),
     /// The caller may not use the socket.
     #[error("{}: only root may talk to the rdmafs handler", .0.display())]
     Denied(PathBuf),
@@ -37,6 +40,12 @@ pub enum ControlError {
 #[must_use]
 pub fn socket_path(run_dir: &Path) -> PathBuf {
     run_dir.join("handler.sock")
+}
+
+/// Where the handler of a run directory keeps what it must know of its mounts to make them again.
+#[must_use]
+pub fn records_folder(run_dir: &Path) -> PathBuf {
+    run_dir.join("mounts")
 }
 
 /// Asks the handler of `run_dir`; `descriptor` is the open /dev/fuse of a mount request. Blocking: 15 s, and three times the
@@ -58,7 +67,7 @@ pub fn call(
         other => ControlError::Talk(other.to_string()),
     };
     let line = encode(request).map_err(explain)?;
-    let socket = connect(path)?;
+    let socket = connect(run_dir, path)?;
     let exchange = || {
         socket.set_read_timeout(Some(patience))?;
         socket.set_write_timeout(Some(PATIENCE))?;
@@ -68,11 +77,28 @@ pub fn call(
     exchange().map_err(explain)
 }
 
-fn connect(path: PathBuf) -> Result<UnixStream, ControlError> {
+fn connect(run_dir: &Path, path: PathBuf) -> Result<UnixStream, ControlError> {
     UnixStream::connect(&path).map_err(|source| match source.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused if has_records(run_dir) => {
+            ControlError::Died(path)
+        }
         io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => ControlError::NoHandler(path),
         io::ErrorKind::PermissionDenied => ControlError::Denied(path),
         _ => ControlError::Talk(format!("{}: {source}", path.display())),
+    })
+}
+
+/// A record's name is a number; a damaged one has another.
+fn has_records(run_dir: &Path) -> bool {
+    let mut names = std::fs::read_dir(records_folder(run_dir))
+        .into_iter()
+        .flatten()
+        .flatten();
+    names.any(|entry| {
+        entry
+            .file_name()
+            .to_str()
+            .is_some_and(|name| name.parse::<u64>().is_ok())
     })
 }
 
@@ -104,6 +130,17 @@ mod tests {
         drop(UnixListener::bind(&socket).unwrap());
         let error = call(dir.path(), &ControlRequest::Status, None).unwrap_err();
         assert!(matches!(error, ControlError::NoHandler(_)));
+        // And its mounts.
+        std::fs::create_dir(records_folder(dir.path())).unwrap();
+        std::fs::write(records_folder(dir.path()).join("1.damaged"), "").unwrap();
+        let error = call(dir.path(), &ControlRequest::Status, None).unwrap_err();
+        assert!(matches!(error, ControlError::NoHandler(_)));
+        std::fs::write(records_folder(dir.path()).join("1"), "").unwrap();
+        let error = call(dir.path(), &ControlRequest::Status, None).unwrap_err();
+        assert!(
+            error.to_string().contains("'rdmafs handler' starts it again"),
+            "{error}"
+        );
     }
 
     #[test]

@@ -30,6 +30,8 @@ pub(super) fn send(
 pub(super) struct Receiver<'a> {
     socket: &'a UnixStream,
     pub(super) descriptors: Vec<OwnedFd>,
+    /// Some that were sent did not arrive: this process has no room for them.
+    pub(super) cut: bool,
 }
 
 impl<'a> Receiver<'a> {
@@ -37,6 +39,7 @@ impl<'a> Receiver<'a> {
         Self {
             socket,
             descriptors: Vec::new(),
+            cut: false,
         }
     }
 }
@@ -52,6 +55,7 @@ impl Read for Receiver<'_> {
             Some(&mut space),
             MsgFlags::MSG_CMSG_CLOEXEC,
         )?;
+        self.cut |= message.flags.contains(MsgFlags::MSG_CTRUNC);
         // An unreadable control part means that it was cut: what it held is closed by the kernel.
         let controls = message.cmsgs().into_iter().flatten();
         self.descriptors.extend(controls.flat_map(sys::carried));

@@ -6,16 +6,16 @@ use std::io::{self, Read};
 use thiserror::Error;
 
 /// The longest request line, in bytes: two paths and some options.
-pub(super) const MAX_REQUEST: usize = 64 * 1024;
+pub(crate) const MAX_REQUEST: usize = 64 * 1024;
 
 /// The longest reply line, in bytes: the status of thousands of mounts.
-pub(super) const MAX_REPLY: usize = 16 << 20;
+pub(crate) const MAX_REPLY: usize = 16 << 20;
 
 const CHUNK: usize = 8 * 1024;
 
 /// Why no message came.
 #[derive(Debug, Error)]
-pub(super) enum FrameError {
+pub(crate) enum FrameError {
     /// The other side sent nothing for too long.
     #[error("nothing came for too long")]
     TimedOut,
@@ -48,14 +48,14 @@ impl From<io::Error> for FrameError {
 }
 
 /// The message as a line, with its end.
-pub(super) fn encode(message: &impl Serialize) -> Result<Vec<u8>, FrameError> {
+pub(crate) fn encode(message: &impl Serialize) -> Result<Vec<u8>, FrameError> {
     let mut line = serde_json::to_vec(message)?;
     line.push(b'\n');
     Ok(line)
 }
 
 /// Reads one line of at most `limit` bytes (its end not counted) and nothing after it, and takes it for a message.
-pub(super) fn read<T: DeserializeOwned>(mut from: impl Read, limit: usize) -> Result<T, FrameError> {
+pub(crate) fn read<T: DeserializeOwned>(mut from: impl Read, limit: usize) -> Result<T, FrameError> {
     let mut line = Vec::new();
     let mut chunk = [0; CHUNK];
     loop {

@@ -1,6 +1,7 @@
 //! What goes over the control socket. The JSON of [`Status`] is also what `rdmafs status --json` prints: fields are only
 //! ever added.
 
+use crate::mount::{KernelFlags, Place};
 use crate::options::{MountOptions, Source};
 use rdmafs_rdma::link::FlowCounters;
 use rdmafs_rdma::qos::share::Share;
@@ -22,10 +23,14 @@ pub enum ControlRequest {
     Mount {
         /// What.
         source: Source,
-        /// Where: absolute and canonical in the caller's mount namespace, for the mount table is searched for it.
+        /// Where: absolute and without symbolic links in the mount's namespace.
         dir: PathBuf,
         /// How.
         options: MountOptions,
+        /// What the kernel was told at mount(2).
+        flags: KernelFlags,
+        /// Where mount(2) made it.
+        place: Place,
     },
     /// Answer: [`ControlReply::Status`].
     Status,
@@ -107,7 +112,7 @@ pub struct LinkStatus {
     pub lease_ms: u64,
     /// Data on the wire is encrypted.
     pub encrypted: bool,
-    /// Why this fabric and not an earlier one, or why it is down.
+    /// Why this fabric and not an earlier one, why it is down, or what draining means.
     pub why: String,
 }
 

@@ -5,10 +5,10 @@
 
 mod client;
 mod descriptor;
-mod frame;
+pub(crate) mod frame;
 mod message;
 mod server;
 
-pub use client::{ControlError, call, socket_path};
+pub use client::{ControlError, call, records_folder, socket_path};
 pub use message::{ControlReply, ControlRequest, LinkStatus, MountStatus, PoolStatus, ShareChange, Status};
 pub use server::{Connection, Listener, Refusal};

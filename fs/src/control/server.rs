@@ -5,10 +5,12 @@ use super::descriptor::Receiver;
 use super::frame::{FrameError, MAX_REQUEST, encode, read};
 use super::message::{ControlReply, ControlRequest};
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
-use nix::sys::socket::{Shutdown, getsockopt, shutdown, sockopt::PeerCredentials};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::socket::{MsgFlags, Shutdown, getsockopt, recv, send, shutdown, sockopt::PeerCredentials};
 use nix::sys::stat::{SFlag, fstat, major, minor};
 use nix::unistd::geteuid;
-use std::fs::{self, Permissions};
+use parking_lot::Mutex;
+use std::fs::{self, File, Permissions};
 use std::io::{self, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
@@ -35,6 +37,14 @@ pub enum Refusal {
     /// A mount without a device.
     #[error("a mount request must carry one open /dev/fuse; this one carried {0} descriptors")]
     Descriptors(usize),
+    /// There is no descriptor left for serving it.
+    #[error(
+        "the rdmafs handler has no descriptor left: raise LimitNOFILE of its service, or unmount something"
+    )]
+    NoDescriptor,
+    /// There is no thread left for serving it.
+    #[error("the rdmafs handler has no thread left: raise TasksMax of its service, or unmount something")]
+    NoThread,
     /// A descriptor of something else.
     #[error("the descriptor of a mount request must be an open /dev/fuse")]
     NotFuse,
@@ -45,6 +55,8 @@ pub enum Refusal {
 pub struct Listener {
     socket: UnixListener,
     path: PathBuf,
+    /// Given up when there is no other descriptor: who calls then can be told so.
+    spare: Mutex<Option<File>>,
 }
 
 impl Listener {
@@ -61,16 +73,42 @@ impl Listener {
         let socket = UnixListener::bind(&path)?;
         // Whoever gets in before this line is still refused by SO_PEERCRED.
         fs::set_permissions(&path, Permissions::from_mode(0o600))?;
-        Ok(Self { socket, path })
+        let spare = Mutex::new(Some(spare()?));
+        Ok(Self { socket, path, spare })
     }
 
-    /// The next caller; blocking until there is one.
+    /// The next caller; blocking until there is one. Where the process has no descriptor left, the caller is told so, and this fails.
     ///
     /// # Errors
     /// accept(2) failed; EINVAL after [`Listener::close`].
     pub fn accept(&self) -> io::Result<Connection> {
-        let (socket, _) = self.socket.accept()?;
-        Ok(Connection { socket })
+        // The kernel looks for a descriptor first: without one, accept(2) would fail also where nobody calls.
+        poll(
+            &mut [PollFd::new(self.socket.as_fd(), PollFlags::POLLIN)],
+            PollTimeout::NONE,
+        )?;
+        let accepted = self.socket.accept();
+        let mut kept = self.spare.lock();
+        match accepted {
+            Ok((socket, _)) => {
+                if kept.is_none() {
+                    *kept = spare().ok();
+                }
+                Ok(Connection { socket })
+            }
+            Err(error) => {
+                let scarce = [libc::EMFILE, libc::ENFILE]
+                    .map(Some)
+                    .contains(&error.raw_os_error());
+                if scarce && kept.take().is_some() {
+                    let told = self.socket.accept().map(|(socket, _)| Connection { socket });
+                    told.into_iter()
+                        .for_each(|caller| caller.turn_away(&Refusal::NoDescriptor));
+                    *kept = spare().ok();
+                }
+                Err(error)
+            }
+        }
     }
 
     /// Accepts nobody any more: a blocked [`Listener::accept`] fails with EINVAL.
@@ -87,6 +125,10 @@ impl Drop for Listener {
     }
 }
 
+fn spare() -> io::Result<File> {
+    File::open("/dev/null")
+}
+
 /// A caller: one request, one answer.
 #[derive(Debug)]
 pub struct Connection {
@@ -100,10 +142,7 @@ impl Connection {
     /// The caller may not ask, or asked nonsense; descriptors that came are closed.
     pub fn receive(&self) -> Result<(ControlRequest, Option<OwnedFd>), Refusal> {
         let bad = |error: FrameError| Refusal::Request(error.to_string());
-        let caller = getsockopt(&self.socket, PeerCredentials).map_err(|e| bad(io::Error::from(e).into()))?;
-        if caller.uid() != 0 && caller.uid() != geteuid().as_raw() {
-            return Err(Refusal::Uid(caller.uid()));
-        }
+        self.may_ask()?;
         self.socket
             .set_read_timeout(Some(PATIENCE))
             .map_err(|e| bad(e.into()))?;
@@ -112,8 +151,11 @@ impl Connection {
             .map_err(|e| bad(e.into()))?;
         let mut receiver = Receiver::new(&self.socket);
         let request = read(&mut receiver, MAX_REQUEST).map_err(bad)?;
-        let mut descriptors = receiver.descriptors;
+        let (mut descriptors, cut) = (receiver.descriptors, receiver.cut);
         let wanted = usize::from(matches!(request, ControlRequest::Mount { .. }));
+        if cut && descriptors.len() < wanted {
+            return Err(Refusal::NoDescriptor);
+        }
         if descriptors.len() != wanted {
             return Err(Refusal::Descriptors(descriptors.len()));
         }
@@ -124,6 +166,43 @@ impl Connection {
         Ok((request, device))
     }
 
+    /// True when the caller is root or who runs this process.
+    ///
+    /// # Errors
+    /// [`Refusal::Uid`].
+    pub fn may_ask(&self) -> Result<(), Refusal> {
+        let caller = getsockopt(&self.socket, PeerCredentials);
+        let uid = caller.map_err(|error| Refusal::Request(error.to_string()))?.uid();
+        if uid != 0 && uid != geteuid().as_raw() {
+            return Err(Refusal::Uid(uid));
+        }
+        Ok(())
+    }
+
+    /// Says why the request is not served, without having read it. Never blocks.
+    pub fn turn_away(&self, why: &Refusal) {
+        let line = encode(&ControlReply::Error(why.to_string()));
+        let sent = line.map(|line| {
+            send(
+                self.socket.as_raw_fd(),
+                &line,
+                MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL,
+            )
+        });
+        if !matches!(sent, Ok(Ok(_))) {
+            tracing::debug!(?sent, "a caller was not told why");
+        }
+        // Else the end of a connection whose request was not read would throw the answer away.
+        let _ = shutdown(self.socket.as_raw_fd(), Shutdown::Write);
+        let (mut scratch, mut read) = ([0; 4096], 0);
+        while read <= MAX_REQUEST {
+            match recv(self.socket.as_raw_fd(), &mut scratch, MsgFlags::MSG_DONTWAIT) {
+                Ok(more @ 1..) => read += more,
+                _ => break,
+            }
+        }
+    }
+
     /// The caller's process id as this process sees it; 0 when it lives where this process cannot see it.
     #[must_use]
     pub fn pid(&self) -> u32 {
@@ -131,8 +210,8 @@ impl Connection {
     }
 
     /// Answers. A caller that does not listen any more is no error of ours.
-    pub fn reply(mut self, reply: &ControlReply) {
-        let sent = encode(reply).and_then(|line| Ok(self.socket.write_all(&line)?));
+    pub fn reply(&self, reply: &ControlReply) {
+        let sent = encode(reply).and_then(|line| Ok((&self.socket).write_all(&line)?));
         if let Err(error) = sent {
             tracing::debug!("control reply not delivered: {error}");
         }
@@ -156,11 +235,13 @@ fn check_fuse(device: &OwnedFd) -> Result<(), Refusal> {
 mod tests {
     use super::super::{call, descriptor};
     use super::*;
+    use crate::mount::KernelFlags;
     use crate::options::{CacheMode, MountOptions, NodeAddress, Source};
     use rdmafs_rdma::fabric::Crypt;
     use rdmafs_rdma::qos::share::Share;
-    use std::fs::File;
     use std::os::fd::BorrowedFd;
+
+    const PLACE: &str = r#"{"namespace":1,"device":{"major":0,"minor":7},"beneath":{"device":{"major":8,"minor":1},"inode":2}}"#;
 
     fn mount_request() -> ControlRequest {
         ControlRequest::Mount {
@@ -182,6 +263,8 @@ mod tests {
                 share: Share::default(),
                 read_only: false,
             },
+            flags: KernelFlags::default(),
+            place: serde_json::from_str(PLACE).unwrap(),
         }
     }
 
@@ -242,6 +325,24 @@ mod tests {
         let text = Connection { socket: far }.receive().unwrap_err().to_string();
         assert!(text.starts_with("bad control request: not a message"), "{text}");
         assert!(!text.contains('\n'));
+    }
+
+    #[test]
+    fn who_is_turned_away_hears_why_though_nobody_read_the_request() {
+        let (near, far) = UnixStream::pair().unwrap();
+        (&near).write_all(&[b'x'; 10_000]).unwrap();
+        let connection = Connection { socket: far };
+        connection.may_ask().unwrap();
+        connection.turn_away(&Refusal::NoThread);
+        drop(connection);
+        let reply: ControlReply = read(&near, MAX_REQUEST).unwrap();
+        let ControlReply::Error(line) = reply else {
+            panic!("{reply:?}");
+        };
+        assert!(
+            line.contains("no thread left") && line.contains("TasksMax"),
+            "{line}"
+        );
     }
 
     #[test]

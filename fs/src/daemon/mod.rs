@@ -1,7 +1,10 @@
-//! The handler daemon: its control socket, its mounts, its end.
+//! The handler daemon: its control socket, its mounts, its end, and its next life.
 
-mod answer;
+pub(crate) mod records;
 mod mounts;
+mod answer;
+mod begin;
+mod restore;
 mod run;
 
 pub use run::run;

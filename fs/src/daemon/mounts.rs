@@ -1,13 +1,13 @@
 //! What the daemon keeps: its mounts, pools kept warm for a mount to come, and the reasons to go on living.
 
+use super::records::{Number, Record};
 use crate::fuse::Meter;
 use crate::handler::Mount;
-use crate::mount::Device;
-use crate::options::{CacheMode, MountOptions, Source};
+use crate::options::{MountOptions, Source};
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use rdmafs_rdma::clock::{Clock, SystemClock};
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 /// How long a fresh handler waits for its first mount, and a prepared pool for its mount.
@@ -15,13 +15,21 @@ pub(super) const LINGER: Duration = Duration::from_secs(10);
 
 /// A mount that is served.
 pub(super) struct Live {
-    pub(super) source: Source,
-    pub(super) dir: PathBuf,
-    pub(super) cache: CacheMode,
+    pub(super) number: Number,
+    /// As it was made: its share may have changed since.
+    pub(super) record: Record,
     pub(super) mount: Arc<Mount>,
     pub(super) meter: Arc<Meter>,
-    /// `None` when the mount table of the caller could not be read.
-    pub(super) device: Option<Device>,
+    /// It is unmounted: only its end is left to do.
+    pub(super) ended: AtomicBool,
+    /// Its record is in the run directory, or shall be. Held while that is written.
+    pub(super) recorded: Mutex<bool>,
+}
+
+impl Live {
+    pub(super) fn has_ended(&self) -> bool {
+        self.ended.load(Ordering::Relaxed)
+    }
 }
 
 /// A pool that answered to a prepare request.
@@ -112,17 +120,23 @@ impl Mounts {
         Some((warm.mount, warm.note))
     }
 
-    /// Adds a mount on top. A device that a mount has already is another's: it is not believed.
-    pub(super) fn add(&self, mut live: Live) -> Arc<Live> {
+    /// Adds a mount on top; not once the daemon is ending. The kernel gives a device number again when the mount that had it is gone: an
+    /// older one with the same has ended, whether its session knows it yet or not.
+    pub(super) fn add(&self, live: Live) -> Option<Arc<Live>> {
         let now = self.clock.now();
         let mut state = self.state.lock();
-        if state.live.iter().any(|other| other.device == live.device) {
-            live.device = None;
+        if state.ending {
+            return None;
+        }
+        for other in &state.live {
+            if other.record.device == live.record.device {
+                other.ended.store(true, Ordering::Relaxed);
+            }
         }
         let live = Arc::new(live);
         state.linger = state.warm.iter().map(|warm| warm.until).max().unwrap_or(now);
         state.live.push(live.clone());
-        live
+        Some(live)
     }
 
     /// Forgets a mount that ended.
@@ -133,13 +147,34 @@ impl Mounts {
 
     /// All mounts, oldest first.
     pub(super) fn all(&self) -> Vec<Arc<Live>> {
-        self.state.lock().live.clone()
+        let state = self.state.lock();
+        state
+            .live
+            .iter()
+            .filter(|live| !live.has_ended())
+            .cloned()
+            .collect()
     }
 
-    /// The topmost mount on `dir`.
-    pub(super) fn on(&self, dir: &Path) -> Option<Arc<Live>> {
+    /// The topmost mount that fits.
+    pub(super) fn find(&self, fits: impl Fn(&Live) -> bool) -> Option<Arc<Live>> {
         let state = self.state.lock();
-        state.live.iter().rev().find(|live| live.dir == dir).cloned()
+        let mut live = state.live.iter().rev();
+        live.find(|live| !live.has_ended() && fits(live)).cloned()
+    }
+
+    /// Waits; true when the daemon is ending.
+    pub(super) fn pause(&self, duration: Duration) -> bool {
+        let mut state = self.state.lock();
+        let until = self.clock.now() + duration;
+        while !state.ending {
+            let left = until.saturating_sub(self.clock.now());
+            if left.is_zero() {
+                break;
+            }
+            self.changed.wait_for(&mut state, left);
+        }
+        state.ending
     }
 
     /// The daemon shall end, mounts or not.

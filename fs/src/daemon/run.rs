@@ -2,29 +2,43 @@
 
 use super::answer::Daemon;
 use super::mounts::Mounts;
-use crate::control::{Connection, ControlReply, Listener, socket_path};
+use super::records::Records;
+use super::restore::{families, restore};
+use crate::control::{Connection, ControlReply, Listener, Refusal, socket_path};
 use crate::executor::Executor;
 use crate::handler::Handler;
 use crate::process::{PidFile, Signals, harden, prepare_run_dir};
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
+use rdmafs_rdma::clock::{Clock, SystemClock};
+use rdmafs_rdma::log_limit::{Held, LogLimit};
 use std::fs::File;
 use std::io;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 /// How long unmounted mounts may take to end after a signal.
 const FAREWELL: Duration = Duration::from_secs(3);
 
-/// How often, and at what distance, the lock of a handler that ends is tried: in all a little longer than its farewell.
+/// How long the control socket waits for the mounts of a handler that died to be back. They wait for no node.
+const RESTORE: Duration = Duration::from_secs(5);
+
+/// Between two looks at what nobody tells of.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// How often the lock of a handler that ends is tried: in all a little longer than its farewell.
 const LOCK_TRIES: u32 = 100;
-const LOCK_PAUSE: Duration = Duration::from_millis(50);
+
+/// After so many tries a handler that still takes callers is believed to live. One that was killed takes them until its last thread is
+/// gone.
+const LIVES: u32 = 20;
 
 /// Runs the handler until its last mount is gone (or, never mounted, until it has been idle for 10 s), or SIGTERM. `ready` is
-/// called once the control socket accepts. Blocking. Call it before the process starts threads.
+/// called once the mounts of a handler that died here are back, those that can be, and the control socket accepts. Blocking. Call it
+/// before the process starts threads.
 ///
 /// # Errors
 /// One line: another handler runs, or a directory or socket cannot be had.
@@ -37,6 +51,7 @@ pub fn run(run_dir: PathBuf, ready: impl FnOnce()) -> Result<(), String> {
         .map_err(|error| format!("cannot make the control socket in {}: {error}", run_dir.display()))?;
     let _pid_file = PidFile::write(run_dir.join("handler.pid"))?;
     let daemon = Arc::new(Daemon {
+        records: Records::open(&run_dir)?,
         handler: Handler::new(Executor::start(), run_dir),
         mounts: Mounts::new(),
     });
@@ -45,6 +60,7 @@ pub fn run(run_dir: PathBuf, ready: impl FnOnce()) -> Result<(), String> {
         let daemon = daemon.clone();
         move || await_signal(signals, &daemon)
     })?;
+    let restorers = start_restoring(&daemon)?;
     let acceptor = spawn("control", {
         let (daemon, listener) = (daemon.clone(), listener.clone());
         move || accept(&listener, &daemon)
@@ -58,8 +74,23 @@ pub fn run(run_dir: PathBuf, ready: impl FnOnce()) -> Result<(), String> {
     }
     // Its file goes now, while the lock is held: later it might be the next handler's.
     drop(listener);
-    end(&daemon);
+    end(&daemon, restorers);
     Ok(())
+}
+
+/// Gives the threads that go on with what has to wait.
+fn start_restoring(daemon: &Arc<Daemon>) -> Result<Vec<JoinHandle<()>>, String> {
+    let (first, tried) = mpsc::channel();
+    let mut restorers = Vec::new();
+    for family in families(daemon.records.load()) {
+        let (daemon, first) = (daemon.clone(), first.clone());
+        restorers.push(spawn("restore", move || restore(&daemon, family, first))?);
+    }
+    drop(first);
+    if tried.recv_timeout(RESTORE) == Err(mpsc::RecvTimeoutError::Timeout) {
+        tracing::warn!("mounts of the handler that died here are not back yet: a directory does not answer");
+    }
+    Ok(restorers)
 }
 
 /// Holds `handler.lock` for as long as this process lives: the kernel lets go of it however the process ends. A handler that is
@@ -72,16 +103,18 @@ fn lock(run_dir: &Path) -> Result<Flock<File>, String> {
         .write(true)
         .open(&path)
         .map_err(|error| format!("{}: {error}", path.display()))?;
+    let mut taken = 0;
     for _ in 0..LOCK_TRIES {
         file = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
             Ok(lock) => return Ok(lock),
             Err((file, Errno::EWOULDBLOCK)) => file,
             Err((_, error)) => return Err(format!("cannot lock {}: {error}", path.display())),
         };
-        if UnixStream::connect(socket_path(run_dir)).is_ok() {
+        taken += u32::from(UnixStream::connect(socket_path(run_dir)).is_ok());
+        if taken == LIVES {
             break;
         }
-        thread::sleep(LOCK_PAUSE);
+        thread::sleep(PAUSE);
     }
     Err(format!("another rdmafs handler runs in {}", run_dir.display()))
 }
@@ -99,28 +132,46 @@ fn await_signal(signals: Signals, daemon: &Daemon) {
     daemon.mounts.end();
 }
 
-/// Takes callers until the listener is closed; each is served by a thread of its own.
+/// Takes callers until the listener is closed; each is served by a thread of its own. Only root can be one, so nobody else can
+/// have threads or descriptors here.
 fn accept(listener: &Listener, daemon: &Arc<Daemon>) {
+    let clock = SystemClock::new();
+    let mut scarcity = LogLimit::new(1);
     loop {
-        let connection = match listener.accept() {
-            Ok(connection) => connection,
+        let failed = match listener.accept() {
+            Ok(connection) => take(connection, daemon).err(),
             Err(error) if error.raw_os_error() == Some(libc::EINVAL) => return,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => None,
             Err(error) => {
                 // Too many open files, most likely: that passes.
-                tracing::error!("control socket: {error}");
                 thread::sleep(Duration::from_millis(100));
-                continue;
+                Some(format!("a control request is not served: {error}"))
             }
         };
-        let daemon = daemon.clone();
-        if let Err(error) = spawn("request", move || serve(connection, &daemon)) {
-            tracing::error!("a control request is dropped: {error}");
+        let held = scarcity.held(clock.now());
+        if let Some(Held { count, span, last }) = held {
+            tracing::error!(count, seconds = span.as_secs(), "{last}");
+        }
+        if let Some(line) = failed.and_then(|line| scarcity.event(clock.now(), line)) {
+            tracing::error!("{line}");
         }
     }
 }
 
-fn serve(connection: Connection, daemon: &Arc<Daemon>) {
+/// Serves a caller on a thread of its own. Who may not ask gets none.
+fn take(connection: Connection, daemon: &Arc<Daemon>) -> Result<(), String> {
+    if let Err(refusal) = connection.may_ask() {
+        connection.turn_away(&refusal);
+        return Ok(());
+    }
+    let connection = Arc::new(connection);
+    let (theirs, daemon) = (Arc::clone(&connection), Arc::clone(daemon));
+    spawn("request", move || serve(&theirs, &daemon))
+        .map(drop)
+        .inspect_err(|_| connection.turn_away(&Refusal::NoThread))
+}
+
+fn serve(connection: &Connection, daemon: &Arc<Daemon>) {
     // Closed without an answer, a caller knows that this handler ended, and starts another one.
     let Some(_busy) = daemon.mounts.busy() else {
         return;
@@ -132,12 +183,23 @@ fn serve(connection: Connection, daemon: &Arc<Daemon>) {
     connection.reply(&reply);
 }
 
-fn end(daemon: &Daemon) {
+fn end(daemon: &Daemon, restorers: Vec<JoinHandle<()>>) {
     daemon.detach_all();
     daemon.mounts.wait_until_empty(FAREWELL);
     daemon.abort_all();
+    for live in daemon.mounts.all() {
+        daemon.unrecord(&live);
+    }
     for mount in daemon.mounts.take_all() {
         mount.close();
+    }
+    // One may wait for a directory that does not answer: it ends with the process.
+    let busy = |restorers: &[JoinHandle<()>]| restorers.iter().any(|restorer| !restorer.is_finished());
+    for _ in 0..FAREWELL.as_millis() / PAUSE.as_millis() {
+        if !busy(&restorers) {
+            break;
+        }
+        thread::sleep(PAUSE);
     }
 }
 

@@ -4,6 +4,7 @@
 //! its answer through SIGKILL. So this looks itself: a pending SIGKILL (the kernel turns a fatal SIGTERM, or the exit of the
 //! thread group, into one), or a task that is already exiting and waits in the FLUSH of its files.
 
+use crate::process::of_task;
 use parking_lot::{Condvar, Mutex};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -125,12 +126,12 @@ impl KillWatch {
 /// True when the task has SIGKILL pending or is exiting. A task that cannot be seen is not dying: it may live in a pid
 /// namespace that this process does not see.
 fn is_dying(tid: u32) -> bool {
-    let status = std::fs::read_to_string(format!("/proc/{tid}/status")).unwrap_or_default();
-    let stat = std::fs::read_to_string(format!("/proc/{tid}/stat")).unwrap_or_default();
+    let status = of_task(tid, "status").unwrap_or_default();
+    let stat = of_task(tid, "stat").unwrap_or_default();
     has_pending_kill(&status) || is_exiting(&stat)
 }
 
-fn has_pending_kill(status: &str) -> bool {
+pub(crate) fn has_pending_kill(status: &str) -> bool {
     let masks = status.lines().filter_map(|line| {
         let mask = line
             .strip_prefix("SigPnd:")
@@ -140,7 +141,7 @@ fn has_pending_kill(status: &str) -> bool {
     masks.fold(0, |all, mask| all | mask) & SIGKILL_MASK != 0
 }
 
-fn is_exiting(stat: &str) -> bool {
+pub(crate) fn is_exiting(stat: &str) -> bool {
     // The command name (field 2) may hold anything, so count from its closing parenthesis: field 3 follows.
     let Some((_, fields)) = stat.rsplit_once(')') else {
         return false;

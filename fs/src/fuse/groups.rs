@@ -5,9 +5,9 @@
 //! found by thread id, uid and gid together: a thread id that is used again within the second meets an old entry
 //! only under the same uid and gid.
 
+use crate::process::of_task;
 use lru::LruCache;
 use parking_lot::Mutex;
-use std::fs;
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
@@ -33,9 +33,7 @@ impl Groups {
     /// The groups of `task`, not older than a second. None for uid 0, who needs none; for thread id 0, a task that
     /// cannot be seen; and for a task that is gone.
     pub(super) fn of(&self, task: Task, now: Duration) -> Vec<u32> {
-        self.of_with(task, now, |tid| {
-            fs::read_to_string(format!("/proc/{tid}/status")).ok()
-        })
+        self.of_with(task, now, |tid| of_task(tid, "status").ok())
     }
 
     fn of_with(&self, task: Task, now: Duration, status: impl FnOnce(u32) -> Option<String>) -> Vec<u32> {
@@ -54,7 +52,8 @@ impl Groups {
     }
 }
 
-fn parse(status: &str) -> Vec<u32> {
+/// Total.
+pub(crate) fn parse(status: &str) -> Vec<u32> {
     let line = status.lines().find_map(|line| line.strip_prefix("Groups:"));
     line.map_or_else(Vec::new, |groups| {
         groups
@@ -119,7 +118,7 @@ mod tests {
             .iter()
             .map(|g| g.as_raw())
             .collect();
-        let status = fs::read_to_string("/proc/self/status").unwrap();
+        let status = std::fs::read_to_string("/proc/self/status").unwrap();
         let (mut mine, mut read) = (mine, parse(&status));
         mine.sort_unstable();
         read.sort_unstable();

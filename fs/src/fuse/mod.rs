@@ -3,7 +3,7 @@
 mod adapter;
 mod convert;
 mod filesystem;
-mod groups;
+pub(crate) mod groups;
 mod meter;
 mod notify;
 mod reply;

@@ -4,7 +4,7 @@
 use super::session::Session;
 use super::{Meter, Reading};
 use crate::handler::testing::mount_on_sim;
-use crate::mount::{KernelFlags, attach, detach};
+use crate::mount::{Attached, Detach, KernelFlags, Namespace, Sought};
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
 use nix::sys::statvfs::statvfs;
@@ -25,14 +25,18 @@ fn mounted(test: impl FnOnce(&Path)) -> Option<Reading> {
     if !nix::unistd::geteuid().is_root() || !Path::new("/dev/fuse").exists() {
         return None;
     }
-    let dir = tempfile::tempdir().unwrap();
+    let temporary = tempfile::tempdir().unwrap();
+    let dir = temporary.path().canonicalize().unwrap();
     let (mount, _pool) = mount_on_sim(ARENA, 1);
-    let device = attach("node1:/pool", dir.path(), KernelFlags::default()).unwrap();
-    let guard = Unmount(dir.path());
-    let session = Session::start(mount.clone(), device, true).unwrap();
+    let made = Namespace::own()
+        .unwrap()
+        .enter(|view| view.attach("node1:/pool", &dir, KernelFlags::default(), None));
+    let Attached { fuse, .. } = made.unwrap().unwrap();
+    let guard = Unmount(&dir);
+    let session = Session::start(mount.clone(), fuse, true).unwrap();
     let meter: Arc<Meter> = session.meter();
     let served = thread::spawn(move || session.run());
-    test(dir.path());
+    test(&dir);
     drop(guard);
     served.join().unwrap().unwrap();
     mount.close();
@@ -44,8 +48,30 @@ struct Unmount<'a>(&'a Path);
 
 impl Drop for Unmount<'_> {
     fn drop(&mut self) {
-        detach(self.0);
+        let sought = Sought {
+            dir: self.0,
+            source: "node1:/pool",
+            device: None,
+            dead: false,
+        };
+        let namespace = Namespace::own().unwrap();
+        let _done = namespace.enter(|view| view.detach(sought, &|_| false));
     }
+}
+
+#[test]
+fn a_served_mount_is_not_taken_for_a_dead_one() {
+    mounted(|dir| {
+        let sought = Sought {
+            dir,
+            source: "node1:/pool",
+            device: None,
+            dead: true,
+        };
+        let namespace = Namespace::own().unwrap();
+        let found = namespace.enter(|view| (view.detach(sought, &|_| false), view.dead_on(dir)));
+        assert_eq!(found.unwrap(), (Detach::Alive, None));
+    });
 }
 
 #[test]

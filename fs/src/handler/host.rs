@@ -71,6 +71,64 @@ impl Handler {
         source: &Source,
         options: &MountOptions,
     ) -> Result<(Arc<Mount>, String), String> {
+        let (slot, nodes) = self.slot(source, options)?;
+        let _alone = slot.connecting.lock();
+        let present = slot.pool.lock().clone();
+        if let Some(pool) = present
+            && let Some(mount) = attach(&pool, options)
+        {
+            // It may be on its way back, or on its first way.
+            let reached = self.executor.block_on(pool.session(mount.timeout)).is_ok();
+            if let State::Down { why, .. } = &*pool.state.read()
+                && !reached
+            {
+                return Err(format!("no connection to {} now: {why}", pool.connect.label()));
+            }
+            let note = pool.note.lock().clone();
+            return Ok((mount, note));
+        }
+        let pool = open_pool(&self.executor, &source.pool, options, Box::new(nodes))?;
+        *slot.pool.lock() = Some(pool.clone());
+        let mount =
+            attach(&pool, options).ok_or("the pool was closed while it was being mounted: mount it again")?;
+        let note = pool.note.lock().clone();
+        Ok((mount, note))
+    }
+
+    /// Opens a mount on the pool without waiting for its node: until that is reached, operations are EIO after the mount's timeout.
+    /// Never blocks for long.
+    ///
+    /// # Errors
+    /// One line: the key cannot be read, or memory or threads cannot be had.
+    pub fn mount_unreached(
+        self: &Arc<Self>,
+        source: &Source,
+        options: &MountOptions,
+    ) -> Result<Arc<Mount>, String> {
+        let (slot, nodes) = self.slot(source, options)?;
+        let _alone = slot.connecting.lock();
+        let present = slot.pool.lock().clone();
+        if let Some(mount) = present.and_then(|pool| attach(&pool, options)) {
+            return Ok(mount);
+        }
+        let pool = new_pool(&self.executor, &source.pool, options, Box::new(nodes))?;
+        keep(&pool)?;
+        *slot.pool.lock() = Some(pool.clone());
+        attach(&pool, options).ok_or_else(|| "the pool was closed while it was being mounted".into())
+    }
+
+    /// Whether the key of such a mount can be read.
+    ///
+    /// # Errors
+    /// One line: why not.
+    pub fn check_key(&self, options: &MountOptions) -> Result<(), String> {
+        Key::load(&options.key)
+            .map(drop)
+            .map_err(|error| error.to_string())
+    }
+
+    /// Where the pool of such a mount is kept, and how to reach it.
+    fn slot(&self, source: &Source, options: &MountOptions) -> Result<(Arc<Slot>, Nodes), String> {
         let key = Key::load(&options.key).map_err(|error| error.to_string())?;
         let pool_key = PoolKey {
             nodes: source.nodes.clone(),
@@ -83,23 +141,7 @@ impl Handler {
         };
         let slot = self.slots.lock().entry(pool_key).or_default().clone();
         let nodes = Nodes::new(source, options, key, self.run_dir.clone())?;
-        let _alone = slot.connecting.lock();
-        let present = slot.pool.lock().clone();
-        if let Some(pool) = present
-            && let Some(mount) = attach(&pool, options)
-        {
-            if let State::Down { why, .. } = &*pool.state.read() {
-                return Err(format!("no connection to {} now: {why}", pool.connect.label()));
-            }
-            let note = pool.note.lock().clone();
-            return Ok((mount, note));
-        }
-        let pool = open_pool(&self.executor, &source.pool, options, Box::new(nodes))?;
-        *slot.pool.lock() = Some(pool.clone());
-        let mount =
-            attach(&pool, options).ok_or("the pool was closed while it was being mounted: mount it again")?;
-        let note = pool.note.lock().clone();
-        Ok((mount, note))
+        Ok((slot, nodes))
     }
 
     /// For `status`.
@@ -172,7 +214,7 @@ pub(super) fn open_pool(
 ) -> Result<Arc<Pool>, String> {
     let pool = new_pool(executor, name, options, connect)?;
     executor.block_on(keeper::establish(&pool))?;
-    keeper::start(&pool).map_err(|error| format!("cannot start a thread: {error}"))?;
+    keep(&pool)?;
     Ok(pool)
 }
 
@@ -192,6 +234,10 @@ pub(super) fn new_pool(
     let timeout = Duration::from_millis(options.timeout_ms);
     Pool::new(name.to_owned(), executor.clone(), buffers, timeout, connect)
         .map_err(|error| format!("no random bytes: {error}"))
+}
+
+fn keep(pool: &Arc<Pool>) -> Result<(), String> {
+    keeper::start(pool).map_err(|error| format!("cannot start a thread: {error}"))
 }
 
 /// A mount of the pool; `None` when the pool has been closed.
@@ -225,6 +271,10 @@ fn link_status(pool: &Pool) -> LinkStatus {
             status.state = if draining { "draining" } else { "up" }.into();
             status.for_ms = milliseconds(pool.clock.now().saturating_sub(*since));
             status.lease_ms = milliseconds(session.lease);
+            if draining {
+                status.why =
+                    "the node ends soon and takes no new mounts; what is written is committed".into();
+            }
         }
         State::Down { since, why } => {
             status.for_ms = milliseconds(pool.clock.now().saturating_sub(*since));

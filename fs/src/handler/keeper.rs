@@ -130,6 +130,7 @@ pub(super) async fn life(pool: Weak<Pool>) {
 
 /// One step of keeping; false when the pool is closed.
 async fn keep(pool: &Arc<Pool>) -> bool {
+    pool.say_counts();
     let up = match &*pool.state.read() {
         State::Closed => return false,
         State::Up { session, .. } => Some(session.clone()),
@@ -172,12 +173,15 @@ async fn connect_again(pool: &Arc<Pool>) {
     let longer = |wait: &Duration| Some((*wait * 2).min(RETRY.1));
     for wait in std::iter::successors(Some(RETRY.0), longer) {
         pause(pool, wait).await;
-        if matches!(*pool.state.read(), State::Closed) {
-            return;
-        }
+        let down = match &*pool.state.read() {
+            State::Down { since, .. } => *since,
+            State::Up { .. } | State::Closed => return,
+        };
         match establish(pool).await {
             Ok(()) => {
-                tracing::info!(pool = %pool.name, "connected again: {}", pool.note.lock());
+                let took = pool.clock.now().saturating_sub(down).as_secs_f64();
+                let note = pool.note.lock().clone();
+                pool.say(format!("link up again after {took:.1} s: {note}"));
                 return;
             }
             Err(error) => {

@@ -9,7 +9,7 @@ use rdmafs_meta::wire::{Reply, Request};
 /// is asked: it may be waiting for this very session to give a layout up.
 ///
 /// # Errors
-/// As [`Session::call`]; `Cleaning` when space is still being freed.
+/// As [`Session::send`]; `Cleaning` when space is still being freed.
 pub(super) async fn resolve(
     inode: &Inode,
     session: &Session,

@@ -17,11 +17,15 @@ use rdmafs_meta::id::{InodeId, Lineage, RequestId};
 use rdmafs_meta::wire::{Reply, Request};
 use rdmafs_rdma::buffer::BufferPool;
 use rdmafs_rdma::clock::Clock;
+use rdmafs_rdma::log_limit::LogLimit;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 use tokio::sync::Semaphore;
+
+/// Lines about the link in ten seconds that are said at once.
+const LINES: u32 = 8;
 
 /// Where the session stands.
 pub(super) enum State {
@@ -57,6 +61,8 @@ pub(super) struct Pool {
     pub(super) draining: Mutex<Connection>,
     /// Which fabric is used, and why.
     pub(super) note: Mutex<String>,
+    /// Lines about the link: a node that takes every connection and drops it fills no log. Taken last.
+    lines: Mutex<LogLimit<String>>,
     /// Tells operations that the state changed.
     pub(super) changed: Event,
     /// Tells the keeper of the session.
@@ -128,6 +134,7 @@ impl Pool {
             under_way: Semaphore::new(UNDER_WAY),
             draining: Mutex::default(),
             note: Mutex::default(),
+            lines: Mutex::new(LogLimit::new(LINES)),
             changed: Event::new(),
             nudge: (AtomicBool::new(false), Event::new()),
             inodes: Mutex::default(),
@@ -267,8 +274,25 @@ impl Pool {
         }
         // An ended lease ends what is left of the connection; on one that has failed this does nothing.
         session.link.close();
-        tracing::warn!(pool = %self.name, node = %self.connect.label(), "link down: {why}");
+        self.say(format!("link down: {why}"));
         self.nudge();
+    }
+
+    /// Logs what became of the link, now or as part of a count.
+    pub(super) fn say(&self, what: String) {
+        let said = self.lines.lock().event(self.clock.now(), what);
+        if let Some(what) = said {
+            tracing::warn!(pool = %self.name, node = %self.connect.label(), "{what}");
+        }
+    }
+
+    /// Says how often the link went down and up, where that was too often for lines of their own.
+    pub(super) fn say_counts(&self) {
+        let held = self.lines.lock().held(self.clock.now());
+        if let Some(held) = held {
+            let (count, seconds) = (held.count, held.span.as_secs());
+            tracing::warn!(pool = %self.name, node = %self.connect.label(), count, seconds, "the link goes down and up, the last: {}", held.last);
+        }
     }
 
     /// Adds a mount; false when the pool is closed.

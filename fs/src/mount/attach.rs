@@ -1,9 +1,11 @@
-//! mount(2) and umount(2), with words for what goes wrong.
+//! mount(2), with words for what goes wrong.
 
+use super::directory::Directory;
 use nix::errno::Errno;
-use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::mount::{MsFlags, mount};
 use nix::unistd::geteuid;
-use std::fs::{self, File, OpenOptions};
+use serde::{Deserialize, Serialize};
+use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::path::Path;
@@ -14,7 +16,8 @@ pub(super) const FS_TYPE: &str = "fuse.rdmafs";
 const DEVICE: &str = "/dev/fuse";
 
 /// What the kernel is told at mount(2).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 #[allow(missing_docs, reason = "the names of mount(8)")]
 pub struct KernelFlags {
     pub read_only: bool,
@@ -29,24 +32,52 @@ pub struct KernelFlags {
     pub dirsync: bool,
 }
 
-/// Opens /dev/fuse and mounts it on `dir` as `fuse.rdmafs` with `allow_other,default_permissions`, and nosuid and nodev unless
-/// the flags say otherwise. Nothing under `dir` answers before the handler has the descriptor. Blocking, briefly.
+/// Opens /dev/fuse. Before another mount namespace is entered: there may be none inside.
+///
+/// # Errors
+/// One line: why not, and how to mend it.
+pub(super) fn open_device() -> Result<File, String> {
+    let opened = OpenOptions::new().read(true).write(true).open(DEVICE);
+    opened.map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => {
+            format!(
+                "{DEVICE} is missing: load it with 'modprobe fuse' (in a container: pass --device {DEVICE})"
+            )
+        }
+        _ if error.raw_os_error() == Some(libc::ENODEV) => {
+            format!("{DEVICE} has no driver: load it with 'modprobe fuse'")
+        }
+        io::ErrorKind::PermissionDenied => {
+            format!("{DEVICE}: {error}; in a container: pass --device {DEVICE}")
+        }
+        _ => format!("{DEVICE}: {error}"),
+    })
+}
+
+/// Mounts `device` on the directory that `beneath` holds, called `dir` in words, as `fuse.rdmafs` with `allow_other,default_permissions`,
+/// and nosuid and nodev unless the flags say otherwise. Nothing under `dir` answers before the handler has the descriptor.
+/// The working directory is `/proc/thread-self`.
 ///
 /// # Errors
 /// One line: what failed and how to mend it.
-pub fn attach(source: &str, dir: &Path, flags: KernelFlags) -> Result<OwnedFd, String> {
-    check_directory(dir)?;
+pub(super) fn mount_on(
+    beneath: &Directory,
+    dir: &Path,
+    source: &str,
+    flags: KernelFlags,
+    device: File,
+) -> Result<OwnedFd, String> {
     if !geteuid().is_root() {
         return Err(format!(
             "{}: only root can mount; use sudo, or an /etc/fstab line that root mounts",
             dir.display()
         ));
     }
-    let device = open_device()?;
     let data = kernel_data(device.as_raw_fd());
+    let target = format!("fd/{}", beneath.number());
     mount(
         Some(source),
-        dir,
+        target.as_str(),
         Some(FS_TYPE),
         flags.to_kernel(),
         Some(data.as_str()),
@@ -55,10 +86,18 @@ pub fn attach(source: &str, dir: &Path, flags: KernelFlags) -> Result<OwnedFd, S
     Ok(device.into())
 }
 
-/// Unmounts again, after a failed set-up: at once for new callers, later for those inside.
-pub fn detach(dir: &Path) {
-    if let Err(error) = umount2(dir, MntFlags::MNT_DETACH | MntFlags::UMOUNT_NOFOLLOW) {
-        tracing::warn!("cannot unmount {}: {error}", dir.display());
+/// Words for a directory that cannot be mounted on.
+pub(super) fn unusable(dir: &Path, error: Errno) -> String {
+    let shown = dir.display();
+    match error {
+        Errno::ENOENT => format!("{shown} does not exist: make it with 'mkdir -p {shown}'"),
+        Errno::ENOTDIR => format!("{shown} is not a directory: mount on an existing directory"),
+        Errno::ELOOP => format!("a symbolic link stands in the path {shown}: name the directory itself"),
+        Errno::ENOTCONN => {
+            format!("{shown} is a mount whose handler died: remove it with 'umount -l {shown}'")
+        }
+        Errno::ENOSYS => "this kernel is too old: Linux 5.6 or newer is needed (openat2)".into(),
+        _ => format!("{shown}: {}", error.desc()),
     }
 }
 
@@ -86,42 +125,6 @@ impl KernelFlags {
 /// `max_read` is left out: without it the kernel reads as much at once as INIT allows.
 fn kernel_data(device: RawFd) -> String {
     format!("fd={device},rootmode=40000,user_id=0,group_id=0,allow_other,default_permissions")
-}
-
-fn check_directory(dir: &Path) -> Result<(), String> {
-    let shown = dir.display();
-    match fs::metadata(dir) {
-        Ok(meta) if meta.is_dir() => Ok(()),
-        Ok(_) => Err(format!(
-            "{shown} is not a directory: mount on an existing directory"
-        )),
-        Err(error) => Err(match error.raw_os_error() {
-            Some(libc::ENOENT) => format!("{shown} does not exist: make it with 'mkdir -p {shown}'"),
-            Some(libc::ENOTDIR) => format!("{shown} is not a directory: mount on an existing directory"),
-            Some(libc::ENOTCONN) => {
-                format!("{shown} is a mount whose handler died: remove it with 'umount -l {shown}'")
-            }
-            _ => format!("{shown}: {error}"),
-        }),
-    }
-}
-
-fn open_device() -> Result<File, String> {
-    let opened = OpenOptions::new().read(true).write(true).open(DEVICE);
-    opened.map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound => {
-            format!(
-                "{DEVICE} is missing: load it with 'modprobe fuse' (in a container: pass --device {DEVICE})"
-            )
-        }
-        _ if error.raw_os_error() == Some(libc::ENODEV) => {
-            format!("{DEVICE} has no driver: load it with 'modprobe fuse'")
-        }
-        io::ErrorKind::PermissionDenied => {
-            format!("{DEVICE}: {error}; in a container: pass --device {DEVICE}")
-        }
-        _ => format!("{DEVICE}: {error}"),
-    })
 }
 
 fn refused(dir: &Path, error: Errno) -> String {
@@ -164,17 +167,15 @@ mod tests {
 
     #[test]
     fn a_directory_that_is_none_is_said_with_its_remedy() {
-        let dir = tempfile::tempdir().unwrap();
-        let missing = dir.path().join("missing");
-        let text = check_directory(&missing).unwrap_err();
-        assert!(text.contains("does not exist: make it with 'mkdir -p "), "{text}");
-        let file = dir.path().join("file");
-        fs::write(&file, "").unwrap();
-        for path in [file.clone(), file.join("below")] {
-            let text = check_directory(&path).unwrap_err();
-            assert!(text.contains("is not a directory"), "{text}");
-        }
-        assert_eq!(check_directory(dir.path()), Ok(()));
+        let dir = Path::new("/mnt/far");
+        let text = unusable(dir, Errno::ENOENT);
+        assert!(
+            text.contains("does not exist: make it with 'mkdir -p /mnt/far'"),
+            "{text}"
+        );
+        assert!(unusable(dir, Errno::ENOTDIR).contains("is not a directory"));
+        assert!(unusable(dir, Errno::ELOOP).contains("symbolic link"));
+        assert!(unusable(dir, Errno::ENOTCONN).contains("umount -l /mnt/far"));
     }
 
     #[test]

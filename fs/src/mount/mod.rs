@@ -1,9 +1,21 @@
-//! Making and keeping FUSE mounts.
+//! Making, finding and removing FUSE mounts.
 //!
-//! mount(2) is called by the mount helper, in the caller's mount namespace; the open /dev/fuse then goes to the handler.
+//! mount(2) is called by the mount helper, in the caller's mount namespace; the open /dev/fuse then goes to the handler. A handler
+//! that is started again after a crash does the same in the namespace where the mount was.
+//!
+//! Directories are opened once, without following symbolic links, and named by that descriptor from then on: what was checked is what
+//! is mounted on or detached, whoever renames or replaces something on the way meanwhile.
 
 mod attach;
+mod directory;
+mod namespace;
+mod place;
 mod table;
+mod view;
 
-pub use attach::{KernelFlags, attach, detach};
-pub use table::{Device, MountPoint, of_process};
+pub use attach::KernelFlags;
+pub use directory::Identity;
+pub use namespace::{Namespace, NamespaceId};
+pub use place::Place;
+pub use table::{Device, MountPoint, MountTable};
+pub use view::{Attached, Detach, Falls, Sought, Unmade, View};

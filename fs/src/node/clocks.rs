@@ -6,14 +6,14 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 /// The operating system's two clocks.
 #[derive(Debug, Default)]
-pub(super) struct Clocks {
+pub(crate) struct Clocks {
     monotonic: SystemClock,
 }
 
 impl Clocks {
     /// Both clocks as they stand.
     #[expect(clippy::disallowed_methods, reason = "the edge at which time enters")]
-    pub(super) fn now(&self) -> Now {
+    pub(crate) fn now(&self) -> Now {
         Now {
             wall: timestamp(SystemTime::now()),
             monotonic: self.monotonic.now(),

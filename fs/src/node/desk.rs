@@ -1,6 +1,7 @@
 //! What the doors ask of the service.
 
 use super::framing;
+use super::lines::{About, Deed};
 use super::service::Service;
 use rdmafs_rdma::door::{Desk, Peer, PeerId};
 use rdmafs_rdma::fabric::Verb;
@@ -9,26 +10,16 @@ use std::sync::Arc;
 
 impl Desk for Service {
     fn arrived(&self, peer: Arc<dyn Peer>) {
-        let who = peer.identity();
-        tracing::info!(
-            peer = who.id.0,
-            host = who.host,
-            fabric = who.fabric.name(),
-            "a handler came"
-        );
+        let came = ("a handler came".into(), About::default());
+        self.say(Deed::Came, peer.identity(), came);
         Service::arrived(self, peer);
     }
 
     fn message(&self, peer: PeerId, message: &[u8]) {
-        let Some((id, call)) = framing::call(message) else {
-            tracing::warn!(
-                peer = peer.0,
-                "a handler sent what is no call: its connection is closed"
-            );
-            self.expel(peer);
-            return;
-        };
-        self.call(peer, id, call);
+        match framing::call(message) {
+            Some((id, call)) => self.call(peer, id, call),
+            None => self.expel(peer, "a handler sent what is no call: its connection is closed"),
+        }
     }
 
     fn may(&self, peer: PeerId, verb: Verb, range: Range<u64>) -> bool {
@@ -36,7 +27,6 @@ impl Desk for Service {
     }
 
     fn left(&self, peer: PeerId) {
-        tracing::info!(peer = peer.0, "a handler left");
         Service::left(self, peer);
     }
 }

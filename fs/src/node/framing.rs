@@ -6,10 +6,10 @@ use rdmafs_meta::error::MetaError;
 use rdmafs_meta::wire::{self, Answer, Call, Message, Notice};
 
 /// The id of messages that answer nothing.
-pub(super) const NOTICE: u64 = 0;
+pub(crate) const NOTICE: u64 = 0;
 
 /// Takes a call apart. `None` for anything else. Total.
-pub(super) fn call(frame: &[u8]) -> Option<(u64, Call)> {
+pub(crate) fn call(frame: &[u8]) -> Option<(u64, Call)> {
     let (id, message) = frame.split_first_chunk()?;
     let id = u64::from_le_bytes(*id);
     let call = wire::decode(message).ok()?;
@@ -17,7 +17,7 @@ pub(super) fn call(frame: &[u8]) -> Option<(u64, Call)> {
 }
 
 /// The frame of an answer. One that is too long to send becomes an error: the caller must hear something.
-pub(super) fn answer(id: u64, answer: &Answer) -> Vec<u8> {
+pub(crate) fn answer(id: u64, answer: &Answer) -> Vec<u8> {
     frame(id, answer).unwrap_or_else(|| {
         tracing::error!("an answer was too long to send");
         frame::<Answer>(id, &Err(MetaError::Unsupported)).unwrap_or_default()
@@ -25,7 +25,7 @@ pub(super) fn answer(id: u64, answer: &Answer) -> Vec<u8> {
 }
 
 /// The frame of a notice. `None` when it cannot be encoded.
-pub(super) fn notice(notice: &Notice) -> Option<Vec<u8>> {
+pub(crate) fn notice(notice: &Notice) -> Option<Vec<u8>> {
     frame(NOTICE, notice)
 }
 

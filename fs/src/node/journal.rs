@@ -182,7 +182,11 @@ impl<S: Store> Worker<S> {
             batches => self.store.commit(batches, self.term),
         };
         let result = committed.map_err(|error| {
-            tracing::error!(%error, "THE STORE FAILED: the pool takes no more changes until this node is restarted");
+            tracing::error!(
+                %error,
+                "THE STORE FAILED: changes are refused (EIO) and reads go on; mend what failed, then restart this node: what was \
+                 synced is kept"
+            );
             self.shared.fail()
         });
         for then in group.then {

@@ -72,12 +72,25 @@ fn mem_available() -> Result<u64, String> {
         .ok_or_else(|| format!("{file} has no MemAvailable line: is this Linux 3.14 or later?"))
 }
 
-fn parse_mem_available(meminfo: &str) -> Option<u64> {
+/// Total.
+pub(crate) fn parse_mem_available(meminfo: &str) -> Option<u64> {
     let line = meminfo
         .lines()
         .find_map(|line| line.strip_prefix("MemAvailable:"))?;
     let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     kib.checked_mul(1024)
+}
+
+/// Bytes as `--memory` takes them, exactly.
+pub(super) fn size_word(bytes: u64) -> String {
+    let units = [(1 << 40, "T"), (1 << 30, "G"), (1 << 20, "M"), (1 << 10, "K")];
+    let exact = units
+        .into_iter()
+        .find(|(unit, _)| bytes >= *unit && bytes.is_multiple_of(*unit));
+    exact.map_or_else(
+        || bytes.to_string(),
+        |(unit, letter)| format!("{}{letter}", bytes / unit),
+    )
 }
 
 /// Bytes as people say them, in binary units with one digit after the point.
@@ -163,6 +176,20 @@ mod tests {
             assert_eq!(parse_mem_available(broken), None, "{broken}");
         }
         assert!(mem_available().unwrap() > 0);
+    }
+
+    #[test]
+    fn sizes_are_exact_words() {
+        let words = [
+            (4096, "4K"),
+            (1100 << 20, "1100M"),
+            (4 << 30, "4G"),
+            (5, "5"),
+            (0, "0"),
+        ];
+        for (bytes, word) in words {
+            assert_eq!(size_word(bytes), word);
+        }
     }
 
     #[test]

@@ -2,12 +2,17 @@
 
 mod cleaner;
 mod clocks;
+mod conduct;
 mod desk;
-mod framing;
+pub(crate) mod framing;
 mod grants;
+mod identity;
 mod journal;
 mod lease_time;
-mod limits;
+pub(crate) mod limits;
+mod lines;
+mod overlay;
+mod recalls;
 mod running;
 mod serve;
 mod service;
@@ -17,4 +22,6 @@ pub(crate) mod stepped;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use clocks::Clocks;
 pub use serve::{Ready, ServeConfig, serve};
+pub(crate) use state_dir::{Purpose, StateDir};

@@ -2,15 +2,16 @@
 
 use super::cleaner;
 use super::clocks::Clocks;
+use super::identity;
 use super::journal::Journal;
 use super::limits;
 use super::serve::{Ready, ServeConfig};
 use super::service::{Parts, Service};
-use super::state_dir::StateDir;
+use super::state_dir::{Purpose, StateDir};
 use crate::process::{PidFile, prepare_run_dir};
 use rdmafs_meta::id::{Incarnation, InodeId, NodeId};
-use rdmafs_meta::namespace::{Config, Namespace};
-use rdmafs_meta::store::MemoryStore;
+use rdmafs_meta::namespace::{Config, Identity, Namespace};
+use rdmafs_meta::store::{MemoryStore, Store};
 use rdmafs_meta::time::Now;
 use rdmafs_rdma::arena::Arena;
 use rdmafs_rdma::door::{Desk, Door, DoorConfig};
@@ -29,7 +30,7 @@ const NODE: NodeId = NodeId(1);
 /// and there is room for more than any pool makes.
 const IDS_SHIFT: u32 = 17;
 
-/// Time limit of each step of a set-up with a handler.
+/// Time limit of a set-up with a handler until its key is proved, and of each step after that.
 const STEP_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Everything that a node needs before its first thread starts.
@@ -53,7 +54,8 @@ impl Prepared {
         limits::check(&config)?;
         prepare_run_dir(&config.run_dir)?;
         let (key, key_created) = Key::load_or_create(&config.key).map_err(|error| error.to_string())?;
-        let mut store = config.state.as_deref().map(StateDir::open).transpose()?;
+        let open = |dir| StateDir::open(dir, Purpose::Serve);
+        let mut store = config.state.as_deref().map(open).transpose()?;
         let clocks = Clocks::default();
         let mut namespace = load(&config, store.as_mut(), clocks.now())?;
         let arena = Arena::allocate(config.memory, &mut progress).map_err(|error| {
@@ -61,7 +63,7 @@ impl Prepared {
         })?;
         let random = random().map_err(|error| format!("cannot read /dev/urandom: {error}"))?;
         // No two lives of an arena share it, whatever the node remembers.
-        let incarnation = Incarnation(random);
+        let incarnation = Incarnation(random.max(Incarnation::NEVER.0 + 1));
         namespace.add_arena(NODE, incarnation, arena.len());
         Ok(Self {
             config,
@@ -114,6 +116,7 @@ impl Node {
             life: (NODE, prepared.incarnation),
             journal,
             dirty,
+            lease: prepared.config.lease,
             now: Box::new(move || clocks.now()),
         }));
         let run_dir = prepared.config.run_dir.clone();
@@ -181,6 +184,7 @@ fn door_config(config: ServeConfig, key: Key) -> DoorConfig {
         key,
         fabrics: config.fabrics,
         device: config.device,
+        peers: config.sessions,
         step_timeout: STEP_TIMEOUT,
         run_dir: config.run_dir,
     }
@@ -195,14 +199,19 @@ fn load(config: &ServeConfig, store: Option<&mut StateDir>, now: Now) -> Result<
         root_mode: config.root_mode,
         ids_after: InodeId(random >> IDS_SHIFT),
     };
-    let loaded = match store {
-        Some(store) => Namespace::load(store, namespace, now),
-        None => Namespace::load(&mut MemoryStore::default(), namespace, now),
+    let (Some(store), Some(dir)) = (store, config.state.as_deref()) else {
+        let loaded = Namespace::load(&mut MemoryStore::default(), namespace, now);
+        return loaded.map_err(|error| format!("cannot make a namespace: {error}"));
     };
-    loaded.map_err(|error| {
-        let dir = config.state.as_deref().unwrap_or("memory".as_ref());
-        format!("cannot load the namespace of {}: {error}", dir.display())
-    })
+    let known = identity::check(store, dir, config)?;
+    let loaded = Namespace::load(store, namespace, now).map_err(|error| identity::unsound(dir, &error))?;
+    if known.is_none() {
+        let told = Identity::new(&config.pool, config.memory);
+        store
+            .commit(&[told.batch()], loaded.term())
+            .map_err(|error| identity::unsound(dir, &error))?;
+    }
+    Ok(loaded)
 }
 
 fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {

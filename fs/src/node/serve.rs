@@ -32,6 +32,8 @@ pub struct ServeConfig {
     pub run_dir: PathBuf,
     /// Lease of a session.
     pub lease: Duration,
+    /// Most sessions at once.
+    pub sessions: u32,
     /// How long a drain waits for handlers to commit what they have.
     pub drain: Duration,
 }

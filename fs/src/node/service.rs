@@ -8,6 +8,8 @@ use super::framing;
 use super::grants::Grants;
 use super::journal::{Journal, JournalFailed};
 use super::lease_time::LeaseTime;
+use super::lines::{About, Deed, Lines};
+use super::recalls::Recalls;
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use rdmafs_meta::error::MetaError;
 use rdmafs_meta::extent::Extent;
@@ -37,6 +39,8 @@ pub(super) struct Parts {
     pub(super) journal: Option<Journal>,
     /// To the cleaner: extents to zero and to give to [`Service::cleaned`].
     pub(super) dirty: Sender<Vec<Extent>>,
+    /// How long a session lasts without a sign of life.
+    pub(super) lease: Duration,
     /// The time.
     pub(super) now: ReadClocks,
 }
@@ -47,33 +51,40 @@ pub(crate) type ReadClocks = Box<dyn Fn() -> Now + Send + Sync>;
 /// The namespace service of a node.
 pub(super) struct Service {
     /// Lock order: `state`, then `grants`, then the journal's queue. Peers are sent to under `state`.
-    state: Mutex<State>,
+    pub(super) state: Mutex<State>,
     /// A session has left, or has nothing uncommitted, while draining.
     calmed: Condvar,
     grants: Grants,
     arena: Arc<Arena>,
     life: (NodeId, Incarnation),
     journal: Option<Journal>,
-    now: ReadClocks,
+    pub(super) lease: Duration,
+    pub(super) now: ReadClocks,
     lease_time: LeaseTime,
+    pub(super) lines: Lines,
     stopping: AtomicBool,
 }
 
-struct State {
+pub(super) struct State {
     /// No session begins any more.
     draining: bool,
     namespace: Namespace,
-    guests: HashMap<PeerId, Guest>,
+    pub(super) guests: HashMap<PeerId, Guest>,
     sessions: HashMap<SessionId, PeerId>,
+    pub(super) recalls: Recalls,
     dirty: Option<Sender<Vec<Extent>>>,
 }
 
 /// A peer, and the one session that it may speak for once it began it.
-struct Guest {
-    peer: Arc<dyn Peer>,
-    session: Option<SessionId>,
+pub(super) struct Guest {
+    pub(super) peer: Arc<dyn Peer>,
+    pub(super) session: Option<SessionId>,
     /// It has nothing uncommitted, and knows that the node ends.
     drained: bool,
+    /// When it arrived, or was last served, as leases count.
+    pub(super) since: Duration,
+    /// Why the node ends its connection, if it does.
+    pub(super) shut_out: Option<&'static str>,
 }
 
 /// Who called, and the number that the answer carries.
@@ -91,14 +102,17 @@ impl Service {
                 namespace: parts.namespace,
                 guests: HashMap::new(),
                 sessions: HashMap::new(),
+                recalls: Recalls::default(),
                 dirty: Some(parts.dirty),
             }),
             grants: Grants::default(),
             arena: parts.arena,
             life: parts.life,
             journal: parts.journal,
+            lease: parts.lease,
             now: parts.now,
             lease_time: LeaseTime::default(),
+            lines: Lines::default(),
             stopping: AtomicBool::new(false),
         }
     }
@@ -119,6 +133,8 @@ impl Service {
             peer: Arc::clone(&peer),
             session: None,
             drained: false,
+            since: self.time().monotonic,
+            shut_out: None,
         };
         self.state.lock().guests.insert(peer.identity().id, guest);
     }
@@ -138,7 +154,13 @@ impl Service {
             send(&*peer, &framing::answer(id, &Err(refusal)));
             return;
         }
+        if let Some(guest) = state.guests.get_mut(&from) {
+            guest.since = self.time().monotonic;
+        }
         let drained = call.request == Request::Drained;
+        if let Request::Recalled { recall } = call.request {
+            self.acknowledged(&mut state, call.session, recall);
+        }
         let output = state.namespace.call(call, self.time());
         if let Some(guest) = state.guests.get_mut(&from).filter(|_| drained) {
             guest.drained = true;
@@ -148,49 +170,52 @@ impl Service {
         self.perform(state, output, Some(Caller { peer, id }));
     }
 
-    /// A peer is gone for good, and so is its session.
+    /// A peer is gone for good: nothing of its session runs any more.
     pub(super) fn left(&self, peer: PeerId) {
         let mut state = self.state.lock();
         self.grants.forget(peer);
-        let Some(session) = state.guests.remove(&peer).and_then(|guest| guest.session) else {
+        let Some(guest) = state.guests.remove(&peer) else {
             return;
         };
+        let why = match guest.shut_out {
+            Some(why) => why,
+            None if state.draining => "the node ends",
+            None => "its connection ended",
+        };
+        let who = guest.peer.identity();
+        let Some(session) = guest.session else {
+            let what = format!("a handler without a session left: {why}");
+            return self.say(Deed::Left, who, (what, About::default()));
+        };
         state.sessions.remove(&session);
-        tracing::info!(peer = peer.0, session = session.0, "session fenced");
+        state.recalls.forget(session);
+        let what = format!("a session is fenced: {why}");
+        self.say(Deed::Fenced, who, (what, session.into()));
         self.calmed.notify_all();
-        let output = state.namespace.fenced(session, self.time());
+        let output = state.namespace.fenced(session);
         self.perform(state, output, None);
     }
 
-    /// Ends the connection of a peer that breaks the protocol.
-    pub(super) fn expel(&self, peer: PeerId) {
-        let peer = self
-            .state
-            .lock()
-            .guests
-            .get(&peer)
-            .map(|guest| Arc::clone(&guest.peer));
-        if let Some(peer) = peer {
-            peer.close();
-        }
-    }
-
-    /// Lets time pass. True when there is more to do at once. While the store has to catch up time stands still: no lease
-    /// runs out because a slow disk holds up the calls that would renew it.
+    /// Lets time pass. True when there is more to do at once. While the store has to catch up, or a long call has the namespace, time
+    /// stands still: no lease runs out because they hold up the calls that would renew it.
     pub(super) fn tick(&self) -> bool {
         let waited = self.wait_for_room();
+        let state = (!waited).then(|| self.state.lock());
         if let Some(stood_still) = self.lease_time.tick((self.now)().monotonic) {
             tracing::warn!(
                 ?stood_still,
                 "this node was stopped: the leases of its sessions are longer by that"
             );
         }
-        if waited {
-            return false;
-        }
-        let mut state = self.state.lock();
+        let Some(mut state) = state else { return false };
+        self.lines.say_counts((self.now)().monotonic);
+        self.say_late(&mut state);
+        let idle = self.idle(&state);
         let (output, more) = state.namespace.tick(self.time());
         self.perform(state, output, None);
+        for peer in idle {
+            self.expel(peer, "a handler began no session: its connection is closed");
+        }
         more
     }
 
@@ -257,7 +282,7 @@ impl Service {
     }
 
     /// Both clocks, the monotonic one without the times at which the node stood still.
-    fn time(&self) -> Now {
+    pub(super) fn time(&self) -> Now {
         let now = (self.now)();
         Now {
             monotonic: self.lease_time.at(now.monotonic),
@@ -270,12 +295,14 @@ impl Service {
         self.journal.as_ref().is_some_and(Journal::wait_for_room)
     }
 
-    /// A peer speaks for the session that it began, and for no other; a store that failed ends all changes.
+    /// A peer speaks for the session that it began, and for no other; who examines the namespace needs none. A store that failed ends
+    /// all changes.
     fn admit(&self, guest: &Guest, call: &Call, (changes, draining): (bool, bool)) -> Result<(), MetaError> {
         let begins = matches!(call.request, Request::Begin { .. });
         match guest.session {
             None if begins && draining => return Err(MetaError::Draining),
             None if begins => {}
+            None if matches!(call.request, Request::Examine { .. }) => {}
             Some(_) if begins => return Err(MetaError::Invalid),
             Some(session) if session == call.session => {}
             _ => return Err(MetaError::SessionEnded),
@@ -290,7 +317,7 @@ impl Service {
 
     /// Does what the namespace left to do, in the order that [`Output`] gives; then lets go of the lock and closes the connections
     /// that are to be closed, since their end comes back to this service.
-    fn perform(&self, state: MutexGuard<'_, State>, output: Output, caller: Option<Caller>) {
+    fn perform(&self, mut state: MutexGuard<'_, State>, output: Output, caller: Option<Caller>) {
         for change in &output.grants {
             self.apply(&state, change);
         }
@@ -301,24 +328,32 @@ impl Service {
             if let (Some(guest), Some(frame)) = (state.guest(*session), framing::notice(notice)) {
                 send(&*guest.peer, &frame);
             }
+            if let Notice::Recall { recall, ino, .. } = notice {
+                tracing::debug!(session = session.0, recall = recall.0, %ino, "recall");
+                let now = self.time().monotonic;
+                state.recalls.asked(*session, *recall, *ino, now);
+            }
         }
+        // A lease runs out as time passes; only a call that begins a session ends another's connection.
+        let why = match caller {
+            Some(_) => "its handler connected anew",
+            None => "its lease ran out",
+        };
         let answer = caller.zip(output.answer);
         self.record(output.batch, answer, output.sync);
         if let Some(dirty) = state.dirty.as_ref().filter(|_| !output.clean.is_empty()) {
             // A cleaner that is gone has nothing to clean for: the node ends.
             let _ = dirty.send(output.clean);
         }
-        let peer = |session: &SessionId| Some(Arc::clone(&state.guest(*session)?.peer));
-        let disconnect: Vec<_> = output.disconnect.iter().filter_map(peer).collect();
+        let disconnect: Vec<_> = output
+            .disconnect
+            .iter()
+            .filter_map(|session| state.shut_out(*session, why))
+            .collect();
         drop(state);
-        for peer in disconnect {
-            let who = peer.identity();
-            tracing::warn!(
-                peer = who.id.0,
-                host = who.host,
-                fabric = who.fabric.name(),
-                "a session is fenced: its lease ran out, or its handler connected anew"
-            );
+        for (session, peer) in disconnect {
+            let what = format!("a session is shut out: {why}");
+            self.say(Deed::ShutOut, peer.identity(), (what, session.into()));
             self.grants.forget(peer.identity().id);
             peer.close();
         }
@@ -370,8 +405,15 @@ impl State {
         }
     }
 
-    fn guest(&self, session: SessionId) -> Option<&Guest> {
+    pub(super) fn guest(&self, session: SessionId) -> Option<&Guest> {
         self.guests.get(self.sessions.get(&session)?)
+    }
+
+    /// The peer whose connection is to be ended, with its session.
+    fn shut_out(&mut self, session: SessionId, why: &'static str) -> Option<(SessionId, Arc<dyn Peer>)> {
+        let guest = self.guests.get_mut(self.sessions.get(&session)?)?;
+        guest.shut_out.get_or_insert(why);
+        Some((session, Arc::clone(&guest.peer)))
     }
 }
 
@@ -415,6 +457,7 @@ fn changes(request: &Request) -> bool {
         | Request::ReadLink { .. }
         | Request::ReadDir { .. }
         | Request::Release { .. }
-        | Request::StatFs => false,
+        | Request::StatFs
+        | Request::Examine { .. } => false,
     }
 }

@@ -2,63 +2,80 @@
 //!
 //! The lock is a `flock(2)` on `DIR/lock`: the kernel drops it with the process, so a crash leaves nothing to clean up.
 
+use super::overlay::Overlay;
 use rdmafs_meta::id::Term;
 use rdmafs_meta::store::{Batch, Store, StoreError};
 use redb::backends::FileBackend;
-use redb::{Builder, Database, ReadableDatabase, ReadableTable, TableDefinition};
+use redb::{Builder, Database, DatabaseError, ReadableDatabase, ReadableTable, TableDefinition};
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
-use std::path::Path;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
 
 /// The pairs of the namespace.
 const PAIRS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("namespace");
 /// One entry: the term. A table of its own, so that no key of the namespace can ever stand for it.
 const TERM: TableDefinition<'_, (), u64> = TableDefinition::new("term");
 
+/// The store's file.
+const FILE: &str = "namespace.redb";
+
 /// Memory for redb's pages. The namespace itself lives in memory: the store is read at start and written from then on.
 const CACHE_BYTES: usize = 32 << 20;
+
+/// What a state directory is opened for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// To serve it; it is made where there is none.
+    Serve,
+    /// To put right what is in it.
+    Repair,
+    /// To look at it: its store is not changed.
+    Look,
+}
 
 /// A redb file in a locked directory.
 ///
 /// Every commit is one transaction, durable before it returns. After a crash redb goes back to the last one.
 #[derive(Debug)]
-pub(super) struct StateDir {
+pub(crate) struct StateDir {
     // Dropped first: the store is closed before the directory is anyone else's.
     database: Database,
+    path: PathBuf,
     _lock: File,
 }
 
 impl StateDir {
-    /// Locks and opens the directory; makes it (mode 0700) and the store (0600) where they are missing. Blocking: after a crash as
-    /// long as redb needs to check its file.
+    /// Locks and opens the directory. To serve, it is made (mode 0700) with its store (0600) where they are missing. The checksums of
+    /// the whole file are compared. Blocking, as long as it takes to read it.
     ///
     /// # Errors
-    /// One line: in use by another node, not accessible, or no such store.
-    pub(super) fn open(dir: &Path) -> Result<Self, String> {
+    /// One line: in use by another node, not accessible, damaged, or no such store.
+    pub(crate) fn open(dir: &Path, purpose: Purpose) -> Result<Self, String> {
         let name = dir.display();
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(dir)
-            .map_err(|error| format!("cannot make the state directory {name}: {error}"))?;
+        let path = dir.join(FILE);
+        if purpose == Purpose::Serve {
+            DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(dir)
+                .map_err(|error| format!("cannot make the state directory {name}: {error}"))?;
+        } else if let Err(error) = path.metadata() {
+            return Err(format!(
+                "{name} is no state directory: cannot find {}: {error}; give the one of 'rdmafs serve --state'",
+                path.display()
+            ));
+        }
         let lock = lock(dir)?;
-        let path = dir.join("namespace.redb");
-        let database = private_file(&path)
-            .map_err(redb::DatabaseError::from)
-            .and_then(FileBackend::new)
-            .and_then(|file| {
-                Builder::new()
-                    .set_cache_size(CACHE_BYTES)
-                    .create_with_backend(file)
-            })
-            .map_err(|error| format!("cannot open the namespace {}: {error}", path.display()))?;
+        let database = database(&path, purpose)?;
         let this = Self {
             database,
+            path,
             _lock: lock,
         };
         this.make_tables()
-            .map_err(|error| format!("cannot prepare the namespace {}: {error}", path.display()))?;
+            .map_err(|error| format!("cannot prepare the namespace: {}", this.failed(error)))?;
         Ok(this)
     }
 
@@ -69,24 +86,41 @@ impl StateDir {
         Ok(transaction.commit()?)
     }
 
+    /// What redb says, with the file and what may help.
+    fn failed(&self, error: impl Into<redb::Error>) -> StoreError {
+        let name = self.path.display();
+        match error.into() {
+            redb::Error::Corrupted(what) => StoreError::Damaged(what),
+            redb::Error::Io(error) if is_full(&error) => {
+                StoreError::Io(format!("{name}: {error}; make room on its file system").into())
+            }
+            error => StoreError::Io(format!("{name}: {error}").into()),
+        }
+    }
+
     /// Runs `change` on the pairs in one durable transaction, if `allowed` says so of the stored term; writes the term it answers.
     fn transact(
         &self,
         allowed: impl FnOnce(u64) -> Option<u64>,
         change: impl FnOnce(&mut redb::Table<'_, &[u8], &[u8]>) -> Result<(), redb::Error>,
     ) -> Result<(), StoreError> {
-        let transaction = self.database.begin_write().map_err(failed)?;
+        let transaction = self.database.begin_write().map_err(|error| self.failed(error))?;
         {
-            let mut terms = transaction.open_table(TERM).map_err(failed)?;
-            let found = terms.get(()).map_err(failed)?.map_or(0, |term| term.value());
+            let mut terms = transaction.open_table(TERM).map_err(|error| self.failed(error))?;
+            let found = terms
+                .get(())
+                .map_err(|error| self.failed(error))?
+                .map_or(0, |term| term.value());
             let term = allowed(found).ok_or(StoreError::Superseded { found })?;
             if term != found {
-                terms.insert((), term).map_err(failed)?;
+                terms.insert((), term).map_err(|error| self.failed(error))?;
             }
-            let mut pairs = transaction.open_table(PAIRS).map_err(failed)?;
-            change(&mut pairs).map_err(failed)?;
+            let mut pairs = transaction
+                .open_table(PAIRS)
+                .map_err(|error| self.failed(error))?;
+            change(&mut pairs).map_err(|error| self.failed(error))?;
         }
-        transaction.commit().map_err(failed)
+        transaction.commit().map_err(|error| self.failed(error))
     }
 }
 
@@ -96,10 +130,12 @@ impl Store for StateDir {
         prefix: &[u8],
         each: &mut dyn FnMut(&[u8], &[u8]) -> Result<(), StoreError>,
     ) -> Result<(), StoreError> {
-        let transaction = self.database.begin_read().map_err(failed)?;
-        let pairs = transaction.open_table(PAIRS).map_err(failed)?;
-        for pair in pairs.range(prefix..).map_err(failed)? {
-            let (key, value) = pair.map_err(failed)?;
+        let transaction = self.database.begin_read().map_err(|error| self.failed(error))?;
+        let pairs = transaction
+            .open_table(PAIRS)
+            .map_err(|error| self.failed(error))?;
+        for pair in pairs.range(prefix..).map_err(|error| self.failed(error))? {
+            let (key, value) = pair.map_err(|error| self.failed(error))?;
             if !key.value().starts_with(prefix) {
                 break;
             }
@@ -126,18 +162,78 @@ impl Store for StateDir {
     }
 
     fn term(&self) -> Result<Term, StoreError> {
-        let transaction = self.database.begin_read().map_err(failed)?;
-        let terms = transaction.open_table(TERM).map_err(failed)?;
-        let term = terms.get(()).map_err(failed)?;
+        let transaction = self.database.begin_read().map_err(|error| self.failed(error))?;
+        let terms = transaction.open_table(TERM).map_err(|error| self.failed(error))?;
+        let term = terms.get(()).map_err(|error| self.failed(error))?;
         Ok(Term(term.map_or(0, |term| term.value())))
     }
 }
 
-fn failed(error: impl Into<redb::Error>) -> StoreError {
-    match error.into() {
-        redb::Error::Corrupted(what) => StoreError::Damaged(what),
-        error => StoreError::Io(Box::new(error)),
+/// Opens the file, and checks all of it: what was altered by anybody else is told here and not believed later.
+fn database(path: &Path, purpose: Purpose) -> Result<Database, String> {
+    let mut builder = Builder::new();
+    builder
+        .set_cache_size(CACHE_BYTES)
+        .set_check_integrity_on_open(true);
+    let open = || -> Result<Database, DatabaseError> {
+        if purpose == Purpose::Look {
+            builder.create_with_backend(Overlay::new(File::open(path)?)?)
+        } else {
+            builder.create_with_backend(FileBackend::new(private_file(path)?)?)
+        }
+    };
+    let damaged = |how: String| {
+        format!(
+            "the namespace {0} is damaged: {how}; restore it from a copy, or give up its names and attributes: mv {0} {0}.damaged",
+            path.display()
+        )
+    };
+    // redb would make a new store of it, and nobody would hear of what is gone.
+    if path.metadata().is_ok_and(|file| file.len() == 0) {
+        return Err(damaged("it is empty".into()));
     }
+    // A damaged file may make redb panic; nothing of ours is in use then.
+    let opened = catch_unwind(AssertUnwindSafe(open));
+    match opened {
+        Ok(Ok(database)) => Ok(database),
+        Ok(Err(DatabaseError::Storage(redb::StorageError::Corrupted(how)))) => Err(damaged(how)),
+        Ok(Err(error)) => match damage(&error) {
+            true => Err(damaged(error.to_string())),
+            false => {
+                let full =
+                    matches!(&error, DatabaseError::Storage(redb::StorageError::Io(error)) if is_full(error));
+                let help = if full {
+                    "; make room on its file system"
+                } else {
+                    ""
+                };
+                Err(format!(
+                    "cannot open the namespace {}: {error}{help}",
+                    path.display()
+                ))
+            }
+        },
+        Err(_) => Err(damaged("it cannot be read to its end".into())),
+    }
+}
+
+/// Room can be made for these.
+fn is_full(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge
+    )
+}
+
+/// redb tells a file that is none of its own, or too short, as an error of input.
+fn damage(error: &DatabaseError) -> bool {
+    let DatabaseError::Storage(redb::StorageError::Io(error)) = error else {
+        return matches!(error, DatabaseError::UpgradeRequired(_));
+    };
+    matches!(
+        error.kind(),
+        io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof
+    )
 }
 
 /// Takes the directory's lock and leaves this process's id in it, for the message to the next one.
@@ -160,9 +256,8 @@ fn lock(dir: &Path) -> Result<File, String> {
         }
     }
     let text = format!("{}\n", std::process::id());
-    file.set_len(0)
-        .and_then(|()| file.write_all(text.as_bytes()))
-        .map_err(fail)?;
+    // Where the file system is full the message to the next one goes without.
+    let _untold = file.set_len(0).and_then(|()| file.write_all(text.as_bytes()));
     Ok(file)
 }
 
@@ -188,7 +283,7 @@ mod tests {
         let count = std::cell::Cell::new(0);
         conformance::check(|| {
             count.set(count.get() + 1);
-            StateDir::open(&dir.path().join(count.get().to_string())).unwrap()
+            StateDir::open(&dir.path().join(count.get().to_string()), Purpose::Serve).unwrap()
         });
     }
 
@@ -212,13 +307,13 @@ mod tests {
     #[test]
     fn what_was_committed_is_there_when_the_directory_is_opened_again() {
         let dir = tempfile::tempdir().unwrap();
-        let mut store = StateDir::open(dir.path()).unwrap();
+        let mut store = StateDir::open(dir.path(), Purpose::Serve).unwrap();
         store.take_over(Term(7)).unwrap();
         store
             .commit(&[put(b"a", b"1"), put(b"b", b"2")], Term(7))
             .unwrap();
         drop(store);
-        let store = StateDir::open(dir.path()).unwrap();
+        let store = StateDir::open(dir.path(), Purpose::Serve).unwrap();
         assert_eq!(store.term().unwrap(), Term(7));
         assert_eq!(
             all(&store),
@@ -230,7 +325,7 @@ mod tests {
     #[test]
     fn what_was_committed_survives_a_crash() {
         let (dir, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-        let mut store = StateDir::open(dir.path()).unwrap();
+        let mut store = StateDir::open(dir.path(), Purpose::Serve).unwrap();
         store.take_over(Term(1)).unwrap();
         for round in 0..50_u8 {
             store.commit(&[put(&[round], &[round; 5000])], Term(1)).unwrap();
@@ -240,15 +335,44 @@ mod tests {
             other.path().join("namespace.redb"),
         )
         .unwrap();
-        let after = StateDir::open(other.path()).unwrap();
+        let after = StateDir::open(other.path(), Purpose::Serve).unwrap();
         assert_eq!(all(&after), all(&store));
         assert_eq!(all(&after).len(), 50);
+    }
+
+    /// A damaged last commit is never quietly given up for the one before it.
+    #[test]
+    fn a_file_that_opens_has_all_that_was_committed() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut store = StateDir::open(dir.path(), Purpose::Serve).unwrap();
+        store.take_over(Term(1)).unwrap();
+        for round in 0..40_u8 {
+            store.commit(&[put(&[round], &[round; 700])], Term(1)).unwrap();
+        }
+        let wanted = all(&store);
+        drop(store);
+        let path = dir.path().join(FILE);
+        let sound = std::fs::read(&path).unwrap();
+        let (mut refused, mut opened) = (0, 0);
+        for at in (0..sound.len()).step_by(199).chain(0..320) {
+            let mut bytes = sound.clone();
+            bytes[at] ^= 0x10;
+            std::fs::write(&path, &bytes).unwrap();
+            match StateDir::open(dir.path(), Purpose::Look) {
+                Ok(store) => {
+                    assert_eq!(all(&store), wanted, "byte {at}");
+                    opened += 1;
+                }
+                Err(_) => refused += 1,
+            }
+        }
+        assert!(refused > 20 && opened > 20, "{refused} refused, {opened} opened");
     }
 
     #[test]
     fn a_later_term_shuts_an_earlier_one_out() {
         let dir = tempfile::tempdir().unwrap();
-        let mut store = StateDir::open(dir.path()).unwrap();
+        let mut store = StateDir::open(dir.path(), Purpose::Serve).unwrap();
         store.take_over(Term(2)).unwrap();
         assert!(matches!(
             store.take_over(Term(2)),
@@ -264,22 +388,22 @@ mod tests {
     #[test]
     fn a_directory_in_use_is_refused_with_the_owner() {
         let dir = tempfile::tempdir().unwrap();
-        let first = StateDir::open(dir.path()).unwrap();
-        let line = StateDir::open(dir.path()).unwrap_err();
+        let first = StateDir::open(dir.path(), Purpose::Serve).unwrap();
+        let line = StateDir::open(dir.path(), Purpose::Serve).unwrap_err();
         let me = format!("(process {})", std::process::id());
         assert!(
             line.contains("in use by another rdmafs serve") && line.contains(&me),
             "{line}"
         );
         drop(first);
-        StateDir::open(dir.path()).unwrap();
+        StateDir::open(dir.path(), Purpose::Serve).unwrap();
     }
 
     #[test]
     fn only_the_owner_can_read_it() {
         let parent = tempfile::tempdir().unwrap();
         let dir = parent.path().join("state");
-        let _store = StateDir::open(&dir).unwrap();
+        let _store = StateDir::open(&dir, Purpose::Serve).unwrap();
         let modes =
             ["", "lock", "namespace.redb"].map(|name| dir.join(name).metadata().unwrap().mode() & 0o777);
         assert_eq!(modes, [0o700, 0o600, 0o600]);
@@ -289,7 +413,7 @@ mod tests {
     fn another_file_in_its_place_is_named() {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("namespace.redb"), "not a store").unwrap();
-        let line = StateDir::open(dir.path()).unwrap_err();
+        let line = StateDir::open(dir.path(), Purpose::Serve).unwrap_err();
         assert!(line.contains("namespace.redb"), "{line}");
     }
 }

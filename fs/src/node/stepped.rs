@@ -34,6 +34,7 @@ impl<S: Store> SteppedNode<S> {
         incarnation: Incarnation,
         now: ReadClocks,
     ) -> Result<Self, StoreError> {
+        let lease = config.lease;
         let mut namespace = Namespace::load(&mut store, config, now())?;
         namespace.add_arena(NODE, incarnation, arena.len());
         let (journal, worker) = Journal::with_worker(store, namespace.term());
@@ -44,6 +45,7 @@ impl<S: Store> SteppedNode<S> {
             life: (NODE, incarnation),
             journal: Some(journal),
             dirty: send,
+            lease,
             now,
         });
         Ok(Self {

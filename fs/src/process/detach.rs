@@ -72,7 +72,7 @@ pub fn detach(daemon: &Daemon<'_>, progress: impl FnMut(&str)) -> Result<String,
 }
 
 /// Reads until a final line; `None` at the pipe's end.
-fn follow(pipe: impl BufRead, mut progress: impl FnMut(&str)) -> Option<Result<String, String>> {
+pub(crate) fn follow(pipe: impl BufRead, mut progress: impl FnMut(&str)) -> Option<Result<String, String>> {
     for line in pipe.lines() {
         // What is no message of ours is output of some library: it cannot be the final word.
         match serde_json::from_str(&line.ok()?) {

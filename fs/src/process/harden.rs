@@ -4,6 +4,7 @@
 //! dump. It answers for every mount of its host (or every host of its pool): the OOM killer takes something else, and
 //! no request waits for a page to come back from swap.
 
+use super::of_task::keep_a_spare;
 use nix::sys::mman::{MlockAllFlags, mlockall};
 use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit, setrlimit};
 use nix::sys::stat::{Mode, umask};
@@ -53,6 +54,10 @@ pub fn harden() -> Result<LeftOut, String> {
     left_out.note(
         limit(Resource::RLIMIT_NOFILE, |hard| (hard, hard)),
         "cannot raise the limit of open files",
+    );
+    left_out.note(
+        keep_a_spare(),
+        "cannot keep a descriptor for when there is no other",
     );
     left_out.note(
         lock_memory(),

@@ -1,8 +1,9 @@
 //! What a daemon does to itself: undumpable, locked in memory, spared by the OOM killer, detached, ended by signals;
 //! and what it asks of its host.
 
-mod detach;
+pub(crate) mod detach;
 mod harden;
+mod of_task;
 mod roce_rule;
 mod run_dir;
 mod signals;
@@ -12,6 +13,7 @@ mod testing;
 
 pub use detach::{Daemon, Report, detach};
 pub use harden::{LeftOut, abort_on_panic, harden};
+pub(crate) use of_task::of_task;
 pub use roce_rule::warn_without_roce_rule;
 pub use run_dir::{PidFile, prepare_run_dir};
 pub use signals::Signals;

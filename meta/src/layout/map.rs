@@ -136,6 +136,19 @@ impl LayoutMap {
         run.copies.first().map(|copy| copy.extent)
     }
 
+    /// The runs that touch `[start, end)` are lost for good. Gives the pieces that changed.
+    pub(crate) fn lose(&mut self, start: u64, end: u64) -> BTreeSet<u64> {
+        let lost: Vec<u64> = self.overlapping(start, end).map(|run| run.start).collect();
+        for at in &lost {
+            let copies = self.runs.get_mut(at).map(|run| &mut run.copies);
+            for copy in copies.into_iter().flatten() {
+                copy.extent.incarnation = Incarnation::NEVER;
+                copy.state = CopyState::Lost;
+            }
+        }
+        lost.into_iter().map(|at| at / PIECE).collect()
+    }
+
     /// Bytes in the node's arenas are valid when they lie in its present incarnation, and lost otherwise.
     pub fn settle(&mut self, node: NodeId, present: Option<Incarnation>) {
         let copies = self.runs.values_mut().flat_map(|run| &mut run.copies);

@@ -24,6 +24,9 @@ impl Namespace {
         if let Request::Begin { lineage, .. } = call.request {
             return self.begin(lineage, now, out);
         }
+        if let Request::Examine { skip } = call.request {
+            return self.examined(call.caller.uid, skip);
+        }
         if call.term != self.term {
             return Err(MetaError::SessionEnded);
         }
@@ -57,6 +60,7 @@ impl Namespace {
             Request::Outcome { of } => self.outcome(step.session, of),
             Request::Recalled { recall } => self.recalled(step, recall),
             Request::StatFs => self.stat_fs(),
+            Request::Examine { skip } => self.examined(step.who.uid, skip),
             Request::Lookup { parent, name } => self.lookup(step, parent, &name),
             Request::Parent { ino } => self.parent(step, ino),
             Request::GetAttr { ino } => self.attr(ino),
@@ -89,6 +93,7 @@ fn mutates(request: &Request) -> bool {
         | Request::Renew
         | Request::Sync
         | Request::StatFs
+        | Request::Examine { .. }
         | Request::Outcome { .. }
         | Request::Drained
         | Request::Recalled { .. } => false,

@@ -5,8 +5,10 @@ mod step;
 mod record;
 mod service;
 mod persist;
-mod load;
+mod identity;
 mod space;
+mod fsck;
+mod load;
 mod sessions;
 mod names;
 mod files;
@@ -15,5 +17,7 @@ mod check;
 #[cfg(test)]
 mod tests;
 
+pub use fsck::{Examined, examine};
+pub use identity::Identity;
 pub use output::{Config, GrantChange, Output};
 pub use service::Namespace;

@@ -9,11 +9,13 @@ use super::record::{self, InodeRecord, encode};
 use super::service::Namespace;
 use crate::id::InodeId;
 use crate::store::Batch;
+use crate::tree::Tree;
 
 /// Inode ids that are reserved at a time.
 pub(super) const ID_BLOCK: u64 = 1 << 20;
 
-type Change = (Vec<u8>, Option<Vec<u8>>);
+/// What happens to a key.
+pub(super) type Change = (Vec<u8>, Option<Vec<u8>>);
 
 impl Namespace {
     /// Hands the changes since the last time to the store.
@@ -24,33 +26,9 @@ impl Namespace {
 
     /// The changes since the last time, in the order in which the store must see them.
     pub(super) fn take_changes(&mut self) -> Vec<Change> {
-        let keys = self.tree.take_changes();
         let mut changes: Vec<Change> = self.raised_ceiling().into_iter().collect();
-        changes.extend(keys.inodes.into_iter().map(|ino| self.inode_change(ino)));
-        for (parent, name) in keys.entries {
-            let directory = self.tree.directory(parent).ok();
-            let entry = directory.and_then(|(_, directory)| directory.get(&name));
-            changes.push((
-                record::entry_key(parent, &name),
-                entry.map(|entry| encode(&entry)),
-            ));
-        }
-        for (ino, piece) in keys.pieces {
-            let runs = self
-                .tree
-                .layout(ino)
-                .map(|layout| layout.piece(piece))
-                .unwrap_or_default();
-            let value = (!runs.is_empty()).then(|| encode(&runs));
-            changes.push((record::piece_key(ino, piece), value));
-        }
+        changes.extend(changes_of(&mut self.tree));
         changes
-    }
-
-    fn inode_change(&self, ino: InodeId) -> Change {
-        let inode = self.tree.get(ino).ok();
-        let value = inode.map(|inode| encode(&InodeRecord::of(inode)));
-        (record::inode_key(ino), value)
     }
 
     /// Reserves the next block of ids when half of the last one is used, long before the store could be late.
@@ -64,4 +42,34 @@ impl Namespace {
             Some(self.ceiling.0.to_be_bytes().to_vec()),
         ))
     }
+}
+
+/// What changed in a tree since the last time: inodes, then entries, then pieces.
+pub(super) fn changes_of(tree: &mut Tree) -> Vec<Change> {
+    let keys = tree.take_changes();
+    let tree = &*tree;
+    let inodes = keys.inodes.into_iter().map(|ino| inode_change(tree, ino));
+    let entries = keys.entries.into_iter().map(|(parent, name)| {
+        let directory = tree.directory(parent).ok();
+        let entry = directory.and_then(|(_, directory)| directory.get(&name));
+        (
+            record::entry_key(parent, &name),
+            entry.map(|entry| encode(&entry)),
+        )
+    });
+    let pieces = keys.pieces.into_iter().map(|(ino, piece)| {
+        let runs = tree
+            .layout(ino)
+            .map(|layout| layout.piece(piece))
+            .unwrap_or_default();
+        let value = (!runs.is_empty()).then(|| encode(&runs));
+        (record::piece_key(ino, piece), value)
+    });
+    inodes.chain(entries).chain(pieces).collect()
+}
+
+fn inode_change(tree: &Tree, ino: InodeId) -> Change {
+    let inode = tree.get(ino).ok();
+    let value = inode.map(|inode| encode(&InodeRecord::of(inode)));
+    (record::inode_key(ino), value)
 }

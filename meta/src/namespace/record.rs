@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | `Mformat` | one byte, the format of all this: 1 |
 //! | `Mceiling` | u64, big-endian: inode ids from here on were never given out |
+//! | `Midentity` | [`Identity`](super::identity::Identity): which pool this is |
 //! | `I` inode | [`InodeRecord`] |
 //! | `D` directory, name | cookie and inode of the entry |
 //! | `L` inode, piece | the runs of one piece (64 MiB) of a file's layout |
@@ -20,6 +21,7 @@ use crate::tree::{Body, Directory, Inode};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+pub(super) const HEAD: &[u8] = b"M";
 pub(super) const FORMAT_KEY: &[u8] = b"Mformat";
 pub(super) const FORMAT: u8 = 1;
 pub(super) const CEILING_KEY: &[u8] = b"Mceiling";
@@ -114,8 +116,12 @@ pub(super) fn encode<T: Serialize>(record: &T) -> Vec<u8> {
     postcard::to_allocvec(record).unwrap_or_default()
 }
 
+/// A record, and nothing behind it: what another format has added is not passed over.
 pub(super) fn decode<T: DeserializeOwned>(key: &[u8], value: &[u8]) -> Result<T, StoreError> {
-    postcard::from_bytes(value).map_err(|_| damaged("the value of", key))
+    match postcard::take_from_bytes(value) {
+        Ok((record, [])) => Ok(record),
+        _ => Err(damaged("the value of", key)),
+    }
 }
 
 fn damaged(what: &str, bytes: &[u8]) -> StoreError {

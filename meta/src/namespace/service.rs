@@ -75,11 +75,11 @@ impl Namespace {
     }
 
     /// The connection of a session closed and none of its work is running or will run (its fabric fenced it). The session goes on
-    /// for a lease in which its handler may come back; then, or at once when its lease had run out, what only it held open is
-    /// reclaimed. Its grants are void with the connection; they are not revoked one by one.
-    pub fn fenced(&mut self, session: SessionId, now: Now) -> Output {
+    /// for what is left of its lease, in which its handler may come back; then, or at once when its lease had run out, what only it held
+    /// open is reclaimed. Its grants are void with the connection; they are not revoked one by one.
+    pub fn fenced(&mut self, session: SessionId) -> Output {
         let mut out = Output::default();
-        let (opens, given_up) = self.sessions.fenced(session, now.monotonic);
+        let (opens, given_up) = self.sessions.fenced(session);
         self.give_up(session, given_up, &mut out);
         for ino in opens {
             self.closed(ino, &mut out);

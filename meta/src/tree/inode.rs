@@ -74,6 +74,14 @@ impl Directory {
         listed.filter_map(|(cookie, name)| Some((*cookie, name, self.names.get(name)?.1)))
     }
 
+    /// Each entry has a place of its own that was given out.
+    pub(crate) fn is_sound(&self) -> bool {
+        let placed = |(name, (cookie, _)): (&Name, &(u64, InodeId))| {
+            *cookie < self.next_cookie && self.cookies.get(cookie) == Some(name)
+        };
+        self.cookies.len() == self.names.len() && self.names.iter().all(placed)
+    }
+
     /// Adds a name that is not there.
     pub(crate) fn add(&mut self, name: &Name, ino: InodeId) {
         let cookie = self.next_cookie;

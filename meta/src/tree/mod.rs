@@ -5,9 +5,10 @@ mod table;
 mod attributes;
 mod entries;
 mod rename;
+mod mending;
 
 pub(crate) use attributes::changed;
 pub(crate) use entries::NewEntry;
-pub(crate) use inode::{Body, Directory, Inode};
+pub(crate) use inode::{Body, Directory, FIRST_COOKIE, Inode};
 pub(crate) use rename::Move;
 pub(crate) use table::Tree;

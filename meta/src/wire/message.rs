@@ -12,6 +12,7 @@ use crate::error::MetaError;
 use crate::id::{Incarnation, InodeId, Lineage, NodeId, RecallId, RequestId, SessionId, Term, Version};
 use crate::layout::LayoutSlice;
 use crate::name::Name;
+use crate::problem::Examination;
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -256,6 +257,11 @@ pub enum Request {
     },
     /// After [`Notice::Drain`]: everything written is committed. Answer: [`Reply::Done`].
     Drained,
+    /// What is wrong with the namespace. Needs no session; root only. Answer: [`Reply::Examined`].
+    Examine {
+        /// Leave so many problems out, which earlier answers told.
+        skip: u64,
+    },
 }
 
 /// What the service answers.
@@ -301,6 +307,8 @@ pub enum Reply {
     },
     /// Space.
     Space(Space),
+    /// What was found wrong, or a page of it.
+    Examined(Examination),
 }
 
 /// A session's terms.

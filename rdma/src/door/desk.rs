@@ -73,7 +73,10 @@ pub struct DoorConfig {
     pub fabrics: Vec<FabricKind>,
     /// RDMA device to offer verbs on, as `rdma link` shows it. `None` is one with an active port.
     pub device: Option<String>,
-    /// Time limit of each step of a set-up; also how long closing waits for peers on shm to let go.
+    /// Most peers at once.
+    pub peers: u32,
+    /// Time limit of a set-up until the key is proved and the Hello heard, and of each step after that; also how long closing waits
+    /// for peers on shm to let go.
     pub step_timeout: Duration,
     /// Directory of the Unix socket for shm: `RUN_DIR/node-PORT.sock`.
     pub run_dir: PathBuf,

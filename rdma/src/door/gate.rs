@@ -3,15 +3,20 @@
 use super::desk::{Desk, DoorConfig, Identity, Peer, PeerId};
 use super::line::Line;
 use super::member::{BACKLOG, Member, Side};
-use super::roll::{Place, Roll};
+use super::refusals::{Origin, Refusals, Why};
+use super::roll::{Place, Roll, Seat};
 use crate::arena::Arena;
+use crate::clock::{Clock, SystemClock};
 use crate::fabric::FabricKind;
 use crate::handshake::{Answer, Hello, Refusal, Role, Secure, Token, Welcome};
 use crate::key::KeyId;
 use crate::shm::send_descriptor;
-use crate::stream::{Bell, Limits, Mailbox, SetupError, Socket, admit, answer};
+use crate::stream::{Admitted, Bell, Limits, Mailbox, SetupError, Socket, answer, turn_away};
 use crate::verbs::Lender;
 use crate::{sys, tcp};
+use parking_lot::Mutex;
+use std::io;
+use std::net::IpAddr;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -23,7 +28,10 @@ const MAX_QUEUES: u8 = 16;
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Arrival {
     /// Over TCP.
-    Tcp,
+    Tcp {
+        /// The peer's address.
+        from: IpAddr,
+    },
     /// Over the Unix socket.
     Local {
         /// The peer's process, 0 when it cannot be seen.
@@ -32,18 +40,26 @@ pub(super) enum Arrival {
 }
 
 impl Arrival {
+    /// Where it came from.
+    pub(super) fn origin(self) -> Origin {
+        match self {
+            Self::Tcp { from } => Origin::Net(from),
+            Self::Local { pid } => Origin::Local(pid),
+        }
+    }
+
     /// The fabric that a connection for this purpose, come this way, is of.
     fn fabric(self, role: &Role) -> FabricKind {
         match (self, role) {
             (Self::Local { .. }, _) => FabricKind::Shm,
             (
-                Self::Tcp,
+                Self::Tcp { .. },
                 Role::Control {
                     fabric: FabricKind::Verbs,
                     ..
                 },
             ) => FabricKind::Verbs,
-            (Self::Tcp, _) => FabricKind::Tcp,
+            (Self::Tcp { .. }, _) => FabricKind::Tcp,
         }
     }
 }
@@ -57,6 +73,10 @@ pub(super) struct Gate {
     pub(super) desk: Arc<dyn Desk>,
     pub(super) roll: Arc<Roll>,
     pub(super) last_peer: AtomicU64,
+    /// Most strangers of a listener.
+    pub(super) strangers: usize,
+    pub(super) clock: SystemClock,
+    pub(super) refusals: Refusals,
 }
 
 /// A connection whose key is proved and whose Hello is heard.
@@ -71,35 +91,72 @@ struct Guest {
 }
 
 impl Gate {
-    /// Serves a connection from its first byte to its last. Blocking.
-    pub(super) fn pass(&self, socket: Arc<Socket>, arrival: Arrival, place: Place) {
-        if matches!(arrival, Arrival::Tcp)
-            && let Err(error) = socket.tune_tcp()
-        {
-            tracing::debug!("a connection ended early: {error}");
-            return;
-        }
-        let limits = Limits::start(self.config.step_timeout);
-        let key = &self.config.key;
-        let find = |id| (id == key.id).then(|| key.clone());
-        let (secure, key, hello) = match admit(&socket, find, &limits) {
-            Ok(admitted) => admitted,
-            Err(error) => {
-                tracing::debug!("a connection was not let in: {error}");
-                return;
-            }
+    /// Takes in a connection whose key is proved: it gets a thread, or hears that there is none. Does not block.
+    pub(super) fn enter(self: &Arc<Self>, socket: Arc<Socket>, arrival: Arrival, admitted: Admitted) {
+        let Admitted {
+            mut secure,
+            key,
+            hello,
+        } = admitted;
+        let Some(place) = self.roll.place(&socket) else {
+            return self.turn_away(&socket, &mut secure, arrival);
         };
-        let guest = Guest {
+        // Kept here too until the thread has it: who gets none must hear that.
+        let guest = Arc::new(Mutex::new(Some(Guest {
             socket,
             secure,
             key,
             hello,
             arrival,
-            limits,
+            limits: Limits::start(self.config.step_timeout),
             place,
-        };
-        if let Err(error) = self.receive(guest) {
-            tracing::debug!("a connection ended in its set-up: {error}");
+        })));
+        let (gate, taken) = (Arc::clone(self), Arc::clone(&guest));
+        let thread = std::thread::Builder::new()
+            .name("rdmafs-peer".into())
+            .spawn(move || {
+                let guest = taken.lock().take();
+                guest.into_iter().for_each(|guest| gate.pass(guest));
+            });
+        match thread {
+            Ok(thread) => self.roll.keep(thread),
+            Err(error) => {
+                self.scarce(format!("no thread for another connection: {error}"));
+                if let Some(mut guest) = guest.lock().take() {
+                    self.turn_away(&guest.socket, &mut guest.secure, arrival);
+                }
+            }
+        }
+    }
+
+    /// Logs, now or as part of a count, that a connection came to nothing. Who just hung up is not worth a warning.
+    pub(super) fn refused(&self, from: Origin, why: Why) {
+        match why {
+            Why::Setup(error @ (SetupError::Ended("key") | SetupError::Io(_))) => {
+                tracing::debug!(%from, %error, "a connection ended early");
+            }
+            why => self.refusals.note(self.clock.now(), from, why),
+        }
+    }
+
+    /// Logs, now or as part of a count, that this process has no more of something.
+    pub(super) fn scarce(&self, what: String) {
+        self.refusals.scarce(self.clock.now(), what);
+    }
+
+    /// Tells a peer that there is no room. Does not block.
+    pub(super) fn turn_away(&self, socket: &Socket, secure: &mut Secure, arrival: Arrival) {
+        turn_away(socket, secure, Refusal::NoRoom);
+        self.refused(arrival.origin(), Why::Refused(Refusal::NoRoom));
+    }
+
+    /// Serves a connection to its end. Blocking.
+    fn pass(&self, guest: Guest) {
+        let from = guest.arrival.origin();
+        match self.receive(guest) {
+            Ok(()) => {}
+            Err(SetupError::Refused(refusal)) => self.refused(from, Why::Refused(refusal)),
+            Err(error) => self.refused(from, Why::Setup(error)),
         }
     }
 
@@ -111,16 +168,18 @@ impl Gate {
             _ if !self.config.fabrics.contains(&served) => guest.refuse(Refusal::NoSuchFabric),
             (Role::Control { queues, .. }, _) if *queues > MAX_QUEUES => guest.refuse(Refusal::TooManyQueues),
             (Role::Control { fabric, .. }, _) if *fabric != served => guest.refuse(Refusal::NoSuchFabric),
-            (Role::Control { queues, .. }, Arrival::Tcp) if served == FabricKind::Verbs => {
+            (Role::Control { queues, .. }, Arrival::Tcp { .. }) if served == FabricKind::Verbs => {
                 let queues = *queues;
                 self.queues(guest, queues)
             }
-            (Role::Control { .. }, Arrival::Tcp) => self.control(guest, None),
+            (Role::Control { .. }, Arrival::Tcp { .. }) => self.control(guest, None),
+            (Role::Control { .. }, Arrival::Local { pid: 0 }) => guest.refuse(Refusal::ProcessHidden),
             (Role::Control { .. }, Arrival::Local { pid }) => match sys::pidfd(pid) {
-                Ok(process) if pid != 0 => self.control(guest, Some((pid, process))),
-                _ => guest.refuse(Refusal::ProcessHidden),
+                Ok(process) => self.control(guest, Some((pid, process))),
+                Err(error) if is_scarcity(&error) => self.no_room(guest, &error),
+                Err(_) => guest.refuse(Refusal::ProcessHidden),
             },
-            (Role::Data { token, encrypted }, Arrival::Tcp) => {
+            (Role::Data { token, encrypted }, Arrival::Tcp { .. }) => {
                 let (token, encrypted) = (*token, *encrypted);
                 self.data(guest, &token, encrypted)
             }
@@ -130,7 +189,13 @@ impl Gate {
 
     /// A new peer on tcp or shm. On shm, `process` is the pid and what tells its end.
     fn control(&self, mut guest: Guest, process: Option<(u32, OwnedFd)>) -> Result<(), SetupError> {
-        let bell = Bell::new()?;
+        let Some(seat) = self.roll.seat(self.config.peers) else {
+            return guest.refuse(Refusal::TooManySessions(self.config.peers));
+        };
+        let bell = match Bell::new() {
+            Ok(bell) => bell,
+            Err(error) => return self.no_room(guest, &error),
+        };
         let mut token = Token::default();
         sys::random(&mut token)?;
         guest.welcome(self.arena.len(), token)?;
@@ -150,7 +215,7 @@ impl Gate {
         let mailbox = Mailbox::new(guest.socket, guest.secure, BACKLOG);
         drop(guest.place);
         let member = Member::new(identity, Line::Stream(Box::new(mailbox)), bell, side);
-        self.host(token, &member);
+        self.host(token, &member, seat);
         Ok(())
     }
 
@@ -159,7 +224,13 @@ impl Gate {
         let Some(lender) = &self.lender else {
             return guest.refuse(Refusal::NoSuchFabric);
         };
-        let bell = Bell::new()?;
+        let Some(seat) = self.roll.seat(self.config.peers) else {
+            return guest.refuse(Refusal::TooManySessions(self.config.peers));
+        };
+        let bell = match Bell::new() {
+            Ok(bell) => bell,
+            Err(error) => return self.no_room(guest, &error),
+        };
         let mut token = Token::default();
         sys::random(&mut token)?;
         guest.welcome(self.arena.len(), Token::default())?;
@@ -174,7 +245,7 @@ impl Gate {
         let session = lender.admit(&socket, secure, queues, &limits)?;
         drop(place);
         let member = Member::new(identity, Line::Queues(session), bell, Side::Verbs);
-        self.host(token, &member);
+        self.host(token, &member, seat);
         Ok(())
     }
 
@@ -188,8 +259,14 @@ impl Gate {
         }
     }
 
+    /// Refuses a peer for want of something.
+    fn no_room(&self, guest: Guest, error: &io::Error) -> Result<(), SetupError> {
+        self.scarce(format!("no descriptor for another peer: {error}"));
+        guest.refuse(Refusal::NoRoom)
+    }
+
     /// Serves a peer from its arrival until it has left.
-    fn host(&self, token: Token, member: &Arc<Member>) {
+    fn host(&self, token: Token, member: &Arc<Member>, _seat: Seat) {
         self.desk.arrived(Arc::clone(member) as Arc<dyn Peer>);
         self.roll.add(token, member);
         let gone = member.serve(&*self.desk, &self.roll, self.config.step_timeout);
@@ -244,4 +321,12 @@ impl Guest {
         let welcome = Answer::Welcome(Welcome { arena, token });
         answer(&self.socket, &mut self.secure, &welcome, &self.limits)
     }
+}
+
+/// True when the process or the host has no descriptor or memory left.
+pub(super) fn is_scarcity(error: &io::Error) -> bool {
+    let scarce = [libc::EMFILE, libc::ENFILE, libc::ENOBUFS, libc::ENOMEM];
+    error
+        .raw_os_error()
+        .is_some_and(|number| scarce.contains(&number))
 }

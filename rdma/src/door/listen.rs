@@ -1,25 +1,25 @@
-//! Listening: sockets that accept, and the thread of each.
+//! Listening: sockets that accept.
 
-use super::gate::{Arrival, Gate};
-use super::roll::Roll;
-use crate::stream::{Bell, Socket, ready, watch};
+use super::gate::Arrival;
+use super::refusals::{Origin, Why};
+use crate::stream::Socket;
 use nix::sys::socket::{
     AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, getsockopt, listen, socket, sockopt,
 };
 use nix::unistd::geteuid;
-use parking_lot::Mutex;
 use std::fs::{DirBuilder, Permissions};
 use std::io;
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::time::Duration;
 
-/// How long accepting pauses when it fails, for want of descriptors say.
-const PAUSE: Duration = Duration::from_millis(100);
+/// Connections that the kernel keeps until they are accepted; it caps this at `net.core.somaxconn`.
+const QUEUE: i32 = 1024;
+
+/// How a connection came, or why it is refused without a word.
+pub(super) type Judged = Result<Arrival, (Origin, Why)>;
 
 /// A socket that accepts without blocking.
 pub(super) enum Listener {
@@ -28,60 +28,42 @@ pub(super) enum Listener {
 }
 
 impl Listener {
-    /// Accepts until the door closes. Blocking.
-    pub(super) fn run(&self, gate: &Arc<Gate>, roll: &Arc<Roll>, bell: &Bell) {
-        let strangers = Arc::new(Mutex::new(0));
-        while !roll.is_closing() {
-            let mut watched = [watch(self, false), watch(bell, false)];
-            if !ready(&mut watched, Duration::MAX).unwrap_or(false) {
-                continue;
-            }
-            match self.accept() {
-                Ok(fd) => self.greet(fd, gate, roll, &strangers),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) => {
-                    tracing::debug!("a connection was not accepted: {error}");
-                    let _ = ready(&mut [watch(bell, false)], PAUSE);
-                }
-            }
-        }
+    /// Listens on a TCP address; gives the one that it has, for port 0 says any.
+    pub(super) fn tcp(address: SocketAddr) -> io::Result<(Self, SocketAddr)> {
+        let listener = TcpListener::bind(address)?;
+        listener.set_nonblocking(true)?;
+        // Again, with a longer queue than the standard library's: handlers must find a place in it beside a flood.
+        listen(&listener, Backlog::new(QUEUE)?)?;
+        let address = listener.local_addr()?;
+        Ok((Self::Tcp(listener), address))
     }
 
-    fn accept(&self) -> io::Result<OwnedFd> {
+    /// The next connection, and how it came or why it is refused. Does not block.
+    pub(super) fn accept(&self) -> io::Result<(Socket, Judged)> {
         match self {
-            Self::Tcp(listener) => Ok(listener.accept()?.0.into()),
-            Self::Local(listener) => Ok(listener.accept()?.0.into()),
+            Self::Tcp(listener) => {
+                let (stream, from) = listener.accept()?;
+                let from = from.ip();
+                Ok((Socket::new(stream), Ok(Arrival::Tcp { from })))
+            }
+            Self::Local(listener) => {
+                let stream = listener.accept()?.0;
+                let arrival = user(&stream);
+                Ok((Socket::new(stream), arrival))
+            }
         }
     }
+}
 
-    fn greet(&self, fd: OwnedFd, gate: &Arc<Gate>, roll: &Arc<Roll>, strangers: &Arc<Mutex<usize>>) {
-        let Some(arrival) = self.arrival(&fd) else {
-            return;
-        };
-        let socket = Arc::new(Socket::new(fd));
-        let Some(place) = roll.place(&socket, strangers) else {
-            return;
-        };
-        let gate = Arc::clone(gate);
-        let thread = std::thread::Builder::new()
-            .name("rdmafs-peer".into())
-            .spawn(move || gate.pass(socket, arrival, place));
-        match thread {
-            Ok(thread) => roll.keep(thread),
-            Err(error) => tracing::warn!("no thread for a connection: {error}"),
-        }
-    }
-
-    /// Who connects over the Unix socket must be root or who runs the node.
-    fn arrival(&self, fd: &OwnedFd) -> Option<Arrival> {
-        if matches!(self, Self::Tcp(_)) {
-            return Some(Arrival::Tcp);
-        }
-        let peer = getsockopt(fd, sockopt::PeerCredentials).ok()?;
-        let known = peer.uid() == 0 || peer.uid() == geteuid().as_raw();
-        known.then(|| Arrival::Local {
-            pid: u32::try_from(peer.pid()).unwrap_or(0),
-        })
+/// Who connects over the Unix socket must be root or who runs the node.
+fn user(stream: &UnixStream) -> Judged {
+    let unknown = |error: nix::Error| (Origin::Local(0), Why::Setup(io::Error::from(error).into()));
+    let peer = getsockopt(stream, sockopt::PeerCredentials).map_err(unknown)?;
+    let pid = u32::try_from(peer.pid()).unwrap_or(0);
+    if peer.uid() == 0 || peer.uid() == geteuid().as_raw() {
+        Ok(Arrival::Local { pid })
+    } else {
+        Err((Origin::Local(pid), Why::User(peer.uid())))
     }
 }
 

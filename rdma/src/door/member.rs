@@ -82,13 +82,14 @@ impl Member {
     /// Serves the control connection until the peer is gone. False when it may still map the arena because the
     /// door closed and it did not let go within `patience`. Blocking.
     pub(super) fn serve(&self, desk: &dyn Desk, roll: &Roll, patience: Duration) -> bool {
-        let said_goodbye = self.exchange(desk, roll, patience);
+        let mut farewell = Farewell::new(patience);
+        let said_goodbye = self.exchange(desk, roll, &mut farewell);
         self.shut();
         self.line.end();
         let mut lines = self.lines.lock();
         self.idle.wait_while(&mut lines, |lines| !lines.joined.is_empty());
         drop(lines);
-        said_goodbye || self.outlive(roll, patience)
+        said_goodbye || self.outlive(roll, &mut farewell)
     }
 
     /// Ends all connections. A peer on shm is told, and can still say goodbye.
@@ -109,13 +110,11 @@ impl Member {
     }
 
     /// Passes messages on until the connection ends; true when the peer said goodbye.
-    fn exchange(&self, desk: &dyn Desk, roll: &Roll, patience: Duration) -> bool {
-        let clock = SystemClock::new();
-        let mut closing_since = None;
+    fn exchange(&self, desk: &dyn Desk, roll: &Roll, farewell: &mut Farewell) -> bool {
         let mut frames = Vec::new();
         let mut said_goodbye = false;
         loop {
-            let process_ended = self.sleep(closing_since.map(|_| patience));
+            let process_ended = self.sleep(farewell.left(roll.is_closing()));
             // A peer on shm that was shut may still say goodbye: only the end of what it sends is the end.
             if !self.is_shut() && self.line.flush().is_err() {
                 self.shut();
@@ -130,20 +129,14 @@ impl Member {
                     Frame::Message(_) => {}
                 }
             }
-            if received.is_err() || process_ended {
+            if received.is_err() || process_ended || farewell.left(roll.is_closing()).is_zero() {
                 return said_goodbye;
-            }
-            if roll.is_closing() {
-                let since = *closing_since.get_or_insert_with(|| clock.now());
-                if clock.now().saturating_sub(since) >= patience {
-                    return said_goodbye;
-                }
             }
         }
     }
 
-    /// Sleeps until something happens; true when the peer's process has ended.
-    fn sleep(&self, limit: Option<Duration>) -> bool {
+    /// Sleeps until something happens, at most for `limit`; true when the peer's process has ended.
+    fn sleep(&self, limit: Duration) -> bool {
         let mut watched = vec![watch(&self.bell, false)];
         if let Side::Shm { process } = &self.side {
             watched.push(watch(process, false));
@@ -151,7 +144,7 @@ impl Member {
         watched.extend(self.line.watched(!self.is_shut()));
         let limit = match self.line.rest() {
             true => Duration::ZERO,
-            false => limit.unwrap_or(Duration::MAX),
+            false => limit,
         };
         if ready(&mut watched, limit).unwrap_or(false) {
             self.bell.silence();
@@ -160,24 +153,51 @@ impl Member {
         shm && watched[1].any().unwrap_or(false)
     }
 
-    /// On shm, waits until the process has ended that may still map the arena; when the door closes, at most for `patience`.
-    fn outlive(&self, roll: &Roll, patience: Duration) -> bool {
+    /// On shm, waits until the process has ended that may still map the arena; when the door closes, as long as its farewell lasts.
+    fn outlive(&self, roll: &Roll, farewell: &mut Farewell) -> bool {
         let Side::Shm { process } = &self.side else {
             return true;
         };
         loop {
-            let closing = roll.is_closing();
-            let limit = if closing { patience } else { Duration::MAX };
+            let left = farewell.left(roll.is_closing());
             let mut watched = [watch(process, false), watch(&self.bell, false)];
-            let woken = ready(&mut watched, limit).unwrap_or(false);
+            // Woken or not, what counts is the process.
+            let _woken = ready(&mut watched, left);
             if watched[0].any().unwrap_or(false) {
                 return true;
             }
             self.bell.silence();
-            if closing && !woken {
+            if left.is_zero() {
                 return false;
             }
         }
+    }
+}
+
+/// The time that a peer on shm has, in all, to let go of the arena once the door closes.
+struct Farewell {
+    clock: SystemClock,
+    patience: Duration,
+    /// When it ends; `None` while the door is open.
+    until: Option<Duration>,
+}
+
+impl Farewell {
+    fn new(patience: Duration) -> Self {
+        Self {
+            clock: SystemClock::new(),
+            patience,
+            until: None,
+        }
+    }
+
+    /// What is left of it: without end while the door is open.
+    fn left(&mut self, closing: bool) -> Duration {
+        if !closing {
+            return Duration::MAX;
+        }
+        let now = self.clock.now();
+        self.until.get_or_insert(now + self.patience).saturating_sub(now)
     }
 }
 

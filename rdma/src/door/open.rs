@@ -3,17 +3,26 @@
 use super::desk::{Desk, DoorConfig};
 use super::gate::Gate;
 use super::listen::{Listener, SocketFile};
+use super::porch::Porch;
+use super::refusals::Refusals;
 use super::roll::Roll;
 use crate::arena::Arena;
+use crate::clock::SystemClock;
 use crate::fabric::FabricKind;
 use crate::shm::socket_path;
 use crate::stream::Bell;
 use crate::verbs::Lender;
+use nix::sys::resource::{Resource, getrlimit};
 use parking_lot::Mutex;
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+
+/// Most strangers of one listener, where there are descriptors enough.
+const MAX_STRANGERS: u64 = 1024;
+/// Strangers of one listener may have one of so many descriptors of the process.
+const OF_DESCRIPTORS: u64 = 8;
 
 /// Open doors of a node; closing stops listening and ends all connections.
 pub struct Door {
@@ -42,10 +51,8 @@ impl Door {
             let message = format!("cannot listen on {}: {error}", config.listen);
             io::Error::new(error.kind(), message)
         };
-        let tcp = TcpListener::bind(config.listen).map_err(says)?;
-        tcp.set_nonblocking(true).map_err(says)?;
-        let address = tcp.local_addr().map_err(says)?;
-        let mut listeners = vec![Listener::Tcp(tcp)];
+        let (tcp, address) = Listener::tcp(config.listen).map_err(says)?;
+        let mut listeners = vec![tcp];
         let mut socket_file = None;
         if config.fabrics.contains(&FabricKind::Shm) {
             let (file, listener) = SocketFile::listen(socket_path(&config.run_dir, address.port()))?;
@@ -66,6 +73,9 @@ impl Door {
             desk,
             roll,
             last_peer: AtomicU64::new(0),
+            strangers: strangers(),
+            clock: SystemClock::new(),
+            refusals: Refusals::default(),
         });
         for listener in listeners {
             door.start(listener, Arc::clone(&gate))?;
@@ -89,13 +99,21 @@ impl Door {
     }
 
     fn start(&self, listener: Listener, gate: Arc<Gate>) -> io::Result<()> {
-        let (roll, bell) = (Arc::clone(&self.roll), Arc::clone(&self.bell));
+        let bell = Arc::clone(&self.bell);
+        let porch = Porch::new(gate, Arc::clone(&self.roll))?;
         let thread = std::thread::Builder::new()
             .name("rdmafs-door".into())
-            .spawn(move || listener.run(&gate, &roll, &bell))?;
+            .spawn(move || porch.run(&listener, &bell))?;
         self.roll.keep(thread);
         Ok(())
     }
+}
+
+/// How many strangers a listener has room for: they must leave descriptors for peers.
+fn strangers() -> usize {
+    let (limit, _) = getrlimit(Resource::RLIMIT_NOFILE).unwrap_or((MAX_STRANGERS, 0));
+    let most = (limit / OF_DESCRIPTORS).clamp(1, MAX_STRANGERS);
+    usize::try_from(most).unwrap_or(1)
 }
 
 impl Drop for Door {

@@ -1,4 +1,4 @@
-//! Who is here: connections that are being set up, peers, and the threads that serve them.
+//! Who is here: connections whose key is proved and that are being set up, peers, and the threads that serve them.
 
 use super::member::Member;
 use crate::handshake::Token;
@@ -9,8 +9,8 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-/// Most connections of one listener that have not proved a key yet.
-pub(super) const MAX_STRANGERS: usize = 64;
+/// Most connections at once whose key is proved and that are still being set up: each has a thread, for a moment if it is honest.
+const MAX_GUESTS: usize = 256;
 
 /// The door's register.
 #[derive(Default)]
@@ -24,7 +24,8 @@ pub(super) struct Roll {
 struct State {
     closing: bool,
     next: u64,
-    strangers: HashMap<u64, Arc<Socket>>,
+    guests: HashMap<u64, Arc<Socket>>,
+    seats: u32,
     members: HashMap<Token, Arc<Member>>,
     threads: Vec<JoinHandle<()>>,
 }
@@ -32,30 +33,39 @@ struct State {
 /// A connection's place among those that are being set up, given back when dropped.
 pub(super) struct Place {
     roll: Arc<Roll>,
-    strangers: Arc<Mutex<usize>>,
     number: u64,
 }
 
+/// A peer's right to be here, given back when dropped.
+pub(super) struct Seat {
+    roll: Arc<Roll>,
+}
+
 impl Roll {
-    /// A place for a new connection; `None` when its listener has too many or the door closes.
-    pub(super) fn place(
-        self: &Arc<Self>,
-        socket: &Arc<Socket>,
-        strangers: &Arc<Mutex<usize>>,
-    ) -> Option<Place> {
+    /// A place for a connection that has proved a key; `None` when there are too many or the door closes.
+    pub(super) fn place(self: &Arc<Self>, socket: &Arc<Socket>) -> Option<Place> {
         let mut state = self.state.lock();
-        let mut count = strangers.lock();
-        if state.closing || *count >= MAX_STRANGERS {
+        if state.closing || state.guests.len() >= MAX_GUESTS {
             return None;
         }
-        *count += 1;
         state.next += 1;
         let number = state.next;
-        state.strangers.insert(number, Arc::clone(socket));
+        state.guests.insert(number, Arc::clone(socket));
         Some(Place {
             roll: Arc::clone(self),
-            strangers: Arc::clone(strangers),
             number,
+        })
+    }
+
+    /// A seat for a peer; `None` when `most` are taken.
+    pub(super) fn seat(self: &Arc<Self>, most: u32) -> Option<Seat> {
+        let mut state = self.state.lock();
+        if state.seats >= most {
+            return None;
+        }
+        state.seats += 1;
+        Some(Seat {
+            roll: Arc::clone(self),
         })
     }
 
@@ -98,7 +108,7 @@ impl Roll {
     pub(super) fn begin_closing(&self) {
         let mut state = self.state.lock();
         state.closing = true;
-        state.strangers.values().for_each(|socket| socket.end());
+        state.guests.values().for_each(|socket| socket.end());
         let members: Vec<_> = state.members.values().cloned().collect();
         drop(state);
         self.arrived.notify_all();
@@ -120,7 +130,35 @@ impl Roll {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.roll.state.lock().strangers.remove(&self.number);
-        *self.strangers.lock() -= 1;
+        self.roll.state.lock().guests.remove(&self.number);
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.roll.state.lock().seats -= 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::net::UnixStream;
+
+    #[test]
+    fn places_and_seats_have_an_end_and_are_given_back() {
+        let roll = Arc::new(Roll::default());
+        let socket = Arc::new(Socket::new(UnixStream::pair().unwrap().0));
+        let mut places: Vec<_> = (0..MAX_GUESTS).map(|_| roll.place(&socket)).collect();
+        assert!(places.iter().all(Option::is_some));
+        assert!(roll.place(&socket).is_none());
+        places.pop();
+        assert!(roll.place(&socket).is_some());
+        let seats = [roll.seat(2), roll.seat(2)];
+        assert!(seats.iter().all(Option::is_some) && roll.seat(2).is_none());
+        drop(seats);
+        assert!(roll.seat(1).is_some());
+        roll.begin_closing();
+        assert!(roll.place(&socket).is_none());
     }
 }

@@ -90,6 +90,12 @@ pub(crate) enum Refusal {
     /// The node is closing, or failed.
     #[error("it is closing")]
     Closing,
+    /// It has this many sessions, which is as many as it takes.
+    #[error("it has as many sessions as it takes ({0})")]
+    TooManySessions(u32),
+    /// It has no descriptor, thread or place left for this connection.
+    #[error("it has no descriptor or thread left for another connection")]
+    NoRoom,
 }
 
 impl std::fmt::Debug for Welcome {

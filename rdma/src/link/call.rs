@@ -64,7 +64,7 @@ impl Calls {
     }
 
     /// The future is gone; the place stays while the node owes the answer, to notice a dead node.
-    fn abandon(&mut self, id: u64) -> Option<Waker> {
+    pub(super) fn abandon(&mut self, id: u64) -> Option<Waker> {
         let call = self.calls.get_mut(&id)?;
         call.awaited = false;
         let old = call.waker.take();
@@ -75,7 +75,11 @@ impl Calls {
     }
 
     /// The outcome, or a promise to wake; and a waker to drop after unlocking.
-    fn poll(&mut self, id: u64, waker: Waker) -> (Option<Result<Vec<u8>, LinkError>>, Option<Waker>) {
+    pub(super) fn poll(
+        &mut self,
+        id: u64,
+        waker: Waker,
+    ) -> (Option<Result<Vec<u8>, LinkError>>, Option<Waker>) {
         let Some(call) = self.calls.get_mut(&id) else {
             return (Some(Err(FabricError::Flushed.into())), Some(waker));
         };

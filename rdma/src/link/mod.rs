@@ -20,3 +20,6 @@ pub use api::Link;
 pub use flow::{Flow, FlowCounters};
 pub use poller::Poller;
 pub use types::{Keep, LinkConfig, LinkError, LinkEvents};
+
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;

@@ -18,6 +18,10 @@ const GOODBYE: u8 = 1;
 
 const _: () = assert!(MAX_MESSAGE < MAX_PLAIN);
 
+/// Once so many bytes of frames have come, [`Mailbox::receive`] returns: a peer that sends without end is heard a part at a time,
+/// and what it sends meanwhile stays with the kernel, which makes it wait.
+const ENOUGH: usize = 256 << 10;
+
 /// What a peer sent.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Frame {
@@ -101,7 +105,8 @@ impl Mailbox {
         !self.state.lock().outgoing.is_empty()
     }
 
-    /// Moves what has arrived into `frames`. Never blocks.
+    /// Moves what has arrived into `frames`, but not much more than [`ENOUGH`] bytes: when it stops there, the socket is still
+    /// readable. Never blocks.
     ///
     /// # Errors
     /// `Disconnected` at the end of the stream, `Protocol` when a record does not decrypt or is no frame. Frames
@@ -148,11 +153,17 @@ impl State {
     }
 
     fn receive(&mut self, socket: &Socket, frames: &mut Vec<Frame>) -> Result<(), FabricError> {
+        let mut came = 0;
         loop {
             while let Some(record) = self.incoming.next() {
                 let opened = self.secure.open(record, &mut self.came);
                 let len = opened.map_err(|error| FabricError::Protocol(error.to_string()))?;
                 frames.push(decode(&self.came[..len])?);
+                came += len;
+            }
+            // Only here: no whole record is left behind that a poll for the socket would not tell of.
+            if came >= ENOUGH || frames.len() >= ENOUGH / 64 {
+                return Ok(());
             }
             match self.incoming.try_fill(socket) {
                 Ok(Received::Bytes(_)) => {}
@@ -235,6 +246,31 @@ mod tests {
             Frame::Goodbye => u32::MAX,
         });
         assert!(order.eq(0..sent));
+    }
+
+    #[test]
+    fn who_sends_without_end_is_heard_a_part_at_a_time() {
+        // Over TCP, whose buffers take more than one part.
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let near = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (far, _) = listener.accept().unwrap();
+        let (x, y) = pair();
+        let a = Mailbox::new(Arc::new(Socket::new(near)), x, 8 << 20);
+        let b = Mailbox::new(Arc::new(Socket::new(far)), y, BACKLOG);
+        for _ in 0..64 {
+            a.send(&[3; MAX_MESSAGE]).unwrap();
+        }
+        let (mut frames, mut most) = (Vec::new(), 0);
+        while frames.len() < 64 {
+            let before = frames.len();
+            b.receive(&mut frames).unwrap();
+            most = most.max(frames.len() - before);
+            a.flush().unwrap();
+        }
+        assert!(
+            most >= 2 && most * MAX_MESSAGE <= 2 * ENOUGH,
+            "{most} messages at once"
+        );
     }
 
     #[test]

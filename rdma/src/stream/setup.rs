@@ -1,17 +1,18 @@
-//! The handshake over a socket, with a limit on each step and on the whole.
+//! The handshake over a socket, with a limit on each step and on the whole: the connecting side, and what the node says to
+//! who has proved a key. How strangers are heard before that: [`Admission`](super::Admission).
 //!
 //! A peer that trickles its bytes has a step's time for all bytes of that step, however many arrive, and no message is
-//! longer than the few hundred bytes it must have: an unknown peer costs a thread and 2 KiB for at most two steps.
+//! longer than the few hundred bytes it must have.
 
 use super::bell::{ready, watch};
 use super::socket::{Received, Socket};
 use crate::clock::{Clock, SystemClock};
 use crate::fabric::{ConnectError, FabricKind, Target};
 use crate::handshake::{
-    Answer, Hello, Initiator, MAX_SETUP_RECORD, OPENING, OPENING_HEAD, REPLY, REPLY_HEAD, Refusal, Rejected,
-    Secure, VERSION, Welcome, judge_opening, respond,
+    Answer, Hello, Initiator, MAX_SETUP_RECORD, REPLY, REPLY_HEAD, Refusal, Rejected, Secure, VERSION,
+    Welcome,
 };
-use crate::key::{Key, KeyId};
+use crate::key::Key;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::time::Duration;
 use thiserror::Error;
@@ -59,6 +60,8 @@ impl SetupError {
             Self::Refused(Refusal::NoSuchFabric) => {
                 ConnectError::NotHere(format!("{address} does not offer {}", kind.name()))
             }
+            Self::Refused(Refusal::TooManySessions(most)) => ConnectError::TooManySessions { address, most },
+            Self::Refused(Refusal::NoRoom) => ConnectError::NoRoom { address },
             Self::Refused(refusal @ Refusal::ProcessHidden) => {
                 ConnectError::NotHere(format!("{address}: {refusal}"))
             }
@@ -207,38 +210,6 @@ pub(crate) fn introduce(
     }
 }
 
-/// The node's side, up to the Hello: who comes back has proved a key. Blocking, within `limits`.
-pub(crate) fn admit(
-    socket: &Socket,
-    find: impl Fn(KeyId) -> Option<Key>,
-    limits: &Limits,
-) -> Result<(Secure, KeyId, Hello), SetupError> {
-    let mut opening = [0; OPENING];
-    let (head, rest) = opening.split_at_mut(OPENING_HEAD);
-    limits.receive(socket, head, "key")?;
-    match head.first_chunk().map_or(Ok(()), judge_opening) {
-        Err(Rejected::Stranger) => return Err(Rejected::Stranger.into()),
-        // Another version may have another length: answer at once.
-        Err(_) => {}
-        Ok(()) => limits.receive(socket, rest, "key")?,
-    }
-    let (reply, outcome) = respond(&opening, find);
-    limits.send(socket, &reply, "key")?;
-    let mut secure = match outcome {
-        Ok(secure) => secure,
-        Err(rejected) => {
-            hear_out(socket, limits);
-            return Err(rejected.into());
-        }
-    };
-    let hello = limits.open(socket, &mut secure, "hello")?;
-    let hello = Hello::decode(&hello).ok_or(SetupError::Ended("hello"))?;
-    let id = opening[OPENING_HEAD..]
-        .first_chunk()
-        .map_or(KeyId([0; 8]), |id| KeyId(*id));
-    Ok((secure, id, hello))
-}
-
 /// The node's answer to a Hello. After a refusal the socket is done with. Blocking, within `limits`.
 pub(crate) fn answer(
     socket: &Socket,
@@ -246,25 +217,14 @@ pub(crate) fn answer(
     answer: &Answer,
     limits: &Limits,
 ) -> Result<(), SetupError> {
-    limits.seal(socket, secure, answer, "answer")?;
-    if let Answer::Refused(_) = answer {
-        hear_out(socket, limits);
-    }
-    Ok(())
-}
-
-/// Waits a little for the peer to hang up: closing a socket with bytes unread would make the kernel throw away what we
-/// just told it.
-fn hear_out(socket: &Socket, limits: &Limits) {
-    socket.end_sending();
-    let mut rest = [0; 1024];
-    let _ = limits.receive(socket, &mut rest, "end");
+    limits.seal(socket, secure, answer, "answer")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::handshake::Role;
+    use crate::stream::Admission;
     use std::os::unix::net::UnixStream;
 
     const STEP: Duration = Duration::from_millis(200);
@@ -294,9 +254,15 @@ mod tests {
             let (key, welcome) = (key.clone(), welcome.clone());
             move || {
                 let limits = Limits::start(STEP);
-                let (mut secure, id, hello) = admit(&b, |_| Some(key.clone()), &limits).unwrap();
-                answer(&b, &mut secure, &Answer::Welcome(welcome), &limits).unwrap();
-                (id, hello)
+                let mut admission = Admission::new();
+                let mut admitted = loop {
+                    match admission.go_on(&b, |_| Some(key.clone())).unwrap() {
+                        Some(admitted) => break admitted,
+                        None => limits.wait(&b, false, limits.whole, "hello").unwrap(),
+                    }
+                };
+                answer(&b, &mut admitted.secure, &Answer::Welcome(welcome), &limits).unwrap();
+                (admitted.key, admitted.hello)
             }
         });
         let (_, said) = introduce(&a, &key, &hello(), &Limits::start(STEP)).unwrap();
@@ -309,19 +275,20 @@ mod tests {
         let (a, b) = pair();
         let key = Key::generate().unwrap();
         let clock = SystemClock::new();
-        let silent = admit(&b, |_| Some(key.clone()), &Limits::start(STEP));
+        let meet = || introduce(&a, &key, &hello(), &Limits::start(STEP));
+        let silent = meet();
         assert!(matches!(silent, Err(SetupError::TimedOut("key"))));
         let trickle = std::thread::spawn(move || {
-            for byte in b"\0rdmafs\0".iter().chain(&[1, 0]).chain([7; 56].iter()) {
-                if a.send_all(&[*byte]).is_err() {
+            for byte in b"\0rdmafs\0\x01\0\0".iter().chain([7; 48].iter()) {
+                if b.send_all(&[*byte]).is_err() {
                     break;
                 }
                 std::thread::sleep(STEP / 20);
             }
         });
-        let slow = admit(&b, |_| Some(key.clone()), &Limits::start(STEP));
+        let slow = meet();
         assert!(matches!(slow, Err(SetupError::TimedOut("key"))), "{slow:?}");
-        drop(b);
+        drop(a);
         trickle.join().unwrap();
         assert!(clock.now() >= STEP * 2);
     }

@@ -9,7 +9,7 @@ mod endpoint;
 mod lane;
 mod reply;
 mod serve;
-mod wire;
+pub(crate) mod wire;
 
 pub use connect::Tcp;
 #[cfg(feature = "verbs")]

@@ -14,6 +14,9 @@ use std::os::fd::AsFd;
 /// Bytes sent at once on an encrypted connection, and the piece in which refused bytes are read and thrown away.
 const PIECE: usize = 60 * 1024;
 
+/// What a refused read gets.
+static ZEROS: [u8; PIECE] = [0; PIECE];
+
 /// Answers requests until the connection ends. Each access is bounded by the arena, whatever `may` says. Blocking.
 ///
 /// # Errors
@@ -114,7 +117,9 @@ impl Line for Plain<'_> {
     fn give(&mut self, head: &[u8; REPLY], from: Option<(&Arena, u64)>, len: usize) -> io::Result<()> {
         let Some((arena, offset)) = from else {
             self.socket.send_all(head)?;
-            return self.socket.send_all(&vec![0; len]);
+            return (0..len)
+                .step_by(PIECE)
+                .try_for_each(|start| self.socket.send_all(&ZEROS[..PIECE.min(len - start)]));
         };
         let mut sent = 0;
         while sent < REPLY + len {

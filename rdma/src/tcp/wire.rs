@@ -85,7 +85,7 @@ impl Request {
 }
 
 impl Reply {
-    fn encode(&self) -> [u8; REPLY] {
+    pub(crate) fn encode(&self) -> [u8; REPLY] {
         let mut head = [0; REPLY];
         head[..8].copy_from_slice(&self.id.to_le_bytes());
         head[8..12].copy_from_slice(&self.len.to_le_bytes());

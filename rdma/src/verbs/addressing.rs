@@ -1,9 +1,7 @@
 //! Which of a port's GIDs to use. Pure, apart from asking the kernel for the way to a peer.
 
+use super::words::Gid;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, UdpSocket};
-
-/// An address of a port, 16 bytes.
-pub(super) type Gid = [u8; 16];
 
 /// What a GID is good for, in order of preference.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -143,6 +143,14 @@ impl Chunks {
     }
 }
 
+#[cfg(any(test, fuzzing))]
+impl Chunks {
+    /// Bytes received that are not yet a whole record.
+    pub(super) fn kept(&self) -> usize {
+        self.incoming.len()
+    }
+}
+
 impl std::fmt::Debug for Chunks {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Chunks")

@@ -1,6 +1,6 @@
 //! Setting up a link over queue pairs.
 
-use super::addressing::{Gid, GidEntry, best, ip_of, source_towards};
+use super::addressing::{GidEntry, best, ip_of, source_towards};
 use super::completions::Completions;
 use super::device::{Device, Port};
 use super::domain::Domain;
@@ -10,7 +10,7 @@ use super::lane::{self, Arena, Lane};
 use super::messages::{self, Messages, PLACE, listen_all};
 use super::queue::{Path, Queue, Shape};
 use super::region::Region;
-use super::words::{Deal, End, Ends, MAX_QUEUES, Offer, decode_deal};
+use super::words::{Deal, End, Ends, Gid, MAX_QUEUES, Offer, decode_deal};
 use crate::clock::{Clock, SystemClock};
 use crate::fabric::{ConnectError, Endpoint, Event, Fabric, FabricKind, Facts, Target, VerbsOptions};
 use crate::handshake::{Hello, Role, Secure, Welcome};

@@ -11,7 +11,8 @@
 
 #[cfg(feature = "verbs")]
 mod addressing;
-#[cfg(feature = "verbs")]
+#[cfg(any(feature = "verbs", fuzzing))]
+#[cfg_attr(fuzzing, allow(dead_code, reason = "the fuzzer is the other side"))]
 mod chunks;
 #[cfg(feature = "verbs")]
 mod completions;
@@ -39,7 +40,7 @@ mod queue;
 mod region;
 #[cfg(feature = "verbs")]
 mod session;
-#[cfg(feature = "verbs")]
+#[cfg(any(feature = "verbs", fuzzing))]
 mod words;
 
 #[cfg(not(feature = "verbs"))]
@@ -55,5 +56,7 @@ pub use absent::Verbs;
 #[cfg(not(feature = "verbs"))]
 pub(crate) use absent::{Lender, Session};
 
+#[cfg(any(all(test, feature = "verbs"), fuzzing))]
+pub(crate) mod fuzzing;
 #[cfg(all(test, feature = "verbs"))]
 mod tests;

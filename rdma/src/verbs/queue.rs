@@ -1,10 +1,10 @@
 //! A reliable queue pair, from its birth to its end.
 
-use super::addressing::Gid;
 use super::completions::Completions;
 use super::domain::Domain;
 use super::error::{VerbError, done, made};
 use super::region::{Local, Region};
+use super::words::Gid;
 use crate::fabric::Verb;
 use ibverbs_sys as ffi;
 use ibverbs_sys::{ibv_access_flags as access, ibv_qp_attr_mask as mask};

@@ -1,7 +1,7 @@
 //! What only a hostile or broken peer does, on a real device: queue pairs made by hand.
 #![allow(clippy::unwrap_used, reason = "a failing helper fails its test")]
 
-use super::addressing::{Gid, best};
+use super::addressing::best;
 use super::completions::Completions;
 use super::device::Device;
 use super::domain::Domain;
@@ -11,6 +11,7 @@ use super::lane::{self, Lane};
 use super::messages::{Messages, PLACE, listen_all};
 use super::queue::{Path, Queue, Remote, Shape};
 use super::region::Region;
+use super::words::Gid;
 use crate::arena::Arena;
 use crate::buffer::BufferPool;
 use crate::fabric::{Completion, Endpoint, Event, FabricError, FabricKind, Facts, Verb, Work};

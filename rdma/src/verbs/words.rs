@@ -9,9 +9,11 @@
 //! ```
 //! After that nothing is sent on the set-up connection; its end is the end of the peer.
 
-use super::addressing::Gid;
 use crate::fabric::Lineage;
 use serde::{Deserialize, Serialize};
+
+/// An address of a port, 16 bytes.
+pub(super) type Gid = [u8; 16];
 
 /// Most queue pairs of a session.
 pub(super) const MAX_QUEUES: usize = 16;

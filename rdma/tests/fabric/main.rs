@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a failing helper fails its test")]
 
 mod conformance;
+mod flood;
 mod hostile;
 mod process;
 mod rig;

@@ -5,6 +5,7 @@
 use crate::rig::{Client, Rig, WAYS, Way, target};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use rdmafs_rdma::clock::{Clock, SystemClock};
 use rdmafs_rdma::fabric::{FabricError, FabricKind, Verb};
 use rdmafs_rdma::key::Key;
 use std::io::{BufRead, BufReader};
@@ -171,14 +172,19 @@ fn a_stopped_node_blocks_nobody() {
 #[test]
 fn a_killed_handler_leaves_and_a_stopped_one_does_not() {
     for way in WAYS {
-        let rig = Rig::new();
+        let rig = Rig::with(Duration::from_secs(1), &[FabricKind::Shm, FabricKind::Tcp]);
         let handler = Player::start("handler", &rig.run_dir, rig.door.address().port(), way);
         rig.desk.until("it has arrived", |books| books.arrived == 1);
         handler.signal(Signal::SIGSTOP);
         if way == Way::Shm {
             // It maps the arena and cannot let go: it has not left, whatever the node does.
-            rig.desk.peer().close();
+            let clock = SystemClock::new();
             rig.door.close();
+            assert!(
+                clock.now() < Duration::from_millis(1500),
+                "{:?} to close",
+                clock.now()
+            );
             rig.desk.until("it is here", |books| books.left == 0);
         } else {
             drop(handler);

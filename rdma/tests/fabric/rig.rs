@@ -131,8 +131,23 @@ impl Rig {
         }
     }
 
+    /// A node that takes so many peers.
+    pub(crate) fn of(peers: u32) -> Self {
+        let run_dir = tempfile::tempdir().unwrap();
+        let fabrics = [FabricKind::Shm, FabricKind::Tcp];
+        let rig = Self::build(run_dir.path(), Duration::from_secs(5), &fabrics, peers);
+        Self {
+            _run_dir: Some(run_dir),
+            ..rig
+        }
+    }
+
     /// A node with its socket and its key file in `run_dir`.
     pub(crate) fn at(run_dir: &Path, step_timeout: Duration, fabrics: &[FabricKind]) -> Self {
+        Self::build(run_dir, step_timeout, fabrics, 64)
+    }
+
+    fn build(run_dir: &Path, step_timeout: Duration, fabrics: &[FabricKind], peers: u32) -> Self {
         let (key, _) = Key::load_or_create(&run_dir.join("key")).unwrap();
         let arena = Arc::new(Arena::allocate(ARENA, &mut |_| ()).unwrap());
         let desk = Arc::new(TestDesk::default());
@@ -142,6 +157,7 @@ impl Rig {
             key: key.clone(),
             fabrics: fabrics.to_vec(),
             device: None,
+            peers,
             step_timeout,
             run_dir: run_dir.into(),
         };

@@ -159,6 +159,7 @@ fn the_socket_file_is_private_replaced_when_stale_and_respected_when_live() {
             key: rig.key.clone(),
             fabrics: vec![FabricKind::Shm],
             device: None,
+            peers: 64,
             step_timeout: Duration::from_secs(1),
             run_dir: rig.run_dir.clone(),
         };
@@ -197,6 +198,7 @@ fn sim_is_not_offered_by_a_door() {
         key: Key::generate().unwrap(),
         fabrics: vec![FabricKind::Tcp, FabricKind::Sim],
         device: None,
+        peers: 64,
         step_timeout: Duration::from_secs(1),
         run_dir: "/nonexistent".into(),
     };

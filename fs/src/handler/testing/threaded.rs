@@ -194,8 +194,7 @@ impl SimNode {
             std::thread::yield_now();
         }
         let mut node = self.state.lock();
-        let now = node.now();
-        self.bury(&mut node, now);
+        self.bury(&mut node);
         node.time += 2 * u64::try_from(LEASE.as_millis()).expect("a lease fits");
         let now = node.now();
         self.work(&mut node, now);
@@ -224,7 +223,7 @@ impl SimNode {
         let Ok(call) = decode::<Call>(payload) else { return };
         let mut node = self.state.lock();
         let now = node.now();
-        self.bury(&mut node, now);
+        self.bury(&mut node);
         let mut out = node.namespace.call(call, now);
         if let Some(Ok(Reply::Begun(begun))) = &out.answer {
             node.ends.insert(begun.session, (own.number, end.clone()));
@@ -243,7 +242,7 @@ impl SimNode {
     }
 
     /// Fences the sessions whose connections are over.
-    fn bury(&self, node: &mut Node, now: Now) {
+    fn bury(&self, node: &mut Node) {
         for (session, number) in std::mem::take(&mut *self.over.lock()) {
             if node
                 .ends
@@ -253,7 +252,7 @@ impl SimNode {
                 continue;
             }
             node.ends.remove(&session);
-            let out = node.namespace.fenced(session, now);
+            let out = node.namespace.fenced(session);
             self.carry_out(node, out);
         }
     }

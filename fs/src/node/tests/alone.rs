@@ -17,7 +17,7 @@ use rdmafs_rdma::door::{Identity, Peer, PeerId};
 use rdmafs_rdma::fabric::{FabricError, FabricKind, Verb};
 use rdmafs_rdma::key::KeyId;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{self, Receiver};
 use std::time::Duration;
 
@@ -30,6 +30,9 @@ struct Recorder {
     identity: Identity,
     sent: Mutex<Vec<Vec<u8>>>,
     closed: AtomicBool,
+    /// Who holds it makes every message, and so the call that it answers, last.
+    slow: Mutex<()>,
+    sending: AtomicBool,
 }
 
 impl Peer for Recorder {
@@ -37,6 +40,8 @@ impl Peer for Recorder {
         &self.identity
     }
     fn send(&self, message: &[u8]) -> Result<(), FabricError> {
+        self.sending.store(true, Ordering::SeqCst);
+        let _waited = self.slow.lock();
         self.sent.lock().push(message.to_vec());
         Ok(())
     }
@@ -76,8 +81,10 @@ impl Store for Fragile {
 struct Rig {
     service: Service,
     broken: Arc<AtomicBool>,
-    dirty: Receiver<Vec<Extent>>,
+    dirty: Mutex<Receiver<Vec<Extent>>>,
     time: Arc<Mutex<Duration>>,
+    /// How often somebody looked at the clock.
+    looks: Arc<AtomicU64>,
 }
 
 impl Rig {
@@ -98,6 +105,8 @@ impl Rig {
         namespace.add_arena(LIFE.0, LIFE.1, arena.len());
         let time = Arc::new(Mutex::new(Duration::from_secs(1000)));
         let clock = Arc::clone(&time);
+        let looks = Arc::new(AtomicU64::new(0));
+        let looked = Arc::clone(&looks);
         let (send, dirty) = mpsc::channel();
         let journal = Journal::start(store, namespace.term()).unwrap();
         let service = Service::new(Parts {
@@ -106,16 +115,22 @@ impl Rig {
             life: LIFE,
             journal: Some(journal),
             dirty: send,
-            now: Box::new(move || Now {
-                monotonic: *clock.lock(),
-                ..Now::default()
+            lease: LEASE,
+            now: Box::new(move || {
+                let monotonic = *clock.lock();
+                looked.fetch_add(1, Ordering::SeqCst);
+                Now {
+                    monotonic,
+                    ..Now::default()
+                }
             }),
         });
         Self {
             service,
             broken,
-            dirty,
+            dirty: Mutex::new(dirty),
             time,
+            looks,
         }
     }
 
@@ -130,7 +145,20 @@ impl Rig {
         }
     }
 
+    /// A peer with a session.
     fn peer(&self, id: u64) -> Guest<'_> {
+        let mut guest = self.silent(id);
+        let host = "recorder".into();
+        let lineage = Lineage([u8::try_from(guest.peer.identity.id.0).unwrap(); 16]);
+        match guest.call(Request::Begin { host, lineage }) {
+            Ok(Reply::Begun(Begun { session, term, .. })) => guest.begun = (session, term),
+            other => panic!("{other:?}"),
+        }
+        guest
+    }
+
+    /// A peer that has only arrived.
+    fn silent(&self, id: u64) -> Guest<'_> {
         let peer = Arc::new(Recorder {
             identity: Identity {
                 id: PeerId(id),
@@ -141,21 +169,16 @@ impl Rig {
             },
             sent: Mutex::default(),
             closed: AtomicBool::new(false),
+            slow: Mutex::default(),
+            sending: AtomicBool::new(false),
         });
         self.service.arrived(Arc::clone(&peer) as Arc<dyn Peer>);
-        let mut guest = Guest {
+        Guest {
             rig: self,
             peer,
             calls: 0,
             begun: (SessionId(0), Term(0)),
-        };
-        let host = "recorder".into();
-        let lineage = Lineage([u8::try_from(guest.peer.identity.id.0).unwrap(); 16]);
-        match guest.call(Request::Begin { host, lineage }) {
-            Ok(Reply::Begun(Begun { session, term, .. })) => guest.begun = (session, term),
-            other => panic!("{other:?}"),
         }
-        guest
     }
 }
 
@@ -252,9 +275,64 @@ fn a_session_whose_lease_ran_out_is_cut_off_and_then_forgotten() {
     assert!(!rig.service.grants().may(PeerId(1), Verb::Read, &range));
     assert_eq!(guest.make("more"), Err(MetaError::SessionEnded));
     assert!(
-        rig.dirty.try_recv().is_err(),
+        rig.dirty.lock().try_recv().is_err(),
         "its work may still run: nothing is reused"
     );
     rig.service.left(PeerId(1));
     assert!(rig.peer(2).make("other").is_ok());
+}
+
+#[test]
+fn a_peer_that_begins_no_session_is_hung_up_on() {
+    let rig = Rig::new();
+    let mut busy = rig.peer(1);
+    let idle = rig.silent(2);
+    let is_closed = |guest: &Guest<'_>| guest.peer.closed.load(Ordering::SeqCst);
+    rig.pass(LEASE);
+    assert_eq!(busy.call(Request::Renew), Ok(Reply::Done));
+    assert!(!is_closed(&idle));
+    rig.pass(Duration::from_secs(1));
+    assert!(is_closed(&idle) && !is_closed(&busy));
+    rig.service.left(PeerId(2));
+    let late = rig.silent(3);
+    rig.pass(Duration::from_secs(5));
+    assert!(!is_closed(&late), "its time counts from when it came");
+}
+
+/// An examination of a large pool lasts longer than a lease, and the renewals of all sessions wait behind it.
+#[test]
+fn a_call_that_lasts_ends_no_lease() {
+    let rig = Rig::new();
+    let mut guest = rig.peer(1);
+    let mut other = rig.peer(2);
+    rig.service.tick();
+    let peer = Arc::clone(&guest.peer);
+    let slow = peer.slow.lock();
+    peer.sending.store(false, Ordering::SeqCst);
+    std::thread::scope(|scope| {
+        let call = scope.spawn(|| guest.call(Request::Examine { skip: 0 }));
+        while !peer.sending.load(Ordering::SeqCst) {
+            std::thread::yield_now();
+        }
+        let looks = rig.looks.load(Ordering::SeqCst);
+        let tick = scope.spawn(|| rig.service.tick());
+        // A tick that looks at the clock before it waits has done so by then; ours does not.
+        for _ in 0..20 {
+            if rig.looks.load(Ordering::SeqCst) > looks {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        *rig.time.lock() += LEASE * 2;
+        drop(slow);
+        assert!(matches!(call.join().unwrap(), Ok(Reply::Examined(_))));
+        tick.join().unwrap();
+    });
+    assert!(!peer.closed.load(Ordering::SeqCst) && !other.peer.closed.load(Ordering::SeqCst));
+    assert_eq!(other.call(Request::Renew), Ok(Reply::Done));
+    rig.pass(LEASE + Duration::from_secs(1));
+    assert!(
+        peer.closed.load(Ordering::SeqCst),
+        "from then on time counts again"
+    );
 }

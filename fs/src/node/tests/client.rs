@@ -41,6 +41,12 @@ impl TestNode {
         this
     }
 
+    /// Gives its directory up, once it was stopped.
+    pub(super) fn into_dir(mut self) -> tempfile::TempDir {
+        let other = tempfile::tempdir().unwrap();
+        std::mem::replace(&mut self.dir, other)
+    }
+
     /// Starts another node on the same directories.
     pub(super) fn launch(&self, durable: bool) -> Result<Node, String> {
         let config = config(self.dir.path(), durable);
@@ -78,7 +84,7 @@ impl Drop for TestNode {
 }
 
 /// A node of 8 MiB in a directory, on any free port.
-pub(super) fn config(dir: &Path, durable: bool) -> ServeConfig {
+pub(in crate::node) fn config(dir: &Path, durable: bool) -> ServeConfig {
     ServeConfig {
         pool: "test".into(),
         memory: 8 << 20,
@@ -91,6 +97,7 @@ pub(super) fn config(dir: &Path, durable: bool) -> ServeConfig {
         root_mode: 0o755,
         run_dir: dir.to_owned(),
         lease: Duration::from_secs(10),
+        sessions: 64,
         drain: Duration::from_secs(5),
     }
 }

@@ -1,7 +1,8 @@
 //! A whole node in this process, met by clients over real sockets.
 
 mod alone;
-mod client;
+pub(super) mod client;
+mod damage;
 mod durable;
 mod memory;
 mod peers;

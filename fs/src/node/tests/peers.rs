@@ -46,6 +46,25 @@ fn a_peer_speaks_for_its_own_session_only() {
 }
 
 #[test]
+fn who_holds_the_key_has_the_namespace_examined_without_a_session() {
+    for kind in FABRICS {
+        let node = TestNode::start(false);
+        let mut owner = Client::new(&node, kind);
+        owner.create("file");
+        let examine = || Request::Examine { skip: 0 };
+        let mut silent = Client::silent(&node, kind);
+        for answer in [silent.call_as(SessionId(0), examine()), owner.call(examine())] {
+            let Ok(Reply::Examined(found)) = answer else {
+                panic!("{answer:?}")
+            };
+            assert_eq!((found.inodes, found.entries, found.wrong), (2, 1, 0));
+        }
+        let more = silent.call_as(SessionId(0), Request::StatFs);
+        assert_eq!(more, Err(MetaError::SessionEnded), "it may ask for nothing else");
+    }
+}
+
+#[test]
 fn on_tcp_the_node_refuses_what_was_not_granted() {
     let node = TestNode::start(false);
     let mut owner = Client::new(&node, FabricKind::Tcp);

@@ -219,7 +219,7 @@ fn bytes_past_the_size_are_zeroed_when_their_writer_died() {
     let s = w.session();
     let ino = w.file(s, "f");
     w.write(s, ino, 100);
-    let out = w.space.fenced(s, w.now);
+    let out = w.space.fenced(s);
     assert!(out.zero.is_empty(), "it may come back");
     w.now.monotonic += LEASE * 2;
     let (out, _) = w.space.tick(w.now);

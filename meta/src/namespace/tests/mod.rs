@@ -6,3 +6,6 @@ mod files;
 mod recall;
 mod restart;
 mod random;
+mod examine;
+mod damage;
+mod patient;

@@ -10,7 +10,7 @@ use crate::wire::{NewInode, OpenAccess, RenameMode, Reply, Request};
 use proptest::prelude::*;
 
 /// A step: what, by whom, and three numbers to choose with.
-type Step = (u8, usize, [u64; 3]);
+pub(super) type Step = (u8, usize, [u64; 3]);
 
 fn choose(list: &[InodeId], pick: u64) -> InodeId {
     let pick = usize::try_from(pick).unwrap();
@@ -126,6 +126,17 @@ fn file_request(kind: u8, inodes: &[InodeId], [a, b, c]: [u64; 3]) -> Request {
 }
 
 fn run(steps: Vec<Step>) {
+    let (mut w, sessions) = play(steps);
+    settle(&mut w, &sessions);
+}
+
+/// Steps as they may come.
+pub(super) fn steps(most: usize) -> impl Strategy<Value = Vec<Step>> {
+    prop::collection::vec((0u8..37, 0usize..3, any::<[u64; 3]>()), 1..most)
+}
+
+/// Does the steps, in the middle of which everything may still be open.
+pub(super) fn play(steps: Vec<Step>) -> (World, [SessionId; 3]) {
     let mut w = World::new(64);
     let lineages = [100, 101, 102].map(lineage);
     let begin = |w: &mut World| lineages.map(|lineage| w.begin(lineage).unwrap());
@@ -165,7 +176,7 @@ fn run(steps: Vec<Step>) {
             }
         }
     }
-    settle(&mut w, &sessions);
+    (w, sessions)
 }
 
 /// In the end everything is given back: what is not in a file is free.
@@ -204,7 +215,7 @@ proptest! {
 
     #[test]
     fn nothing_breaks_the_invariants(
-        steps in prop::collection::vec((0u8..37, 0usize..3, any::<[u64; 3]>()), 1..200),
+        steps in steps(200),
     ) {
         run(steps);
     }

@@ -141,7 +141,7 @@ impl World {
     pub(super) fn fence(&mut self, session: SessionId) {
         self.granted.remove(&session);
         self.recalls.retain(|(owing, _)| *owing != session);
-        let out = self.space.fenced(session, self.now);
+        let out = self.space.fenced(session);
         self.apply(&out);
     }
 

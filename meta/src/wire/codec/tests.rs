@@ -8,6 +8,7 @@ use crate::extent::{Extent, GRANULE};
 use crate::id::{Incarnation, InodeId, Lineage, NodeId, RecallId, RequestId, SessionId, Term, Version};
 use crate::layout::{Copy, CopyState, LayoutSlice, Run};
 use crate::name::Name;
+use crate::problem::{Examination, Problem, ProblemKind};
 use crate::time::Timestamp;
 use crate::wire::{Arena, Begun, DirEntry, NewInode, OpenAccess, RenameMode, Reply, Request, Space};
 use proptest::prelude::*;
@@ -106,6 +107,7 @@ fn file_request() -> impl Strategy<Value = Request> {
         Just(Request::Sync),
         Just(Request::StatFs),
         Just(Request::Drained),
+        any::<u64>().prop_map(|skip| Request::Examine { skip }),
         any::<u64>().prop_map(|of| Request::Outcome { of: RequestId(of) }),
         prop::collection::vec((ino(), any::<u32>()), 0..20).prop_map(|opens| Request::Reopen { opens }),
         any::<u64>().prop_map(|recall| Request::Recalled {
@@ -251,8 +253,31 @@ fn answer() -> impl Strategy<Value = Answer> {
             free: 1,
             inodes: 2
         }))),
+        examination().prop_map(|found| Ok(Reply::Examined(found))),
         Just(Err(MetaError::Cleaning)),
     ]
+}
+
+fn examination() -> impl Strategy<Value = Examination> {
+    let text = || ".{0,60}";
+    let problem = (prop::option::of(ino()), prop::option::of(text()), text(), text()).prop_map(
+        |(inode, path, what, mend)| Problem {
+            kind: ProblemKind::Orphan,
+            inode,
+            path,
+            what,
+            mend,
+        },
+    );
+    (any::<[u64; 4]>(), prop::collection::vec(problem, 0..20)).prop_map(
+        |([inodes, entries, bytes, wrong], problems)| Examination {
+            inodes,
+            entries,
+            bytes,
+            wrong,
+            problems,
+        },
+    )
 }
 
 fn notice() -> impl Strategy<Value = Notice> {

@@ -1,0 +1,8 @@
+//! What `rdmafs fsck` asks for: the examination of a pool in use, and the examination and repair of a state directory.
+
+mod live;
+mod offline;
+
+pub use live::{Asking, ask};
+pub use offline::{Outcome, resize, state_dir};
+pub use rdmafs_meta::problem::{Examination, Problem, ProblemKind};

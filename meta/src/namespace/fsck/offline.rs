@@ -1,0 +1,98 @@
+//! Examining a store that nobody serves, and repairing it.
+
+use super::found::report;
+use super::mend::mend;
+use super::reading::{Reading, read};
+use super::{names, space};
+use crate::id::Term;
+use crate::namespace::persist::{Change, changes_of};
+use crate::namespace::record;
+use crate::problem::{Examination, Problem};
+use crate::store::{Batch, Store, StoreError};
+use crate::time::Timestamp;
+use crate::tree::Tree;
+
+/// What was found in a store, and what would put it right.
+#[derive(Debug)]
+pub struct Examined {
+    /// What was found: everything that is wrong.
+    pub examination: Examination,
+    repair: Result<Vec<Change>, String>,
+}
+
+/// Examines a whole store and plans its repair; changes nothing. Takes time and memory in proportion to the namespace. Blocking.
+///
+/// # Errors
+/// The store's. Damage is none: it is what is looked for.
+pub fn examine(store: &dyn Store, now: Timestamp) -> Result<Examined, StoreError> {
+    let mut reading = read(store, now)?;
+    let mut found = std::mem::take(&mut reading.found);
+    let (mut entries, mut bytes) = (0, 0);
+    if !reading.is_new {
+        // A file that nobody closed has space past its size: the next start drops it.
+        entries = names::examine(&reading.tree, &mut found);
+        bytes = space::examine(&reading.tree, &|_| false, &mut found);
+    }
+    let problems = report(&reading.tree, &found);
+    let examination = Examination {
+        inodes: reading.tree.len(),
+        entries,
+        bytes,
+        wrong: problems.len() as u64,
+        problems,
+    };
+    mend(&mut reading.tree, &found, now);
+    let repair = if examination.problems.is_empty() {
+        Ok(Vec::new())
+    } else {
+        plan(reading)
+    };
+    Ok(Examined { examination, repair })
+}
+
+impl Examined {
+    /// Does what each [`Problem::mend`] says. A repair that was interrupted has done a part of it; another examination and repair
+    /// does the rest. Whoever else writes to the store is shut out. Blocking.
+    ///
+    /// # Errors
+    /// The store's; [`StoreError::Damaged`] when this cannot be repaired, and then nothing was changed.
+    pub fn repair(self, store: &mut dyn Store) -> Result<(), StoreError> {
+        let changes = self.repair.map_err(StoreError::Damaged)?;
+        if changes.is_empty() {
+            return Ok(());
+        }
+        let term = Term(store.term()?.0 + 1);
+        store.take_over(term)?;
+        store.commit(&Batch::split(changes), term)
+    }
+}
+
+/// The changes that make a store of what was mended in memory, or why there is no such thing.
+fn plan(mut reading: Reading) -> Result<Vec<Change>, String> {
+    if reading.foreign {
+        return Err("it may be of another version of rdmafs, so nothing was changed".into());
+    }
+    if let Some(left) = first_problem(&reading.tree) {
+        return Err(format!(
+            "a repair would leave this, so nothing was changed: {left}"
+        ));
+    }
+    let removals = reading.remove.into_iter().map(|key| (key, None));
+    let ceiling = reading.tree.next.0.to_be_bytes().to_vec();
+    let head = [
+        (record::FORMAT_KEY.to_vec(), Some(vec![record::FORMAT])),
+        (record::CEILING_KEY.to_vec(), Some(ceiling)),
+    ];
+    // What is removed first stays away, unless it is put again.
+    Ok(removals
+        .chain(head)
+        .chain(changes_of(&mut reading.tree))
+        .collect())
+}
+
+fn first_problem(tree: &Tree) -> Option<Problem> {
+    let mut found = Vec::new();
+    names::examine(tree, &mut found);
+    space::examine(tree, &|_| false, &mut found);
+    report(tree, &found).into_iter().next()
+}

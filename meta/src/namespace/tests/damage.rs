@@ -1,0 +1,751 @@
+//! Stores that are broken on purpose: each kind of damage is found and told as what it is, and repaired without losing more than was
+//! lost; random damage never makes anything panic, and is repaired as well.
+
+use super::patient::{Interrupted, Patient, granules};
+use super::random::{play, steps};
+use super::world::{READ, ROOT, World};
+use crate::attr::FileKind;
+use crate::error::MetaError;
+use crate::id::{Incarnation, InodeId, Term, Version};
+use crate::layout::{CopyState, PIECE};
+use crate::namespace::identity::{self, Identity};
+use crate::namespace::record::{self, encode};
+use crate::namespace::{Namespace, examine};
+use crate::problem::ProblemKind::{self, *};
+use crate::store::{Batch, MemoryStore, Store, StoreError};
+use crate::time::{Now, Timestamp};
+use crate::tree::Body;
+use crate::wire::Request;
+use proptest::prelude::*;
+
+/// Breaks a sound store, wants exactly these problems found, has it repaired and gives it back.
+fn broken(break_it: impl FnOnce(&mut Patient), wanted: &[ProblemKind]) -> Patient {
+    let mut patient = Patient::new();
+    break_it(&mut patient);
+    let mut wanted = wanted.to_vec();
+    wanted.sort_unstable();
+    assert_eq!(patient.kinds(), wanted, "{:#?}", patient.problems());
+    interrupt(&patient);
+    patient.repair();
+    patient
+}
+
+/// A repair that is interrupted after any number of changes is finished by the next one.
+fn interrupt(patient: &Patient) {
+    for left in 0.. {
+        let mut store = Interrupted {
+            store: patient.store.clone(),
+            left,
+        };
+        let whole = patient.examine().repair(&mut store).is_ok();
+        let mut again = Patient {
+            store: store.store,
+            ..patient.clone()
+        };
+        again.repair();
+        if whole {
+            break;
+        }
+    }
+}
+
+fn line(patient: &Patient) -> String {
+    let problems = patient.problems();
+    assert_eq!(problems.len(), 1, "{problems:#?}");
+    format!("{}; {}", problems[0], problems[0].mend)
+}
+
+fn states(patient: &mut Patient, ino: InodeId) -> Vec<(u64, u64)> {
+    let space = patient.load();
+    let layout = space.tree.layout(ino).unwrap();
+    layout.runs().map(|run| (run.start, run.len())).collect()
+}
+
+#[test]
+fn a_sound_store_is_clean_and_counted() {
+    let patient = Patient::new();
+    let found = patient.examine().examination;
+    assert_eq!(found.problems, []);
+    assert_eq!((found.inodes, found.entries, found.wrong), (7, 7, 0));
+    assert_eq!(found.bytes, granules(4));
+    let empty = examine(&MemoryStore::default(), Timestamp::default()).unwrap();
+    assert_eq!(empty.examination, Default::default());
+}
+
+#[test]
+fn an_examination_changes_nothing_and_a_repair_of_nothing_neither() {
+    let mut patient = Patient::new();
+    let term = patient.store.term().unwrap();
+    patient.examine().repair(&mut patient.store).unwrap();
+    assert_eq!(patient.store.term().unwrap(), term);
+}
+
+#[test]
+fn keys_that_mean_nothing_go() {
+    let keys: [&[u8]; 7] = [
+        b"x",
+        b"Mfoo",
+        b"I",
+        b"I1234567",
+        b"I12345678x",
+        b"D123",
+        b"L12345678x",
+    ];
+    let patient = broken(
+        |patient| keys.iter().for_each(|key| patient.put(key, Some(vec![1]))),
+        &[MalformedKey; 7],
+    );
+    assert!(keys.iter().all(|key| patient.get(key).is_none()));
+    let beyond = record::inode_key(InodeId(u64::MAX));
+    broken(|patient| patient.put(&beyond, Some(vec![1])), &[MalformedKey]);
+    broken(
+        |patient| patient.put(&record::inode_key(InodeId(0)), Some(vec![1])),
+        &[MalformedKey],
+    );
+}
+
+#[test]
+fn the_format_is_put_right_only_where_all_is_of_ours() {
+    broken(
+        |patient| patient.put(record::FORMAT_KEY, Some(vec![7])),
+        &[UnknownFormat],
+    );
+    broken(|patient| patient.put(record::FORMAT_KEY, None), &[UnknownFormat]);
+    let mut patient = Patient::new();
+    patient.put(record::FORMAT_KEY, Some(vec![7]));
+    patient.put(&record::inode_key(patient.fifo), Some(vec![1, 2, 3]));
+    let before = patient.clone();
+    let refused = patient.examine().repair(&mut patient.store);
+    let Err(StoreError::Damaged(line)) = refused else {
+        panic!("{refused:?}")
+    };
+    assert!(line.contains("another version"), "{line}");
+    assert_eq!(patient.problems(), before.problems(), "nothing was changed");
+}
+
+#[test]
+fn ids_are_never_given_twice_after_a_repair() {
+    for ceiling in [None, Some(vec![1]), Some(vec![0; 8]), Some(vec![0xff; 8])] {
+        let malformed = ceiling.as_ref().is_some_and(|bytes| bytes.len() != 8);
+        let mut wanted = vec![BadCeiling];
+        wanted.extend(malformed.then_some(MalformedValue));
+        let mut patient = broken(|patient| patient.put(record::CEILING_KEY, ceiling), &wanted);
+        let next = patient.load().tree.next;
+        assert!(next.0 > (1 << 32) && next.0 < (1 << 40), "{next}");
+    }
+}
+
+#[test]
+fn an_inode_is_what_its_key_says() {
+    let patient = broken(
+        |patient| patient.edit(patient.fifo, |inode| inode.attr.ino = InodeId(99)),
+        &[WrongInodeId],
+    );
+    assert_eq!(patient.inode(patient.fifo).unwrap().attr.ino, patient.fifo);
+}
+
+#[test]
+fn attributes_that_cannot_be_are_put_right() {
+    let patient = broken(
+        |patient| {
+            patient.edit(patient.file, |inode| {
+                inode.attr.kind = FileKind::Symlink;
+                inode.attr.mode = 0o107_777;
+                inode.attr.version = Version(u64::MAX);
+                inode.attr.size = u64::MAX;
+            });
+        },
+        &[BadAttribute],
+    );
+    let attr = patient.inode(patient.file).unwrap().attr;
+    assert_eq!((attr.kind, attr.mode), (FileKind::Regular, 0o7777));
+    assert!(attr.version.0 < 10 && attr.size == i64::MAX as u64);
+    for target in [vec![], vec![b'a', 0], vec![b'a'; 4096]] {
+        let patient = broken(
+            |patient| {
+                patient.edit(patient.link, |inode| {
+                    inode.attr.size = target.len() as u64;
+                    inode.body = Body::Symlink(target);
+                });
+            },
+            &[BadAttribute],
+        );
+        let inode = patient.inode(patient.link).unwrap();
+        assert!(matches!(inode.body, Body::Symlink(target) if target.len() as u64 == inode.attr.size));
+    }
+}
+
+#[test]
+fn a_file_whose_record_is_gone_takes_its_names_with_it() {
+    for malformed in [None, Some(vec![9; 30])] {
+        let unreadable = malformed.is_some();
+        let mut wanted = vec![DanglingEntry, DanglingEntry, StrayPiece];
+        wanted.extend(unreadable.then_some(MalformedValue));
+        let patient = broken(
+            |patient| patient.put(&record::inode_key(patient.file), malformed),
+            &wanted,
+        );
+        assert_eq!(patient.names(patient.dir), ["l", "sub"]);
+        assert_eq!(patient.runs(patient.file, 0), []);
+    }
+}
+
+#[test]
+fn a_directory_whose_record_is_gone_keeps_its_place_and_its_entries() {
+    let patient = broken(
+        |patient| patient.remove_inode(patient.dir),
+        &[LostDirectory, WrongLinks],
+    );
+    assert_eq!(patient.names(patient.dir), ["f", "l", "sub"]);
+    assert_eq!(patient.entry(ROOT, "d").unwrap().1, patient.dir);
+    let attr = patient.inode(patient.dir).unwrap().attr;
+    assert_eq!((attr.mode, attr.uid, attr.nlink), (0o700, 0, 3));
+    let patient = broken(
+        |patient| patient.remove_inode(patient.sub),
+        &[LostDirectory, WrongParent],
+    );
+    assert_eq!(patient.names(patient.sub), ["g"]);
+}
+
+#[test]
+fn a_root_that_is_gone_is_made_anew() {
+    for break_it in [
+        |patient: &mut Patient| patient.remove_inode(ROOT),
+        |patient: &mut Patient| patient.edit(ROOT, |root| root.body = Body::Special),
+    ] {
+        let patient = broken(break_it, &[NoRoot, WrongLinks]);
+        assert_eq!(patient.names(ROOT), ["d", "fifo", "hard"]);
+    }
+    // Without its entries too: what hung on it is saved.
+    let patient = broken(
+        |patient| {
+            patient.remove_inode(ROOT);
+            for name in ["d", "fifo", "hard"] {
+                patient.set_entry(ROOT, name, None);
+            }
+        },
+        &[NoRoot, Orphan, Orphan, WrongLinks],
+    );
+    let saved = [patient.dir, patient.fifo].map(|ino| format!("#{ino}"));
+    assert_eq!(patient.lost_and_found(), saved);
+}
+
+#[test]
+fn entries_of_what_is_no_directory_go() {
+    let patient = broken(
+        |patient| {
+            let entry = (3, patient.fifo);
+            patient.set_entry(patient.file, "x", Some(entry));
+        },
+        &[EntryOfNonDirectory],
+    );
+    assert_eq!(patient.names(patient.file), [""; 0]);
+}
+
+#[test]
+fn impossible_names_go_and_what_they_named_is_saved() {
+    for bad in [&b""[..], b".", b"..", b"a/b", b"a\0", &[b'x'; 256]] {
+        let patient = broken(
+            |patient| {
+                let entry = patient.entry(ROOT, "fifo");
+                patient.set_entry(ROOT, "fifo", None);
+                let key = [record::ENTRIES, &ROOT.0.to_be_bytes(), bad].concat();
+                patient.put(&key, entry.map(|entry| encode(&entry)));
+            },
+            &[BadName, Orphan],
+        );
+        assert_eq!(patient.lost_and_found(), [format!("#{}", patient.fifo)]);
+    }
+}
+
+#[test]
+fn an_entry_whose_place_is_taken_gets_another() {
+    let patient = broken(
+        |patient| {
+            let taken = patient.entry(ROOT, "d").unwrap().0;
+            for (name, cookie) in [("fifo", taken), ("hard", 1 << 40)] {
+                let ino = patient.entry(ROOT, name).unwrap().1;
+                patient.set_entry(ROOT, name, Some((cookie, ino)));
+            }
+        },
+        &[BadCookie, BadCookie],
+    );
+    assert_eq!(patient.names(ROOT), ["d", "fifo", "hard"]);
+    for next in [0, 2, u64::MAX] {
+        let patient = broken(
+            |patient| {
+                patient.edit(patient.dir, |inode| {
+                    let Body::Directory(directory) = &mut inode.body else {
+                        panic!()
+                    };
+                    directory.next_cookie = next;
+                });
+            },
+            &[BadCookie],
+        );
+        assert_eq!(patient.names(patient.dir), ["f", "l", "sub"]);
+    }
+}
+
+#[test]
+fn an_entry_that_cannot_be_read_goes_and_what_it_named_is_saved() {
+    let patient = broken(
+        |patient| {
+            let key = record::entry_key(ROOT, &super::world::name("fifo"));
+            patient.put(&key, Some(vec![0xff; 20]));
+        },
+        &[MalformedValue, Orphan],
+    );
+    assert_eq!(patient.lost_and_found(), [format!("#{}", patient.fifo)]);
+}
+
+#[test]
+fn a_problem_is_told_with_its_path_and_its_remedy() {
+    let mut patient = Patient::new();
+    patient.edit(patient.long, |inode| inode.attr.nlink = 5);
+    let wanted = format!(
+        "wrong-links: inode {} (/d/sub/g): its link count is 5 and should be 1; say 1",
+        patient.long
+    );
+    assert_eq!(line(&patient), wanted);
+    patient.repair();
+    assert_eq!(patient.inode(patient.long).unwrap().attr.nlink, 1);
+}
+
+#[test]
+fn orphans_are_saved_with_all_that_is_below_them() {
+    let patient = broken(
+        |patient| {
+            patient.set_entry(ROOT, "d", None);
+            patient.set_entry(ROOT, "fifo", None);
+        },
+        &[Orphan, Orphan, WrongLinks],
+    );
+    let saved = [patient.dir, patient.fifo].map(|ino| format!("#{ino}"));
+    assert_eq!(patient.lost_and_found(), saved);
+    assert_eq!(patient.names(patient.dir), ["f", "l", "sub"]);
+    assert_eq!(patient.names(patient.sub), ["g"]);
+    let place = patient.entry(ROOT, "lost+found").unwrap().1;
+    let attr = patient.inode(place).unwrap().attr;
+    assert_eq!((attr.mode, attr.uid, attr.gid, attr.nlink), (0o700, 0, 0, 3));
+}
+
+#[test]
+fn what_is_in_lost_and_found_already_stays() {
+    let mut patient = Patient::new();
+    patient.set_entry(ROOT, "fifo", None);
+    patient.repair();
+    patient.set_entry(patient.dir, "l", None);
+    // Somebody else has that name there already.
+    let place = patient.entry(ROOT, "lost+found").unwrap().1;
+    let (cookie, _) = patient.entry(place, &format!("#{}", patient.fifo)).unwrap();
+    patient.set_entry(place, &format!("#{}", patient.fifo), None);
+    patient.set_entry(place, &format!("#{}", patient.link), Some((cookie, patient.fifo)));
+    assert_eq!(patient.kinds(), [Orphan]);
+    patient.repair();
+    let names = [format!("#{}", patient.link), format!("#{}-1", patient.link)];
+    assert_eq!(patient.lost_and_found(), names);
+}
+
+#[test]
+fn a_lost_and_found_that_is_no_directory_is_passed_over() {
+    let patient = broken(
+        |patient| {
+            let entry = patient.entry(ROOT, "hard");
+            patient.set_entry(ROOT, "hard", None);
+            patient.set_entry(ROOT, "lost+found", entry);
+            patient.set_entry(ROOT, "fifo", None);
+        },
+        &[Orphan],
+    );
+    assert_eq!(patient.names(ROOT), ["d", "lost+found", "lost+found-1"]);
+}
+
+#[test]
+fn a_directory_has_one_name() {
+    let patient = broken(
+        |patient| {
+            let entry = patient.entry(ROOT, "fifo").unwrap();
+            patient.edit(patient.sub, |_| ());
+            patient.set_entry(ROOT, "fifo", Some((entry.0, patient.sub)));
+        },
+        &[DirectoryWithTwoNames, Orphan],
+    );
+    assert_eq!(patient.names(patient.dir), ["f", "l", "sub"], "its '..' decides");
+    assert_eq!(patient.names(ROOT), ["d", "hard", "lost+found"]);
+}
+
+#[test]
+fn circles_of_directories_are_cut_and_saved() {
+    let patient = broken(
+        |patient| {
+            // `/d` moves below `/d/sub`.
+            let (cookie, _) = patient.entry(patient.sub, "g").unwrap();
+            patient.set_entry(ROOT, "d", None);
+            patient.set_entry(patient.sub, "g", Some((cookie, patient.dir)));
+        },
+        &[DirectoryWithTwoNames, Orphan, Orphan, WrongLinks],
+    );
+    let saved = [patient.dir, patient.long].map(|ino| format!("#{ino}"));
+    assert_eq!(patient.lost_and_found(), saved);
+    assert_eq!(patient.names(patient.dir), ["f", "l", "sub"]);
+    assert_eq!(patient.names(patient.sub), [""; 0]);
+    // A directory in itself.
+    let patient = broken(
+        |patient| {
+            let (cookie, _) = patient.entry(patient.dir, "l").unwrap();
+            patient.set_entry(patient.dir, "l", Some((cookie, patient.dir)));
+        },
+        &[DirectoryWithTwoNames, Orphan],
+    );
+    assert_eq!(patient.names(patient.dir), ["f", "sub"]);
+    // The root below itself.
+    broken(
+        |patient| {
+            let (cookie, _) = patient.entry(patient.dir, "l").unwrap();
+            patient.set_entry(patient.dir, "l", Some((cookie, ROOT)));
+        },
+        &[DirectoryWithTwoNames, Orphan],
+    );
+}
+
+#[test]
+fn dot_dot_is_where_a_directory_is() {
+    let patient = broken(
+        |patient| {
+            patient.edit(patient.sub, |inode| {
+                let Body::Directory(directory) = &mut inode.body else {
+                    panic!()
+                };
+                directory.parent = InodeId(12345);
+            });
+        },
+        &[WrongParent],
+    );
+    let Body::Directory(directory) = patient.inode(patient.sub).unwrap().body else {
+        panic!()
+    };
+    assert_eq!(directory.parent, patient.dir);
+}
+
+#[test]
+fn pieces_of_no_file_go() {
+    let patient = broken(
+        |patient| {
+            let runs = patient.runs(patient.file, 0);
+            patient.set_runs(InodeId(50), 0, runs.clone());
+            patient.set_runs(patient.fifo, 0, runs);
+        },
+        &[StrayPiece, StrayPiece],
+    );
+    assert_eq!(patient.runs(InodeId(50), 0), []);
+}
+
+#[test]
+fn bytes_whose_place_cannot_be_read_are_lost_and_not_zero() {
+    let mut patient = broken(
+        |patient| patient.put(&record::piece_key(patient.file, 0), Some(vec![0xff; 9])),
+        &[MalformedValue],
+    );
+    let file = patient.file;
+    assert_eq!(states(&mut patient, file), [(0, granules(2))]);
+    let mut w = World::new(64);
+    w.store = patient.store.clone();
+    w.restart();
+    let s = w.session();
+    w.open(s, file, READ).unwrap();
+    let (start, end, allocate) = (0, 5000, false);
+    let ino = file;
+    let answer = w.ask(
+        s,
+        Request::Layout {
+            ino,
+            start,
+            end,
+            allocate,
+        },
+    );
+    let Ok(crate::wire::Reply::Layout(slice)) = answer else {
+        panic!("{answer:?}")
+    };
+    assert!(
+        slice
+            .runs
+            .iter()
+            .all(|run| run.copies[0].state == CopyState::Lost)
+    );
+    assert_eq!(w.open(s, InodeId(77), READ), Err(MetaError::Stale));
+}
+
+#[test]
+fn runs_that_no_layout_can_have_are_lost() {
+    let patient = broken(
+        |patient| {
+            let mut runs = patient.runs(patient.file, 0);
+            runs[0].copies[0].extent.offset += 1;
+            patient.set_runs(patient.file, 0, runs);
+        },
+        &[BadRun],
+    );
+    let runs = patient.runs(patient.file, 0);
+    assert_eq!(runs[0].copies[0].extent.incarnation, Incarnation::NEVER);
+    // A run that is longer than any: nobody goes through all its pieces.
+    broken(
+        |patient| {
+            let mut runs = patient.runs(patient.file, 0);
+            runs[0].copies[0].extent.offset = 0;
+            runs[0].copies[0].extent.len = 1 << 62;
+            patient.set_runs(patient.file, 0, runs);
+        },
+        &[BadRun],
+    );
+}
+
+#[test]
+fn a_run_in_the_wrong_piece_is_moved() {
+    let mut patient = broken(
+        |patient| {
+            let runs = patient.runs(patient.long, 1);
+            patient.put(&record::piece_key(patient.long, 1), None);
+            patient.set_runs(patient.long, 7, runs);
+        },
+        &[RunInWrongPiece],
+    );
+    let long = patient.long;
+    assert_eq!(patient.runs(long, 7), []);
+    let wanted = [(PIECE - granules(1), granules(1)), (PIECE, granules(1))];
+    assert_eq!(states(&mut patient, long), wanted);
+}
+
+#[test]
+fn two_places_for_the_same_bytes_are_one() {
+    let mut patient = broken(
+        |patient| {
+            let mut runs = patient.runs(patient.file, 0);
+            let mut second = runs[0].clone();
+            second.start += granules(1);
+            second.copies[0].extent.offset += granules(20);
+            runs.push(second);
+            patient.set_runs(patient.file, 0, runs);
+        },
+        &[OverlappingRuns],
+    );
+    let file = patient.file;
+    assert_eq!(
+        states(&mut patient, file),
+        [(0, granules(2))],
+        "past its size nothing is"
+    );
+}
+
+#[test]
+fn no_two_files_share_memory() {
+    let patient = broken(
+        |patient| {
+            let mut shared = patient.runs(patient.file, 0);
+            let place = shared[0].copies[0].extent;
+            shared = patient.runs(patient.long, 0);
+            shared[0].copies[0].extent.offset = place.offset + granules(1);
+            patient.set_runs(patient.long, 0, shared);
+        },
+        &[SharedExtent],
+    );
+    let kept = &patient.runs(patient.file, 0)[0].copies[0].extent;
+    assert_ne!(kept.incarnation, Incarnation::NEVER, "the smaller id keeps it");
+    let lost = &patient.runs(patient.long, 0)[0].copies[0].extent;
+    assert_eq!(
+        lost.incarnation,
+        Incarnation::NEVER,
+        "the other one reads as an error"
+    );
+}
+
+#[test]
+fn one_file_does_not_use_memory_twice() {
+    broken(
+        |patient| {
+            let extent = patient.runs(patient.long, 0)[0].copies[0].extent;
+            let mut runs = patient.runs(patient.long, 1);
+            runs[0].copies[0].extent = extent;
+            patient.set_runs(patient.long, 1, runs);
+        },
+        &[SharedExtent],
+    );
+}
+
+#[test]
+fn nothing_lies_past_the_largest_arena_that_there_was() {
+    let patient = broken(
+        |patient| {
+            let identity = Identity::new("p", granules(64));
+            patient.put(identity::KEY, Some(encode(&identity)));
+            let mut runs = patient.runs(patient.file, 0);
+            runs[0].copies[0].extent.offset = granules(63);
+            patient.set_runs(patient.file, 0, runs);
+        },
+        &[ExtentBeyondArena],
+    );
+    let runs = patient.runs(patient.file, 0);
+    assert_eq!(runs[0].copies[0].extent.incarnation, Incarnation::NEVER);
+    let patient = broken(
+        |patient| patient.put(identity::KEY, Some(vec![1])),
+        &[MalformedValue],
+    );
+    assert_eq!(Identity::read(&patient.store).unwrap(), None);
+}
+
+#[test]
+fn allocated_bytes_are_those_of_the_runs() {
+    let mut patient = Patient::new();
+    patient.edit(patient.file, |inode| inode.attr.allocated = 7);
+    assert_eq!(patient.kinds(), [WrongAllocated]);
+    patient.load();
+    assert_eq!(patient.kinds(), [], "a start puts that right by itself");
+    let patient = broken(
+        |patient| patient.edit(patient.file, |inode| inode.attr.allocated = 7),
+        &[WrongAllocated],
+    );
+    assert_eq!(patient.inode(patient.file).unwrap().attr.allocated, granules(2));
+}
+
+#[test]
+fn what_a_crash_leaves_is_no_damage() {
+    let mut w = World::new(64);
+    let s = w.session();
+    let ino = w.file(s, "f");
+    w.write(s, ino, 10_000);
+    w.allocate(s, ino, 0..100_000).unwrap();
+    let gone = w.file(s, "gone");
+    w.write(s, gone, 10_000);
+    w.unlink(s, "gone");
+    let found = examine(&w.store, w.now.wall).unwrap().examination;
+    assert_eq!(found.problems, [], "open, not committed, and without a name");
+}
+
+#[test]
+fn a_damaged_store_is_not_loaded_and_the_line_says_what_is_wrong() {
+    let mut patient = Patient::new();
+    let (cookie, _) = patient.entry(ROOT, "fifo").unwrap();
+    patient.set_entry(ROOT, "fifo", Some((cookie, InodeId(4711))));
+    let Err(StoreError::Damaged(line)) = patient.try_load() else {
+        panic!()
+    };
+    assert!(
+        line.contains("4711") && line.contains("(/fifo)") && line.ends_with("more"),
+        "{line}"
+    );
+    patient.repair();
+}
+
+#[test]
+fn a_repair_shuts_out_whoever_else_writes() {
+    let mut patient = Patient::new();
+    let service = patient.load();
+    patient.edit(patient.file, |inode| inode.attr.nlink = 9);
+    patient.repair();
+    let late = patient.store.commit(&[Batch::default()], service.term());
+    assert!(matches!(late, Err(StoreError::Superseded { .. })));
+}
+
+/// What happens to a store.
+#[derive(Clone, Debug)]
+enum Harm {
+    Flip(bool, prop::sample::Index, prop::sample::Index, u8),
+    Cut(prop::sample::Index, prop::sample::Index),
+    Drop(prop::sample::Index),
+    Copy(prop::sample::Index, prop::sample::Index),
+    Put(Vec<u8>, Vec<u8>),
+}
+
+fn harm() -> impl Strategy<Value = Harm> {
+    let at = any::<prop::sample::Index>;
+    let bytes = || prop::collection::vec(any::<u8>(), 0..20);
+    let key = (prop::sample::select(b"MIDLX".to_vec()), bytes());
+    prop_oneof![
+        3 => (any::<bool>(), at(), at(), 1u8..).prop_map(|(key, pair, byte, by)| Harm::Flip(key, pair, byte, by)),
+        1 => (at(), at()).prop_map(|(pair, len)| Harm::Cut(pair, len)),
+        2 => at().prop_map(Harm::Drop),
+        2 => (at(), at()).prop_map(|(from, to)| Harm::Copy(from, to)),
+        1 => (key, bytes()).prop_map(|((first, rest), value)| Harm::Put([vec![first], rest].concat(), value)),
+    ]
+}
+
+fn pairs(store: &MemoryStore) -> Vec<(Vec<u8>, Vec<u8>)> {
+    let mut pairs = Vec::new();
+    let mut each = |key: &[u8], value: &[u8]| {
+        pairs.push((key.to_vec(), value.to_vec()));
+        Ok(())
+    };
+    store.scan(b"", &mut each).unwrap();
+    pairs
+}
+
+fn inflict(store: &mut MemoryStore, harm: Harm) {
+    let pairs = pairs(store);
+    if pairs.is_empty() {
+        return;
+    }
+    let pick = |at: prop::sample::Index| pairs[at.index(pairs.len())].clone();
+    let changes = match harm {
+        Harm::Flip(in_key, pair, byte, by) => {
+            let (old, mut value) = pick(pair);
+            let mut key = old.clone();
+            let bytes = if in_key { &mut key } else { &mut value };
+            if !bytes.is_empty() {
+                let at = byte.index(bytes.len());
+                bytes[at] ^= by;
+            }
+            vec![(old, None), (key, Some(value))]
+        }
+        Harm::Cut(pair, len) => {
+            let (key, mut value) = pick(pair);
+            value.truncate(len.index(value.len() + 1));
+            vec![(key, Some(value))]
+        }
+        Harm::Drop(pair) => vec![(pick(pair).0, None)],
+        Harm::Copy(from, to) => vec![(pick(to).0, Some(pick(from).1))],
+        Harm::Put(key, value) => vec![(key, Some(value))],
+    };
+    let term = store.term().unwrap();
+    store.commit(&[Batch { changes }], term).unwrap();
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    #[test]
+    fn random_damage_is_found_and_repaired_and_a_sound_store_is_clean(
+        steps in steps(120),
+        harms in prop::collection::vec(harm(), 0..12),
+        interrupted in any::<prop::sample::Index>(),
+    ) {
+        let (w, _) = play(steps);
+        let mut store = w.store;
+        let now = Timestamp::default();
+        prop_assert_eq!(examine(&store, now).unwrap().examination.problems, vec![]);
+        harms.into_iter().for_each(|harm| inflict(&mut store, harm));
+        let examined = examine(&store, now).unwrap();
+        let foreign = examined.examination.problems.iter().any(|problem| {
+            problem.kind == UnknownFormat && problem.mend.starts_with("nothing")
+        });
+        let wrong = examined.examination.wrong;
+        if wrong == 0 {
+            Namespace::load(&mut store, super::world::config(), Now::default()).unwrap().check().unwrap();
+        } else if foreign {
+            prop_assert!(examined.repair(&mut store).is_err());
+        } else {
+            let left = interrupted.index(20);
+            let mut half = Interrupted { store: store.clone(), left };
+            let _may_fail = examine(&store, now).unwrap().repair(&mut half);
+            for mut store in [store, half.store] {
+                examine(&store, now).unwrap().repair(&mut store).unwrap();
+                let after = examine(&store, now).unwrap().examination;
+                prop_assert_eq!(after.problems, vec![]);
+                let loaded = Namespace::load(&mut store, super::world::config(), Now::default()).unwrap();
+                loaded.check().unwrap();
+                prop_assert!(loaded.term() > Term(1));
+                prop_assert_eq!(examine(&store, now).unwrap().examination.problems, vec![]);
+            }
+        }
+    }
+}

@@ -1,0 +1,38 @@
+//! The `rdmafs` command line. A library, so that the program is nothing but glue and the fuzzer reaches the words.
+//!
+//! Modules stand bottom-up: each imports only what stands above it.
+#![forbid(unsafe_code)]
+
+mod failure;
+mod output;
+mod settings;
+mod units;
+
+mod mounts;
+mod options;
+
+mod control;
+mod fabrics;
+
+mod drain;
+mod handler;
+mod layout;
+mod man;
+mod qos;
+mod remount;
+mod mount;
+mod serve;
+mod fsck;
+mod status;
+mod umount;
+
+mod cli;
+
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
+
+/// Runs `rdmafs`, or `mount.rdmafs` when the first argument calls it so. Blocking. A failure is one line on standard error.
+#[must_use]
+pub fn main(arguments: Vec<std::ffi::OsString>) -> std::process::ExitCode {
+    cli::main(arguments)
+}

@@ -1,0 +1,109 @@
+#!/bin/sh
+# A node that is drained: what programs wrote without syncing it is committed first, no new session comes in, `status` says so, and it
+# ends within its time whatever a handler does. `--force` and a second SIGTERM do not wait.
+# matrix: fabric
+. "$(dirname "$0")/lib.sh"
+
+# drained POOL: its process has ended in good order.
+drained() {
+    wait "$(pid "$1")" || fail "the drained node ended with $?: $(tail -n 3 "$T/$1.log")"
+    rm "$T/$1.pid"
+}
+
+state() {
+    "$RDMAFS" status --json | python3 -c 'import json, sys; print(json.load(sys.stdin)["links"][0]["state"])'
+}
+
+note "what is written and not synced is committed, and the node does not wait longer than that"
+serve p 64M --state "$T/state" --drain 60s
+attach p "$M" timeout=60s
+python3 - "$M" >"$T/held.out" 2>&1 <<'PY' &
+import os, sys, time
+os.chdir(sys.argv[1])
+os.mkdir("dir")
+fds = [os.open(f"dir/file-{i}", os.O_CREAT | os.O_WRONLY) for i in range(50)]
+for i, fd in enumerate(fds):
+    os.write(fd, b"x" * (i * 1000))
+os.rename("dir/file-0", "dir/renamed")
+open("written", "w").close()
+time.sleep(600)
+PY
+held=$!
+wait_until 30 test -e "$M/written" || fail "the program does not write: $(cat "$T/held.out")"
+begun=$(now_ms)
+"$RDMAFS" drain "$(port p)" >"$T/drain.out" 2>&1 || fail "drain ended with $?: $(cat "$T/drain.out")"
+took=$(($(now_ms) - begun))
+[ "$took" -lt 6000 ] || fail "nothing was in its way, and the drain took $took ms"
+drained p
+serve p 64M --state "$T/state"
+python3 - "$M" <<'PY' || fail "what was written before the drain is not there"
+import os, sys
+os.chdir(sys.argv[1])
+got = {name: os.stat("dir/" + name).st_size for name in os.listdir("dir")}
+want = {f"file-{i}": i * 1000 for i in range(1, 50)} | {"renamed": 0}
+assert got == want, {name: (got.get(name), want.get(name)) for name in got.keys() | want.keys() if got.get(name) != want.get(name)}
+PY
+kill "$held"
+wait "$held" 2>/dev/null || true
+rm -r "$M/dir"
+
+note "while it waits for a handler that does not answer: nobody new, and an end in time"
+stop p
+serve p 64M --state "$T/state" --drain 3s
+reached() {
+    echo again 2>/dev/null >"$M/again"
+}
+wait_until 20 reached || fail "the mount does not come back"
+handler=$(handler_pid)
+stopped() {
+    ! grep -L '^State:.T' "/proc/$handler/task/"*/status | grep -q .
+}
+kill -STOP "$handler"
+wait_until 10 stopped || fail "the handler does not stop"
+begun=$(now_ms)
+"$RDMAFS" drain "$(port p)" >"$T/drain.out" 2>&1 &
+drain=$!
+sleep 1
+alive "$drain" || fail "the drain did not wait for the handler: $(cat "$T/drain.out")"
+mkdir -p "$T/other" "$T/new"
+refused "a new session of a node that drains" "drain|ends|refus" env RDMAFS_RUN_DIR="$T/other" timeout 30 "$RDMAFS" mount \
+    "$(source_of p)" "$T/new" -o "key=$T/key,fabric=tcp,timeout=1s"
+wait "$drain" || fail "drain ended with $?: $(cat "$T/drain.out")"
+took=$(($(now_ms) - begun))
+if [ "$took" -lt 2500 ] || [ "$took" -ge 9500 ]; then fail "a drain of 3 s ended after $took ms"; fi
+drained p
+kill -CONT "$handler"
+
+note "status says that it drains; --force and a second SIGTERM do not wait"
+for end in force signal; do
+    serve p 64M --state "$T/state" --drain 60s
+    wait_until 20 reached || fail "the mount does not come back"
+    kill -STOP "$handler"
+    wait_until 10 stopped || fail "the handler does not stop"
+    begun=$(now_ms)
+    if [ $end = force ]; then
+        "$RDMAFS" drain "$(port p)" --force >"$T/drain.out" 2>&1 || fail "drain --force ended with $?: $(cat "$T/drain.out")"
+    else
+        kill -TERM "$(pid p)"
+        sleep 1
+        alive "$(pid p)" || fail "the node did not wait for the handler"
+        kill -TERM "$(pid p)"
+        wait_until 8 gone "$(pid p)" || fail "8 s after the second SIGTERM the node still runs"
+    fi
+    took=$(($(now_ms) - begun))
+    [ "$took" -lt 11000 ] || fail "$end: the end took $took ms"
+    drained p
+    kill -CONT "$handler"
+done
+refused "a drain without a node" "no memory node of this host serves on port" "$RDMAFS" drain "$(port p)"
+
+serve p 64M --state "$T/state"
+wait_until 20 reached || fail "the mount does not come back"
+same "the state of the link" "$(state)" up
+same "a file" "$(cat "$M/again")" again
+
+other_ended() {
+    ! [ -e "$T/other/handler.pid" ] || gone "$(cat "$T/other/handler.pid")"
+}
+wait_until 20 other_ended || fail "the handler of the refused mount still runs"
+finish
