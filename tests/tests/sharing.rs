@@ -6,6 +6,8 @@ use rdmafs_tests::sharing::{Played, play};
 
 /// Operations of a play.
 const OPERATIONS: u64 = 20_000;
+/// Plays, each with a seed of its own.
+const PLAYS: u64 = 9;
 
 #[test]
 fn a_million_steps_of_three_handlers() {
@@ -15,7 +17,8 @@ fn a_million_steps_of_three_handlers() {
             .map(|text| text.parse::<u64>().expect("a number"))
     };
     let first = named("RDMAFS_SHARING_SEED").unwrap_or(1);
-    let plays = named("RDMAFS_SHARING_PLAYS").unwrap_or(15);
+    let asked = named("RDMAFS_SHARING_PLAYS");
+    let plays = asked.unwrap_or(PLAYS);
     let mut all = Played::default();
     for seed in first..first + plays {
         match play(seed, OPERATIONS) {
@@ -24,5 +27,6 @@ fn a_million_steps_of_three_handlers() {
         }
     }
     println!("{all:#?}: {} steps", all.steps());
-    assert!(all.steps() >= 1_000_000, "{all:?}");
+    let enough = all.steps() >= 1_000_000 && all.faults >= 500;
+    assert!(enough || asked.is_some(), "too little was played");
 }

@@ -36,6 +36,8 @@ pub(super) struct Question {
     asked_in: Option<Connection>,
     /// It was asked more than once: the answer may be an old one.
     repeated: bool,
+    /// Only in the session that began over this connection does it mean anything.
+    only_in: Option<Connection>,
 }
 
 impl Question {
@@ -51,6 +53,15 @@ impl Question {
             timeout: asker.timeout,
             asked_in: None,
             repeated: false,
+            only_in: None,
+        }
+    }
+
+    /// The same, for the session that began over `origin` only: in a later one it is answered [`MetaError::SessionEnded`].
+    pub(super) fn only_in(self, origin: Connection) -> Self {
+        Self {
+            only_in: Some(origin),
+            ..self
         }
     }
 
@@ -67,8 +78,12 @@ impl Question {
     /// Prepares it for `session`.
     ///
     /// # Errors
-    /// [`Error::Down`]: it was asked in a session that is over, and is not harmless to repeat.
+    /// [`Error::Down`]: it was asked in a session that is over, and is not harmless to repeat. [`MetaError::SessionEnded`]: it is not
+    /// meant for this one.
     fn enter(&mut self, pool: &Pool, session: &Session) -> Result<(), Error> {
+        if self.only_in.is_some_and(|origin| origin != session.origin) {
+            return Err(MetaError::SessionEnded.into());
+        }
         self.repeated |= self.asked_in.is_some();
         match self.asked_in {
             Some(origin) if origin == session.origin => return Ok(()),

@@ -1,11 +1,13 @@
 //! Making what was written part of the file.
 
-use super::again::Asker;
+use super::again::{Again, Asker, Question};
 use super::inode::{Inode, Written};
 use super::pool::Pool;
+use super::session::Session;
 use crate::errno::Error;
 use rdmafs_meta::attr::Attr;
 use rdmafs_meta::cred::Credentials;
+use rdmafs_meta::error::MetaError;
 use rdmafs_meta::wire::{Reply, Request};
 use std::time::Duration;
 
@@ -32,9 +34,35 @@ impl Pool {
     /// # Errors
     /// As [`Pool::call`]. What was written stays uncommitted then.
     pub(super) async fn commit(&self, inode: &Inode, by: By, sync: bool) -> Result<(), Error> {
-        let Some(written) = inode.uncommitted() else {
-            return if sync { self.sync(by).await } else { Ok(()) };
-        };
+        let again = Again::new(self, by.timeout);
+        loop {
+            if inode.uncommitted().is_none() {
+                return if sync { self.sync(by).await } else { Ok(()) };
+            }
+            let session = self.session(by.timeout).await?;
+            // What was written in a session before this one, and not committed, is lost.
+            let Some(written) = inode.uncommitted() else {
+                continue;
+            };
+            match self.commit_in(&session, inode, (by, sync), &written).await {
+                Err(error @ Error::Meta(MetaError::SessionEnded)) => {
+                    if !again.after(&session, &error).await {
+                        return Err(error);
+                    }
+                }
+                done => return done,
+            }
+        }
+    }
+
+    /// Says in the session in which the bytes were written that they are part of the file: the node of another one may not have them.
+    async fn commit_in(
+        &self,
+        session: &Session,
+        inode: &Inode,
+        (by, sync): (By, bool),
+        written: &Written,
+    ) -> Result<(), Error> {
         let before = inode.attr();
         let request = Request::Commit {
             ino: inode.ino,
@@ -44,12 +72,13 @@ impl Pool {
             clear_set_id: written.clear_set_id,
             sync,
         };
-        let Reply::Attr(after) = self.call(by.asker(), request).await? else {
+        let mut question = Question::new(by.asker(), request).only_in(session.origin);
+        let (_, Reply::Attr(after)) = self.ask(&mut question).await? else {
             return Err(Error::Protocol);
         };
         inode.show(after.clone());
-        inode.committed(&written);
-        self.pass_on(by.mount, &written, before, &after);
+        inode.committed(written);
+        self.pass_on(by.mount, written, before, &after);
         Ok(())
     }
 

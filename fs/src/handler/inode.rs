@@ -36,6 +36,8 @@ struct State {
     /// The highest that any message said.
     shrinks: u64,
     written: Option<Written>,
+    /// Writes so far.
+    writes: u64,
     /// How often something written was lost before it was committed.
     losses: u64,
     /// Opens that the service counts for this handler.
@@ -63,8 +65,9 @@ pub(super) struct Written {
     pub(super) clear_set_id: bool,
     /// Mounts that wrote.
     pub(super) mounts: Vec<u64>,
-    /// Number of writes: tells a commit whether more came meanwhile.
-    pub(super) count: u64,
+    /// The number of the last write, given by the inode: tells a commit whether more came meanwhile. No two writes have the same, or
+    /// the late answer to one commit would take what came after another one.
+    pub(super) last: u64,
 }
 
 /// What to do about a range.
@@ -100,6 +103,7 @@ impl Inode {
                 gone: false,
                 shrinks: 0,
                 written: None,
+                writes: 0,
                 losses: 0,
                 opens: 0,
                 counted_in: Connection::default(),
@@ -263,8 +267,10 @@ impl Inode {
     }
 
     /// Bytes up to `size` were written. True when set-id bits must go at once.
-    pub(super) fn wrote(&self, written: Written) -> bool {
+    pub(super) fn wrote(&self, mut written: Written) -> bool {
         let mut state = self.state.lock();
+        state.writes += 1;
+        written.last = state.writes;
         let kept = |attr: &Attr| permission::without_set_id(attr.mode) == attr.mode;
         let has_set_id = !state.attr.as_ref().is_some_and(kept);
         let clears = written.clear_set_id && has_set_id;
@@ -295,15 +301,18 @@ impl Inode {
     pub(super) fn committed(&self, written: &Written) {
         let mut state = self.state.lock();
         match &mut state.written {
-            Some(known) if known.count == written.count => state.written = None,
+            Some(known) if known.last == written.last => state.written = None,
             // More was written meanwhile: the next commit says it all again.
             Some(_) | None => {}
         }
     }
 
-    /// What was written and not committed is lost. True when there was any.
-    pub(super) fn lose_written(&self) -> bool {
+    /// Another session has begun. What was written and not committed is lost: true when there was any. The node may have been restarted,
+    /// and what it forgot makes its counts smaller: nothing that was heard before is a measure of what it says now.
+    pub(super) fn begins_anew(&self) -> bool {
         let mut state = self.state.lock();
+        state.generation += 1;
+        (state.attr, state.stale, state.shrinks) = (None, true, 0);
         let lost = state.written.take().is_some();
         state.losses += u64::from(lost);
         lost
@@ -357,11 +366,40 @@ impl Written {
         }
         self.mtime = self.mtime.max(newer.mtime);
         self.clear_set_id |= newer.clear_set_id;
-        self.count += 1;
+        self.last = newer.last;
         for mount in &newer.mounts {
             if !self.mounts.contains(mount) {
                 self.mounts.push(*mount);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn write(inode: &Inode, size: u64) {
+        inode.wrote(Written {
+            size,
+            shrinks: 0,
+            mtime: Timestamp::default(),
+            clear_set_id: false,
+            mounts: vec![1],
+            last: 0,
+        });
+    }
+
+    /// Two programs fsync at once, and a third one writes in between.
+    #[test]
+    fn a_late_answer_to_a_commit_takes_nothing_that_was_written_since() {
+        let inode = Inode::new(InodeId(5));
+        write(&inode, 10);
+        let (first, second) = (inode.uncommitted().unwrap(), inode.uncommitted().unwrap());
+        inode.committed(&first);
+        assert_eq!(inode.uncommitted(), None);
+        write(&inode, 20);
+        inode.committed(&second);
+        assert_eq!(inode.uncommitted().map(|written| written.size), Some(20));
     }
 }

@@ -82,7 +82,7 @@ async fn reopen(pool: &Pool, session: &Session) -> Result<(), Error> {
         }
     }
     for inode in inodes {
-        if inode.lose_written() {
+        if inode.begins_anew() {
             tracing::error!(pool = %pool.name, ino = %inode.ino, "bytes that were written and not synced are lost");
         }
     }

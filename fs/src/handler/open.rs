@@ -51,6 +51,8 @@ impl OpenFile {
         if self.losses.swap(losses, Ordering::Relaxed) < losses {
             return Err(MetaError::Lost.into());
         }
+        // It may have died with a node whose return this waited for.
+        self.inode().check()?;
         committed
     }
 

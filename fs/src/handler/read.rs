@@ -29,18 +29,29 @@ impl Mount {
             return Err(MetaError::Invalid.into());
         }
         let _shared = file.inode().data.read().await;
-        let end = self.read_end(&file, offset, len).await?;
-        if end <= offset {
-            return Ok(ReadData::End);
-        }
         let again = Again::new(&self.pool, self.timeout);
         loop {
             let session = self.pool.session(self.timeout).await?;
-            match self.read_in(&session, &file, (offset, end)).await {
+            match self.read_over(&session, &file, (offset, len)).await {
                 Err(error) if again.after(&session, &error).await => {}
                 done => return done,
             }
         }
+    }
+
+    /// Reads over one connection. Where the file ends belongs to it: a node that came back may have lost bytes, and the file its end,
+    /// and what lies past that must not seem to be a hole.
+    async fn read_over(
+        &self,
+        session: &Session,
+        file: &OpenFile,
+        (offset, len): (u64, usize),
+    ) -> Result<ReadData, Error> {
+        let end = self.read_end(file, offset, len).await?;
+        if end <= offset {
+            return Ok(ReadData::End);
+        }
+        self.read_in(session, file, (offset, end)).await
     }
 
     /// Reads a range that ends within the file.

@@ -171,7 +171,7 @@ impl Mount {
             mtime: wall_clock(),
             clear_set_id: wanted.clear_set_id,
             mounts: vec![self.id],
-            count: 1,
+            last: 0,
         }
     }
 

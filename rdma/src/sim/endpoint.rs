@@ -1,7 +1,8 @@
 //! One connection of a simulation.
 
 use super::simulator::Shared;
-use super::world::{Pace, PeerFn, disconnected};
+use super::types::{Pace, PeerFn};
+use super::world::disconnected;
 use crate::fabric::{Completion, Endpoint, Event, FabricError, FabricKind, Facts, MAX_MESSAGE, Work};
 use parking_lot::Mutex;
 use std::sync::Arc;

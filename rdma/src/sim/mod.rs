@@ -18,10 +18,11 @@
 //!
 //! Work takes effect when it completes, not when it is posted: a write that is closed over never happens.
 
+mod types;
 mod endpoint;
 mod simulator;
 mod world;
 
 pub use endpoint::SimEndpoint;
 pub use simulator::{Sim, SimClock};
-pub use world::{Access, Fault, Operation, Pace, PeerFn, Watcher};
+pub use types::{Access, Fault, Operation, Pace, PeerFn, Watcher};

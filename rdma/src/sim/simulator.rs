@@ -1,7 +1,8 @@
 //! The face of a simulation, for tests.
 
 use super::endpoint::SimEndpoint;
-use super::world::{Fault, Operation, Pace, PeerFn, Watcher, World};
+use super::types::{Fault, Operation, Pace, PeerFn, Watcher};
+use super::world::World;
 use crate::arena::Arena;
 use crate::clock::Clock;
 use parking_lot::{Condvar, Mutex};

@@ -2,14 +2,18 @@
 
 use super::history::{CELL, HOSTS, What};
 use super::plan::{Answer, Doing, Got, Plan, is_failure};
-use super::play::{ARENA, File, Handle, LEASE, Play};
+use super::play::{ARENA, Handle, LEASE, Play};
 use nix::errno::Errno;
 use nix::libc::{EEXIST, ENOENT, ENOSPC, ESTALE};
+use rand::RngExt;
 use rdmafs_fs::handler::testing::HostId;
 use rdmafs_meta::id::InodeId;
 use rdmafs_meta::namespace::{Config, Namespace};
 use rdmafs_meta::time::Now;
 use std::time::Duration;
+
+/// The node dies right after one fsync of so many: nothing tries its promise harder.
+const DIES_AFTER_FSYNC: u32 = 150;
 
 /// Longest that an operation may take where nothing is wrong: one that waits for space to be cleaned.
 const LONGEST: Duration = Duration::from_secs(40);
@@ -167,7 +171,7 @@ impl Play {
     fn name_failed(&mut self, doing: &Doing, name: usize, answer: Answer) -> Result<(), String> {
         self.names[name].unknown = true;
         match answer {
-            Err(EEXIST | ENOENT) if !self.is_shaken(doing) => {
+            Err(EEXIST | ENOENT) if !self.is_shaken(doing.host, doing.since) => {
                 Err(format!("done twice, or by somebody else: {answer:?}"))
             }
             Err(EEXIST | ENOENT) => Ok(()),
@@ -175,9 +179,9 @@ impl Play {
         }
     }
 
-    /// The node may have died under it: then it is not known what was there when it was done.
-    fn is_shaken(&self, doing: &Doing) -> bool {
-        self.shaken[doing.host] >= doing.since
+    /// The node may have died since then, or the session of the host with it.
+    fn is_shaken(&self, host: usize, since: Duration) -> bool {
+        self.shaken[host] >= since
     }
 
     fn committed(
@@ -197,17 +201,15 @@ impl Play {
             if answer.is_ok() {
                 file.history.commits(host, began, step, durable);
                 file.durable |= durable;
+                if durable && self.faults && self.random.random_ratio(1, DIES_AFTER_FSYNC) {
+                    self.kill_node(Duration::from_millis(100));
+                }
                 return Ok(());
             }
             file.history.doubts(host);
         }
         // A handle says once what was lost since it was opened.
-        let earlier = Doing {
-            since,
-            answer: self.sim_answer(),
-            ..*doing
-        };
-        self.excuse_stale(&earlier, ino, answer)
+        self.excuse_stale((host, since), ino, answer)
     }
 
     fn opened(&mut self, doing: &Doing, ino: u64, id: rdmafs_fs::handler::HandleId) {
@@ -242,18 +244,24 @@ impl Play {
         }
     }
 
+    /// A failure needs a fault, not long ago.
     fn excuse(&self, doing: &Doing, answer: Answer) -> Result<(), String> {
+        self.excuse_since((doing.host, doing.since), answer)
+    }
+
+    fn excuse_since(&self, (host, since): (usize, Duration), answer: Answer) -> Result<(), String> {
         match answer {
-            Err(errno) if is_failure(errno) && !self.is_calm(doing.host, doing.since) => Ok(()),
-            Err(ESTALE) if self.is_shaken(doing) => Ok(()),
+            Err(errno) if is_failure(errno) && !self.is_calm(host, since) => Ok(()),
+            Err(ESTALE) if self.is_shaken(host, since) => Ok(()),
             other => Err(format!("nothing explains {}", said(&other))),
         }
     }
 
-    fn excuse_stale(&self, doing: &Doing, ino: u64, answer: Answer) -> Result<(), String> {
+    /// A file without a name may have died with the session that had it open.
+    fn excuse_stale(&self, (host, since): (usize, Duration), ino: u64, answer: Answer) -> Result<(), String> {
         match answer {
-            Err(ESTALE) if !self.is_named(ino) && self.is_shaken(doing) => Ok(()),
-            other => self.excuse(doing, other),
+            Err(ESTALE) if !self.is_named(ino) && self.is_shaken(host, since) => Ok(()),
+            other => self.excuse_since((host, since), other),
         }
     }
 
@@ -265,31 +273,16 @@ impl Play {
         (offset, len): (u64, usize),
         answer: Answer,
     ) -> Result<(), String> {
-        let lost = self
-            .files
-            .get(&ino)
-            .is_some_and(|file: &File| file.history.may_be_lost(offset, len as u64));
+        let file = self.files.get(&ino);
+        let lost = file.is_some_and(|file| file.history.may_be_lost(offset, len as u64));
+        if lost && matches!(answer, Err(errno) if is_failure(errno)) {
+            return Ok(());
+        }
+        let of_handle = doing.plan.handle().and_then(|handle| self.handles.get(&handle));
+        let opened = of_handle.map_or(doing.since, |handle| handle.since);
         match answer {
-            Err(errno) if is_failure(errno) && lost => Ok(()),
-            other => {
-                let handle_since = self
-                    .handles
-                    .values()
-                    .filter(|handle| handle.ino == ino && handle.host == doing.host);
-                let since = handle_since
-                    .map(|handle| handle.since)
-                    .min()
-                    .unwrap_or(doing.since);
-                let earlier = Doing {
-                    since: since.min(doing.since),
-                    answer: self.sim_answer(),
-                    ..*doing
-                };
-                match other {
-                    Err(ESTALE) => self.excuse_stale(&earlier, ino, other),
-                    other => self.excuse(doing, other),
-                }
-            }
+            Err(ESTALE) => self.excuse_stale((doing.host, opened), ino, answer),
+            other => self.excuse(doing, other),
         }
     }
 
@@ -303,6 +296,7 @@ impl Play {
     pub(super) fn come_to_rest(&mut self) -> Result<(), String> {
         self.faults = false;
         self.heal()?;
+        self.wait_for_all()?;
         for host in 0..HOSTS {
             for handle in self.open_at(host) {
                 let ino = self.handles[&handle].ino;
@@ -393,11 +387,6 @@ impl Play {
         let loaded =
             Namespace::load(&mut store, config, Now::default()).map_err(|error| error.to_string())?;
         loaded.check()
-    }
-
-    /// An answer of nothing, to copy an operation with.
-    fn sim_answer(&self) -> rdmafs_fs::handler::testing::Started<Answer> {
-        rdmafs_fs::handler::testing::Started::never()
     }
 
     /// Programs on a host hear nothing any more.

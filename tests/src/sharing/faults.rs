@@ -17,7 +17,6 @@ const MOMENT: Duration = Duration::from_millis(800);
 impl Play {
     /// Something befalls a host, or the node.
     pub(super) fn fault(&mut self) {
-        self.played.faults += 1;
         let host = self.random.random_range(0..HOSTS);
         let long = LEASE.mul_f64(self.random.random_range(0.1..3.0));
         let short = MOMENT.mul_f64(self.random.random_range(0.0..1.0));
@@ -28,9 +27,10 @@ impl Play {
             11..14 => self.stop(host, long),
             14..16 => self.kill(host, long, true),
             16 => self.kill(host, long, false),
-            17 => self.kill_node(short),
+            17 => return self.kill_node(short),
             _ => self.fault_soon(short),
         }
+        self.played.faults += 1;
     }
 
     /// Those whose time has come go on.
@@ -111,10 +111,11 @@ impl Play {
         self.shake(host, by);
     }
 
-    fn kill_node(&mut self, by: Duration) {
+    pub(super) fn kill_node(&mut self, by: Duration) {
         if self.node_returns.is_some() {
             return;
         }
+        self.played.faults += 1;
         self.tell(format!("the node dies for {by:?}"));
         self.sim.kill_node();
         self.ground.lock().renew();

@@ -188,7 +188,19 @@ impl History {
         len: usize,
         bytes: &[u8],
     ) -> Result<(), String> {
+        let died = self.changes.first().and_then(|base| base.ended);
+        if died.is_some_and(|died| died > by.began) {
+            // The arena died under it: it may be of either life, but of no other file.
+            let foreign = bytes
+                .chunks(CELL)
+                .filter_map(tag_of)
+                .find(|tag| *tag != 0 && tag >> 32 != ino);
+            return foreign.map_or(Ok(()), |tag| Err(format!("bytes of inode {}", tag >> 32)));
+        }
         self.judge_size(by, offset, len as u64, bytes.len() as u64)?;
+        if bytes.is_empty() {
+            return Ok(());
+        }
         if let Some((at, granule)) = self.lost_in(offset, bytes.len() as u64) {
             return Err(format!("byte {at} of lost granule {granule} was read"));
         }
@@ -340,4 +352,123 @@ fn words(cell: &[u8]) -> BTreeSet<u64> {
         .chunks_exact(8)
         .map(|word| word.try_into().map_or(0, u64::from_le_bytes));
     words.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const INO: u64 = 7;
+    const EARLY: Reader = Reader {
+        host: 1,
+        opened: 1,
+        began: 100,
+    };
+    const LATE: Reader = Reader {
+        host: 1,
+        opened: 50,
+        began: 100,
+    };
+
+    fn put(history: &mut History, (from, to): (u64, u64), (began, ended): (u64, u64)) -> u64 {
+        let tag = INO << 32 | began;
+        let mut change = Change::new(What::Put { from, to, tag }, 0, began);
+        change.ends(ended);
+        history.changes.push(change);
+        tag
+    }
+
+    fn reads(tags: &[u64]) -> Vec<u8> {
+        let cell = |tag: &u64| {
+            let mut cell = [0; CELL];
+            fill(&mut cell, *tag);
+            cell
+        };
+        tags.iter().flat_map(cell).collect()
+    }
+
+    fn judge(history: &History, by: Reader, tags: &[u64]) -> Result<(), String> {
+        history.judge(by, INO, 0, 2 * CELL, &reads(tags))
+    }
+
+    #[test]
+    fn what_was_committed_before_the_open_must_be_seen_and_what_it_covers_must_not() {
+        let mut history = History::of_size(0, 0, BTreeSet::new());
+        let old = put(&mut history, (0, 2), (2, 3));
+        history.commits(0, 4, 5, false);
+        let new = put(&mut history, (0, 1), (6, 7));
+        assert!(
+            judge(&history, LATE, &[old, old]).is_ok(),
+            "the new one is not committed"
+        );
+        assert!(
+            judge(&history, LATE, &[new, old]).is_ok(),
+            "and may be seen all the same"
+        );
+        history.commits(0, 8, 9, false);
+        assert!(judge(&history, LATE, &[old, old]).is_err());
+        assert!(
+            judge(&history, LATE, &[new, 0]).is_err(),
+            "zeros in the place of bytes"
+        );
+        assert!(judge(&history, LATE, &[]).is_err(), "too short");
+        assert!(
+            judge(&history, EARLY, &[]).is_ok(),
+            "the handle is older than all of it"
+        );
+        assert!(judge(&history, EARLY, &[old, old]).is_ok());
+        history.doubts(0);
+        assert!(
+            judge(&history, LATE, &[old, old]).is_err(),
+            "committed is committed"
+        );
+    }
+
+    #[test]
+    fn bytes_of_another_file_and_torn_cells_are_never_right() {
+        let mut history = History::of_size(0, 0, BTreeSet::new());
+        let tag = put(&mut history, (0, 2), (2, 3));
+        for by in [EARLY, LATE] {
+            assert!(judge(&history, by, &[tag, 8 << 32 | 2]).is_err());
+        }
+        let mut torn = reads(&[tag, tag]);
+        torn[CELL - 1] ^= 1;
+        assert!(history.judge(LATE, INO, 0, 2 * CELL, &torn).is_err());
+    }
+
+    #[test]
+    fn a_cut_hides_what_came_before_once_it_was_heard_of() {
+        let mut history = History::of_size(0, 0, BTreeSet::new());
+        let old = put(&mut history, (0, 2), (2, 3));
+        history.commits(0, 4, 5, false);
+        let mut cut = Change::new(What::Cut { size: 512 }, 2, 6);
+        cut.ends(7);
+        history.changes.push(cut);
+        assert!(judge(&history, LATE, &[old]).is_ok());
+        assert!(judge(&history, LATE, &[old, old]).is_err(), "it was cut away");
+        // Host 0 has not heard of the cut: its write may be before it.
+        let new = put(&mut history, (1, 2), (8, 9));
+        history.commits(0, 10, 11, false);
+        assert!(judge(&history, LATE, &[old]).is_ok());
+        assert!(judge(&history, LATE, &[old, new]).is_ok());
+        history.heard(0, 12);
+        let last = put(&mut history, (1, 2), (13, 14));
+        history.commits(0, 15, 16, false);
+        assert!(judge(&history, LATE, &[old]).is_err(), "this one came after it");
+        assert!(judge(&history, LATE, &[old, last]).is_ok());
+    }
+
+    #[test]
+    fn what_died_with_the_arena_is_refused_and_must_have_been_lost() {
+        let mut history = History::of_size(0, 0, BTreeSet::new());
+        put(&mut history, (0, 2), (2, 3));
+        history.commits(0, 4, 5, true);
+        assert!(
+            history.clone().dies(1024, BTreeSet::new(), 20).is_err(),
+            "synced, and zeros now"
+        );
+        history.dies(1024, BTreeSet::from([0]), 20).unwrap();
+        assert!(judge(&history, LATE, &[0, 0]).is_err());
+        assert!(history.may_be_lost(0, 1) && !history.may_be_lost(GRANULE, 1));
+    }
 }

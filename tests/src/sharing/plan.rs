@@ -82,6 +82,16 @@ impl Plan {
         }
     }
 
+    /// The open file that it uses.
+    pub(super) fn handle(&self) -> Option<u64> {
+        match self {
+            Self::Write { handle, .. } | Self::Read { handle, .. } => Some(*handle),
+            Self::Sync { handle, .. } | Self::Close { handle, .. } => Some(*handle),
+            Self::Create { .. } | Self::Open { .. } | Self::Cut { .. } => None,
+            Self::Unlink { .. } | Self::Rename { .. } | Self::Look { .. } => None,
+        }
+    }
+
     /// Its kind.
     pub(super) fn word(&self) -> &'static str {
         match self {

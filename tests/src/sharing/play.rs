@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub(super) const LEASE: Duration = Duration::from_secs(10);
-pub(super) const ARENA: u64 = 256 * 4096;
+pub(super) const ARENA: u64 = 192 * 4096;
 const NAMES: usize = 6;
 /// Cells of the largest file.
 const CELLS: u64 = 96;
@@ -23,7 +23,7 @@ const AT_ONCE: usize = 6;
 /// A file that was changed so often is not changed any more: it is removed some time.
 const CHANGES: usize = 60;
 /// Steps between two faults, on average.
-const CALM: u32 = 800;
+const CALM: u32 = 400;
 /// Lines of the trace that are told when something goes wrong.
 const TRACE: usize = 60;
 
@@ -183,7 +183,11 @@ impl Play {
         self.sim.settle();
         for _ in 0..self.random.random_range(0..3) {
             self.look()?;
-            self.sim.work();
+            // The store is the slowest.
+            let _any = match self.random.random_ratio(1, 8) {
+                true => self.sim.commit(),
+                false => self.sim.fence() || self.sim.clean(),
+            };
             self.sim.settle();
         }
         self.sim.settle();
@@ -324,8 +328,10 @@ impl Play {
         let Handle { ino, opened, .. } = self.handles[&handle];
         let from = self.random.random_range(0..CELLS - 1);
         let to = (from + self.random.random_range(1..40)).min(CELLS);
+        // The kernel releases a file when nothing uses it any more.
+        let used = self.doing.iter().any(|doing| doing.plan.handle() == Some(handle));
         if !self.files.contains_key(&ino) {
-            return Some(Plan::Close { handle, ino });
+            return (!used).then_some(Plan::Close { handle, ino });
         }
         let reader = Reader {
             host,
@@ -348,7 +354,7 @@ impl Play {
                 len,
             }),
             86..92 => Some(Plan::Sync { handle, ino }),
-            92.. => Some(Plan::Close { handle, ino }),
+            92.. if !used => Some(Plan::Close { handle, ino }),
             _ => None,
         }
     }

@@ -6,9 +6,11 @@
 mod threaded;
 mod store;
 mod visitor;
+mod host;
 mod simulation;
 
-pub use simulation::{HostId, Rules, Simulation, Started};
+pub use host::{HostId, Started};
+pub use simulation::{Rules, Simulation};
 pub use store::{SimStore, StoreFault};
 pub use threaded::{SimNode, SimPool, mount_on_sim};
 pub use visitor::Watch;

@@ -4,6 +4,7 @@
 //! to the next moment at which something is due. The parts are the product's own: the handler with its link and its keeper, the
 //! service with its grants and its journal. Only the fabric, the store and the clocks are simulated.
 
+use super::host::{Host, HostId, Started};
 use super::store::SimStore;
 use super::threaded::options;
 use super::visitor::{Life, Place, Watch, Way};
@@ -11,7 +12,7 @@ use crate::executor::Executor;
 use crate::handler::host::{attach, new_pool};
 use crate::handler::keeper;
 use crate::handler::mount::{Mount, wall_clock};
-use crate::handler::pool::{Pool, State};
+use crate::handler::pool::State;
 use crate::options::CacheMode;
 use parking_lot::Mutex;
 use rdmafs_meta::extent::Extent;
@@ -21,10 +22,12 @@ use rdmafs_meta::time::{Now, Timestamp};
 use rdmafs_rdma::buffer::Buffer;
 use rdmafs_rdma::clock::Clock;
 use rdmafs_rdma::fabric::Verb;
-use rdmafs_rdma::link::Poller;
 use rdmafs_rdma::sim::{Pace, Sim, SimEndpoint};
 use std::sync::Arc;
 use std::time::Duration;
+
+/// Rounds at one moment; all that a moment brings takes a few hundred.
+const MANY: usize = 100_000;
 
 /// Between two ticks of the node.
 const TICK: Duration = Duration::from_secs(1);
@@ -42,23 +45,6 @@ pub struct Rules {
     pub lease: Duration,
     /// The node does its chores (storing, fencing, cleaning) as soon as it can; else when it is told to ([`Simulation::work`]).
     pub prompt: bool,
-}
-
-/// A host: a handler with one mount.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct HostId(pub usize);
-
-/// A host's processes.
-struct Host {
-    executor: Executor,
-    pool: Arc<Pool>,
-    mount: Arc<Mount>,
-    /// Pollers of links that were just made.
-    new: Arc<Mutex<Vec<Poller>>>,
-    pollers: Vec<Poller>,
-    /// When its pollers want to look again.
-    until: Duration,
-    stopped: bool,
 }
 
 /// A simulated pool and its hosts.
@@ -388,8 +374,12 @@ impl Simulation {
     // --- time ---
 
     /// Lets everybody do what can be done now.
+    ///
+    /// # Panics
+    /// When that has no end.
     pub fn settle(&mut self) {
-        while self.turn() {}
+        let comes_to_rest = (0..MANY).any(|_| !self.turn());
+        assert!(comes_to_rest, "endless work at {:?}", self.now());
     }
 
     /// Lets simulated time pass, whatever happens meanwhile.
@@ -461,44 +451,6 @@ impl Simulation {
             }
         }
         any
-    }
-}
-
-impl Host {
-    fn turn(&mut self, now: Duration) -> bool {
-        let mut busy = self.executor.turn();
-        self.pollers.append(&mut self.new.lock());
-        self.until = Duration::MAX;
-        let mut at = 0;
-        while at < self.pollers.len() {
-            let poller = &mut self.pollers[at];
-            let until = poller.rest();
-            self.until = self.until.min(until);
-            if poller.hear() {
-                at += 1;
-            } else {
-                self.pollers.remove(at);
-                busy = true;
-            }
-        }
-        busy | (self.until <= now) | self.executor.turn()
-    }
-}
-
-/// An operation that was started.
-pub struct Started<T>(Arc<Mutex<Option<T>>>);
-
-impl<T> Started<T> {
-    /// One that is never answered.
-    #[must_use]
-    pub fn never() -> Self {
-        Self(Arc::default())
-    }
-
-    /// Its answer, once.
-    #[must_use]
-    pub fn take(&self) -> Option<T> {
-        self.0.lock().take()
     }
 }
 

@@ -3,6 +3,7 @@
 mod bytes;
 mod failure;
 mod once;
+mod restart;
 mod sharing;
 mod sweep;
 mod world;

@@ -5,18 +5,18 @@ use crate::handler::testing::{HostId, Rules, Simulation};
 use crate::handler::{HandleId, Mount, OpenMode, ReadData};
 use rdmafs_meta::cred::Credentials;
 use rdmafs_meta::id::InodeId;
-use rdmafs_rdma::sim::Pace;
+use rdmafs_rdma::sim::{Fault, Pace};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub(super) const ARENA: u64 = 64 * 4096;
-pub(super) const LEASE: Duration = Duration::from_secs(10);
+pub(in crate::handler::tests) const ARENA: u64 = 64 * 4096;
+pub(in crate::handler::tests) const LEASE: Duration = Duration::from_secs(10);
 /// Longest that a call may take: the mount's timeout of 2 s is for each connection, and a call may meet two.
 const LIMIT: Duration = Duration::from_secs(5);
-pub(super) const ROOT: InodeId = InodeId::ROOT;
+pub(in crate::handler::tests) const ROOT: InodeId = InodeId::ROOT;
 
-pub(super) const RW: OpenMode = OpenMode {
+pub(in crate::handler::tests) const RW: OpenMode = OpenMode {
     read: true,
     write: true,
     append: false,
@@ -27,32 +27,32 @@ pub(super) const RW: OpenMode = OpenMode {
 
 /// Why a call gave nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Failure {
+pub(in crate::handler::tests) enum Failure {
     Errno(i32),
     /// The handler died under it.
     Dead,
 }
 
-pub(super) type Did<T> = Result<T, Failure>;
+pub(in crate::handler::tests) type Did<T> = Result<T, Failure>;
 
-pub(super) struct Lab {
-    pub(super) sim: Simulation,
+pub(in crate::handler::tests) struct Lab {
+    pub(in crate::handler::tests) sim: Simulation,
     /// Does the changes.
-    pub(super) a: HostId,
+    pub(in crate::handler::tests) a: HostId,
     /// Holds files open, and looks.
-    pub(super) b: HostId,
+    pub(in crate::handler::tests) b: HostId,
     /// What is open, by a name of its own.
-    pub(super) open: BTreeMap<&'static str, (HostId, InodeId, HandleId)>,
+    pub(in crate::handler::tests) open: BTreeMap<&'static str, (HostId, InodeId, HandleId)>,
     /// The node is to die when the pending fault happens.
-    pub(super) node_dies: bool,
+    pub(in crate::handler::tests) node_dies: bool,
     /// It has.
-    pub(super) node_died: bool,
+    pub(in crate::handler::tests) node_died: bool,
     /// No bounds: the lab is being set up or looked at.
-    pub(super) patient: bool,
+    pub(in crate::handler::tests) patient: bool,
 }
 
 impl Lab {
-    pub(super) fn new() -> Self {
+    pub(in crate::handler::tests) fn new() -> Self {
         let mut sim = Simulation::new(Rules {
             arena: ARENA,
             seed: 7,
@@ -73,7 +73,7 @@ impl Lab {
     }
 
     /// Does it on a host, and sees that it is answered in time.
-    pub(super) fn call<T: Send + 'static>(
+    pub(in crate::handler::tests) fn call<T: Send + 'static>(
         &mut self,
         host: HostId,
         operation: impl FnOnce(Arc<Mount>) -> Op<T>,
@@ -98,6 +98,12 @@ impl Lab {
         }
     }
 
+    /// The node is to die at the n-th operation of the fabric.
+    pub(in crate::handler::tests) fn dies_at(&mut self, n: u64) {
+        self.node_dies = true;
+        self.sim.sim().fault_at(n, Fault::Disconnect);
+    }
+
     /// The node dies where the fault was, and comes back a second later.
     fn befall(&mut self) {
         let happened = self.node_dies && !self.sim.sim().fault_is_pending();
@@ -113,7 +119,7 @@ impl Lab {
 
     // --- calls, shortly; handles have names ---
 
-    pub(super) fn create(&mut self, host: HostId, name: &'static str) -> Did<()> {
+    pub(in crate::handler::tests) fn create(&mut self, host: HostId, name: &'static str) -> Did<()> {
         let path = name.as_bytes().to_vec();
         let (entry, opened) = self.call(host, |mount| {
             Box::pin(mount.create(Credentials::root(), ROOT, path, 0o644, RW, true))
@@ -122,7 +128,7 @@ impl Lab {
         Ok(())
     }
 
-    pub(super) fn find(&mut self, host: HostId, name: &str) -> Did<InodeId> {
+    pub(in crate::handler::tests) fn find(&mut self, host: HostId, name: &str) -> Did<InodeId> {
         let path = name.as_bytes().to_vec();
         let found = self.call(host, |mount| {
             Box::pin(mount.lookup(Credentials::root(), ROOT, path))
@@ -130,14 +136,20 @@ impl Lab {
         Ok(found.attr.ino)
     }
 
-    pub(super) fn open(&mut self, host: HostId, name: &str, mode: OpenMode, called: &'static str) -> Did<()> {
+    pub(in crate::handler::tests) fn open(
+        &mut self,
+        host: HostId,
+        name: &str,
+        mode: OpenMode,
+        called: &'static str,
+    ) -> Did<()> {
         let ino = self.find(host, name)?;
         let opened = self.call(host, |mount| Box::pin(mount.open(Credentials::root(), ino, mode)))?;
         self.open.insert(called, (host, ino, opened.handle));
         Ok(())
     }
 
-    pub(super) fn write(&mut self, file: &str, offset: u64, bytes: &[u8]) -> Did<()> {
+    pub(in crate::handler::tests) fn write(&mut self, file: &str, offset: u64, bytes: &[u8]) -> Did<()> {
         let (host, _, handle) = self.open[file];
         if !self.sim.is_alive(host) {
             return Err(Failure::Dead);
@@ -151,7 +163,7 @@ impl Lab {
         Ok(())
     }
 
-    pub(super) fn read(&mut self, file: &str, offset: u64, len: usize) -> Did<Vec<u8>> {
+    pub(in crate::handler::tests) fn read(&mut self, file: &str, offset: u64, len: usize) -> Did<Vec<u8>> {
         let (host, _, handle) = self.open[file];
         let data = self.call(host, |mount| Box::pin(mount.read(handle, offset, len)))?;
         Ok(match data {
@@ -161,20 +173,20 @@ impl Lab {
         })
     }
 
-    pub(super) fn fsync(&mut self, file: &str) -> Did<()> {
+    pub(in crate::handler::tests) fn fsync(&mut self, file: &str) -> Did<()> {
         let (host, _, handle) = self.open[file];
         self.call(host, |mount| Box::pin(mount.fsync(handle)))
     }
 
     /// close(2), and with it the last reference.
-    pub(super) fn close(&mut self, file: &'static str) -> Did<()> {
+    pub(in crate::handler::tests) fn close(&mut self, file: &'static str) -> Did<()> {
         let (host, _, handle) = self.open.remove(file).expect("an open file");
         let flushed = self.call(host, |mount| Box::pin(mount.flush(handle)));
         let released = self.call(host, |mount| Box::pin(mount.release(handle)));
         flushed.and(released)
     }
 
-    pub(super) fn unlink(&mut self, host: HostId, name: &str) -> Did<()> {
+    pub(in crate::handler::tests) fn unlink(&mut self, host: HostId, name: &str) -> Did<()> {
         let name = name.as_bytes().to_vec();
         self.call(host, |mount| {
             Box::pin(mount.unlink(Credentials::root(), ROOT, name))
@@ -183,10 +195,10 @@ impl Lab {
 }
 
 /// A mount's operation.
-pub(super) type Op<T> = std::pin::Pin<Box<dyn Future<Output = Result<T, Error>> + Send>>;
+pub(in crate::handler::tests) type Op<T> = std::pin::Pin<Box<dyn Future<Output = Result<T, Error>> + Send>>;
 
 /// Bytes that differ from place to place and from each other's seeds, none 0.
-pub(super) fn pattern(len: usize, seed: u8) -> Vec<u8> {
+pub(in crate::handler::tests) fn pattern(len: usize, seed: u8) -> Vec<u8> {
     let byte = |i: usize| u8::try_from(i % 251).unwrap().wrapping_mul(seed | 1) | 1;
     (0..len).map(byte).collect()
 }

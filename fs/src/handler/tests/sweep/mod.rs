@@ -2,6 +2,6 @@
 //! lease, or is the one at which the handler or the node dies; and each commit of the store fails, lasts past the lease, or is the last.
 
 mod cases;
-mod lab;
+pub(super) mod lab;
 mod picture;
 mod run;

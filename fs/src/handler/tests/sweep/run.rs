@@ -135,10 +135,7 @@ fn one(case: &Case, states: &[Picture], wrong: Wrong) {
     lab.patient = false;
     match wrong {
         Wrong::Fabric(n, fault) => lab.sim.sim().fault_at(n, fault),
-        Wrong::Node(n) => {
-            lab.node_dies = true;
-            lab.sim.sim().fault_at(n, Fault::Disconnect);
-        }
+        Wrong::Node(n) => lab.dies_at(n),
         Wrong::Store(n, fault) => lab.sim.store().fault_at(n, fault),
     }
     let mut done = 0;
