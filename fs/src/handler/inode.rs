@@ -266,9 +266,14 @@ impl Inode {
         state.stale = true;
     }
 
-    /// Bytes up to `size` were written. True when set-id bits must go at once.
-    pub(super) fn wrote(&self, mut written: Written) -> bool {
+    /// Bytes up to `size` were written in the session that began over `origin`. True when set-id bits must go at once. When a later
+    /// session counts the opens already, they are lost: its commit must not say that the file has them.
+    pub(super) fn wrote(&self, origin: Connection, mut written: Written) -> bool {
         let mut state = self.state.lock();
+        if state.counted_in != origin {
+            state.losses += 1;
+            return false;
+        }
         state.writes += 1;
         written.last = state.writes;
         let kept = |attr: &Attr| permission::without_set_id(attr.mode) == attr.mode;
@@ -379,21 +384,41 @@ impl Written {
 mod tests {
     use super::*;
 
+    const FIRST: Connection = Connection(1);
+
+    fn opened() -> Arc<Inode> {
+        let inode = Inode::new(InodeId(5));
+        assert!(inode.opened(FIRST));
+        inode
+    }
+
     fn write(inode: &Inode, size: u64) {
-        inode.wrote(Written {
+        let written = Written {
             size,
             shrinks: 0,
             mtime: Timestamp::default(),
             clear_set_id: false,
             mounts: vec![1],
             last: 0,
-        });
+        };
+        inode.wrote(FIRST, written);
+    }
+
+    /// The last transfer of a write ends with its session, and the handler is stopped before it can take note of it.
+    #[test]
+    fn what_was_written_in_a_session_that_is_over_is_lost_and_never_committed_in_another() {
+        let inode = opened();
+        assert_eq!(inode.told(Connection(2)), 1);
+        assert!(!inode.begins_anew());
+        write(&inode, 10);
+        assert_eq!(inode.uncommitted(), None);
+        assert_eq!(inode.losses(), 1, "the next fsync of each open file says so");
     }
 
     /// Two programs fsync at once, and a third one writes in between.
     #[test]
     fn a_late_answer_to_a_commit_takes_nothing_that_was_written_since() {
-        let inode = Inode::new(InodeId(5));
+        let inode = opened();
         write(&inode, 10);
         let (first, second) = (inode.uncommitted().unwrap(), inode.uncommitted().unwrap());
         inode.committed(&first);

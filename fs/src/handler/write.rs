@@ -146,7 +146,7 @@ impl Mount {
                         data = whole;
                         continue;
                     }
-                    let clears = done > 0 && inode.wrote(self.written(wanted, done, shrinks));
+                    let clears = done > 0 && inode.wrote(session.origin, self.written(wanted, done, shrinks));
                     drop(shared);
                     return match failure {
                         Some(error) if done == 0 => Err(error),
