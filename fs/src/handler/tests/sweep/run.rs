@@ -5,9 +5,9 @@ use super::lab::{ARENA, Failure, LEASE, Lab};
 use super::picture::{Allowed, Picture};
 use crate::handler::testing::StoreFault;
 use rdmafs_meta::id::InodeId;
-use rdmafs_meta::namespace::{Config, Namespace};
+use rdmafs_meta::namespace::{Config, Namespace, examine};
 use rdmafs_meta::store::MemoryStore;
-use rdmafs_meta::time::Now;
+use rdmafs_meta::time::{Now, Timestamp};
 use rdmafs_rdma::sim::{Fault, Operation};
 use std::time::Duration;
 
@@ -239,8 +239,10 @@ fn sound(lab: &Lab) {
     check_store(lab.sim.store().kept());
 }
 
-/// What `rdmafs fsck` says of a store.
+/// `rdmafs fsck` finds nothing in a store, and it makes a sound namespace.
 fn check_store(mut store: MemoryStore) {
+    let found = examine(&store, Timestamp::default()).unwrap();
+    assert_eq!(found.examination.problems, []);
     let config = Config {
         lease: LEASE,
         root_owner: (0, 0),
