@@ -190,7 +190,7 @@ for round in $(seq "$ROUNDS"); do
         restart_first=1
     else
         restart_first=
-        wait_until $((LEASE + 3)) only_files_use ||
+        wait_until $((LEASE + 2)) only_files_use ||
             fail "round $round: $(used) bytes are in use $(($(now_ms) - killed)) ms after the handler died, and files hold $(held)"
         echo "  the node had its space back $(($(now_ms) - killed)) ms after the kill"
     fi
@@ -207,12 +207,12 @@ for round in $(seq "$ROUNDS"); do
     done
     refused "the read-only mount" "Read-only" touch "$T/ro/x"
     if [ -n "$restart_first" ]; then
-        wait_until $((LEASE + 3)) only_files_use ||
+        wait_until $((LEASE + 2)) only_files_use ||
             fail "round $round: $(used) bytes are in use $(($(now_ms) - killed)) ms after the handler died, and files hold $(held)"
         echo "  the node had its space back $(($(now_ms) - killed)) ms after the kill, with the handler back before"
     fi
     rm -r "${M:?}/$round"
-    wait_until $((LEASE + 3)) only_files_use || fail "round $round: $(used) bytes are in use, and no file is there"
+    wait_until $((LEASE + 2)) only_files_use || fail "round $round: $(used) bytes are in use, and no file is there"
     same "space of no files" "$(used)" 0
     "$RDMAFS" fsck "$(source_of p)" --key "$T/key" >"$T/fsck.out" 2>&1 || fail "round $round: fsck ended with $?: $(cat "$T/fsck.out")"
 done
