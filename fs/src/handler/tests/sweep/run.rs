@@ -58,14 +58,7 @@ fn whatever_fails_at_whichever_operation_of_the_fabric() {
             runs += 1;
         }
     }
-    println!("{runs} runs");
-    assert!(
-        failures.is_empty(),
-        "{} of {runs}:\n{}",
-        failures.len(),
-        failures.join("\n")
-    );
-    assert!(runs > 1000, "{runs}");
+    judge(runs, 1000, &failures);
 }
 
 #[test]
@@ -86,14 +79,7 @@ fn whatever_fails_at_whichever_commit_of_the_store() {
             }
         }
     }
-    println!("{runs} runs");
-    assert!(
-        failures.is_empty(),
-        "{} of {runs}:\n{}",
-        failures.len(),
-        failures.join("\n")
-    );
-    assert!(runs > 80, "{runs}");
+    judge(runs, 80, &failures);
 }
 
 /// The pictures after each number of acts without any fault, and how much there is to fail.
@@ -237,6 +223,14 @@ fn account(lab: &mut Lab, picture: &Picture) {
 fn sound(lab: &Lab) {
     lab.sim.look(Namespace::check).unwrap().unwrap();
     check_store(lab.sim.store().kept());
+}
+
+/// There were more runs than `least`, and none failed.
+fn judge(runs: usize, least: usize, failures: &[String]) {
+    println!("{runs} runs");
+    let list = failures.join("\n");
+    assert!(failures.is_empty(), "{} of {runs}:\n{list}", failures.len());
+    assert!(runs > least, "{runs}");
 }
 
 /// `rdmafs fsck` finds nothing in a store, and it makes a sound namespace.
