@@ -56,7 +56,7 @@ mod tests {
         }
         keep_a_spare().unwrap();
         let lowest_free = File::open("/dev/null").unwrap().as_raw_fd();
-        let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+        let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
         setrlimit(Resource::RLIMIT_NOFILE, u64::try_from(lowest_free).unwrap(), hard).unwrap();
         let none = File::open("/dev/null").unwrap_err();
         assert_eq!(none.raw_os_error(), Some(libc::EMFILE));
@@ -64,6 +64,8 @@ mod tests {
             let status = of_task(std::process::id(), "status").unwrap();
             assert!(status.contains("Groups:"), "{status}");
         }
+        // What looks for leaks at the end needs some.
+        setrlimit(Resource::RLIMIT_NOFILE, soft, hard).unwrap();
     }
 
     #[test]
