@@ -465,3 +465,15 @@ fn now(clock: &dyn Clock) -> Now {
         monotonic: clock.now(),
     }
 }
+
+impl Drop for Simulation {
+    /// Handlers that are in the middle of something hold themselves: they die first.
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            return;
+        }
+        for host in (0..self.hosts.len()).map(HostId) {
+            self.kill_host(host, true);
+        }
+    }
+}
