@@ -4,8 +4,8 @@ use super::inode::Inode;
 use super::mount::Mount;
 use super::open::OpenFile;
 use super::pieces::MAX_SIZE;
-use super::space::Changing;
-use super::types::HandleId;
+use super::space::{Changing, clears_set_id};
+use super::types::FilePlace;
 use super::write::Waits;
 use crate::errno::Error;
 use rdmafs_meta::cred::Credentials;
@@ -16,15 +16,6 @@ use tokio::sync::{RwLockReadGuard, RwLockWriteGuard};
 
 /// Most bytes of one `copy_file_range(2)`: programs go on from where it stopped.
 const MOST: u64 = 256 << 20;
-
-/// A byte of an open file.
-#[derive(Clone, Copy, Debug)]
-pub struct FilePlace {
-    /// The file.
-    pub handle: HandleId,
-    /// The byte.
-    pub offset: u64,
-}
 
 /// A part of a copy.
 #[derive(Clone, Copy)]
@@ -58,6 +49,7 @@ impl Mount {
         let len = len.min(MOST);
         let end = to.offset.max(from.offset).checked_add(len);
         end.filter(|end| *end <= MAX_SIZE).ok_or(MetaError::TooBig)?;
+        let clears = clears_set_id(&caller, target.inode());
         let (mut done, mut failure) = (0, None);
         while done < len && failure.is_none() {
             let part = Part {
@@ -71,8 +63,8 @@ impl Mount {
                 Err(error) => failure = Some(error),
             }
         }
-        if done > 0 {
-            self.set_id_is_gone(&caller, target.inode()).await;
+        if done > 0 && clears {
+            self.kernel_forgets(target.inode().ino).await;
         }
         match failure {
             Some(error) if done == 0 => Err(error),

@@ -8,6 +8,7 @@ mod again;
 mod attributes;
 mod commit;
 mod connect;
+mod copy;
 mod directory;
 mod epoch;
 mod host;
@@ -22,6 +23,7 @@ mod pool;
 mod read;
 mod seen;
 mod session;
+mod space;
 #[doc(hidden)]
 pub mod testing;
 #[cfg(test)]
@@ -31,4 +33,4 @@ mod write;
 
 pub use host::Handler;
 pub use mount::Mount;
-pub use types::{Entry, HandleId, KernelNotify, OpenMode, Opened, ReadData};
+pub use types::{Entry, FilePlace, HandleId, KernelNotify, OpenMode, Opened, ReadData, SpaceChange};

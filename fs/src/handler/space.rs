@@ -37,6 +37,7 @@ impl Mount {
             return Err(MetaError::Invalid.into());
         }
         let inode = file.inode();
+        let clears = clears_set_id(&caller, inode);
         let mut waits = Waits::new(&self);
         let mut at = offset;
         while at < end {
@@ -47,7 +48,9 @@ impl Mount {
                 Err(error) => waits.wait_or(error).await?,
             }
         }
-        self.set_id_is_gone(&caller, inode).await;
+        if clears {
+            self.kernel_forgets(inode.ino).await;
+        }
         Ok(())
     }
 
@@ -93,14 +96,13 @@ impl Mount {
             }
         }
     }
+}
 
-    /// The kernel does not expect that bytes which change without a write take set-id bits away, and would show the old mode for a second.
-    pub(super) async fn set_id_is_gone(&self, caller: &Credentials, inode: &Inode) {
-        let had = |attr: &Attr| permission::without_set_id(attr.mode) != attr.mode;
-        if caller.uid != 0 && self.seen.lock().mode(inode.ino).is_none_or(|mode| had_set_id(mode)) {
-            self.kernel_forgets(inode.ino).await;
-        }
-    }
+/// Whether bytes that this caller changes take set-id bits away. The kernel does not expect that of what is not a write, and would show the
+/// old mode for a second.
+pub(super) fn clears_set_id(caller: &Credentials, inode: &Inode) -> bool {
+    let none = |attr: &Attr| permission::without_set_id(attr.mode) == attr.mode;
+    caller.uid != 0 && !inode.attr().as_ref().is_some_and(none)
 }
 
 fn request(ino: InodeId, (start, end): (u64, u64), change: SpaceChange) -> Request {

@@ -23,7 +23,11 @@ impl Service {
                 },
             };
             if moved.is_none() {
-                tracing::error!(?from, ?to, "asked to copy bytes beyond the arena, or onto themselves");
+                tracing::error!(
+                    ?from,
+                    ?to,
+                    "asked to copy bytes beyond the arena, or onto themselves"
+                );
             }
         }
     }

@@ -61,7 +61,11 @@ impl Namespace {
             }
             () => {}
         }
-        let parts = parts(self.tree.layout(from.ino)?, self.tree.layout(to.ino)?, (from, to, whole))?;
+        let parts = parts(
+            self.tree.layout(from.ino)?,
+            self.tree.layout(to.ino)?,
+            (from, to, whole),
+        )?;
         let end = parts.last().map_or(to.offset, |part| part.end);
         let before = self.tree.layout(to.ino)?.allocated();
         self.make_room(to.ino, &parts)?;

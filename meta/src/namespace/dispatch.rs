@@ -111,7 +111,9 @@ fn mutates(request: &Request) -> bool {
         Request::Lookup { .. } | Request::Parent { .. } | Request::GetAttr { .. } => false,
         Request::ReadLink { .. } | Request::ReadDir { .. } | Request::Layout { .. } => false,
         // As good as a write that is done again: whatever came between came while it was under way.
-        Request::Allocate { .. } | Request::Punch { .. } | Request::Seek { .. } | Request::Copy { .. } => false,
+        Request::Allocate { .. } | Request::Punch { .. } | Request::Seek { .. } | Request::Copy { .. } => {
+            false
+        }
         Request::Reopen { .. } | Request::SetAttr { .. } | Request::Make { .. } | Request::Link { .. } => {
             true
         }

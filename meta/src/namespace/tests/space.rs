@@ -191,14 +191,19 @@ fn a_punch_takes_no_more_than_a_step_may() {
     let session = w.session();
     let ino = w.file(session, "f");
     for piece in 0..40 {
-        w.allocate(session, ino, piece * PIECE..piece * PIECE + 1).unwrap();
+        w.allocate(session, ino, piece * PIECE..piece * PIECE + 1)
+            .unwrap();
     }
     w.commit(session, ino, 1 << 50).unwrap();
     let (end, attr) = w.punch(session, ino, 0, 1 << 50).unwrap();
     assert_eq!((end, attr.allocated), (32 * PIECE, 8 * G));
     assert_eq!(w.punch(session, ino, end, 1 << 50).unwrap().0, (32 + 32) * PIECE);
     let (end, attr) = w.punch(session, ino, 64 * PIECE, 1 << 50).unwrap();
-    assert_eq!((end, attr.allocated, attr.size), (1 << 50, 0, 1 << 50), "holes cost nothing");
+    assert_eq!(
+        (end, attr.allocated, attr.size),
+        (1 << 50, 0, 1 << 50),
+        "holes cost nothing"
+    );
 }
 
 #[test]
@@ -308,13 +313,20 @@ fn a_copy_refuses_what_makes_no_sense() {
         ((from, 0), (from, 9000), 9000, Ok(9000)),
     ];
     for (source, target, len, wanted) in cases {
-        assert_eq!(w.copy(session, source, target, len), wanted, "{source:?} {target:?} {len}");
+        assert_eq!(
+            w.copy(session, source, target, len),
+            wanted,
+            "{source:?} {target:?} {len}"
+        );
     }
     let reader = w.session();
     w.open(reader, to, WRITE).unwrap();
     assert_eq!(w.copy(reader, (from, 0), (to, 0), 5), Err(MetaError::Stale));
     w.open(reader, from, READ).unwrap();
-    assert_eq!(w.copy(reader, (to, 0), (from, 0), 5), Err(MetaError::AccessDenied));
+    assert_eq!(
+        w.copy(reader, (to, 0), (from, 0), 5),
+        Err(MetaError::AccessDenied)
+    );
     assert_eq!(w.copy(reader, (from, 0), (to, 0), 5), Ok(5));
 }
 
@@ -329,8 +341,15 @@ fn a_copy_stops_where_bytes_are_lost() {
     let session = w.session();
     w.open(session, from, WRITE).unwrap();
     w.open(session, to, WRITE).unwrap();
-    assert_eq!(w.copy(session, (from, 0), (to, 0), 9 * G), Ok(2 * G), "the hole before it");
-    assert_eq!(w.copy(session, (from, 2 * G), (to, 0), 9 * G), Err(MetaError::Lost));
+    assert_eq!(
+        w.copy(session, (from, 0), (to, 0), 9 * G),
+        Ok(2 * G),
+        "the hole before it"
+    );
+    assert_eq!(
+        w.copy(session, (from, 2 * G), (to, 0), 9 * G),
+        Err(MetaError::Lost)
+    );
     assert_eq!(w.copy(session, (to, 0), (from, 2 * G), G), Err(MetaError::Lost));
     assert_eq!(w.punch(session, from, G, 2 * G + 1), Err(MetaError::Lost));
     assert_eq!(

@@ -150,9 +150,8 @@ impl World {
     fn moves(&mut self, moving: &Moving) {
         for ByteMove { from, to } in &moving.moves {
             for extent in from.iter().chain([to]) {
-                let holds = |copy: &Copy| {
-                    copy.extent.offset <= extent.offset && extent.end() <= copy.extent.end()
-                };
+                let holds =
+                    |copy: &Copy| copy.extent.offset <= extent.offset && extent.end() <= copy.extent.end();
                 assert!(self.space.places().any(|(_, _, copy)| holds(&copy)), "{extent:?}");
             }
             let at = |extent: &Extent| usize::try_from(extent.offset).unwrap();
