@@ -166,7 +166,7 @@ fn random_how(rng: &mut StdRng) -> How {
 }
 
 /// Near the start, near the edges of granules, anywhere in some pages, and far out.
-fn random_offset(rng: &mut StdRng) -> u64 {
+pub(super) fn random_offset(rng: &mut StdRng) -> u64 {
     match rng.random_range(0..10) {
         0..=1 => 0,
         2..=3 => rng.random_range(0..200),
@@ -176,7 +176,7 @@ fn random_offset(rng: &mut StdRng) -> u64 {
     }
 }
 
-fn random_len(rng: &mut StdRng) -> usize {
+pub(super) fn random_len(rng: &mut StdRng) -> usize {
     match rng.random_range(0..10) {
         0..=3 => rng.random_range(1..200),
         4..=6 => rng.random_range(4000..4200),

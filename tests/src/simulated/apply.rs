@@ -10,6 +10,7 @@ impl Simulated {
             Action::Names(call) => self.names(op, call),
             Action::Attributes(call) => self.attributes(op, call),
             Action::Bytes(call) => self.bytes(op, call),
+            Action::Space(call) => self.space(op, call),
         };
         done.unwrap_or_else(|errno| Outcome::Refused(vec![errno]))
     }

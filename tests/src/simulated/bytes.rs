@@ -87,7 +87,7 @@ impl Simulated {
         }))
     }
 
-    fn write(&self, op: &Op, slot: usize, at: u64, data: &[u8]) -> Result<Outcome> {
+    pub(super) fn write(&self, op: &Op, slot: usize, at: u64, data: &[u8]) -> Result<Outcome> {
         let slot = self.slot(slot)?;
         let buffer = self.pool.buffer(&self.at(&slot), data);
         let drops_set_id = CALLERS[op.caller].0 != 0;
