@@ -329,5 +329,39 @@ mod tests {
             prop_assert_eq!(arena.read(offset, &mut back).is_some(), fits);
             prop_assert!(!fits || back == bytes);
         }
+
+        #[test]
+        fn what_is_copied_is_there_and_ranges_that_overlap_are_refused(
+            from in 0..LEN + 10,
+            to in 0..LEN + 10,
+            len in 0..5000_u64,
+        ) {
+            let arena = arena();
+            let whole = usize::try_from(LEN).unwrap();
+            let mut model: Vec<u8> = (0..whole).map(|at| u8::try_from(at % 251).unwrap()).collect();
+            arena.write(0, &model).unwrap();
+            let possible = from.max(to) + len <= LEN && from.abs_diff(to) >= len;
+            prop_assert_eq!(arena.copy(from, to..to + len).is_some(), possible);
+            if possible {
+                let [from, to, len] = [from, to, len].map(|at| usize::try_from(at).unwrap());
+                model.copy_within(from..from + len, to);
+            }
+            let mut now = vec![0; whole];
+            arena.read(0, &mut now).unwrap();
+            prop_assert!(now == model);
+        }
+    }
+
+    #[test]
+    fn absurd_copies_are_refused() {
+        let arena = arena();
+        for (from, to) in [
+            (u64::MAX, 0..1),
+            (0, u64::MAX - 1..u64::MAX),
+            (0, 5..4),
+            (LEN, 0..1),
+        ] {
+            assert!(arena.copy(from, to).is_none());
+        }
     }
 }

@@ -5,5 +5,6 @@ pub(super) mod client;
 mod damage;
 mod durable;
 mod memory;
+mod moves;
 mod peers;
 mod process;
