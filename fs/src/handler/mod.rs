@@ -6,6 +6,7 @@
 
 mod again;
 mod attributes;
+mod call_counter;
 mod commit;
 mod connect;
 mod directory;
