@@ -28,6 +28,9 @@ pub enum Error {
     /// An operation on a read-only mount.
     #[error("the mount is read-only")]
     ReadOnly,
+    /// ENXIO: a seek found nothing.
+    #[error("no such place in the file")]
+    NoSuchPlace,
     /// ENOTTY, for ioctls that are not ours.
     #[error("no such ioctl")]
     NoSuchIoctl,
@@ -47,6 +50,7 @@ impl Error {
             Self::Interrupted => libc::EINTR,
             Self::BadHandle => libc::EBADF,
             Self::ReadOnly => libc::EROFS,
+            Self::NoSuchPlace => libc::ENXIO,
             Self::NoSuchIoctl => libc::ENOTTY,
         }
     }

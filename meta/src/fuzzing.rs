@@ -206,7 +206,11 @@ impl World {
     }
 
     fn call(&mut self, call: Call) -> Answer {
-        let out = self.space.call(call, self.now);
+        let mut out = self.space.call(call, self.now);
+        if let Some(moving) = out.moving.take() {
+            self.apply(out);
+            out = self.space.moved(&moving, self.now);
+        }
         let answer = out.answer.clone().expect("a call is answered");
         // Too long is what the node's framing answers for; the messages are bounded by what they tell of.
         if let Ok(encoded) = wire::encode(&answer) {
@@ -318,6 +322,25 @@ impl World {
                 mtime: Timestamp::default(),
                 clear_set_id: true,
                 sync: true,
+            },
+            Request::Copy {
+                from: ino,
+                from_offset: 0,
+                to: ino,
+                to_offset: 20_000,
+                len: 6000,
+            },
+            Request::Allocate {
+                ino,
+                start: 100,
+                end: 40_000,
+                keep_size: false,
+                zero: true,
+            },
+            Request::Punch {
+                ino,
+                start: 100,
+                end: 30_000,
             },
             Request::SetAttr {
                 ino,

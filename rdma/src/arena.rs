@@ -130,6 +130,21 @@ impl Arena {
         Some(())
     }
 
+    /// Copies `to`'s length of arena bytes from `from` on to `to`. `None` when out of bounds, or when they overlap.
+    #[must_use]
+    pub fn copy(&self, from: u64, to: Range<u64>) -> Option<()> {
+        let len = to.end.checked_sub(to.start)?;
+        if from.abs_diff(to.start) < len {
+            return None;
+        }
+        let len = usize::try_from(len).ok()?;
+        let (source, target) = (self.at(from, len)?, self.at(to.start, len)?);
+        // SAFETY: `at` checked that both ranges lie in the mapping, which `self` keeps and to which no reference exists; their starts are
+        // at least their length apart, so they do not overlap.
+        unsafe { std::ptr::copy_nonoverlapping(source, target, len) };
+        Some(())
+    }
+
     /// Sends `head` and then arena bytes `[offset, offset + len)` on a socket in one system call, without a copy in
     /// between. Answers with the bytes sent, possibly fewer. `None` when out of bounds.
     pub(crate) fn send(

@@ -1,7 +1,7 @@
 //! The handler's words in fuser's, and back.
 
 use crate::errno::Error;
-use crate::handler::{HandleId, OpenMode, Opened};
+use crate::handler::{HandleId, OpenMode, Opened, SpaceChange};
 use fuser::{
     Errno, FileAttr, FileHandle, FileType, FopenFlags, INodeNo, OpenAccMode, OpenFlags, RenameFlags,
     TimeOrNow,
@@ -105,6 +105,31 @@ pub(super) fn rename_mode(flags: RenameFlags) -> Option<RenameMode> {
     } else {
         None
     }
+}
+
+/// `None` for what is not offered: collapsing, inserting, unsharing, and modes of the future.
+pub(super) fn space_change(mode: i32) -> Option<SpaceChange> {
+    const PUNCH: i32 = libc::FALLOC_FL_PUNCH_HOLE | libc::FALLOC_FL_KEEP_SIZE;
+    const ZERO_KEEPING_SIZE: i32 = libc::FALLOC_FL_ZERO_RANGE | libc::FALLOC_FL_KEEP_SIZE;
+    Some(match mode {
+        0 => SpaceChange::Allocate { keep_size: false },
+        libc::FALLOC_FL_KEEP_SIZE => SpaceChange::Allocate { keep_size: true },
+        libc::FALLOC_FL_ZERO_RANGE => SpaceChange::Zero { keep_size: false },
+        ZERO_KEEPING_SIZE => SpaceChange::Zero { keep_size: true },
+        PUNCH => SpaceChange::Punch,
+        _ => return None,
+    })
+}
+
+/// Where a seek begins, and whether for a hole; `None` when it is no seek that comes here.
+pub(super) fn seek(offset: i64, whence: i32) -> Option<(u64, bool)> {
+    let hole = match whence {
+        libc::SEEK_HOLE => true,
+        libc::SEEK_DATA => false,
+        _ => return None,
+    };
+    // Before the start of a file there is as little as past its end.
+    Some((u64::try_from(offset).unwrap_or(u64::MAX), hole))
 }
 
 pub(super) fn set_time(time: TimeOrNow) -> SetTime {
@@ -234,6 +259,24 @@ mod tests {
         );
         assert_eq!(rename_mode(RenameFlags::RENAME_WHITEOUT), None);
         assert_eq!(rename_mode(RenameFlags::all()), None);
+    }
+
+    #[test]
+    fn modes_of_fallocate_that_are_not_offered_are_told_apart() {
+        let (keep, punch, zero) = (1, 2, 0x10);
+        assert_eq!(space_change(keep | punch), Some(SpaceChange::Punch));
+        assert_eq!(
+            space_change(keep),
+            Some(SpaceChange::Allocate { keep_size: true })
+        );
+        assert_eq!(space_change(zero), Some(SpaceChange::Zero { keep_size: false }));
+        assert_eq!(
+            space_change(zero | keep),
+            Some(SpaceChange::Zero { keep_size: true })
+        );
+        for mode in [punch, 4, 8, 0x20, 0x40, 0x80, zero | punch | keep, -1] {
+            assert_eq!(space_change(mode), None, "{mode:#x}");
+        }
     }
 
     #[test]

@@ -1,20 +1,22 @@
 //! One method per FUSE request: unpack, call the mount, reply.
 //!
 //! What is not here answers ENOSYS by fuser's default, on purpose: the kernel remembers that and stops asking. So it is for extended
-//! attributes (programs get EOPNOTSUPP without another request), `fallocate`, `copy_file_range` and `lseek` (the kernel
-//! falls back to its generic ways), `poll` and `bmap`. Locks are not offered at INIT, so the kernel keeps them itself, per
+//! attributes (programs get EOPNOTSUPP without another request), `poll` and `bmap`. Locks are not offered at INIT, so the kernel keeps them itself, per
 //! host; `access` never comes, because the kernel decides permissions itself; `forget` needs no work, because inode ids are durable.
 
 use super::adapter::Adapter;
-use super::convert::{bytes, handle, ino, new_node, open_mode, permissions, rename_mode, set_time};
+use super::convert::{
+    bytes, handle, ino, new_node, open_mode, permissions, rename_mode, seek, set_time, space_change,
+};
 use super::reply;
 use super::session::negotiate;
 use crate::errno::Error;
-use crate::handler::Mount;
+use crate::handler::{FilePlace, Mount};
 use fuser::{
-    BsdFileFlags, FileHandle, Filesystem, INodeNo, IoctlFlags, KernelConfig, LockOwner, OpenFlags,
-    RenameFlags, ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty,
-    ReplyEntry, ReplyIoctl, ReplyOpen, ReplyStatfs, ReplyWrite, Request, TimeOrNow, WriteFlags,
+    BsdFileFlags, CopyFileRangeFlags, FileHandle, Filesystem, INodeNo, IoctlFlags, KernelConfig, LockOwner,
+    OpenFlags, RenameFlags, ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory, ReplyDirectoryPlus,
+    ReplyEmpty, ReplyEntry, ReplyIoctl, ReplyLseek, ReplyOpen, ReplyStatfs, ReplyWrite, Request, TimeOrNow,
+    WriteFlags,
 };
 use rdmafs_meta::attr::SetAttr;
 use rdmafs_meta::error::MetaError;
@@ -313,6 +315,67 @@ impl Filesystem for Adapter {
 
     fn statfs(&self, req: &Request, _: INodeNo, reply: ReplyStatfs) {
         self.serve(req, |mount| mount.statfs(), |space| reply::space(reply, space));
+    }
+
+    fn fallocate(
+        &self,
+        req: &Request,
+        _: INodeNo,
+        fh: FileHandle,
+        offset: u64,
+        length: u64,
+        mode: i32,
+        reply: ReplyEmpty,
+    ) {
+        self.serve(
+            req,
+            |mount| {
+                let caller = self.caller(req);
+                async move {
+                    let change = space_change(mode).ok_or(Error::Meta(MetaError::Unsupported))?;
+                    mount
+                        .fallocate(caller, handle(fh), (offset, length), change)
+                        .await
+                }
+            },
+            |changed| reply::empty(reply, changed),
+        );
+    }
+
+    fn lseek(&self, req: &Request, _: INodeNo, fh: FileHandle, offset: i64, whence: i32, reply: ReplyLseek) {
+        self.serve(
+            req,
+            |mount| async move {
+                let (offset, hole) = seek(offset, whence).ok_or(Error::Meta(MetaError::Invalid))?;
+                mount.seek(handle(fh), offset, hole).await
+            },
+            |found| reply::place(reply, found),
+        );
+    }
+
+    fn copy_file_range(
+        &self,
+        req: &Request,
+        _: INodeNo,
+        fh_in: FileHandle,
+        offset_in: u64,
+        _: INodeNo,
+        fh_out: FileHandle,
+        offset_out: u64,
+        len: u64,
+        _: CopyFileRangeFlags,
+        reply: ReplyWrite,
+    ) {
+        let place = |fh, offset| FilePlace {
+            handle: handle(fh),
+            offset,
+        };
+        let (from, to) = (place(fh_in, offset_in), place(fh_out, offset_out));
+        self.serve(
+            req,
+            |mount| mount.copy(self.caller(req), from, to, len),
+            |copied| reply::written(reply, copied),
+        );
     }
 
     fn ioctl(

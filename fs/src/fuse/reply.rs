@@ -5,7 +5,7 @@ use crate::errno::Error;
 use crate::handler::{Entry, HandleId, Opened, ReadData};
 use fuser::{
     Errno, FileHandle, FopenFlags, Generation, INodeNo, ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory,
-    ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyIoctl, ReplyOpen, ReplyStatfs, ReplyWrite,
+    ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyIoctl, ReplyLseek, ReplyOpen, ReplyStatfs, ReplyWrite,
 };
 use rdmafs_meta::wire::{DirEntry, Space};
 use std::ffi::OsStr;
@@ -80,6 +80,13 @@ pub(super) fn data(reply: ReplyData, data: Result<ReadData, Error>) {
 pub(super) fn written(reply: ReplyWrite, written: Result<usize, Error>) {
     match written {
         Ok(len) => reply.written(u32::try_from(len).unwrap_or(u32::MAX)),
+        Err(error) => reply.error(errno(&error)),
+    }
+}
+
+pub(super) fn place(reply: ReplyLseek, found: Result<u64, Error>) {
+    match found {
+        Ok(offset) => reply.offset(offset.cast_signed()),
         Err(error) => reply.error(errno(&error)),
     }
 }

@@ -235,6 +235,10 @@ fn is_harmless(request: &Request) -> bool {
             | Request::ReadLink { .. }
             | Request::ReadDir { .. }
             | Request::Layout { .. }
+            | Request::Allocate { .. }
+            | Request::Punch { .. }
+            | Request::Seek { .. }
+            | Request::Copy { .. }
             | Request::StatFs
             | Request::Sync
             | Request::Commit { .. }

@@ -9,6 +9,7 @@ mod attributes;
 mod call_counter;
 mod commit;
 mod connect;
+mod copy;
 mod directory;
 mod epoch;
 mod host;
@@ -23,6 +24,7 @@ mod pool;
 mod read;
 mod seen;
 mod session;
+mod space;
 #[doc(hidden)]
 pub mod testing;
 #[cfg(test)]
@@ -32,4 +34,4 @@ mod write;
 
 pub use host::Handler;
 pub use mount::Mount;
-pub use types::{Entry, HandleId, KernelNotify, OpenMode, Opened, ReadData};
+pub use types::{Entry, FilePlace, HandleId, KernelNotify, OpenMode, Opened, ReadData, SpaceChange};

@@ -34,6 +34,32 @@ pub struct OpenMode {
     pub direct: bool,
 }
 
+/// A byte of an open file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FilePlace {
+    /// The file.
+    pub handle: HandleId,
+    /// The byte.
+    pub offset: u64,
+}
+
+/// What `fallocate(2)` does to a range.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SpaceChange {
+    /// It has space from now on.
+    Allocate {
+        /// Also past the size, which stays.
+        keep_size: bool,
+    },
+    /// The same, and it is zeros.
+    Zero {
+        /// Also past the size, which stays.
+        keep_size: bool,
+    },
+    /// It is zeros and takes no space; the size stays.
+    Punch,
+}
+
 /// How the kernel shall treat an opened file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Opened {

@@ -222,14 +222,14 @@ impl Mount {
 }
 
 /// Waiting for freed space: it is still being recalled and zeroed.
-struct Waits<'a> {
+pub(super) struct Waits<'a> {
     mount: &'a Mount,
     next: Duration,
     left: Duration,
 }
 
 impl<'a> Waits<'a> {
-    fn new(mount: &'a Mount) -> Self {
+    pub(super) fn new(mount: &'a Mount) -> Self {
         Self {
             mount,
             next: CLEANING_STEPS.0,
@@ -238,7 +238,7 @@ impl<'a> Waits<'a> {
     }
 
     /// Waits when `error` says that trying again may help.
-    async fn wait_or(&mut self, error: Error) -> Result<(), Error> {
+    pub(super) async fn wait_or(&mut self, error: Error) -> Result<(), Error> {
         if error != Error::Meta(MetaError::Cleaning) {
             return Err(error);
         }

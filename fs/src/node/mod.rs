@@ -16,6 +16,7 @@ mod recalls;
 mod running;
 mod serve;
 mod service;
+mod moves;
 mod state_dir;
 pub(crate) mod stepped;
 

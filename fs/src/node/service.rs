@@ -2,7 +2,7 @@
 //!
 //! Everything that one call leads to happens under one lock, in the order of [`Output`]: so a peer gets messages in the order
 //! in which the namespace made them, and the store gets batches in theirs. Nothing under the lock blocks: peers buffer, the
-//! journal queues, long zeroing goes to the cleaner.
+//! journal queues, long zeroing goes to the cleaner, and bytes are copied between two steps.
 
 use super::framing;
 use super::grants::Grants;
@@ -55,7 +55,7 @@ pub(super) struct Service {
     /// A session has left, or has nothing uncommitted, while draining.
     calmed: Condvar,
     grants: Grants,
-    arena: Arc<Arena>,
+    pub(super) arena: Arc<Arena>,
     life: (NodeId, Incarnation),
     journal: Option<Journal>,
     pub(super) lease: Duration,
@@ -161,7 +161,13 @@ impl Service {
         if let Request::Recalled { recall } = call.request {
             self.acknowledged(&mut state, call.session, recall);
         }
-        let output = state.namespace.call(call, self.time());
+        let mut output = state.namespace.call(call, self.time());
+        if let Some(moving) = output.moving.take() {
+            self.perform(state, output, None);
+            self.move_bytes(&moving);
+            state = self.state.lock();
+            output = state.namespace.moved(&moving, self.time());
+        }
         if let Some(guest) = state.guests.get_mut(&from).filter(|_| drained) {
             guest.drained = true;
             self.calmed.notify_all();
@@ -389,7 +395,7 @@ impl Service {
     }
 
     /// Where an extent lies in this arena. `None` when it lies in another one.
-    fn range(&self, extent: &Extent) -> Option<Range<u64>> {
+    pub(super) fn range(&self, extent: &Extent) -> Option<Range<u64>> {
         ((extent.node, extent.incarnation) == self.life).then(|| extent.offset..extent.end())
     }
 }
@@ -440,6 +446,9 @@ fn changes(request: &Request) -> bool {
         | Request::Unlink { .. }
         | Request::RemoveDir { .. }
         | Request::Rename { .. }
+        | Request::Allocate { .. }
+        | Request::Punch { .. }
+        | Request::Copy { .. }
         | Request::Append { .. }
         | Request::Commit { .. }
         | Request::Sync => true,
@@ -456,6 +465,7 @@ fn changes(request: &Request) -> bool {
         | Request::GetAttr { .. }
         | Request::ReadLink { .. }
         | Request::ReadDir { .. }
+        | Request::Seek { .. }
         | Request::Release { .. }
         | Request::StatFs
         | Request::Examine { .. } => false,

@@ -4,7 +4,7 @@
 //! change in a long file rewrites the piece it touches and no more.
 
 use super::{Copy, CopyState, LayoutSlice, Run};
-use crate::extent::{Extent, granule_ceil};
+use crate::extent::{Extent, granule_ceil, granule_floor};
 use crate::id::{Incarnation, NodeId};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -99,32 +99,31 @@ impl LayoutMap {
         holes
     }
 
-    /// Cuts everything away from `from` on, which is rounded up to a granule. Gives the copies that it frees and the
-    /// pieces that changed.
-    pub fn cut(&mut self, from: u64) -> (Vec<Copy>, BTreeSet<u64>) {
-        let from = granule_ceil(from);
-        let mut removed = self.runs.split_off(&from);
-        if let Some(mut last) = self.runs.last_entry()
-            && let Some(tail) = last.get().part(from - last.get().start, u64::MAX)
-        {
-            if let Some(head) = last.get().part(0, from - last.get().start) {
-                last.insert(head);
-            }
-            removed.insert(from, tail);
+    /// Cuts the whole granules of `[start, end)` away. Gives the copies that it frees and the pieces that changed.
+    pub fn cut(&mut self, start: u64, end: u64) -> (Vec<Copy>, BTreeSet<u64>) {
+        let (start, end) = (granule_ceil(start), granule_floor(end));
+        if start >= end {
+            return Default::default();
         }
-        self.allocated -= removed.values().map(Run::len).sum::<u64>();
-        let pieces = removed.keys().map(|start| start / PIECE).collect();
-        (removed.into_values().flat_map(|run| run.copies).collect(), pieces)
+        self.part_at(start);
+        self.part_at(end);
+        let removed: Vec<Run> = self
+            .runs
+            .extract_if(start..end, |_, _| true)
+            .map(|(_, run)| run)
+            .collect();
+        self.allocated -= removed.iter().map(Run::len).sum::<u64>();
+        let pieces = removed.iter().map(|run| run.start / PIECE).collect();
+        (removed.into_iter().flat_map(|run| run.copies).collect(), pieces)
     }
 
-    /// The usable bytes from `from` to the end of its granule, one extent for each copy.
+    /// The usable bytes of `[start, end)`, which lies within a granule, one extent for each copy.
     #[must_use]
-    pub fn granule_tail(&self, from: u64) -> Vec<Extent> {
-        let len = granule_ceil(from) - from;
-        let run = self.overlapping(from, from + len).next();
+    pub fn usable(&self, start: u64, end: u64) -> Vec<Extent> {
+        let run = self.overlapping(start, end).next().filter(|_| start < end);
         let copies = run.into_iter().flat_map(|run| {
             let usable = run.copies.iter().filter(|copy| copy.state == CopyState::Valid);
-            usable.filter_map(|copy| copy.extent.part(from - run.start, len))
+            usable.filter_map(|copy| copy.extent.part(start - run.start, end - start))
         });
         copies.collect()
     }
@@ -169,6 +168,20 @@ impl LayoutMap {
             .collect()
     }
 
+    /// Where a run goes across `at`, a granule's start, there are two from now on. The caller cuts one of them away, or they would
+    /// have to be joined again.
+    fn part_at(&mut self, at: u64) {
+        let Some(mut across) = self.runs.range(..at).next_back().map(|(_, run)| run.clone()) else {
+            return;
+        };
+        let skip = at - across.start;
+        if let (Some(head), Some(tail)) = (across.part(0, skip), across.part(skip, u64::MAX)) {
+            across = head;
+            self.runs.insert(across.start, across);
+            self.runs.insert(at, tail);
+        }
+    }
+
     fn insert_in_piece(&mut self, mut run: Run) {
         self.allocated += run.len();
         let before = self.runs.range(..run.start).next_back().map(|(at, _)| *at);
@@ -188,7 +201,7 @@ impl LayoutMap {
 
 /// The part of a run within the range rounded to granules.
 fn clip(run: &Run, start: u64, end: u64) -> Option<Run> {
-    let skip = crate::extent::granule_floor(start).saturating_sub(run.start);
+    let skip = granule_floor(start).saturating_sub(run.start);
     let end = granule_ceil(end).min(run.end());
     run.part(skip, end.checked_sub(run.start + skip)?)
 }
@@ -251,7 +264,7 @@ mod tests {
         map.insert(run(piece - 2, 0, 4));
         assert_eq!(map.piece(0), vec![run(piece - 2, 0, 2)]);
         assert_eq!(map.piece(1), vec![run(piece, 2, 2)]);
-        let (freed, pieces) = map.cut(0);
+        let (freed, pieces) = map.cut(0, u64::MAX);
         assert_eq!(freed.len(), 2);
         assert_eq!(pieces, BTreeSet::from([0, 1]));
         assert_eq!((map.allocated(), map.end()), (0, 0));
@@ -272,12 +285,12 @@ mod tests {
     fn the_tail_of_a_cut_granule_is_found() {
         let mut map = LayoutMap::default();
         map.insert(run(1, 7, 2));
-        let tail = map.granule_tail(GRANULE + 100);
+        let tail = map.usable(GRANULE + 100, 2 * GRANULE);
         assert_eq!((tail[0].offset, tail[0].len), (7 * GRANULE + 100, GRANULE - 100));
-        assert_eq!(map.granule_tail(2 * GRANULE), vec![]);
-        assert_eq!(map.granule_tail(5), vec![]);
+        assert_eq!(map.usable(2 * GRANULE, 2 * GRANULE), vec![]);
+        assert_eq!(map.usable(5, GRANULE), vec![]);
         map.settle(NodeId(1), Some(Incarnation(2)));
-        assert_eq!(map.granule_tail(GRANULE + 100), vec![]);
+        assert_eq!(map.usable(GRANULE + 100, 2 * GRANULE), vec![]);
     }
 
     /// A file of 40 granules around a piece border: each granule has its place or none.
@@ -285,19 +298,29 @@ mod tests {
 
     proptest! {
         #[test]
-        fn agrees_with_a_table_of_granules(steps in prop::collection::vec((any::<bool>(), 0usize..40, 1usize..9), 1..60)) {
+        fn agrees_with_a_table_of_granules(steps in prop::collection::vec((0u8..4, 0usize..40, 1usize..9), 1..60)) {
             let place = |granule: usize| (BASE + granule as u64) * GRANULE;
             let slot = |offset: u64| usize::try_from(offset / GRANULE - BASE).unwrap();
             let mut map = LayoutMap::default();
             let mut table: Vec<Option<u64>> = vec![None; 40];
             let mut next = 0;
-            for (cut, at, len) in steps {
-                if cut {
-                    let (freed, _) = map.cut(place(at));
-                    let freed: u64 = freed.iter().map(|copy| copy.extent.len).sum();
-                    let gone = table[at..].iter().flatten().count() as u64;
-                    prop_assert_eq!(freed, gone * GRANULE);
-                    table[at..].fill(None);
+            for (kind, at, len) in steps {
+                if kind < 2 {
+                    // To the end, or in the middle; not on granules' borders, so that what is cut is less than what is asked.
+                    let stop = if kind == 0 { 40 } else { (at + len).min(40) };
+                    let (freed, pieces) = match kind {
+                        0 => map.cut(place(at) - 1, u64::MAX),
+                        _ => map.cut(place(at) - 1, place(stop) + 1),
+                    };
+                    let gone: Vec<u64> = table[at..stop].iter().flatten().copied().collect();
+                    let given: Vec<u64> = freed
+                        .iter()
+                        .flat_map(|copy| copy.extent.offset / GRANULE..copy.extent.end() / GRANULE)
+                        .collect();
+                    prop_assert_eq!(given, gone);
+                    let changed = (at..stop).filter(|granule| table[*granule].is_some());
+                    prop_assert_eq!(pieces, changed.map(|granule| place(granule) / PIECE).collect::<BTreeSet<_>>());
+                    table[at..stop].fill(None);
                     continue;
                 }
                 let end = (at + len).min(40);

@@ -1,7 +1,9 @@
 //! From a call to the method that serves it.
 
+use super::copy::Place;
 use super::files::Written;
 use super::output::Output;
+use super::ranges::How;
 use super::service::Namespace;
 use super::step::Step;
 use crate::error::MetaError;
@@ -16,7 +18,8 @@ impl Namespace {
         let mut out = Output::default();
         let answer = self.serve(call, now, &mut out);
         self.finish(&mut out);
-        out.answer = Some(answer);
+        // Else it comes when the bytes are where they belong.
+        out.answer = out.moving.is_none().then_some(answer);
         out
     }
 
@@ -78,6 +81,14 @@ impl Namespace {
             Request::Open { ino, access } => self.open(step, ino, access),
             Request::Release { ino, opens } => self.release(step, ino, opens),
             Request::Layout { ino, start, end, allocate } => self.layout(step, ino, (start, end), allocate),
+            Request::Allocate { ino, start, end, keep_size, zero } => {
+                self.allocate(step, ino, (start, end), How { keep_size, zero })
+            }
+            Request::Punch { ino, start, end } => self.punch(step, ino, (start, end)),
+            Request::Seek { ino, offset, hole } => self.seek(step, ino, offset, hole),
+            Request::Copy { from, from_offset, to, to_offset, len } => {
+                self.copy(step, Place { ino: from, offset: from_offset }, Place { ino: to, offset: to_offset }, len)
+            }
             Request::Append { ino, len } => self.append(step, ino, len),
             Request::Commit { ino, size, shrinks, mtime, clear_set_id, sync: _ } => {
                 self.commit(step, ino, Written { size, shrinks, mtime, clear_set_id })
@@ -99,6 +110,10 @@ fn mutates(request: &Request) -> bool {
         | Request::Recalled { .. } => false,
         Request::Lookup { .. } | Request::Parent { .. } | Request::GetAttr { .. } => false,
         Request::ReadLink { .. } | Request::ReadDir { .. } | Request::Layout { .. } => false,
+        // As good as a write that is done again: whatever came between came while it was under way.
+        Request::Allocate { .. } | Request::Punch { .. } | Request::Seek { .. } | Request::Copy { .. } => {
+            false
+        }
         Request::Reopen { .. } | Request::SetAttr { .. } | Request::Make { .. } | Request::Link { .. } => {
             true
         }

@@ -17,7 +17,7 @@ const OPEN_COPIES: usize = 128;
 /// Most copies in one answer: each takes at most 45 bytes of a message.
 const ANSWER_COPIES: usize = 1024;
 /// Most bytes that one call fills with extents: it bounds the time and the store's batch.
-const FILL: u64 = 64 << 20;
+pub(super) const FILL: u64 = 64 << 20;
 /// Most bytes of one append.
 const MAX_APPEND: u32 = 1 << 20;
 

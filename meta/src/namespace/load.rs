@@ -92,7 +92,7 @@ impl Namespace {
         let loose: Vec<(InodeId, u64)> = loose.map(|inode| (inode.attr.ino, inode.attr.size)).collect();
         for (ino, size) in loose {
             // Nothing is freed: the extents are of no arena that is known yet.
-            let _lost = self.tree.edit_layout(ino, |layout| layout.cut(size));
+            let _lost = self.tree.edit_layout(ino, |layout| layout.cut(size, u64::MAX));
         }
     }
 }

@@ -12,6 +12,8 @@ mod load;
 mod sessions;
 mod names;
 mod files;
+mod ranges;
+mod copy;
 mod dispatch;
 mod check;
 #[cfg(test)]
@@ -19,5 +21,5 @@ mod tests;
 
 pub use fsck::{Examined, examine};
 pub use identity::Identity;
-pub use output::{Config, GrantChange, Output};
+pub use output::{ByteMove, Config, GrantChange, Moving, Output};
 pub use service::Namespace;

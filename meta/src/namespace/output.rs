@@ -1,5 +1,6 @@
 //! What the memory node must do after a call.
 
+use crate::cred::Credentials;
 use crate::extent::Extent;
 use crate::id::{InodeId, SessionId};
 use crate::store::Batch;
@@ -41,6 +42,46 @@ pub enum GrantChange {
     },
 }
 
+/// Bytes to copy or zero within the arenas before their call is answered. That is too long for one step, so others are served meanwhile;
+/// then [`Namespace::moved`](super::Namespace::moved) gives the answer. None of these extents is reused before the session that asked
+/// has sent another message or is fenced, so it must not be served again, nor fenced, before that.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Moving {
+    /// What goes where. No place is in two of them, or is one that another one comes from.
+    pub moves: Vec<ByteMove>,
+    pub(super) session: SessionId,
+    pub(super) caller: Credentials,
+    pub(super) change: Change,
+}
+
+/// Bytes that go to a place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ByteMove {
+    /// From here; `None`: zeros.
+    pub from: Option<Extent>,
+    /// To here; as long as `from`.
+    pub to: Extent,
+}
+
+/// What is true of a file when its bytes have been changed at the node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Change {
+    pub(super) ino: InodeId,
+    /// The file is at least this long, unless it has shrunk since `shrinks`.
+    pub(super) size: u64,
+    pub(super) shrinks: u64,
+    pub(super) done: Done,
+}
+
+/// How far a call went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Done {
+    /// Up to this byte.
+    Spaced(u64),
+    /// So many bytes.
+    Copied(u64),
+}
+
 /// What the memory node must do, in this order: apply `grants`, zero `zero`, send `notices`, hand `batch` to the
 /// store, send `answer` (after the store has the batch, if `sync`), clean `clean` in the background.
 #[derive(Debug, Default)]
@@ -55,6 +96,8 @@ pub struct Output {
     pub batch: Vec<Batch>,
     /// To the caller; `None` when the call is not answered by this output (tick, cleaned).
     pub answer: Option<Answer>,
+    /// To be done before the call is answered, in the place of `answer`.
+    pub moving: Option<Moving>,
     /// The answer waits for the store.
     pub sync: bool,
     /// Nobody can touch these any more: zero them, then call [`Namespace::cleaned`](super::Namespace::cleaned).

@@ -19,7 +19,7 @@ use std::collections::BTreeSet;
 /// The largest file, in bytes (`loff_t`).
 pub(super) const MAX_SIZE: u64 = i64::MAX as u64;
 /// Pieces of doomed files that one step removes.
-const REMOVAL_STEP: u64 = 32;
+pub(super) const REMOVAL_STEP: u64 = 32;
 /// A file that grows at its end gets this much ahead at most.
 const AHEAD: u64 = 8 << 20;
 /// And only while the pool has this many times as much free.
@@ -145,7 +145,7 @@ impl Namespace {
             // The file exists and is a file.
             let _ = self.cut(ino, size, out);
         } else if loose_tail {
-            out.zero.extend(layout.granule_tail(size));
+            out.zero.extend(layout.usable(size, granule_ceil(size)));
         }
         self.set_loose_tail(ino, false);
     }
@@ -182,17 +182,42 @@ impl Namespace {
         }
     }
 
-    /// Cuts the layout at `from` and recalls what it frees.
+    /// Cuts the file off at `from` and recalls what that frees.
     fn cut(&mut self, ino: InodeId, from: u64, out: &mut Output) -> Result<(), MetaError> {
-        out.zero.extend(self.tree.layout(ino)?.granule_tail(from));
-        let freed = self.tree.edit_layout(ino, |layout| layout.cut(from))?;
-        let shrinks = self.tree.get(ino)?.attr.shrinks;
+        let extents = self.free(ino, from, u64::MAX, out)?;
+        self.recall(ino, from, extents, out)
+    }
+
+    /// Makes `[start, end)` zeros: gives its whole granules up, which are to be recalled, and zeroes what is left of it.
+    pub(super) fn free(
+        &mut self,
+        ino: InodeId,
+        start: u64,
+        end: u64,
+        out: &mut Output,
+    ) -> Result<Vec<Extent>, MetaError> {
+        let layout = self.tree.layout(ino)?;
+        let [head, tail] = edges(start, end);
+        out.zero.extend(layout.usable(head.0, head.1));
+        out.zero.extend(layout.usable(tail.0, tail.1));
+        let freed = self.tree.edit_layout(ino, |layout| layout.cut(start, end))?;
         let extents: Vec<Extent> = freed.into_iter().map(|copy| copy.extent).collect();
         // What lies in an arena of the past goes back to no one.
-        let extents: Vec<Extent> = extents
+        Ok(extents
             .into_iter()
             .filter(|extent| self.alloc.free(*extent))
-            .collect();
+            .collect())
+    }
+
+    /// Everybody gives up the layout from `from` on; then the extents are cleaned.
+    pub(super) fn recall(
+        &mut self,
+        ino: InodeId,
+        from: u64,
+        extents: Vec<Extent>,
+        out: &mut Output,
+    ) -> Result<(), MetaError> {
+        let shrinks = self.tree.get(ino)?.attr.shrinks;
         let Some((recall, holders)) = self.sessions.recall(ino, &extents) else {
             out.clean.extend(extents);
             return Ok(());
@@ -226,4 +251,10 @@ impl Namespace {
             ((), pieces)
         })
     }
+}
+
+/// What of `[start, end)` lies in granules that the range does not cover: at its start, and at its end.
+pub(super) fn edges(start: u64, end: u64) -> [(u64, u64); 2] {
+    let head = granule_ceil(start).min(end);
+    [(start, head), (granule_floor(end).max(head), end)]
 }

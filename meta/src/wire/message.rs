@@ -222,6 +222,51 @@ pub enum Request {
         /// and is shown as lost.
         allocate: bool,
     },
+    /// Give the range space, as far as one call goes: zeroed where there was a hole, and with `zero` everywhere. Nothing is taken when
+    /// the pool has not enough for all of it. Answer: [`Reply::Spaced`]; the size grows with the call that reaches the end.
+    Allocate {
+        /// The file; the session has it open for writing.
+        ino: InodeId,
+        /// First byte.
+        start: u64,
+        /// One past the last byte.
+        end: u64,
+        /// The size stays, also when the range ends past it.
+        keep_size: bool,
+        /// What is there becomes zeros.
+        zero: bool,
+    },
+    /// Make the range zeros and give up its space, as far as one call goes; the size stays. Answer: [`Reply::Spaced`].
+    Punch {
+        /// The file; the session has it open for writing.
+        ino: InodeId,
+        /// First byte.
+        start: u64,
+        /// One past the last byte.
+        end: u64,
+    },
+    /// Where the next hole, or the next byte that is none, is. Answer: [`Reply::Sought`].
+    Seek {
+        /// The file; the session has it open.
+        ino: InodeId,
+        /// From here on.
+        offset: u64,
+        /// A hole; else data.
+        hole: bool,
+    },
+    /// Copy bytes within the pool, as far as one call goes. Holes over holes stay holes. Answer: [`Reply::Copied`].
+    Copy {
+        /// The file to copy from; the session has it open.
+        from: InodeId,
+        /// Its first byte.
+        from_offset: u64,
+        /// The file to copy to; the session has it open for writing. It may be the same, when the ranges do not overlap.
+        to: InodeId,
+        /// Its first byte.
+        to_offset: u64,
+        /// Bytes, above 0.
+        len: u64,
+    },
     /// Reserve the next `len` bytes at the end of the file for O_APPEND: the size grows at once. Answer: [`Reply::Appended`].
     Append {
         /// The file; the session has it open for writing.
@@ -305,10 +350,37 @@ pub enum Reply {
         /// Where the range lies, write access granted.
         layout: LayoutSlice,
     },
+    /// A change of a range's space.
+    Spaced {
+        /// Done up to here; go on from here.
+        end: u64,
+        /// The file's attributes now.
+        attr: Attr,
+    },
+    /// What a seek found.
+    Sought(Sought),
+    /// Bytes were copied.
+    Copied {
+        /// So many; 0 at the end of the source only.
+        len: u64,
+        /// The target's attributes now.
+        attr: Attr,
+    },
     /// Space.
     Space(Space),
     /// What was found wrong, or a page of it.
     Examined(Examination),
+}
+
+/// What a seek for a hole or for data found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Sought {
+    /// It is here.
+    At(u64),
+    /// Not before here: ask again from here.
+    From(u64),
+    /// Nowhere before the end of the file, or the offset is not before it.
+    Nowhere,
 }
 
 /// A session's terms.

@@ -49,7 +49,8 @@ pub trait Desk: Send + Sync {
     /// A peer was authenticated.
     fn arrived(&self, peer: Arc<dyn Peer>);
 
-    /// It sent a message.
+    /// It sent a message. A peer's messages come one after the other, and [`Desk::left`] comes after the last one is served: what this call
+    /// does itself is work of the peer.
     fn message(&self, peer: PeerId, message: &[u8]);
 
     /// May it do this to these arena bytes? Asked for each tcp access.

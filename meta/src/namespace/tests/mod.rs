@@ -5,6 +5,7 @@ mod names;
 mod files;
 mod recall;
 mod restart;
+mod space;
 mod random;
 mod examine;
 mod damage;

@@ -107,6 +107,26 @@ fn file_request(kind: u8, inodes: &[InodeId], [a, b, c]: [u64; 3]) -> Request {
                 sync: false,
             }
         }
+        37 | 38 => Request::Allocate {
+            ino,
+            start,
+            end,
+            keep_size: b % 2 == 0,
+            zero: c % 3 == 0,
+        },
+        39 | 40 => Request::Punch { ino, start, end },
+        41 | 42 => Request::Copy {
+            from: ino,
+            from_offset: start,
+            to: choose(inodes, c / 3),
+            to_offset: c % (40 * GRANULE),
+            len,
+        },
+        43 => Request::Seek {
+            ino,
+            offset: start,
+            hole: b % 2 == 0,
+        },
         25 => Request::Reopen {
             opens: vec![(ino, 1), (choose(inodes, c), 2)],
         },
@@ -132,7 +152,7 @@ fn run(steps: Vec<Step>) {
 
 /// Steps as they may come.
 pub(super) fn steps(most: usize) -> impl Strategy<Value = Vec<Step>> {
-    prop::collection::vec((0u8..37, 0usize..3, any::<[u64; 3]>()), 1..most)
+    prop::collection::vec((0u8..44, 0usize..3, any::<[u64; 3]>()), 1..most)
 }
 
 /// Does the steps, in the middle of which everything may still be open.
@@ -153,7 +173,7 @@ pub(super) fn play(steps: Vec<Step>) -> (World, [SessionId; 3]) {
         w.who = user([0, 0, 7][who % 3]);
         match kind {
             0..=12 => drop(w.ask(session, tree_request(kind, &inodes, numbers))),
-            13..=28 => drop(w.ask(session, file_request(kind, &inodes, numbers))),
+            13..=28 | 37..=43 => drop(w.ask(session, file_request(kind, &inodes, numbers))),
             29..=31 => w.acknowledge(),
             32 | 33 => w.clean(),
             34 => drop(w.tick()),

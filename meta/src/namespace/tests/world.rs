@@ -8,9 +8,9 @@ use crate::cred::Credentials;
 use crate::error::MetaError;
 use crate::extent::{Extent, GRANULE};
 use crate::id::{Incarnation, InodeId, Lineage, NodeId, RecallId, RequestId, SessionId};
-use crate::layout::LayoutSlice;
+use crate::layout::{Copy, LayoutSlice};
 use crate::name::Name;
-use crate::namespace::{Config, GrantChange, Namespace, Output};
+use crate::namespace::{ByteMove, Config, GrantChange, Moving, Namespace, Output};
 use crate::store::{MAX_BATCH_BYTES, MAX_BATCH_KEYS, MemoryStore, Store};
 use crate::time::{Now, Timestamp};
 use crate::wire::{Answer, Call, NewInode, Notice, OpenAccess, Reply, Request};
@@ -60,6 +60,8 @@ pub(super) struct World {
     pub(super) recalls: Vec<(SessionId, RecallId)>,
     pub(super) cleaning: Vec<Extent>,
     pub(super) disconnect: Vec<SessionId>,
+    /// The arena.
+    pub(super) bytes: Vec<u8>,
     granted: BTreeMap<SessionId, BTreeSet<(NodeId, u64)>>,
     request: u64,
     lineages: u8,
@@ -81,6 +83,7 @@ impl World {
             recalls: vec![],
             cleaning: vec![],
             disconnect: vec![],
+            bytes: vec![],
             granted: BTreeMap::new(),
             request: 0,
             lineages: 0,
@@ -133,9 +136,34 @@ impl World {
 
     pub(super) fn serve(&mut self, call: Call) -> Output {
         self.now.wall.seconds += 1;
-        let out = self.space.call(call, self.now);
+        let mut out = self.space.call(call, self.now);
         self.apply(&out);
+        if let Some(moving) = out.moving.take() {
+            self.moves(&moving);
+            out = self.space.moved(&moving, self.now);
+            self.apply(&out);
+        }
         out
+    }
+
+    /// Moves bytes as the node does: only within extents that are a file's.
+    fn moves(&mut self, moving: &Moving) {
+        for ByteMove { from, to } in &moving.moves {
+            for extent in from.iter().chain([to]) {
+                let holds =
+                    |copy: &Copy| copy.extent.offset <= extent.offset && extent.end() <= copy.extent.end();
+                assert!(self.space.places().any(|(_, _, copy)| holds(&copy)), "{extent:?}");
+            }
+            let at = |extent: &Extent| usize::try_from(extent.offset).unwrap();
+            let len = usize::try_from(to.len).unwrap();
+            match from {
+                Some(from) => {
+                    assert_eq!(from.len, to.len);
+                    self.bytes.copy_within(at(from)..at(from) + len, at(to));
+                }
+                None => self.bytes[at(to)..at(to) + len].fill(0),
+            }
+        }
     }
 
     pub(super) fn fence(&mut self, session: SessionId) {
@@ -153,6 +181,7 @@ impl World {
 
     pub(super) fn clean(&mut self) {
         let extents = std::mem::take(&mut self.cleaning);
+        extents.iter().for_each(|extent| self.zero(extent));
         self.space.cleaned(&extents);
         self.space.check().unwrap();
     }
@@ -317,7 +346,13 @@ impl World {
         attr_of(self.ask(session, Request::Lookup { parent, name }))
     }
 
+    pub(super) fn zero(&mut self, extent: &Extent) {
+        let range = extent.offset..extent.end();
+        self.bytes[usize::try_from(range.start).unwrap()..usize::try_from(range.end).unwrap()].fill(0);
+    }
+
     fn add_arena(&mut self) {
+        self.bytes = vec![0; usize::try_from(self.granules * GRANULE).unwrap()];
         self.lives += 1;
         self.space
             .add_arena(NodeId(1), Incarnation(self.lives), self.granules * GRANULE);
@@ -339,6 +374,7 @@ impl World {
             }
         }
         assert!(out.zero.iter().all(|extent| extent.len < GRANULE));
+        out.zero.iter().for_each(|extent| self.zero(extent));
         for (session, notice) in &out.notices {
             if let Notice::Recall { recall, .. } = notice {
                 self.recalls.push((*session, *recall));
@@ -364,6 +400,7 @@ impl World {
 pub(super) fn attr_of(answer: Answer) -> Result<Attr, MetaError> {
     match answer? {
         Reply::Attr(attr) | Reply::Opened { attr, .. } => Ok(attr),
+        Reply::Spaced { attr, .. } | Reply::Copied { attr, .. } => Ok(attr),
         other => panic!("{other:?}"),
     }
 }

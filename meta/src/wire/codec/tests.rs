@@ -10,7 +10,7 @@ use crate::layout::{Copy, CopyState, LayoutSlice, Run};
 use crate::name::Name;
 use crate::problem::{Examination, Problem, ProblemKind};
 use crate::time::Timestamp;
-use crate::wire::{Arena, Begun, DirEntry, NewInode, OpenAccess, RenameMode, Reply, Request, Space};
+use crate::wire::{Arena, Begun, DirEntry, NewInode, OpenAccess, RenameMode, Reply, Request, Sought, Space};
 use proptest::prelude::*;
 
 fn time() -> impl Strategy<Value = Timestamp> {
@@ -127,6 +127,30 @@ fn file_request() -> impl Strategy<Value = Request> {
                 start,
                 end,
                 allocate,
+            }
+        }),
+        (ino(), any::<[u64; 2]>(), any::<[bool; 2]>()).prop_map(|(ino, [start, end], [keep_size, zero])| {
+            Request::Allocate {
+                ino,
+                start,
+                end,
+                keep_size,
+                zero,
+            }
+        }),
+        (ino(), any::<u64>(), any::<u64>()).prop_map(|(ino, start, end)| Request::Punch { ino, start, end }),
+        (ino(), any::<u64>(), any::<bool>()).prop_map(|(ino, offset, hole)| Request::Seek {
+            ino,
+            offset,
+            hole
+        }),
+        (ino(), ino(), any::<[u64; 3]>()).prop_map(|(from, to, [from_offset, to_offset, len])| {
+            Request::Copy {
+                from,
+                from_offset,
+                to,
+                to_offset,
+                len,
             }
         }),
         (ino(), any::<u32>()).prop_map(|(ino, len)| Request::Append { ino, len }),
@@ -248,6 +272,11 @@ fn answer() -> impl Strategy<Value = Answer> {
             attr,
             layout
         })),
+        (any::<u64>(), attr()).prop_map(|(end, attr)| Ok(Reply::Spaced { end, attr })),
+        (any::<u64>(), attr()).prop_map(|(len, attr)| Ok(Reply::Copied { len, attr })),
+        any::<u64>().prop_map(|at| Ok(Reply::Sought(Sought::At(at)))),
+        any::<u64>().prop_map(|at| Ok(Reply::Sought(Sought::From(at)))),
+        Just(Ok(Reply::Sought(Sought::Nowhere))),
         any::<u64>().prop_map(|total| Ok(Reply::Space(Space {
             total,
             free: 1,

@@ -1,0 +1,138 @@
+//! Copying bytes at the node, from one open file to another one or to another place in it.
+
+use super::inode::Inode;
+use super::mount::Mount;
+use super::open::OpenFile;
+use super::pieces::MAX_SIZE;
+use super::space::{Changing, clears_set_id};
+use super::types::FilePlace;
+use super::write::Waits;
+use crate::errno::Error;
+use rdmafs_meta::cred::Credentials;
+use rdmafs_meta::error::MetaError;
+use rdmafs_meta::wire::{Reply, Request};
+use std::sync::Arc;
+use tokio::sync::{RwLockReadGuard, RwLockWriteGuard};
+
+/// Most bytes of one `copy_file_range(2)`: programs go on from where it stopped.
+const MOST: u64 = 256 << 20;
+
+/// A part of a copy.
+#[derive(Clone, Copy)]
+struct Part {
+    from: u64,
+    to: u64,
+    len: u64,
+}
+
+impl Mount {
+    /// Copies up to `len` bytes. Gives how many: fewer at the end of the source, when a later part failed, and when many were asked for.
+    ///
+    /// # Errors
+    /// EBADF, EINVAL when the ranges overlap, EFBIG, ENOSPC; EIO when bytes are lost or the node does not answer.
+    pub async fn copy(
+        self: Arc<Self>,
+        caller: Credentials,
+        from: FilePlace,
+        to: FilePlace,
+        len: u64,
+    ) -> Result<usize, Error> {
+        let (source, target) = (self.file(from.handle)?, self.file(to.handle)?);
+        if !source.mode.read || !target.mode.write || target.mode.append {
+            return Err(Error::BadHandle);
+        }
+        self.writable()?;
+        let same = source.inode().ino == target.inode().ino;
+        if same && from.offset.abs_diff(to.offset) < len {
+            return Err(MetaError::Invalid.into());
+        }
+        let len = len.min(MOST);
+        let end = to.offset.max(from.offset).checked_add(len);
+        end.filter(|end| *end <= MAX_SIZE).ok_or(MetaError::TooBig)?;
+        let clears = clears_set_id(&caller, target.inode());
+        let (mut done, mut failure) = (0, None);
+        while done < len && failure.is_none() {
+            let part = Part {
+                from: from.offset + done,
+                to: to.offset + done,
+                len: len - done,
+            };
+            match self.copy_part(&caller, (&source, &target), part).await {
+                Ok(0) => break,
+                Ok(copied) => done += copied,
+                Err(error) => failure = Some(error),
+            }
+        }
+        if done > 0 && clears {
+            self.kernel_forgets(target.inode().ino).await;
+        }
+        match failure {
+            Some(error) if done == 0 => Err(error),
+            _ => usize::try_from(done).map_err(|_| Error::Protocol),
+        }
+    }
+
+    /// Copies as much as one call does, once there is space for it.
+    async fn copy_part(
+        &self,
+        caller: &Credentials,
+        (source, target): (&OpenFile, &OpenFile),
+        part: Part,
+    ) -> Result<u64, Error> {
+        let mut waits = Waits::new(self);
+        let (source, target) = (source.inode(), target.inode());
+        let request = Request::Copy {
+            from: source.ino,
+            from_offset: part.from,
+            to: target.ino,
+            to_offset: part.to,
+            len: part.len,
+        };
+        loop {
+            match self.copy_once(caller, (source, target), request.clone()).await {
+                Ok(copied) if copied <= part.len => return Ok(copied),
+                Ok(_) => return Err(Error::Protocol),
+                Err(error) => waits.wait_or(error).await?,
+            }
+        }
+    }
+
+    /// The target is this call's alone, so that nothing that is known of it outlasts the change; the source only must not be cut meanwhile
+    /// through this handler. For how long the bytes themselves are safe the node knows.
+    async fn copy_once(
+        &self,
+        caller: &Credentials,
+        (source, target): (&Inode, &Inode),
+        request: Request,
+    ) -> Result<u64, Error> {
+        let _locks = both(source, target).await;
+        self.pool.commit(source, self.by(), false).await?;
+        self.pool.commit(target, self.by(), false).await?;
+        let changing = Changing::new(self, target);
+        let asked = self.pool.call(self.asker(caller.clone()), request).await;
+        drop(changing);
+        match asked? {
+            Reply::Copied { len, attr } => {
+                target.show(attr);
+                Ok(len)
+            }
+            _ => Err(Error::Protocol),
+        }
+    }
+}
+
+/// Both files' locks, in the order of their ids: two copies in opposite directions never wait for each other.
+async fn both<'a>(
+    source: &'a Inode,
+    target: &'a Inode,
+) -> (Option<RwLockReadGuard<'a, ()>>, RwLockWriteGuard<'a, ()>) {
+    if source.ino == target.ino {
+        (None, target.data.write().await)
+    } else if source.ino < target.ino {
+        let shared = source.data.read().await;
+        (Some(shared), target.data.write().await)
+    } else {
+        let alone = target.data.write().await;
+        (Some(source.data.read().await), alone)
+    }
+}

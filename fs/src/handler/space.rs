@@ -1,0 +1,142 @@
+//! `fallocate(2)` and the two seeks that know of holes.
+
+use super::inode::Inode;
+use super::mount::Mount;
+use super::pieces::MAX_SIZE;
+use super::types::{HandleId, SpaceChange};
+use super::write::Waits;
+use crate::errno::Error;
+use rdmafs_meta::attr::Attr;
+use rdmafs_meta::cred::Credentials;
+use rdmafs_meta::error::MetaError;
+use rdmafs_meta::id::InodeId;
+use rdmafs_meta::permission;
+use rdmafs_meta::wire::{Reply, Request, Sought};
+use std::sync::Arc;
+
+impl Mount {
+    /// Changes the space of `[offset, offset + len)`. What was done before an error stays.
+    ///
+    /// # Errors
+    /// EBADF, EINVAL when `len` is 0, EFBIG, ENOSPC; EIO when bytes are lost or the node does not answer.
+    pub async fn fallocate(
+        self: Arc<Self>,
+        caller: Credentials,
+        handle: HandleId,
+        (offset, len): (u64, u64),
+        change: SpaceChange,
+    ) -> Result<(), Error> {
+        let file = self.file(handle)?;
+        if !file.mode.write {
+            return Err(Error::BadHandle);
+        }
+        self.writable()?;
+        let end = offset.checked_add(len).filter(|end| *end <= MAX_SIZE);
+        let end = end.ok_or(MetaError::TooBig)?;
+        if len == 0 {
+            return Err(MetaError::Invalid.into());
+        }
+        let inode = file.inode();
+        let clears = clears_set_id(&caller, inode);
+        let mut waits = Waits::new(&self);
+        let mut at = offset;
+        while at < end {
+            let request = request(inode.ino, (at, end), change);
+            match self.change_space(&caller, inode, request).await {
+                Ok(done) if done > at => at = done,
+                Ok(_) => return Err(Error::Protocol),
+                Err(error) => waits.wait_or(error).await?,
+            }
+        }
+        if clears {
+            self.kernel_forgets(inode.ino).await;
+        }
+        Ok(())
+    }
+
+    /// One step of it; says how far it went.
+    async fn change_space(
+        &self,
+        caller: &Credentials,
+        inode: &Inode,
+        request: Request,
+    ) -> Result<u64, Error> {
+        let _alone = inode.data.write().await;
+        // What was written before must not undo this change when it is committed later.
+        self.pool.commit(inode, self.by(), false).await?;
+        let changing = Changing::new(self, inode);
+        let asked = self.pool.call(self.asker(caller.clone()), request).await;
+        drop(changing);
+        match asked? {
+            Reply::Spaced { end, attr } => {
+                inode.show(attr);
+                Ok(end)
+            }
+            _ => Err(Error::Protocol),
+        }
+    }
+
+    /// The next hole from `offset` on, or the next byte that is in none.
+    ///
+    /// # Errors
+    /// EBADF; ENXIO when there is none before the end of the file; EIO when the node does not answer.
+    pub async fn seek(self: Arc<Self>, handle: HandleId, offset: u64, hole: bool) -> Result<u64, Error> {
+        let file = self.file(handle)?;
+        let inode = file.inode();
+        let mut offset = offset;
+        loop {
+            self.pool.commit(inode, self.by(), false).await?;
+            let ino = inode.ino;
+            let request = Request::Seek { ino, offset, hole };
+            match self.pool.call(self.itself(), request).await? {
+                Reply::Sought(Sought::At(found)) => return Ok(found),
+                Reply::Sought(Sought::Nowhere) => return Err(Error::NoSuchPlace),
+                Reply::Sought(Sought::From(next)) if next > offset => offset = next,
+                _ => return Err(Error::Protocol),
+            }
+        }
+    }
+}
+
+/// Whether bytes that this caller changes take set-id bits away. The kernel does not expect that of what is not a write, and would show the
+/// old mode for a second.
+pub(super) fn clears_set_id(caller: &Credentials, inode: &Inode) -> bool {
+    let none = |attr: &Attr| permission::without_set_id(attr.mode) == attr.mode;
+    caller.uid != 0 && !inode.attr().as_ref().is_some_and(none)
+}
+
+fn request(ino: InodeId, (start, end): (u64, u64), change: SpaceChange) -> Request {
+    let allocate = |keep_size, zero| Request::Allocate {
+        ino,
+        start,
+        end,
+        keep_size,
+        zero,
+    };
+    match change {
+        SpaceChange::Allocate { keep_size } => allocate(keep_size, false),
+        SpaceChange::Zero { keep_size } => allocate(keep_size, true),
+        SpaceChange::Punch => Request::Punch { ino, start, end },
+    }
+}
+
+/// The node changes bytes of a file, or where they lie, on behalf of a mount. Nothing that is asked of the layout while this exists is
+/// believed later, also when the caller gives up on the way: the session that causes a change is not told of it.
+pub(super) struct Changing<'a> {
+    mount: &'a Mount,
+    inode: &'a Inode,
+}
+
+impl<'a> Changing<'a> {
+    pub(super) fn new(mount: &'a Mount, inode: &'a Inode) -> Self {
+        Self { mount, inode }
+    }
+}
+
+impl Drop for Changing<'_> {
+    fn drop(&mut self) {
+        self.inode.changed();
+        // The kernel of the mount that asked does what is to be done about its own pages.
+        self.mount.pool.tell_others(self.inode.ino, &[self.mount.id]);
+    }
+}
