@@ -14,6 +14,7 @@ mod directory;
 mod epoch;
 mod host;
 mod inode;
+mod ioctl;
 mod keeper;
 mod layout;
 mod mount;

@@ -367,10 +367,7 @@ mod tests {
             writable: true,
         };
         let places: Vec<_> = found.iter().map(|s| (s.len, s.place)).collect();
-        assert_eq!(
-            places,
-            [(8192, Place::Hole), (4096, at), (28_672, Place::Hole)]
-        );
+        assert_eq!(places, [(8192, Place::Hole), (4096, at), (28_672, Place::Hole)]);
     }
 
     #[test]
