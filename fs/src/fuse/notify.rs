@@ -57,6 +57,10 @@ impl KernelNotify for Notify {
     fn data_changed(&self, ino: InodeId) {
         self.data.push(ino, None);
     }
+
+    fn write_back(&self, ino: InodeId, done: Done) {
+        self.data.push(ino, Some(done));
+    }
 }
 
 /// Inodes that the kernel has not heard of yet, each once, in the order in which they came. The lock is never held while the kernel

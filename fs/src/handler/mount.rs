@@ -232,6 +232,14 @@ impl Mount {
             (None, None) => {}
         }
     }
+
+    /// What programs stored through mappings of the inode is to be written now. `done` is called in every case.
+    pub(super) fn write_back(&self, ino: InodeId, done: Box<dyn FnOnce() + Send>) {
+        match self.notify.get() {
+            Some(notify) => notify.write_back(ino, done),
+            None => done(),
+        }
+    }
 }
 
 impl Drop for Mount {

@@ -261,13 +261,23 @@ impl Mount {
 
     /// Ready when the kernel has dropped its attributes of the inode (or, should it hang, after the mount's timeout).
     pub(super) async fn kernel_forgets(&self, ino: InodeId) {
+        self.told(|done| self.attributes_changed(ino, Some(done))).await;
+    }
+
+    /// Ready when the kernel has written what programs stored through mappings of the inode (or after the mount's timeout). Nothing may be
+    /// held meanwhile that such a write needs.
+    pub(super) async fn kernel_writes_back(&self, ino: InodeId) {
+        self.told(|done| self.write_back(ino, done)).await;
+    }
+
+    async fn told(&self, say: impl FnOnce(Box<dyn FnOnce() + Send>)) {
         let told = Arc::new((AtomicBool::new(false), Event::new()));
         let tell = told.clone();
         let done = move || {
             tell.0.store(true, Ordering::Release);
             tell.1.notify(usize::MAX);
         };
-        self.attributes_changed(ino, Some(Box::new(done)));
+        say(Box::new(done));
         let wait = async {
             while !told.0.load(Ordering::Acquire) {
                 let listener = told.1.listen();

@@ -83,18 +83,38 @@ impl Mount {
     pub async fn seek(self: Arc<Self>, handle: HandleId, offset: u64, hole: bool) -> Result<u64, Error> {
         let file = self.file(handle)?;
         let inode = file.inode();
+        let found = self.seek_at_node(inode, offset, hole).await?;
+        let within_data = found == Some(offset) && !hole;
+        if within_data || !self.may_be_mapped(inode.ino) {
+            return found.ok_or(Error::NoSuchPlace);
+        }
+        // A program may have stored something into a hole through a mapping, of which only the kernel knows so far.
+        self.kernel_writes_back(inode.ino).await;
+        let found = self.seek_at_node(inode, offset, hole).await?;
+        found.ok_or(Error::NoSuchPlace)
+    }
+
+    async fn seek_at_node(&self, inode: &Inode, offset: u64, hole: bool) -> Result<Option<u64>, Error> {
         let mut offset = offset;
         loop {
             self.pool.commit(inode, self.by(), false).await?;
             let ino = inode.ino;
             let request = Request::Seek { ino, offset, hole };
             match self.pool.call(self.itself(), request).await? {
-                Reply::Sought(Sought::At(found)) => return Ok(found),
-                Reply::Sought(Sought::Nowhere) => return Err(Error::NoSuchPlace),
+                Reply::Sought(Sought::At(found)) => return Ok(Some(found)),
+                Reply::Sought(Sought::Nowhere) => return Ok(None),
                 Reply::Sought(Sought::From(next)) if next > offset => offset = next,
                 _ => return Err(Error::Protocol),
             }
         }
+    }
+
+    /// A mapping that can be stored to keeps its file open for reading and writing.
+    fn may_be_mapped(&self, ino: InodeId) -> bool {
+        let files = self.files.read();
+        files
+            .values()
+            .any(|file| file.inode().ino == ino && file.mode.read && file.mode.write)
     }
 }
 

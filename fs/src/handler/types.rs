@@ -11,6 +11,9 @@ pub trait KernelNotify: Send + Sync {
     fn attributes_changed(&self, ino: InodeId, done: Option<Box<dyn FnOnce() + Send>>);
     /// Bytes of the inode changed by someone else: drop cached pages (and attributes).
     fn data_changed(&self, ino: InodeId);
+    /// What programs stored through mappings of the inode is to be written now; pages may be dropped. `done` is called when all of it
+    /// was.
+    fn write_back(&self, ino: InodeId, done: Box<dyn FnOnce() + Send>);
 }
 
 /// An open file or directory of one mount.

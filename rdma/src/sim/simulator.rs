@@ -200,6 +200,12 @@ impl Sim {
         let done = self.arena().zero(range.start as u64..range.end as u64);
         done.expect("a range of the arena");
     }
+
+    /// Copies arena bytes, as a node does for its peers. Panics out of bounds, and when they overlap.
+    pub fn copy(&self, from: usize, to: Range<usize>) {
+        let done = self.arena().copy(from as u64, to.start as u64..to.end as u64);
+        done.expect("two ranges of the arena");
+    }
 }
 
 fn new_arena(len: usize) -> Arc<Arena> {

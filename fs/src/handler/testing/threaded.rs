@@ -9,7 +9,7 @@ use crate::options::{CacheMode, MountOptions};
 use parking_lot::Mutex;
 use rdmafs_meta::extent::Extent;
 use rdmafs_meta::id::{Incarnation, InodeId, NodeId, SessionId};
-use rdmafs_meta::namespace::{Config, Namespace, Output};
+use rdmafs_meta::namespace::{ByteMove, Config, Moving, Namespace, Output};
 use rdmafs_meta::store::{MemoryStore, Store};
 use rdmafs_meta::time::{Now, Timestamp};
 use rdmafs_meta::wire::{Call, Reply, decode, encode};
@@ -225,6 +225,11 @@ impl SimNode {
         let now = node.now();
         self.bury(&mut node);
         let mut out = node.namespace.call(call, now);
+        if let Some(moving) = out.moving.take() {
+            self.carry_out(&mut node, out);
+            self.move_bytes(&moving);
+            out = node.namespace.moved(&moving, now);
+        }
         if let Some(Ok(Reply::Begun(begun))) = &out.answer {
             node.ends.insert(begun.session, (own.number, end.clone()));
             let _first = own.session.set(begun.session);
@@ -281,6 +286,15 @@ impl SimNode {
             .commit(&out.batch, term)
             .expect("memory takes everything");
         self.clean(node, out.clean);
+    }
+
+    fn move_bytes(&self, moving: &Moving) {
+        for ByteMove { from, to } in &moving.moves {
+            match from {
+                Some(from) => self.sim.copy(range(from).start, range(to)),
+                None => self.sim.zero(range(to)),
+            }
+        }
     }
 
     fn clean(&self, node: &mut Node, extents: Vec<Extent>) {

@@ -5,5 +5,6 @@ mod failure;
 mod once;
 mod restart;
 mod sharing;
+mod space;
 mod sweep;
 mod world;

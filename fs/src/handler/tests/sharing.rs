@@ -30,6 +30,10 @@ impl KernelNotify for Kernel {
     fn data_changed(&self, ino: InodeId) {
         self.told.lock().push(("data", ino));
     }
+    fn write_back(&self, ino: InodeId, done: Box<dyn FnOnce() + Send>) {
+        self.told.lock().push(("write back", ino));
+        done();
+    }
 }
 
 #[test]

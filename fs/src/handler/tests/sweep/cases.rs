@@ -1,7 +1,7 @@
 //! The changes that are swept over.
 
-use super::lab::{ARENA, Did, LEASE, Lab, ROOT, RW, pattern};
-use crate::handler::OpenMode;
+use super::lab::{ARENA, Did, Failure, LEASE, Lab, ROOT, RW, pattern};
+use crate::handler::{FilePlace, OpenMode, SpaceChange};
 use rdmafs_meta::attr::SetAttr;
 use rdmafs_meta::cred::Credentials;
 use rdmafs_meta::wire::{NewInode, RenameMode};
@@ -265,7 +265,99 @@ pub(super) const CASES: &[Case] = &[
         ],
         refused: &[],
     },
+    Case {
+        name: "give space within and past what another host has open, keeping the size and not",
+        prepare: |lab| {
+            shared(lab, "f", 5000);
+            lab.open(lab.a, "f", RW, "mine").unwrap();
+        },
+        acts: &[
+            |lab| space(lab, (20_000, 9000), SpaceChange::Allocate { keep_size: false }),
+            |lab| space(lab, (4000, 60_000), SpaceChange::Allocate { keep_size: true }),
+            |lab| lab.write("mine", 20_000, &pattern(100, 5)),
+            |lab| lab.fsync("mine"),
+            |lab| lab.close("mine"),
+        ],
+        refused: &[],
+    },
+    Case {
+        name: "punch what another host has open, write into the hole",
+        prepare: |lab| {
+            shared(lab, "f", 60_000);
+            lab.open(lab.a, "f", RW, "mine").unwrap();
+        },
+        acts: &[
+            |lab| lab.write("mine", 50_000, &pattern(20_000, 5)),
+            |lab| space(lab, (5000, 50_000), SpaceChange::Punch),
+            |lab| lab.write("mine", 20_000, &pattern(9000, 9)),
+            |lab| lab.fsync("mine"),
+            |lab| lab.close("mine"),
+        ],
+        refused: &[],
+    },
+    Case {
+        name: "zero a range of a file in pieces, and past its end",
+        prepare: fragmented,
+        acts: &[
+            |lab| zero(lab, "f", (1000, 9000)),
+            |lab| zero(lab, "f", (15_000, 9000)),
+            |lab| lab.fsync("f"),
+            |lab| lab.close("f"),
+        ],
+        refused: &[],
+    },
+    Case {
+        name: "copy to a file that another host has open, within it, and from a sparse one",
+        prepare: |lab| {
+            filled(lab, "source", 30_000);
+            shared(lab, "f", 20_000);
+            lab.open(lab.a, "source", RW, "from").unwrap();
+            lab.open(lab.a, "f", RW, "mine").unwrap();
+            lab.write("from", 100_000, &pattern(5000, 7)).unwrap();
+            lab.fsync("from").unwrap();
+        },
+        acts: &[
+            |lab| copy(lab, ("from", 100), ("mine", 15_000), 20_000),
+            |lab| copy(lab, ("mine", 0), ("mine", 50_000), 30_000),
+            |lab| copy(lab, ("from", 25_000), ("mine", 40_000), 80_000),
+            |lab| lab.fsync("mine"),
+            |lab| lab.close("mine"),
+        ],
+        refused: &[],
+    },
 ];
+
+fn space(lab: &mut Lab, range: (u64, u64), change: SpaceChange) -> Did<()> {
+    change_space(lab, "mine", range, change)
+}
+
+fn zero(lab: &mut Lab, file: &str, range: (u64, u64)) -> Did<()> {
+    change_space(lab, file, range, SpaceChange::Zero { keep_size: false })
+}
+
+fn change_space(lab: &mut Lab, file: &str, range: (u64, u64), change: SpaceChange) -> Did<()> {
+    let (host, _, handle) = lab.open[file];
+    let root = Credentials::root();
+    lab.call(host, |mount| {
+        Box::pin(mount.fallocate(root, handle, range, change))
+    })
+}
+
+/// Copies all of it, or fails.
+fn copy(lab: &mut Lab, from: (&str, u64), to: (&str, u64), len: u64) -> Did<()> {
+    let place = |(file, offset): (&str, u64)| FilePlace {
+        handle: lab.open[file].2,
+        offset,
+    };
+    let (from, to) = (place(from), place(to));
+    let root = Credentials::root();
+    let copied = lab.call(lab.a, |mount| Box::pin(mount.copy(root, from, to, len)))?;
+    if copied as u64 == len {
+        Ok(())
+    } else {
+        Err(Failure::Errno(libc::EIO))
+    }
+}
 
 /// A closed file.
 fn filled(lab: &mut Lab, name: &'static str, len: u64) {
