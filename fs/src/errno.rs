@@ -71,6 +71,7 @@ fn meta_errno(error: MetaError) -> i32 {
         MetaError::TooBig => libc::EFBIG,
         // Cleaning is waited for; a program sees it only after that took too long.
         MetaError::NoSpace | MetaError::Cleaning => libc::ENOSPC,
+        MetaError::BeyondEnd => libc::ENXIO,
         MetaError::Stale => libc::ESTALE,
         MetaError::Unsupported => libc::EOPNOTSUPP,
         MetaError::Lost | MetaError::SessionEnded | MetaError::StoreFailed => libc::EIO,

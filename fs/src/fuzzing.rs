@@ -14,6 +14,7 @@ use crate::node::framing;
 use crate::node::limits::parse_mem_available;
 use crate::options::{MAX_POOL_NAME, NodeAddress, Source, is_pool_name};
 use crate::process::detach::follow;
+use crate::word_ioctl;
 use rdmafs_meta::layout::LayoutSlice;
 use rdmafs_meta::wire::{self, Answer, Reply};
 use serde::Serialize;
@@ -31,12 +32,13 @@ pub const TARGETS: &[Target] = &[
     ("proc", proc_tables),
 ];
 
-/// What a node reads of a link, and what a program reads of the layout ioctl. The first byte chooses.
+/// What a node reads of a link, and what goes through the ioctls. The first byte chooses.
 fn frames(bytes: &[u8]) {
     match bytes.split_first() {
         Some((0, frame)) => call(frame),
         Some((1, page)) => page_of_layout(page),
         Some((2, answer)) => answered_layout(answer),
+        Some((3, numbers)) => changed_word(numbers),
         _ => {}
     }
 }
@@ -50,6 +52,21 @@ fn call(frame: &[u8]) {
     let encoded = wire::encode(&call).expect("it is no longer than what it came from");
     let frame = [&id.to_le_bytes(), encoded.as_slice()].concat();
     assert_eq!(framing::call(&frame), Some((id, call)));
+}
+
+fn changed_word(numbers: &[u8]) {
+    for command in [word_ioctl::FETCH_ADD, word_ioctl::COMPARE_SWAP] {
+        let Some(question) = word_ioctl::question(command, numbers) else {
+            continue;
+        };
+        let answer = word_ioctl::answer(numbers.to_vec(), 7);
+        assert_eq!(answer.len(), numbers.len());
+        assert_eq!(
+            word_ioctl::question(command, &answer),
+            Some(question),
+            "only the last number is the answer's"
+        );
+    }
 }
 
 fn page_of_layout(page: &[u8]) {

@@ -8,6 +8,7 @@ pub mod options;
 pub mod mount;
 pub mod control;
 pub mod layout_ioctl;
+pub mod word_ioctl;
 pub mod node;
 pub mod fsck;
 pub mod executor;

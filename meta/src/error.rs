@@ -50,6 +50,9 @@ pub enum MetaError {
     /// EIO: the bytes lay in an arena that is gone.
     #[error("the bytes were lost with the memory that held them")]
     Lost,
+    /// ENXIO: the bytes are not all before the end of the file.
+    #[error("the file ends before that")]
+    BeyondEnd,
     /// ESTALE: the inode is gone.
     #[error("the inode does not exist any more")]
     Stale,

@@ -191,6 +191,7 @@ mod tests {
                 connections: 2,
                 lease_ms: 10_000,
                 encrypted: false,
+                calls: Default::default(),
                 why: String::new(),
             }],
             mounts: vec![MountStatus {

@@ -69,7 +69,9 @@ fn json(status: Option<Status>) -> Result<String, Failure> {
 
 fn table(status: &Status) -> String {
     let links = columns(
-        &["LINK", "POOL", "FABRIC", "QPS", "DEVICE", "CRYPT", "STATE", "WHY"],
+        &[
+            "LINK", "POOL", "FABRIC", "QPS", "DEVICE", "CRYPT", "STATE", "CALLS", "WHY",
+        ],
         status.links.iter().map(link).collect(),
     );
     let mounts = columns(
@@ -104,6 +106,7 @@ fn link(link: &LinkStatus) -> Vec<String> {
         &link.device,
         crypt,
         &state(link),
+        &calls(link),
     ];
     words
         .into_iter()
@@ -121,6 +124,12 @@ fn state(link: &LinkStatus) -> String {
         String::new()
     };
     format!("{} {}{times}", link.state, span(link.for_ms))
+}
+
+/// How many calls there were, and the bytes of calls and answers together.
+fn calls(link: &LinkStatus) -> String {
+    let bytes = link.calls.sent_bytes.saturating_add(link.calls.received_bytes);
+    format!("{} ({})", link.calls.count, show_size(bytes))
 }
 
 /// A time as people say it, in its largest unit.
@@ -170,6 +179,7 @@ fn pool(pool: &PoolStatus) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rdmafs_fs::control::CallTraffic;
     use rdmafs_fs::options::Share;
     use std::path::PathBuf;
 
@@ -186,6 +196,11 @@ mod tests {
                 connections: 2,
                 lease_ms: 10_000,
                 encrypted: false,
+                calls: CallTraffic {
+                    count: 9,
+                    sent_bytes: 700,
+                    received_bytes: 324,
+                },
                 why: "same host".to_owned(),
             }],
             mounts: vec![MountStatus {
@@ -217,11 +232,11 @@ mod tests {
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(
             lines[0],
-            "LINK            POOL  FABRIC  QPS  DEVICE  CRYPT  STATE            WHY"
+            "LINK            POOL  FABRIC  QPS  DEVICE  CRYPT  STATE            CALLS        WHY"
         );
         assert_eq!(
             lines[1],
-            "127.0.0.1:7470  p     shm     2    -       off    up 61s, lost 1x  same host"
+            "127.0.0.1:7470  p     shm     2    -       off    up 61s, lost 1x  9 (1.0 KiB)  same host"
         );
         assert!(
             lines[4].contains("bw=200.0 MiB/s") && lines[4].contains("12 us"),

@@ -15,6 +15,8 @@ use std::io;
 use std::num::NonZeroUsize;
 use std::ops::Range;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::SeqCst;
 
 /// Bytes allocated between two calls of `progress`.
 const STEP: usize = 64 << 20;
@@ -145,6 +147,37 @@ impl Arena {
         Some(())
     }
 
+    /// Adds to the little-endian number in the 8 bytes from `offset` on, modulo 2^64; gives what it was. Atomic among all callers of
+    /// this and of [`Arena::compare_swap`] on this host's processors, sequentially consistent. `None` when out of bounds or not aligned to 8.
+    #[must_use]
+    pub fn fetch_add(&self, offset: u64, add: u64) -> Option<u64> {
+        let added = |word: u64| Some(u64::from_le(word).wrapping_add(add).to_le());
+        let before = self.word(offset)?.fetch_update(SeqCst, SeqCst, added);
+        let (Ok(before) | Err(before)) = before;
+        Some(u64::from_le(before))
+    }
+
+    /// Puts `new` in the place of the number there if it is `expected`; gives what it was. Otherwise like [`Arena::fetch_add`].
+    #[must_use]
+    pub fn compare_swap(&self, offset: u64, expected: u64, new: u64) -> Option<u64> {
+        let swapped = self
+            .word(offset)?
+            .compare_exchange(expected.to_le(), new.to_le(), SeqCst, SeqCst);
+        let (Ok(before) | Err(before)) = swapped;
+        Some(u64::from_le(before))
+    }
+
+    fn word(&self, offset: u64) -> Option<&AtomicU64> {
+        let at = self.at(offset, size_of::<u64>())?;
+        if !offset.is_multiple_of(align_of::<u64>() as u64) {
+            return None;
+        }
+        // SAFETY: `at` checked that the 8 bytes lie in the mapping, which `self` keeps for as long as the reference lives. The mapping starts
+        // on a page, so they are aligned to 8. A reference to an atomic lets others change the bytes; that some of them do so by plain
+        // copies (see the module's head) leaves either's bytes.
+        Some(unsafe { AtomicU64::from_ptr(at.cast()) })
+    }
+
     /// Sends `head` and then arena bytes `[offset, offset + len)` on a socket in one system call, without a copy in
     /// between. Answers with the bytes sent, possibly fewer. `None` when out of bounds.
     pub(crate) fn send(
@@ -272,6 +305,34 @@ mod tests {
         assert!(arena.zero(0..LEN + 1).is_none());
         assert!(arena.zero(Range { start: 5, end: 4 }).is_none());
         assert!(arena.zero(0..LEN).is_some());
+    }
+
+    #[test]
+    fn words_are_changed_within_bounds_and_aligned() {
+        let arena = arena();
+        arena.write(LEN - 8, &9_u64.to_le_bytes()).unwrap();
+        assert_eq!(arena.fetch_add(LEN - 8, u64::MAX), Some(9));
+        assert_eq!(arena.compare_swap(LEN - 8, 9, 1), Some(8));
+        assert_eq!(arena.compare_swap(LEN - 8, 8, 1 << 56), Some(8));
+        let mut bytes = [0; 8];
+        arena.read(LEN - 8, &mut bytes).unwrap();
+        assert_eq!(bytes, [0, 0, 0, 0, 0, 0, 0, 1]);
+        for offset in [1, 4, LEN - 7, LEN - 4, LEN, LEN + 8, u64::MAX - 7, u64::MAX] {
+            assert_eq!(arena.fetch_add(offset, 1), None, "{offset}");
+            assert_eq!(arena.compare_swap(offset, 0, 1), None, "{offset}");
+        }
+    }
+
+    #[test]
+    fn no_addition_of_two_views_is_lost() {
+        let arena = arena();
+        let view = Arena::attach(arena.fd().try_clone_to_owned().unwrap(), LEN).unwrap();
+        std::thread::scope(|scope| {
+            for arena in [&arena, &view, &arena, &view] {
+                scope.spawn(move || (0..20_000).all(|_| arena.fetch_add(4096, 1).is_some()));
+            }
+        });
+        assert_eq!(arena.fetch_add(4096, 0), Some(80_000));
     }
 
     #[test]

@@ -112,8 +112,22 @@ pub struct LinkStatus {
     pub lease_ms: u64,
     /// Data on the wire is encrypted.
     pub encrypted: bool,
+    /// What went beside the data since the first connection.
+    #[serde(default)]
+    pub calls: CallTraffic,
     /// Why this fabric and not an earlier one, why it is down, or what draining means.
     pub why: String,
+}
+
+/// Calls to the namespace service, their answers, and its notices.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CallTraffic {
+    /// Calls.
+    pub count: u64,
+    /// Bytes of calls, before encryption.
+    pub sent_bytes: u64,
+    /// Bytes of answers and notices.
+    pub received_bytes: u64,
 }
 
 /// A mount.

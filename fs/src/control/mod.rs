@@ -10,5 +10,7 @@ mod message;
 mod server;
 
 pub use client::{ControlError, call, records_folder, socket_path};
-pub use message::{ControlReply, ControlRequest, LinkStatus, MountStatus, PoolStatus, ShareChange, Status};
+pub use message::{
+    CallTraffic, ControlReply, ControlRequest, LinkStatus, MountStatus, PoolStatus, ShareChange, Status,
+};
 pub use server::{Connection, Listener, Refusal};

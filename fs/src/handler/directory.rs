@@ -1,12 +1,10 @@
-//! Reading directories, and the ioctl of open files.
+//! Reading directories.
 
 use super::mount::Mount;
 use super::types::HandleId;
 use crate::errno::Error;
-use crate::layout_ioctl;
 use rdmafs_meta::attr::FileKind;
 use rdmafs_meta::cred::Credentials;
-use rdmafs_meta::error::MetaError;
 use rdmafs_meta::id::InodeId;
 use rdmafs_meta::wire::{DirEntry, Reply, Request};
 use std::sync::Arc;
@@ -75,41 +73,6 @@ impl Mount {
     pub async fn releasedir(self: Arc<Self>, handle: HandleId) -> Result<(), Error> {
         let known = self.directories.write().remove(&handle);
         known.map(|_| ()).ok_or(Error::BadHandle)
-    }
-
-    /// An ioctl on an open file: where its bytes are.
-    ///
-    /// # Errors
-    /// ENOTTY for any other command, EINVAL for a malformed one, EBADF.
-    pub async fn ioctl(
-        self: Arc<Self>,
-        handle: HandleId,
-        command: u32,
-        input: Vec<u8>,
-    ) -> Result<Vec<u8>, Error> {
-        if command != layout_ioctl::COMMAND {
-            return Err(Error::NoSuchIoctl);
-        }
-        let start = layout_ioctl::question(&input).ok_or(MetaError::Invalid)?;
-        let file = self.file(handle)?;
-        let ino = file.inode().ino;
-        let attr = self
-            .pool
-            .call_for_attr(self.itself(), Request::GetAttr { ino })
-            .await?;
-        if start >= attr.size {
-            return Ok(layout_ioctl::answer(start, attr.size, None));
-        }
-        let request = Request::Layout {
-            ino,
-            start,
-            end: attr.size,
-            allocate: false,
-        };
-        match self.pool.call(self.itself(), request).await? {
-            Reply::Layout(slice) => Ok(layout_ioctl::answer(start, attr.size, Some(&slice))),
-            _ => Err(Error::Protocol),
-        }
     }
 
     fn directory(&self, handle: HandleId) -> Result<InodeId, Error> {

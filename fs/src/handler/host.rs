@@ -258,6 +258,7 @@ fn link_status(pool: &Pool) -> LinkStatus {
         connections: pool.connections(),
         lease_ms: 0,
         encrypted: false,
+        calls: pool.counter.traffic(),
         why: pool.note.lock().clone(),
     };
     match &*pool.state.read() {

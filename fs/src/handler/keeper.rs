@@ -206,6 +206,7 @@ impl LinkEvents for Events {
         let (Some(pool), Some(session)) = (self.pool.upgrade(), session) else {
             return;
         };
+        pool.counter.received(message.len());
         match decode::<Notice>(&message) {
             Ok(Notice::Recall {
                 recall,

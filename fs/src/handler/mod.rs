@@ -6,6 +6,7 @@
 
 mod again;
 mod attributes;
+mod call_counter;
 mod commit;
 mod connect;
 mod copy;
@@ -13,6 +14,7 @@ mod directory;
 mod epoch;
 mod host;
 mod inode;
+mod ioctl;
 mod keeper;
 mod layout;
 mod mount;

@@ -116,6 +116,9 @@ impl Pieces {
 
     /// Takes a slice of layout in; an empty one, of an empty file, says nothing. `writable` when writing was granted with it.
     ///
+    /// Space is only ever added to what is known: a hole becomes bytes, and what takes bytes away makes all that was known void. So where
+    /// answers are taken in in another order than they were given, a hole never hides bytes that are known.
+    ///
     /// # Errors
     /// [`Error::Protocol`] when the slice is no layout.
     pub(super) fn learn(
@@ -132,7 +135,6 @@ impl Pieces {
                 Err(Error::Protocol)
             };
         }
-        self.forget(start, end);
         let mut at = start;
         for run in &slice.runs {
             let (first, stop, place) = placed(run, writable, arenas)?;
@@ -141,11 +143,11 @@ impl Pieces {
             if first < at && first >= start || from >= to {
                 return Err(Error::Protocol);
             }
-            self.put(at, from, Place::Hole);
-            self.put(from, to, place.skip(from - first));
+            self.add_hole(at, from);
+            self.replace(from, to, place.skip(from - first));
             at = to;
         }
-        self.put(at, end, Place::Hole);
+        self.add_hole(at, end);
         Ok(())
     }
 
@@ -170,6 +172,31 @@ impl Pieces {
                 self.map.insert(end, (stop, place.skip(end - first)));
             }
         }
+    }
+
+    /// `[start, end)` is a hole, but for what is known to be none.
+    fn add_hole(&mut self, start: u64, end: u64) {
+        let mut at = start;
+        while at < end {
+            let (first, stop) = self.known_from(at).unwrap_or((end, end));
+            self.put(at, first.min(end), Place::Hole);
+            at = stop;
+        }
+    }
+
+    /// Where the first known piece that ends after `at` starts and ends.
+    fn known_from(&self, at: u64) -> Option<(u64, u64)> {
+        let before = self.map.range(..=at).next_back();
+        let piece = before
+            .filter(|(_, (stop, _))| *stop > at)
+            .or_else(|| self.map.range(at..).next());
+        piece.map(|(first, (stop, _))| (*first, *stop))
+    }
+
+    /// `[start, end)` lies there from now on.
+    fn replace(&mut self, start: u64, end: u64, place: Place) {
+        self.forget(start, end);
+        self.put(start, end, place);
     }
 
     /// Adds `[start, end)`, which is not known yet, and merges it with its neighbours.
@@ -326,6 +353,23 @@ mod tests {
         assert!(pieces.find(12_288, 12_289, None).is_err());
     }
 
+    /// A reader asks, a writer asks after it, and the reader's answer is taken in last.
+    #[test]
+    fn an_older_answer_about_a_hole_hides_no_bytes() {
+        let mut pieces = Pieces::default();
+        pieces
+            .learn(&slice(8192, 12_288, vec![run(8192, 4096, 4096)]), true, &[ARENA])
+            .unwrap();
+        pieces.learn(&slice(0, 40_960, vec![]), false, &[ARENA]).unwrap();
+        let found = pieces.find(0, 40_960, None).unwrap();
+        let at = Place::At {
+            remote: 4096,
+            writable: true,
+        };
+        let places: Vec<_> = found.iter().map(|s| (s.len, s.place)).collect();
+        assert_eq!(places, [(8192, Place::Hole), (4096, at), (28_672, Place::Hole)]);
+    }
+
     #[test]
     fn a_file_written_in_small_steps_is_one_piece() {
         let mut pieces = Pieces::default();
@@ -400,7 +444,9 @@ mod tests {
                     }
                     1 => {
                         pieces.learn(&slice(start, end, vec![]), writable, &[ARENA]).unwrap();
-                        model[cells].fill(Some(Place::Hole));
+                        for cell in &mut model[cells] {
+                            cell.get_or_insert(Place::Hole);
+                        }
                     }
                     _ => {
                         let remote = start + (1 << 20);

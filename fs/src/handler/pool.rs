@@ -4,6 +4,7 @@
 //! meanwhile wait for it until their mount's timeout, counted from the failure, is over; what was in flight is done again then.
 
 use super::again::{Asker, Question, UNDER_WAY};
+use super::call_counter::CallCounter;
 use super::connect::Connect;
 use super::inode::Inode;
 use super::mount::Mount;
@@ -55,6 +56,8 @@ pub(super) struct Pool {
     pub(super) last: Mutex<Option<Before>>,
     connections: AtomicU64,
     requests: AtomicU64,
+    /// What went to the service and came from it.
+    pub(super) counter: Arc<CallCounter>,
     /// A place for each call whose answer the service must keep.
     pub(super) under_way: Semaphore,
     /// The connection whose node said that it ends soon.
@@ -131,6 +134,7 @@ impl Pool {
             last: Mutex::default(),
             connections: AtomicU64::new(0),
             requests: AtomicU64::new(0),
+            counter: Arc::default(),
             under_way: Semaphore::new(UNDER_WAY),
             draining: Mutex::default(),
             note: Mutex::default(),

@@ -1,5 +1,6 @@
 //! A session at a pool over one connection: the link that carries it and the calls that speak for it.
 
+use super::call_counter::CallCounter;
 use super::pool::Pool;
 use crate::errno::Error;
 use rdmafs_meta::cred::Credentials;
@@ -28,6 +29,7 @@ pub(super) struct Session {
     term: Term,
     /// For calls in the handler's own name.
     timeout: Duration,
+    counter: Arc<CallCounter>,
 }
 
 /// A session that worked until its connection was lost.
@@ -54,7 +56,7 @@ impl Session {
                 lineage: pool.lineage,
             },
         };
-        let Reply::Begun(begun) = send(&link, &call, pool.timeout).await? else {
+        let Reply::Begun(begun) = send(&link, &pool.counter, &call, pool.timeout).await? else {
             return Err(Error::Protocol);
         };
         let connection = pool.next_connection();
@@ -69,6 +71,7 @@ impl Session {
             lease: Duration::from_millis(begun.lease_ms.max(1)),
             term: begun.term,
             timeout: pool.timeout,
+            counter: pool.counter.clone(),
         })
     }
 
@@ -92,7 +95,7 @@ impl Session {
     /// The link's or the service's.
     pub(super) async fn send(&self, call: &mut Call, timeout: Duration) -> Result<Reply, Error> {
         (call.session, call.term) = (self.id, self.term);
-        send(&self.link, call, timeout).await
+        send(&self.link, &self.counter, call, timeout).await
     }
 
     /// A call in the handler's own name that is harmless to repeat, so that its answer need not be kept under an id.
@@ -111,9 +114,16 @@ impl Session {
     }
 }
 
-async fn send(link: &Arc<Link>, call: &Call, timeout: Duration) -> Result<Reply, Error> {
+async fn send(
+    link: &Arc<Link>,
+    counter: &CallCounter,
+    call: &Call,
+    timeout: Duration,
+) -> Result<Reply, Error> {
     let message = encode(call).map_err(|_| Error::Protocol)?;
+    counter.sent(message.len());
     let answer = link.call(&message, timeout).await?;
+    counter.received(answer.len());
     let answer: Answer = decode(&answer).map_err(|_| Error::Protocol)?;
     Ok(answer?)
 }

@@ -162,6 +162,10 @@ impl Service {
             self.acknowledged(&mut state, call.session, recall);
         }
         let mut output = state.namespace.call(call, self.time());
+        if let Some(word) = output.word.take() {
+            let before = self.change_word(&word);
+            output.answer = Some(state.namespace.word_changed(word, before));
+        }
         if let Some(moving) = output.moving.take() {
             self.perform(state, output, None);
             self.move_bytes(&moving);
@@ -450,6 +454,7 @@ fn changes(request: &Request) -> bool {
         | Request::Punch { .. }
         | Request::Copy { .. }
         | Request::Append { .. }
+        | Request::Atomic { .. }
         | Request::Commit { .. }
         | Request::Sync => true,
         Request::Open { access, .. } => access.truncate,

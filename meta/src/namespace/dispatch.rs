@@ -19,7 +19,8 @@ impl Namespace {
         let answer = self.serve(call, now, &mut out);
         self.finish(&mut out);
         // Else it comes when the bytes are where they belong.
-        out.answer = out.moving.is_none().then_some(answer);
+        let known = out.moving.is_none() && out.word.is_none();
+        out.answer = known.then_some(answer);
         out
     }
 
@@ -46,9 +47,9 @@ impl Namespace {
             now,
             out,
         };
-        let answer = self.dispatch(&mut step, call.request);
-        // A retry of a request that found no room yet must be judged anew.
-        if mutates && answer != Err(MetaError::Cleaning) {
+        let answer = self.dispatch(&mut step, call.id, call.request);
+        // A retry of a request that found no room yet must be judged anew. What changes a word is remembered with what it was.
+        if mutates && answer != Err(MetaError::Cleaning) && out.word.is_none() {
             self.sessions.remember(call.session, call.id, answer.clone());
         }
         answer
@@ -56,7 +57,7 @@ impl Namespace {
 
     // A table reads best with a line for each request.
     #[rustfmt::skip]
-    fn dispatch(&mut self, step: &mut Step<'_>, request: Request) -> Answer {
+    fn dispatch(&mut self, step: &mut Step<'_>, id: RequestId, request: Request) -> Answer {
         match request {
             Request::Begin { .. } | Request::Renew | Request::Sync | Request::Drained => Ok(Reply::Done),
             Request::Reopen { opens } => self.reopen(step, &opens),
@@ -90,6 +91,7 @@ impl Namespace {
                 self.copy(step, Place { ino: from, offset: from_offset }, Place { ino: to, offset: to_offset }, len)
             }
             Request::Append { ino, len } => self.append(step, ino, len),
+            Request::Atomic { ino, offset, op } => self.atomic(step, id, (ino, offset), op),
             Request::Commit { ino, size, shrinks, mtime, clear_set_id, sync: _ } => {
                 self.commit(step, ino, Written { size, shrinks, mtime, clear_set_id })
             }
@@ -118,8 +120,7 @@ fn mutates(request: &Request) -> bool {
             true
         }
         Request::Unlink { .. } | Request::RemoveDir { .. } | Request::Rename { .. } => true,
-        Request::Open { .. } | Request::Release { .. } | Request::Append { .. } | Request::Commit { .. } => {
-            true
-        }
+        Request::Open { .. } | Request::Release { .. } | Request::Append { .. } => true,
+        Request::Atomic { .. } | Request::Commit { .. } => true,
     }
 }

@@ -15,7 +15,7 @@ use crate::wire::{Answer, Notice, OpenAccess, Reply};
 /// Most copies in the layout that an open brings along.
 const OPEN_COPIES: usize = 128;
 /// Most copies in one answer: each takes at most 45 bytes of a message.
-const ANSWER_COPIES: usize = 1024;
+pub(super) const ANSWER_COPIES: usize = 1024;
 /// Most bytes that one call fills with extents: it bounds the time and the store's batch.
 pub(super) const FILL: u64 = 64 << 20;
 /// Most bytes of one append.
@@ -172,7 +172,7 @@ impl Namespace {
     }
 
     /// Extents for every byte of the range or for none; a lost one would leave a gap in the file, so it refuses too.
-    fn fill_whole(&mut self, ino: InodeId, start: u64, end: u64) -> Result<(), MetaError> {
+    pub(super) fn fill_whole(&mut self, ino: InodeId, start: u64, end: u64) -> Result<(), MetaError> {
         let (start, end) = (granule_floor(start), granule_ceil(end));
         let layout = self.tree.layout(ino)?;
         let gone = |copy: &Copy| copy.state == CopyState::Lost;

@@ -14,6 +14,7 @@ mod names;
 mod files;
 mod ranges;
 mod copy;
+mod words;
 mod dispatch;
 mod check;
 #[cfg(test)]
@@ -21,5 +22,5 @@ mod tests;
 
 pub use fsck::{Examined, examine};
 pub use identity::Identity;
-pub use output::{ByteMove, Config, GrantChange, Moving, Output};
+pub use output::{ByteMove, Config, GrantChange, Moving, Output, WordChange};
 pub use service::Namespace;

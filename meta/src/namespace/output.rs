@@ -2,9 +2,10 @@
 
 use crate::cred::Credentials;
 use crate::extent::Extent;
-use crate::id::{InodeId, SessionId};
+use crate::id::{InodeId, RequestId, SessionId};
+use crate::layout::LayoutSlice;
 use crate::store::Batch;
-use crate::wire::{Answer, Notice};
+use crate::wire::{Answer, AtomicOp, Notice};
 use std::time::Duration;
 
 /// How a namespace behaves.
@@ -63,6 +64,18 @@ pub struct ByteMove {
     pub to: Extent,
 }
 
+/// A word to change before its call is answered, in the same step: [`Namespace::word_changed`](super::Namespace::word_changed) gives the answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WordChange {
+    /// Where it is: 8 bytes, aligned to 8, little-endian.
+    pub place: Extent,
+    /// What becomes of it.
+    pub op: AtomicOp,
+    pub(super) session: SessionId,
+    pub(super) id: RequestId,
+    pub(super) layout: LayoutSlice,
+}
+
 /// What is true of a file when its bytes have been changed at the node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Change {
@@ -98,6 +111,8 @@ pub struct Output {
     pub answer: Option<Answer>,
     /// To be done before the call is answered, in the place of `answer`.
     pub moving: Option<Moving>,
+    /// To be changed in the same step, before anything else is done; it makes the answer.
+    pub word: Option<WordChange>,
     /// The answer waits for the store.
     pub sync: bool,
     /// Nobody can touch these any more: zero them, then call [`Namespace::cleaned`](super::Namespace::cleaned).

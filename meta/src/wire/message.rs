@@ -85,6 +85,20 @@ pub enum RenameMode {
     Exchange,
 }
 
+/// What becomes of 8 bytes of a file, which are a number in little-endian order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum AtomicOp {
+    /// This is added, modulo 2^64.
+    FetchAdd(u64),
+    /// They are replaced if they are as expected.
+    CompareSwap {
+        /// What they must be.
+        expected: u64,
+        /// What they become.
+        new: u64,
+    },
+}
+
 /// What a handler may ask.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Request {
@@ -274,6 +288,15 @@ pub enum Request {
         /// Bytes, 1 to 1 MiB.
         len: u32,
     },
+    /// Change 8 bytes of the file, of which nothing else is seen meanwhile. Answer: [`Reply::Word`].
+    Atomic {
+        /// The file; the session has it open for writing.
+        ino: InodeId,
+        /// First of the bytes, a multiple of 8; all of them lie within the size.
+        offset: u64,
+        /// How.
+        op: AtomicOp,
+    },
     /// Make what was written part of the file; the version rises. Who wrote nothing sends [`Request::Sync`] instead.
     /// Answer: [`Reply::Attr`].
     Commit {
@@ -348,6 +371,13 @@ pub enum Reply {
         /// Attributes with the new size.
         attr: Attr,
         /// Where the range lies, write access granted.
+        layout: LayoutSlice,
+    },
+    /// 8 bytes were changed, or, unlike what was expected, left alone.
+    Word {
+        /// What they were before.
+        before: u64,
+        /// Where they lie, write access granted.
         layout: LayoutSlice,
     },
     /// A change of a range's space.

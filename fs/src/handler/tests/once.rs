@@ -1,7 +1,8 @@
 //! A connection that breaks under a call, wherever: the call is answered as if nothing had happened, and was done once.
 
 use super::world::{RW, World, pattern, world};
-use crate::handler::OpenMode;
+use crate::handler::{HandleId, OpenMode};
+use crate::word_ioctl::FETCH_ADD;
 use rdmafs_meta::cred::Credentials;
 use rdmafs_meta::id::InodeId;
 use rdmafs_meta::wire::{NewInode, RenameMode};
@@ -28,7 +29,10 @@ fn changes(world: &World) {
     run.run(mount().fsync(file)).unwrap();
     let append = OpenMode { append: true, ..RW };
     let appended = world.open(ino, append).unwrap();
-    assert_eq!(world.write(appended, 0, b"tail"), Ok(4));
+    assert_eq!(world.write(appended, 0, &[3, 0, 0, 0, 0, 0, 0, 0]), Ok(8));
+    for before in [3, 8] {
+        assert_eq!(add(world, file, 9000), before);
+    }
     let replace = RenameMode::Replace;
     run.run(mount().rename(root(), ROOT, name("a"), ROOT, name("b"), replace))
         .unwrap();
@@ -44,6 +48,14 @@ fn changes(world: &World) {
     assert_eq!(world.read(file, 0, 20_000).unwrap().len(), 10_000);
     world.release(file);
     world.release(appended);
+}
+
+/// Adds 5 to the word at an offset, whose first byte is at least 3 and the others are zero.
+fn add(world: &World, file: HandleId, offset: u64) -> u64 {
+    let asked: Vec<u8> = [offset, 5, 0, 0].into_iter().flat_map(u64::to_ne_bytes).collect();
+    let ioctl = world.mount.clone().ioctl(file, FETCH_ADD, asked);
+    let answer = world.pool.run(ioctl).unwrap();
+    u64::from_ne_bytes(*answer.last_chunk().unwrap())
 }
 
 /// What came of it: attributes and bytes of the file, the names, and the free space.

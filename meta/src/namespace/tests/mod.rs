@@ -6,6 +6,7 @@ mod files;
 mod recall;
 mod restart;
 mod space;
+mod words;
 mod random;
 mod examine;
 mod damage;

@@ -10,10 +10,10 @@ use crate::extent::{Extent, GRANULE};
 use crate::id::{Incarnation, InodeId, Lineage, NodeId, RecallId, RequestId, SessionId};
 use crate::layout::{Copy, LayoutSlice};
 use crate::name::Name;
-use crate::namespace::{ByteMove, Config, GrantChange, Moving, Namespace, Output};
+use crate::namespace::{ByteMove, Config, GrantChange, Moving, Namespace, Output, WordChange};
 use crate::store::{MAX_BATCH_BYTES, MAX_BATCH_KEYS, MemoryStore, Store};
 use crate::time::{Now, Timestamp};
-use crate::wire::{Answer, Call, NewInode, Notice, OpenAccess, Reply, Request};
+use crate::wire::{Answer, AtomicOp, Call, NewInode, Notice, OpenAccess, Reply, Request};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -137,6 +137,10 @@ impl World {
     pub(super) fn serve(&mut self, call: Call) -> Output {
         self.now.wall.seconds += 1;
         let mut out = self.space.call(call, self.now);
+        if let Some(word) = out.word.take() {
+            let before = self.change_word(&word);
+            out.answer = Some(self.space.word_changed(word, before));
+        }
         self.apply(&out);
         if let Some(moving) = out.moving.take() {
             self.moves(&moving);
@@ -144,6 +148,20 @@ impl World {
             self.apply(&out);
         }
         out
+    }
+
+    fn change_word(&mut self, change: &WordChange) -> u64 {
+        assert_eq!((change.place.len, change.place.offset % 8), (8, 0));
+        let at = usize::try_from(change.place.offset).unwrap();
+        let word: &mut [u8; 8] = (&mut self.bytes[at..at + 8]).try_into().unwrap();
+        let before = u64::from_le_bytes(*word);
+        let after = match change.op {
+            AtomicOp::FetchAdd(add) => before.wrapping_add(add),
+            AtomicOp::CompareSwap { expected, new } if expected == before => new,
+            AtomicOp::CompareSwap { .. } => before,
+        };
+        *word = after.to_le_bytes();
+        before
     }
 
     /// Moves bytes as the node does: only within extents that are a file's.

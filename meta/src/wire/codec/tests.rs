@@ -10,7 +10,9 @@ use crate::layout::{Copy, CopyState, LayoutSlice, Run};
 use crate::name::Name;
 use crate::problem::{Examination, Problem, ProblemKind};
 use crate::time::Timestamp;
-use crate::wire::{Arena, Begun, DirEntry, NewInode, OpenAccess, RenameMode, Reply, Request, Sought, Space};
+use crate::wire::{
+    Arena, AtomicOp, Begun, DirEntry, NewInode, OpenAccess, RenameMode, Reply, Request, Sought, Space,
+};
 use proptest::prelude::*;
 
 fn time() -> impl Strategy<Value = Timestamp> {
@@ -154,6 +156,16 @@ fn file_request() -> impl Strategy<Value = Request> {
             }
         }),
         (ino(), any::<u32>()).prop_map(|(ino, len)| Request::Append { ino, len }),
+        (ino(), any::<u64>(), any::<u64>()).prop_map(|(ino, offset, add)| Request::Atomic {
+            ino,
+            offset,
+            op: AtomicOp::FetchAdd(add)
+        }),
+        (ino(), any::<u64>(), any::<u64>()).prop_map(|(ino, expected, new)| Request::Atomic {
+            ino,
+            offset: 8,
+            op: AtomicOp::CompareSwap { expected, new }
+        }),
         (ino(), any::<u64>(), any::<u64>(), time(), any::<bool>()).prop_map(
             |(ino, size, shrinks, mtime, sync)| {
                 Request::Commit {
@@ -272,6 +284,7 @@ fn answer() -> impl Strategy<Value = Answer> {
             attr,
             layout
         })),
+        (any::<u64>(), slice()).prop_map(|(before, layout)| Ok(Reply::Word { before, layout })),
         (any::<u64>(), attr()).prop_map(|(end, attr)| Ok(Reply::Spaced { end, attr })),
         (any::<u64>(), attr()).prop_map(|(len, attr)| Ok(Reply::Copied { len, attr })),
         any::<u64>().prop_map(|at| Ok(Reply::Sought(Sought::At(at)))),

@@ -1,0 +1,104 @@
+//! The ioctls of open files: where their bytes are, and atomic changes of a word.
+
+use super::again::Question;
+use super::mount::Mount;
+use super::types::HandleId;
+use super::write::Waits;
+use crate::errno::Error;
+use crate::{layout_ioctl, word_ioctl};
+use rdmafs_meta::error::MetaError;
+use rdmafs_meta::wire::{AtomicOp, Reply, Request};
+use std::sync::Arc;
+
+impl Mount {
+    /// An ioctl on an open file.
+    ///
+    /// # Errors
+    /// ENOTTY for commands that are not ours, EINVAL for malformed ones, EBADF when the file is not open for them; ENXIO for a word that is
+    /// not before the end of the file, ENOSPC; EIO when its bytes are lost or the node does not answer.
+    pub async fn ioctl(
+        self: Arc<Self>,
+        handle: HandleId,
+        command: u32,
+        input: Vec<u8>,
+    ) -> Result<Vec<u8>, Error> {
+        match command {
+            layout_ioctl::COMMAND => self.places(handle, &input).await,
+            word_ioctl::FETCH_ADD | word_ioctl::COMPARE_SWAP => {
+                let asked = word_ioctl::question(command, &input);
+                let (offset, op) = asked.ok_or(MetaError::Invalid)?;
+                let before = self.change_word(handle, offset, op).await?;
+                Ok(word_ioctl::answer(input, before))
+            }
+            _ => Err(Error::NoSuchIoctl),
+        }
+    }
+
+    /// Where the bytes of a file are.
+    async fn places(&self, handle: HandleId, input: &[u8]) -> Result<Vec<u8>, Error> {
+        let start = layout_ioctl::question(input).ok_or(MetaError::Invalid)?;
+        let file = self.file(handle)?;
+        let ino = file.inode().ino;
+        let attr = self
+            .pool
+            .call_for_attr(self.itself(), Request::GetAttr { ino })
+            .await?;
+        if start >= attr.size {
+            return Ok(layout_ioctl::answer(start, attr.size, None));
+        }
+        let request = Request::Layout {
+            ino,
+            start,
+            end: attr.size,
+            allocate: false,
+        };
+        match self.pool.call(self.itself(), request).await? {
+            Reply::Layout(slice) => Ok(layout_ioctl::answer(start, attr.size, Some(&slice))),
+            _ => Err(Error::Protocol),
+        }
+    }
+
+    /// Changes the 8 bytes from `offset` on as `op` says, at the node; gives what they were. Done once, also when the connection breaks
+    /// meanwhile and comes back in time.
+    async fn change_word(&self, handle: HandleId, offset: u64, op: AtomicOp) -> Result<u64, Error> {
+        let file = self.file(handle)?;
+        if !file.mode.read || !file.mode.write {
+            return Err(Error::BadHandle);
+        }
+        self.writable()?;
+        let inode = file.inode();
+        let request = Request::Atomic {
+            ino: inode.ino,
+            offset,
+            op,
+        };
+        let mut waits = Waits::new(self);
+        loop {
+            // The service must know of the file's end.
+            if inode.outgrew_service() {
+                self.pool.commit(inode, self.by(), false).await?;
+            }
+            let shared = inode.data.read().await;
+            let generation = inode.generation();
+            match self
+                .pool
+                .ask(&mut Question::new(self.itself(), request.clone()))
+                .await
+            {
+                Ok((session, Reply::Word { before, layout })) => {
+                    inode.learn(&session, generation, &layout, true)?;
+                    if inode.generation() != generation {
+                        // That may have been passed over, and the word be thought to lie in a hole.
+                        inode.changed();
+                    }
+                    return Ok(before);
+                }
+                Ok(_) => return Err(Error::Protocol),
+                Err(error) => {
+                    drop(shared);
+                    waits.wait_or(error).await?;
+                }
+            }
+        }
+    }
+}
