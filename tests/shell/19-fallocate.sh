@@ -152,11 +152,13 @@ attach p "$T/ro" ro
 refused "a punch on a read-only mount" "Read-only" fallocate -p -o 0 -l 4096 "$T/ro/setid"
 umount "$T/ro"
 
-# Bytes over the link so far.
+# Bytes over the link so far, those of calls and their answers too.
 moved() {
     "$RDMAFS" status --json | python3 -c 'import json, sys
-mounts = json.load(sys.stdin)["mounts"]
-print(sum(mount["traffic"]["read_bytes"] + mount["traffic"]["write_bytes"] for mount in mounts))'
+status = json.load(sys.stdin)
+data = sum(mount["traffic"]["read_bytes"] + mount["traffic"]["write_bytes"] for mount in status["mounts"])
+calls = sum(link["calls"]["sent_bytes"] + link["calls"]["received_bytes"] for link in status["links"])
+print(data + calls)'
 }
 under() {
     before=$(moved)

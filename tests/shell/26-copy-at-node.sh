@@ -83,11 +83,13 @@ for wanted, source, target, at, to in [(errno.EBADF, fds[0], readable, 0, 0), (e
 PY
 python3 "$T/copies.py" "$M" "$T/second" 300
 
-# Bytes over the link so far.
+# Bytes over the link so far, those of calls and their answers too.
 moved() {
     "$RDMAFS" status --json | python3 -c 'import json, sys
-mounts = json.load(sys.stdin)["mounts"]
-print(sum(mount["traffic"]["read_bytes"] + mount["traffic"]["write_bytes"] for mount in mounts))'
+status = json.load(sys.stdin)
+data = sum(mount["traffic"]["read_bytes"] + mount["traffic"]["write_bytes"] for mount in status["mounts"])
+calls = sum(link["calls"]["sent_bytes"] + link["calls"]["received_bytes"] for link in status["links"])
+print(data + calls)'
 }
 
 note "cp of $size MiB"
