@@ -17,7 +17,7 @@ mod running;
 mod serve;
 mod service;
 mod moves;
-mod words;
+pub(crate) mod words;
 mod state_dir;
 pub(crate) mod stepped;
 

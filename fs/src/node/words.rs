@@ -3,17 +3,24 @@
 use super::service::Service;
 use rdmafs_meta::namespace::WordChange;
 use rdmafs_meta::wire::AtomicOp;
+use rdmafs_rdma::arena::Arena;
 
 impl Service {
     /// Changes the word and says what it was. Under the service's lock, like every other atomic; never blocks.
     pub(super) fn change_word(&self, change: &WordChange) -> u64 {
-        let before = self.range(&change.place).and_then(|place| match change.op {
-            AtomicOp::FetchAdd(add) => self.arena.fetch_add(place.start, add),
-            AtomicOp::CompareSwap { expected, new } => self.arena.compare_swap(place.start, expected, new),
-        });
+        let place = self.range(&change.place);
+        let before = place.and_then(|place| apply(&self.arena, place.start, change.op));
         before.unwrap_or_else(|| {
             tracing::error!(?change, "asked to change a word beyond the arena");
             0
         })
+    }
+}
+
+/// What the word at this place of the arena was. `None` when it is no word of it.
+pub(crate) fn apply(arena: &Arena, offset: u64, op: AtomicOp) -> Option<u64> {
+    match op {
+        AtomicOp::FetchAdd(add) => arena.fetch_add(offset, add),
+        AtomicOp::CompareSwap { expected, new } => arena.compare_swap(offset, expected, new),
     }
 }

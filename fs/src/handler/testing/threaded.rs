@@ -5,6 +5,7 @@ use crate::handler::connect::Connect;
 use crate::handler::host::{attach, open_pool};
 use crate::handler::mount::Mount;
 use crate::handler::pool::Pool;
+use crate::node::words;
 use crate::options::{CacheMode, MountOptions};
 use parking_lot::Mutex;
 use rdmafs_meta::extent::Extent;
@@ -225,6 +226,11 @@ impl SimNode {
         let now = node.now();
         self.bury(&mut node);
         let mut out = node.namespace.call(call, now);
+        if let Some(word) = out.word.take() {
+            let before = words::apply(&self.sim.arena(), word.place.offset, word.op);
+            let before = before.expect("the word lies in the arena");
+            out.answer = Some(node.namespace.word_changed(word, before));
+        }
         if let Some(moving) = out.moving.take() {
             self.carry_out(&mut node, out);
             self.move_bytes(&moving);

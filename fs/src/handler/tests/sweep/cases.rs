@@ -2,6 +2,7 @@
 
 use super::lab::{ARENA, Did, Failure, LEASE, Lab, ROOT, RW, pattern};
 use crate::handler::{FilePlace, OpenMode, SpaceChange};
+use crate::word_ioctl::FETCH_ADD;
 use rdmafs_meta::attr::SetAttr;
 use rdmafs_meta::cred::Credentials;
 use rdmafs_meta::wire::{NewInode, RenameMode};
@@ -325,6 +326,21 @@ pub(super) const CASES: &[Case] = &[
         ],
         refused: &[],
     },
+    Case {
+        name: "change words of a hole and of what another host has open",
+        prepare: |lab| {
+            shared(lab, "f", 20_000);
+            lab.open(lab.a, "f", RW, "mine").unwrap();
+            space(lab, (4096, 4096), SpaceChange::Punch).unwrap();
+        },
+        acts: &[
+            |lab| add(lab, "mine", 4104),
+            |lab| add(lab, "mine", 4104),
+            |lab| add(lab, "mine", 19_992),
+            |lab| lab.close("mine"),
+        ],
+        refused: &[],
+    },
 ];
 
 fn space(lab: &mut Lab, range: (u64, u64), change: SpaceChange) -> Did<()> {
@@ -341,6 +357,17 @@ fn change_space(lab: &mut Lab, file: &str, range: (u64, u64), change: SpaceChang
     lab.call(host, |mount| {
         Box::pin(mount.fallocate(root, handle, range, change))
     })
+}
+
+/// Adds to a word.
+fn add(lab: &mut Lab, file: &str, offset: u64) -> Did<()> {
+    let (host, _, handle) = lab.open[file];
+    let asked: Vec<u8> = [offset, 0x0101, 0, 0]
+        .into_iter()
+        .flat_map(u64::to_ne_bytes)
+        .collect();
+    lab.call(host, |mount| Box::pin(mount.ioctl(handle, FETCH_ADD, asked)))
+        .map(drop)
 }
 
 /// Copies all of it, or fails.
