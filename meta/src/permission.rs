@@ -6,6 +6,7 @@
 use crate::attr::{Attr, FileKind, SetTime};
 use crate::cred::Credentials;
 use crate::error::MetaError;
+use crate::xattr::{XattrName, XattrSpace};
 
 /// A directory's or file's "group id on execution" bit (S_ISGID).
 pub const SET_GID: u16 = 0o2000;
@@ -157,6 +158,39 @@ pub fn inherit(who: &Credentials, directory: &Attr, kind: FileKind, mode: u16) -
 pub fn without_set_id(mode: u16) -> u16 {
     let set_gid = if mode & GROUP_EXECUTE != 0 { SET_GID } else { 0 };
     mode & !(SET_UID | set_gid)
+}
+
+/// May `who` read this extended attribute? Nobody but root sees that there are `trusted.` ones; `security.` ones are everybody's to read.
+///
+/// # Errors
+/// [`MetaError::AccessDenied`]; [`MetaError::NoXattr`] where he must not know.
+pub fn read_xattr(who: &Credentials, attr: &Attr, name: &XattrName) -> Result<(), MetaError> {
+    match name.space() {
+        XattrSpace::Security => Ok(()),
+        XattrSpace::Trusted if who.uid == 0 => Ok(()),
+        XattrSpace::User if has_user_xattrs(attr.kind) => check(who, attr, Access::READ),
+        XattrSpace::Trusted | XattrSpace::User => Err(MetaError::NoXattr),
+    }
+}
+
+/// May `who` set or remove this extended attribute? In a sticky directory, `user.` ones are the owner's only.
+///
+/// # Errors
+/// [`MetaError::AccessDenied`] or [`MetaError::NotOwner`].
+pub fn change_xattr(who: &Credentials, attr: &Attr, name: &XattrName) -> Result<(), MetaError> {
+    let sticky = attr.kind == FileKind::Directory && attr.mode & STICKY != 0;
+    match name.space() {
+        XattrSpace::Security | XattrSpace::Trusted if who.uid == 0 => Ok(()),
+        XattrSpace::Security | XattrSpace::Trusted => Err(MetaError::NotOwner),
+        XattrSpace::User if !has_user_xattrs(attr.kind) => Err(MetaError::NotOwner),
+        XattrSpace::User if sticky && !owns(who, attr) => Err(MetaError::NotOwner),
+        XattrSpace::User => check(who, attr, Access::WRITE),
+    }
+}
+
+/// The mode bits of the other kinds do not say who may read and write what hangs on them.
+fn has_user_xattrs(kind: FileKind) -> bool {
+    matches!(kind, FileKind::Regular | FileKind::Directory)
 }
 
 #[cfg(test)]
@@ -327,5 +361,45 @@ mod tests {
         assert_eq!(without_set_id(0o6755), 0o755);
         assert_eq!(without_set_id(0o6745), 0o2745);
         assert_eq!(without_set_id(0o1777), 0o1777);
+    }
+
+    #[test]
+    fn extended_attributes_are_under_the_rules_of_their_name() {
+        let name = |text: &str| XattrName::new(text).unwrap();
+        let (user, trusted, security) = (name("user.a"), name("trusted.a"), name("security.a"));
+        let (owner, other, root) = (who(1000, 1, &[]), who(7, 7, &[]), who(0, 0, &[]));
+        let denied = Err(MetaError::AccessDenied);
+        let not_owner = Err(MetaError::NotOwner);
+        let hidden = Err(MetaError::NoXattr);
+        let mut sticky = attr(FileKind::Directory, 0o1777);
+        sticky.uid = 50;
+        let fifo = attr(FileKind::Fifo, 0o666);
+        for (caller, of, name, read, change) in [
+            (&owner, &file(0o600), &user, Ok(()), Ok(())),
+            (&owner, &file(0o400), &user, Ok(()), denied),
+            (&owner, &file(0o200), &user, denied, Ok(())),
+            (&other, &file(0o604), &user, Ok(()), denied),
+            (&root, &file(0), &user, Ok(()), Ok(())),
+            (&other, &sticky, &user, Ok(()), not_owner),
+            (&root, &sticky, &user, Ok(()), Ok(())),
+            (&owner, &fifo, &user, hidden, not_owner),
+            (&root, &fifo, &user, hidden, not_owner),
+            (&root, &fifo, &trusted, Ok(()), Ok(())),
+            (&owner, &file(0o777), &trusted, hidden, not_owner),
+            (&other, &file(0), &security, Ok(()), not_owner),
+            (&owner, &file(0o777), &security, Ok(()), not_owner),
+            (&root, &fifo, &security, Ok(()), Ok(())),
+        ] {
+            assert_eq!(
+                read_xattr(caller, of, name),
+                read,
+                "{caller:?} reads {name:?} of {of:?}"
+            );
+            assert_eq!(
+                change_xattr(caller, of, name),
+                change,
+                "{caller:?} sets {name:?} of {of:?}"
+            );
+        }
     }
 }

@@ -1,12 +1,13 @@
 //! One method per FUSE request: unpack, call the mount, reply.
 //!
-//! What is not here answers ENOSYS by fuser's default, on purpose: the kernel remembers that and stops asking. So it is for extended
-//! attributes (programs get EOPNOTSUPP without another request), `fallocate`, `copy_file_range` and `lseek` (the kernel
+//! What is not here answers ENOSYS by fuser's default, on purpose: the kernel remembers that and stops asking. So it is for `fallocate`, `copy_file_range` and `lseek` (the kernel
 //! falls back to its generic ways), `poll` and `bmap`. Locks are not offered at INIT, so the kernel keeps them itself, per
 //! host; `access` never comes, because the kernel decides permissions itself; `forget` needs no work, because inode ids are durable.
 
 use super::adapter::Adapter;
-use super::convert::{bytes, handle, ino, new_node, open_mode, permissions, rename_mode, set_time};
+use super::convert::{
+    bytes, handle, ino, new_node, open_mode, permissions, rename_mode, set_time, xattr_mode,
+};
 use super::reply;
 use super::session::negotiate;
 use crate::errno::Error;
@@ -14,7 +15,7 @@ use crate::handler::Mount;
 use fuser::{
     BsdFileFlags, FileHandle, Filesystem, INodeNo, IoctlFlags, KernelConfig, LockOwner, OpenFlags,
     RenameFlags, ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty,
-    ReplyEntry, ReplyIoctl, ReplyOpen, ReplyStatfs, ReplyWrite, Request, TimeOrNow, WriteFlags,
+    ReplyEntry, ReplyIoctl, ReplyOpen, ReplyStatfs, ReplyWrite, ReplyXattr, Request, TimeOrNow, WriteFlags,
 };
 use rdmafs_meta::attr::SetAttr;
 use rdmafs_meta::error::MetaError;
@@ -313,6 +314,48 @@ impl Filesystem for Adapter {
 
     fn statfs(&self, req: &Request, _: INodeNo, reply: ReplyStatfs) {
         self.serve(req, |mount| mount.statfs(), |space| reply::space(reply, space));
+    }
+
+    fn setxattr(
+        &self,
+        req: &Request,
+        node: INodeNo,
+        name: &OsStr,
+        value: &[u8],
+        flags: i32,
+        _: u32,
+        reply: ReplyEmpty,
+    ) {
+        let (name, value) = (bytes(name), value.to_vec());
+        self.serve(
+            req,
+            |mount| mount.setxattr(self.caller(req), ino(node), name, value, xattr_mode(flags)),
+            |set| reply::empty(reply, set),
+        );
+    }
+
+    fn getxattr(&self, req: &Request, node: INodeNo, name: &OsStr, size: u32, reply: ReplyXattr) {
+        self.serve(
+            req,
+            |mount| mount.getxattr(self.caller(req), ino(node), bytes(name), size),
+            |value| reply::xattr(reply, value),
+        );
+    }
+
+    fn listxattr(&self, req: &Request, node: INodeNo, size: u32, reply: ReplyXattr) {
+        self.serve(
+            req,
+            |mount| mount.listxattr(self.caller(req), ino(node), size),
+            |names| reply::xattr(reply, names),
+        );
+    }
+
+    fn removexattr(&self, req: &Request, node: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+        self.serve(
+            req,
+            |mount| mount.removexattr(self.caller(req), ino(node), bytes(name)),
+            |removed| reply::empty(reply, removed),
+        );
     }
 
     fn ioctl(

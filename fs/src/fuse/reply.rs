@@ -2,10 +2,10 @@
 
 use super::convert::{BLOCK, errno, file_attr, file_type, fopen_flags};
 use crate::errno::Error;
-use crate::handler::{Entry, HandleId, Opened, ReadData};
+use crate::handler::{Entry, HandleId, Opened, ReadData, XattrData};
 use fuser::{
     Errno, FileHandle, FopenFlags, Generation, INodeNo, ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory,
-    ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyIoctl, ReplyOpen, ReplyStatfs, ReplyWrite,
+    ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyIoctl, ReplyOpen, ReplyStatfs, ReplyWrite, ReplyXattr,
 };
 use rdmafs_meta::wire::{DirEntry, Space};
 use std::ffi::OsStr;
@@ -80,6 +80,14 @@ pub(super) fn data(reply: ReplyData, data: Result<ReadData, Error>) {
 pub(super) fn written(reply: ReplyWrite, written: Result<usize, Error>) {
     match written {
         Ok(len) => reply.written(u32::try_from(len).unwrap_or(u32::MAX)),
+        Err(error) => reply.error(errno(&error)),
+    }
+}
+
+pub(super) fn xattr(reply: ReplyXattr, data: Result<XattrData, Error>) {
+    match data {
+        Ok(XattrData::Size(size)) => reply.size(size),
+        Ok(XattrData::Bytes(bytes)) => reply.data(&bytes),
         Err(error) => reply.error(errno(&error)),
     }
 }

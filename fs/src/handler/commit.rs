@@ -63,7 +63,7 @@ impl Pool {
         (by, sync): (By, bool),
         written: &Written,
     ) -> Result<(), Error> {
-        let before = inode.attr();
+        let (before, given) = (inode.attr(), (self.given(), inode.given()));
         let request = Request::Commit {
             ino: inode.ino,
             size: written.size,
@@ -78,6 +78,8 @@ impl Pool {
         };
         inode.show(after.clone());
         inode.committed(written);
+        // A commit takes file capabilities away.
+        self.learn_plain(inode, given);
         self.pass_on(by.mount, written, before, &after);
         Ok(())
     }

@@ -28,7 +28,9 @@ pub mod testing;
 mod tests;
 mod types;
 mod write;
+mod xattr;
 
 pub use host::Handler;
 pub use mount::Mount;
 pub use types::{Entry, HandleId, KernelNotify, OpenMode, Opened, ReadData};
+pub use xattr::XattrData;

@@ -1,7 +1,7 @@
 //! Writing bytes.
 
 use super::again::{Again, Question};
-use super::inode::{Transfer, Written};
+use super::inode::{Takes, Transfer, Written};
 use super::layout::resolve;
 use super::mount::{Mount, wall_clock};
 use super::open::OpenFile;
@@ -76,9 +76,11 @@ impl Mount {
             end: end.ok_or(MetaError::TooBig)?,
             clear_set_id,
         };
-        let (written, clears) = self.put(&file, &wanted, data).await?;
-        if clears {
+        let (written, takes) = self.put(&file, &wanted, data).await?;
+        if takes != Takes::Nothing {
             self.pool.commit(file.inode(), self.by(), false).await?;
+        }
+        if takes == Takes::SetId {
             // It knows that a write changes size and times, and would show the old mode for a second.
             self.kernel_forgets(file.inode().ino).await;
         }
@@ -126,8 +128,8 @@ impl Mount {
         }
     }
 
-    /// Writes at an offset. Gives the bytes written, and whether set-id bits must be cleared now.
-    async fn put(&self, file: &OpenFile, wanted: &Wanted, mut data: Buffer) -> Result<(usize, bool), Error> {
+    /// Writes at an offset. Gives the bytes written, and what must go now.
+    async fn put(&self, file: &OpenFile, wanted: &Wanted, mut data: Buffer) -> Result<(usize, Takes), Error> {
         let inode = file.inode();
         let mut waits = Waits::new(self);
         let again = Again::new(&self.pool, self.timeout);
@@ -146,11 +148,14 @@ impl Mount {
                         data = whole;
                         continue;
                     }
-                    let clears = done > 0 && inode.wrote(session.origin, self.written(wanted, done, shrinks));
+                    let takes = match done {
+                        0 => Takes::Nothing,
+                        _ => inode.wrote(session.origin, self.written(wanted, done, shrinks)),
+                    };
                     drop(shared);
                     return match failure {
                         Some(error) if done == 0 => Err(error),
-                        _ => Ok((done, clears)),
+                        _ => Ok((done, takes)),
                     };
                 }
                 Err(error) => {

@@ -443,6 +443,8 @@ fn changes(request: &Request) -> bool {
         | Request::Append { .. }
         | Request::Commit { .. }
         | Request::Sync => true,
+        Request::SetXattr { .. } | Request::RemoveXattr { .. } => true,
+        Request::GetXattr { .. } | Request::ListXattr { .. } | Request::StageXattr { .. } => false,
         Request::Open { access, .. } => access.truncate,
         Request::Layout { allocate, .. } => *allocate,
         Request::Begin { .. }

@@ -2,7 +2,7 @@
 
 use super::service::Namespace;
 use super::step::Step;
-use crate::attr::SetAttr;
+use crate::attr::{FileKind, SetAttr};
 use crate::error::MetaError;
 use crate::id::InodeId;
 use crate::name::Name;
@@ -53,6 +53,11 @@ impl Namespace {
         let attr = &mut self.tree.get_mut(ino)?.attr;
         (attr.mode, attr.uid, attr.gid) = (next.mode, next.uid, next.gid);
         (attr.atime, attr.mtime, attr.ctime) = (next.atime, next.mtime, next.ctime);
+        let given = change.uid.is_some() || change.gid.is_some();
+        if change.size.is_some() || given && attr.kind != FileKind::Directory {
+            // Set-id bits were seen to with the mode.
+            self.drop_capabilities(ino, step.now.wall);
+        }
         self.attr(ino)
     }
 
