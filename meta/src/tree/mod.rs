@@ -13,3 +13,5 @@ pub(crate) use entries::NewEntry;
 pub(crate) use inode::{Body, Directory, FIRST_COOKIE, Inode};
 pub(crate) use rename::Move;
 pub(crate) use table::Tree;
+#[cfg(test)]
+pub(crate) use xattrs::Xattrs;

@@ -137,6 +137,12 @@ impl Tree {
         self.changes.xattrs.extend(gone);
     }
 
+    /// The inode goes and what is its stays: damage.
+    #[cfg(test)]
+    pub(crate) fn lose_inode(&mut self, ino: InodeId) {
+        self.inodes.remove(&ino);
+    }
+
     /// The extended attributes of an inode, if it has any.
     pub(crate) fn xattrs(&self, ino: InodeId) -> Option<&Xattrs> {
         self.xattrs.get(&ino)
