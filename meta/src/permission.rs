@@ -96,9 +96,7 @@ pub fn chown(who: &Credentials, attr: &Attr, uid: Option<u32>, gid: Option<u32>)
     if attr.kind == FileKind::Directory {
         return Ok(attr.mode);
     }
-    let mode = without_set_id(attr.mode);
-    let keeps_set_gid = who.uid == 0 || who.in_group(attr.gid);
-    Ok(if keeps_set_gid { mode } else { mode & !SET_GID })
+    Ok(without_set_id(who, attr))
 }
 
 /// `utimensat(2)`: an explicit time needs the owner; "now" needs the owner or write permission.
@@ -152,12 +150,17 @@ pub fn inherit(who: &Credentials, directory: &Attr, kind: FileKind, mode: u16) -
     (directory.gid, mode)
 }
 
-/// The mode after someone without CAP_FSETID changed the bytes: set-user-id goes, and set-group-id where it stands for
-/// running with that group (without group execution it marks mandatory locking of old and stays).
+/// The mode after someone without CAP_FSETID changed the bytes: set-user-id goes, and set-group-id. Only where that does not stand for
+/// running with that group (without group execution it marks mandatory locking of old) does one of the group leave it.
 #[must_use]
-pub fn without_set_id(mode: u16) -> u16 {
-    let set_gid = if mode & GROUP_EXECUTE != 0 { SET_GID } else { 0 };
-    mode & !(SET_UID | set_gid)
+pub fn without_set_id(who: &Credentials, attr: &Attr) -> u16 {
+    let stays = attr.mode & GROUP_EXECUTE == 0 && in_group_of(who, attr);
+    let set_gid = if stays { 0 } else { SET_GID };
+    attr.mode & !(SET_UID | set_gid)
+}
+
+fn in_group_of(who: &Credentials, attr: &Attr) -> bool {
+    who.uid == 0 || who.in_group(attr.gid)
 }
 
 /// May `who` read this extended attribute? Nobody but root sees that there are `trusted.` ones; `security.` ones are everybody's to read.
@@ -358,9 +361,20 @@ mod tests {
 
     #[test]
     fn a_write_clears_what_runs_as_another() {
-        assert_eq!(without_set_id(0o6755), 0o755);
-        assert_eq!(without_set_id(0o6745), 0o2745);
-        assert_eq!(without_set_id(0o1777), 0o1777);
+        for (mode, member, stranger) in [
+            (0o6755, 0o755, 0o755),
+            (0o6745, 0o2745, 0o745),
+            (0o1777, 0o1777, 0o1777),
+        ] {
+            for caller in [who(1000, 100, &[]), who(7, 7, &[100]), who(0, 0, &[])] {
+                assert_eq!(
+                    without_set_id(&caller, &file(mode)),
+                    member,
+                    "{mode:o} {caller:?}"
+                );
+            }
+            assert_eq!(without_set_id(&who(7, 7, &[]), &file(mode)), stranger, "{mode:o}");
+        }
     }
 
     #[test]

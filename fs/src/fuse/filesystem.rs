@@ -221,7 +221,8 @@ impl Filesystem for Adapter {
         _: Option<LockOwner>,
         reply: ReplyWrite,
     ) {
-        let clear_set_id = write_flags.contains(WriteFlags::FUSE_WRITE_KILL_SUIDGID);
+        let clears = write_flags.contains(WriteFlags::FUSE_WRITE_KILL_SUIDGID);
+        let writer = clears.then(|| self.caller(req));
         self.serve(
             req,
             |mount| {
@@ -231,7 +232,7 @@ impl Filesystem for Adapter {
                         Ok(buffer) => buffer,
                         Err(copy) => filled(mount.clone().wait_buffer(copy.len()).await?, &copy),
                     };
-                    mount.write(handle(fh), offset, buffer, clear_set_id).await
+                    mount.write_as(handle(fh), offset, buffer, writer).await
                 }
             },
             |written| reply::written(reply, written),

@@ -9,6 +9,7 @@ use super::pieces::{MAX_SIZE, Place};
 use super::session::Session;
 use super::types::HandleId;
 use crate::errno::Error;
+use rdmafs_meta::cred::Credentials;
 use rdmafs_meta::error::MetaError;
 use rdmafs_meta::wire::{Reply, Request};
 use rdmafs_rdma::buffer::{Buffer, BufferPool};
@@ -60,6 +61,22 @@ impl Mount {
         data: Buffer,
         clear_set_id: bool,
     ) -> Result<usize, Error> {
+        let writer = clear_set_id.then(Credentials::root);
+        self.write_as(handle, offset, data, writer).await
+    }
+
+    /// The same; `writer` when he has no CAP_FSETID.
+    ///
+    /// # Errors
+    /// As [`Mount::write`].
+    pub async fn write_as(
+        self: Arc<Self>,
+        handle: HandleId,
+        offset: u64,
+        data: Buffer,
+        writer: Option<Credentials>,
+    ) -> Result<usize, Error> {
+        let clear_set_id = writer.is_some();
         let file = self.file(handle)?;
         if !file.mode.write {
             return Err(Error::BadHandle);
@@ -78,7 +95,9 @@ impl Mount {
         };
         let (written, takes) = self.put(&file, &wanted, data).await?;
         if takes != Takes::Nothing {
-            self.pool.commit(file.inode(), self.by(), false).await?;
+            // Whose group it is decides about set-group-id.
+            let who = writer.unwrap_or_else(Credentials::root);
+            self.pool.commit_as(file.inode(), self.by(), who).await?;
         }
         if takes == Takes::SetId {
             // It knows that a write changes size and times, and would show the old mode for a second.

@@ -135,7 +135,7 @@ impl Namespace {
         let attr = &mut self.tree.get_mut(ino)?.attr;
         let grows = written.shrinks == attr.shrinks && written.size > attr.size;
         let mode = if written.clear_set_id {
-            permission::without_set_id(attr.mode)
+            permission::without_set_id(step.who, attr)
         } else {
             attr.mode
         };

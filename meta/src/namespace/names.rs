@@ -41,6 +41,10 @@ impl Namespace {
         if by_handle && !self.sessions.held(step.session, ino)?.writable {
             return Err(MetaError::AccessDenied);
         }
+        // A kernel that prepares a write says no handle.
+        let prepares = *change == SetAttr::default();
+        let held = self.sessions.held(step.session, ino);
+        let by_handle = by_handle || prepares && held.is_ok_and(|open| open.writable);
         let attr = &self.tree.get(ino)?.attr;
         let next = changed(step.who, attr, change, by_handle, step.now.wall)?;
         if let Some(size) = change.size {

@@ -21,9 +21,9 @@ impl Namespace {
         who: &Credentials,
         now: Timestamp,
     ) -> Result<(), MetaError> {
-        let mode = self.tree.get(ino)?.attr.mode;
-        let kept = permission::without_set_id(mode);
-        if who.uid != 0 && mode != kept {
+        let attr = &self.tree.get(ino)?.attr;
+        let kept = permission::without_set_id(who, attr);
+        if who.uid != 0 && attr.mode != kept {
             let attr = &mut self.tree.get_mut(ino)?.attr;
             (attr.mode, attr.ctime) = (kept, now);
         }
@@ -119,14 +119,15 @@ impl Namespace {
         self.attr(ino)
     }
 
-    /// A kernel takes file capabilities away before it lets anybody write, in his name: so whoever may write may do it.
+    /// A kernel takes file capabilities away before it lets anybody write, or change the owner, in his name: so whoever may do that may.
     fn may_remove(&self, step: &Step<'_>, ino: InodeId, name: &XattrName) -> Result<(), MetaError> {
         let attr = &self.tree.get(ino)?.attr;
         let writes = |attr| {
             let open = self.sessions.held(step.session, ino);
             open.is_ok_and(|open| open.writable) || permission::check(step.who, attr, Access::WRITE).is_ok()
         };
-        if name.is_capability() && attr.kind == FileKind::Regular && writes(attr) {
+        let changes = attr.kind == FileKind::Regular && (permission::owns(step.who, attr) || writes(attr));
+        if name.is_capability() && changes {
             return Ok(());
         }
         permission::change_xattr(step.who, attr, name)

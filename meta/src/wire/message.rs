@@ -256,7 +256,7 @@ pub enum Request {
         shrinks: u64,
         /// Time of the last write.
         mtime: Timestamp,
-        /// A caller without CAP_FSETID wrote: clear set-id bits.
+        /// A caller without CAP_FSETID wrote: clear set-id bits, as [`Call::caller`] is of the file's group or not.
         clear_set_id: bool,
         /// Answer only when the store has it (fsync).
         sync: bool,
