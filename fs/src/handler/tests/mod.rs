@@ -7,3 +7,4 @@ mod restart;
 mod sharing;
 mod sweep;
 mod world;
+mod xattr;
