@@ -1,64 +1,29 @@
 //! Counts what random operations really did: a run in which a kind of operation never succeeded, or was never refused, proves
 //! nothing of it.
 
-use crate::ops::{Action, Op, Outcome, Rename, SLOTS};
+use crate::ops::{Op, Outcome, Seen, kinds};
 use nix::errno::Errno;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-
-/// Every kind that [`Coverage`] tells apart.
-const KINDS: [&str; 28] = [
-    "open",
-    "open, truncate",
-    "open, append",
-    "create",
-    "create, exclusive",
-    "close",
-    "read",
-    "write",
-    "append",
-    "sync",
-    "ftruncate",
-    "fstat",
-    "truncate",
-    "stat",
-    "mkdir",
-    "rmdir",
-    "unlink",
-    "link",
-    "symlink",
-    "readlink",
-    "rename",
-    "rename, no replace",
-    "rename, exchange",
-    "chmod",
-    "chown",
-    "set time",
-    "list",
-    "end of file",
-];
 
 /// How often each kind succeeded, and how often it was refused with which errno.
 #[derive(Clone, Debug, Default)]
 pub struct Coverage {
     succeeded: BTreeMap<&'static str, u32>,
     refused: BTreeMap<&'static str, BTreeMap<i32, u32>>,
-    appends: [bool; SLOTS],
+    seen: Seen,
 }
 
 impl Coverage {
     /// Counts an operation and gives back what came of it.
     pub fn counted(&mut self, op: &Op, outcome: Outcome) -> Outcome {
-        let kind = self.kind(op, &outcome);
+        let kind = op.action.kind(&outcome, &mut self.seen);
         if let Outcome::Refused(errnos) = &outcome {
             let all = self.refused.entry(kind).or_default();
             errnos
                 .iter()
                 .for_each(|errno| *all.entry(*errno).or_default() += 1);
             return outcome;
-        }
-        if let Action::Open { slot, how, .. } = &op.action {
-            self.appends[*slot] = how.append;
         }
         *self.succeeded.entry(kind).or_default() += 1;
         outcome
@@ -78,7 +43,7 @@ impl Coverage {
     /// # Panics
     /// If a kind succeeded or was refused less often than `least`, or one of `errnos` never came.
     pub fn require(&self, least: u32, errnos: &[Errno]) {
-        for kind in KINDS {
+        for kind in kinds() {
             let succeeded = self.succeeded.get(kind).copied().unwrap_or(0);
             let refused: u32 = self
                 .refused
@@ -101,47 +66,12 @@ impl Coverage {
             );
         }
     }
-
-    fn kind(&self, op: &Op, outcome: &Outcome) -> &'static str {
-        match &op.action {
-            Action::Open { how, .. } if how.create && how.exclusive => "create, exclusive",
-            Action::Open { how, .. } if how.create => "create",
-            Action::Open { how, .. } if how.truncate => "open, truncate",
-            Action::Open { how, .. } if how.append => "open, append",
-            Action::Open { .. } => "open",
-            Action::Close { .. } => "close",
-            Action::Read { .. } if *outcome == Outcome::Bytes(Vec::new()) => "end of file",
-            Action::Read { .. } => "read",
-            Action::Write { slot, .. } if self.appends[*slot] => "append",
-            Action::Write { .. } => "write",
-            Action::Sync { .. } => "sync",
-            Action::FileTruncate { .. } => "ftruncate",
-            Action::FileStat { .. } => "fstat",
-            Action::Truncate { .. } => "truncate",
-            Action::Stat { .. } => "stat",
-            Action::MakeDir { .. } => "mkdir",
-            Action::RemoveDir { .. } => "rmdir",
-            Action::Unlink { .. } => "unlink",
-            Action::Link { .. } => "link",
-            Action::Symlink { .. } => "symlink",
-            Action::ReadLink { .. } => "readlink",
-            Action::Rename { how, .. } => match how {
-                Rename::Replace => "rename",
-                Rename::NoReplace => "rename, no replace",
-                Rename::Exchange => "rename, exchange",
-            },
-            Action::Chmod { .. } => "chmod",
-            Action::Chown { .. } => "chown",
-            Action::SetTime { .. } => "set time",
-            Action::List { .. } => "list",
-        }
-    }
 }
 
 impl fmt::Display for Coverage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{} operations", self.total())?;
-        for kind in KINDS {
+        for kind in kinds() {
             let succeeded = self.succeeded.get(kind).unwrap_or(&0);
             write!(f, "{kind:20} {succeeded:7} succeeded; refused:")?;
             for (errno, count) in self.refused.get(kind).into_iter().flatten() {

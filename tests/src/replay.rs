@@ -108,7 +108,7 @@ fn up_to(ops: &[Op], failure: &Disagreement) -> Vec<Op> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ops::Action;
+    use crate::ops::{Action, Names};
     use std::panic::{AssertUnwindSafe, catch_unwind};
 
     const MIX: Mix = Mix {
@@ -131,7 +131,7 @@ mod tests {
 
     #[test]
     fn a_failing_sequence_is_shortened_to_the_operation_that_fails() {
-        let unlink = |op: &Op| matches!(op.action, Action::Unlink { .. });
+        let unlink = |op: &Op| matches!(op.action, Action::Names(Names::Unlink { .. }));
         let text = said(|ops| match ops.iter().position(unlink) {
             Some(at) => Err(disagree(at, &ops[..=at])),
             None => Ok(()),

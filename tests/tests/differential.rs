@@ -2,7 +2,7 @@
 //! fields, listings and bytes must be the same.
 
 use rdmafs_tests::fixture::{Fixture, set_mode};
-use rdmafs_tests::ops::{Action, CALLERS, FilePath, How, Mix, Op};
+use rdmafs_tests::ops::{Action, Attributes, Bytes, CALLERS, FilePath, How, Mix, Names, Op};
 use rdmafs_tests::posix::Posix;
 use rdmafs_tests::replay;
 use std::cell::Cell;
@@ -60,12 +60,12 @@ fn look_at_everything() -> Vec<Op> {
     };
     let all = paths.flat_map(|path| {
         [
-            Action::Stat { path: path.clone() },
-            Action::List { path: path.clone() },
-            Action::ReadLink { path: path.clone() },
-            Action::Close { slot: 0 },
-            Action::Open { slot: 0, path, how },
-            Action::Read { slot: 0, at: 0, len },
+            Action::Attributes(Attributes::Stat { path: path.clone() }),
+            Action::Names(Names::List { path: path.clone() }),
+            Action::Names(Names::ReadLink { path: path.clone() }),
+            Action::Bytes(Bytes::Close { slot: 0 }),
+            Action::Bytes(Bytes::Open { slot: 0, path, how }),
+            Action::Bytes(Bytes::Read { slot: 0, at: 0, len }),
         ]
     });
     let (caller, mount) = (0, 0);

@@ -1,0 +1,92 @@
+//! An operation of any theme, by somebody, through one of the mounts.
+
+use crate::ops::attributes::Attributes;
+use crate::ops::bytes::Bytes;
+use crate::ops::names::Names;
+use crate::ops::outcome::Outcome;
+use rand::RngExt;
+use rand::rngs::StdRng;
+
+/// Open files that a sequence may have at a time.
+pub const SLOTS: usize = 6;
+
+/// Who acts: uid and gid, no other groups. The third shares the second's group.
+pub const CALLERS: [(u32, u32); 4] = [(0, 0), (1001, 1001), (1002, 1001), (1003, 1003)];
+
+/// A system call, by its theme.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "their names say it")]
+pub enum Action {
+    Names(Names),
+    Attributes(Attributes),
+    Bytes(Bytes),
+}
+
+/// A system call by somebody, through one of the mounts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Op {
+    /// Index into [`CALLERS`].
+    pub caller: usize,
+    /// Which mount, where there are several of one pool. A slot stays with the mount that it was opened through.
+    pub mount: usize,
+    /// What.
+    pub action: Action,
+}
+
+/// What a sequence may contain.
+#[derive(Clone, Copy, Debug)]
+pub struct Mix {
+    /// Mounts to spread operations over.
+    pub mounts: usize,
+    /// Callers are the first so many of [`CALLERS`].
+    pub callers: usize,
+    /// With what the kernel's `fs.protected_*` sysctls change: sticky directories, and hard links by others than root.
+    pub protected: bool,
+}
+
+/// The next random operation.
+pub fn random(rng: &mut StdRng, mix: Mix) -> Op {
+    let root = rng.random_bool(0.4);
+    let caller = if root { 0 } else { rng.random_range(0..mix.callers) };
+    let mount = rng.random_range(0..mix.mounts);
+    let action = random_action(rng, mix);
+    let tame = matches!(action, Action::Names(Names::Link { .. })) && !mix.protected;
+    Op {
+        caller: if tame { 0 } else { caller },
+        mount,
+        action,
+    }
+}
+
+/// How often each theme comes.
+fn random_action(rng: &mut StdRng, mix: Mix) -> Action {
+    match rng.random_range(0..100) {
+        0..=23 => Action::Names(Names::random(rng)),
+        24..=38 => Action::Attributes(Attributes::random(rng, mix)),
+        _ => Action::Bytes(Bytes::random(rng)),
+    }
+}
+
+/// What the kind of a later operation depends on.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Seen {
+    /// Which slots were opened to append.
+    pub(super) appends: [bool; SLOTS],
+}
+
+impl Action {
+    /// The kind of operation that this was, of all [`kinds`].
+    pub fn kind(&self, outcome: &Outcome, seen: &mut Seen) -> &'static str {
+        match self {
+            Action::Names(names) => names.kind(),
+            Action::Attributes(attributes) => attributes.kind(),
+            Action::Bytes(bytes) => bytes.kind(outcome, seen),
+        }
+    }
+}
+
+/// Every kind that [`Action::kind`] tells apart.
+pub fn kinds() -> impl Iterator<Item = &'static str> {
+    let themes = [Names::KINDS, Attributes::KINDS, Bytes::KINDS];
+    themes.into_iter().flatten().copied()
+}

@@ -1,0 +1,9 @@
+//! Operations as system calls under a directory: on any file system that the kernel has.
+
+mod system;
+mod names;
+mod attributes;
+mod bytes;
+mod apply;
+
+pub use system::Posix;

@@ -1,0 +1,16 @@
+//! An operation of any theme.
+
+use crate::ops::{Action, Op, Outcome};
+use crate::simulated::system::Simulated;
+
+impl Simulated {
+    /// Does it and says what came of it.
+    pub fn apply(&mut self, op: &Op) -> Outcome {
+        let done = match &op.action {
+            Action::Names(call) => self.names(op, call),
+            Action::Attributes(call) => self.attributes(op, call),
+            Action::Bytes(call) => self.bytes(op, call),
+        };
+        done.unwrap_or_else(|errno| Outcome::Refused(vec![errno]))
+    }
+}
