@@ -11,6 +11,7 @@ impl Model {
             Action::Names(call) => self.names(who, call),
             Action::Attributes(call) => self.attributes(who, call),
             Action::Bytes(call) => self.bytes(who, call),
+            Action::Xattrs(call) => self.xattrs(who, call),
         }
         .unwrap_or_else(Outcome::Refused)
     }

@@ -7,6 +7,7 @@ mod state;
 mod names;
 mod attributes;
 mod bytes;
+mod xattrs;
 mod apply;
 
 pub use state::Model;

@@ -4,6 +4,7 @@ use crate::ops::attributes::Attributes;
 use crate::ops::bytes::Bytes;
 use crate::ops::names::Names;
 use crate::ops::outcome::Outcome;
+use crate::ops::xattrs::Xattrs;
 use rand::RngExt;
 use rand::rngs::StdRng;
 
@@ -20,6 +21,7 @@ pub enum Action {
     Names(Names),
     Attributes(Attributes),
     Bytes(Bytes),
+    Xattrs(Xattrs),
 }
 
 /// A system call by somebody, through one of the mounts.
@@ -63,6 +65,7 @@ fn random_action(rng: &mut StdRng, mix: Mix) -> Action {
     match rng.random_range(0..100) {
         0..=23 => Action::Names(Names::random(rng)),
         24..=38 => Action::Attributes(Attributes::random(rng, mix)),
+        39..=46 => Action::Xattrs(Xattrs::random(rng)),
         _ => Action::Bytes(Bytes::random(rng)),
     }
 }
@@ -81,12 +84,13 @@ impl Action {
             Action::Names(names) => names.kind(),
             Action::Attributes(attributes) => attributes.kind(),
             Action::Bytes(bytes) => bytes.kind(outcome, seen),
+            Action::Xattrs(xattrs) => xattrs.kind(),
         }
     }
 }
 
 /// Every kind that [`Action::kind`] tells apart.
 pub fn kinds() -> impl Iterator<Item = &'static str> {
-    let themes = [Names::KINDS, Attributes::KINDS, Bytes::KINDS];
+    let themes = [Names::KINDS, Attributes::KINDS, Bytes::KINDS, Xattrs::KINDS];
     themes.into_iter().flatten().copied()
 }

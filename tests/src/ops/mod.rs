@@ -11,6 +11,7 @@ mod outcome;
 mod names;
 mod attributes;
 mod bytes;
+mod xattrs;
 mod action;
 
 pub use action::{Action, CALLERS, Mix, Op, SLOTS, Seen, kinds, random};
@@ -19,3 +20,4 @@ pub use bytes::{Bytes, How, pattern};
 pub use names::{Names, Rename};
 pub use outcome::{CHOSEN_TIME, Kind, Outcome, Stat};
 pub use path::FilePath;
+pub use xattrs::{Value, Xattrs};

@@ -21,6 +21,7 @@ impl Posix {
             Action::Names(call) => self.names(op.mount, call),
             Action::Attributes(call) => self.attributes(op.mount, call),
             Action::Bytes(call) => self.bytes(op.mount, call),
+            Action::Xattrs(call) => self.xattrs(op.mount, call),
         }
     }
 }

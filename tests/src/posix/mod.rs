@@ -4,6 +4,8 @@ mod system;
 mod names;
 mod attributes;
 mod bytes;
+mod xattrs;
 mod apply;
 
 pub use system::Posix;
+pub(crate) use xattrs::listed;

@@ -10,6 +10,7 @@ impl Simulated {
             Action::Names(call) => self.names(op, call),
             Action::Attributes(call) => self.attributes(op, call),
             Action::Bytes(call) => self.bytes(op, call),
+            Action::Xattrs(call) => self.xattrs(op, call),
         };
         done.unwrap_or_else(|errno| Outcome::Refused(vec![errno]))
     }

@@ -6,6 +6,7 @@ mod system;
 mod names;
 mod attributes;
 mod bytes;
+mod xattrs;
 mod apply;
 
 pub use system::Simulated;
