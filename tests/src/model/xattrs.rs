@@ -44,6 +44,7 @@ impl Model {
             trusted && who.0 != 0 => ENODATA,
             user && self.inodes[&ino].stat.kind == Kind::Symlink => ENODATA,
             user && !self.may(who, ino, READ) => EACCES,
+            name == "strange.name" && !self.may(who, ino, READ) => EACCES,
             name == "user." => EINVAL,
             name.starts_with('s') && name != "security.s" => EOPNOTSUPP,
         );
@@ -65,6 +66,7 @@ impl Model {
             user && stat.kind == Kind::Symlink => EPERM,
             user && sticky && !self.owns(who, ino) => EPERM,
             user && !self.may(who, ino, WRITE) => EACCES,
+            name == "strange.name" && !self.may(who, ino, WRITE) => EACCES,
             name == "user." => EINVAL,
             name.starts_with('s') && name != "security.s" => EOPNOTSUPP,
         );

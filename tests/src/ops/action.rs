@@ -53,8 +53,9 @@ pub fn random(rng: &mut StdRng, mix: Mix) -> Op {
     let mount = rng.random_range(0..mix.mounts);
     let action = random_action(rng, mix);
     let tame = matches!(action, Action::Names(Names::Link { .. })) && !mix.protected;
+    let privileged = matches!(&action, Action::Xattrs(xattrs) if xattrs.is_for_root());
     Op {
-        caller: if tame { 0 } else { caller },
+        caller: if tame || privileged { 0 } else { caller },
         mount,
         action,
     }
