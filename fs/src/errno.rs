@@ -34,6 +34,12 @@ pub enum Error {
     /// ENOTTY, for ioctls that are not ours.
     #[error("no such ioctl")]
     NoSuchIoctl,
+    /// A buffer that is too short for the extended attribute.
+    #[error("the buffer is too short for what there is")]
+    ShortBuffer,
+    /// It was replaced again and again while it was read.
+    #[error("the extended attribute changes all the time")]
+    Changing,
     /// Something in this program failed: a bug.
     #[error("internal error: {0}")]
     Internal(&'static str),
@@ -52,6 +58,8 @@ impl Error {
             Self::ReadOnly => libc::EROFS,
             Self::NoSuchPlace => libc::ENXIO,
             Self::NoSuchIoctl => libc::ENOTTY,
+            Self::ShortBuffer => libc::ERANGE,
+            Self::Changing => libc::EAGAIN,
         }
     }
 }
@@ -76,6 +84,10 @@ fn meta_errno(error: MetaError) -> i32 {
         MetaError::Unsupported => libc::EOPNOTSUPP,
         MetaError::Lost | MetaError::SessionEnded | MetaError::StoreFailed => libc::EIO,
         MetaError::StillConnected | MetaError::Draining | MetaError::NotDone => libc::EIO,
+        MetaError::NoXattr => libc::ENODATA,
+        MetaError::XattrTooBig => libc::E2BIG,
+        MetaError::XattrsFull => libc::ENOSPC,
+        MetaError::NotStaged => libc::EIO,
     }
 }
 

@@ -74,4 +74,16 @@ pub enum MetaError {
     /// The request whose outcome was asked for has not been done. Never shown to a program.
     #[error("the request was not done")]
     NotDone,
+    /// ENODATA.
+    #[error("there is no such extended attribute")]
+    NoXattr,
+    /// E2BIG.
+    #[error("the value is longer than that of an extended attribute can be")]
+    XattrTooBig,
+    /// ENOSPC: the inode has as many extended attributes, or bytes in them, as one may have.
+    #[error("the inode has as many extended attributes as it can have")]
+    XattrsFull,
+    /// The first part of a value is not there any more: send it again. Never shown to a program.
+    #[error("the first part of the value is gone")]
+    NotStaged,
 }

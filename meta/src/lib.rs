@@ -14,6 +14,7 @@ pub mod cred;
 pub mod name;
 pub mod extent;
 pub mod attr;
+pub mod xattr;
 pub mod permission;
 pub mod layout;
 pub mod alloc;

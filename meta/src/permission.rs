@@ -6,6 +6,7 @@
 use crate::attr::{Attr, FileKind, SetTime};
 use crate::cred::Credentials;
 use crate::error::MetaError;
+use crate::xattr::{XattrName, XattrSpace};
 
 /// A directory's or file's "group id on execution" bit (S_ISGID).
 pub const SET_GID: u16 = 0o2000;
@@ -95,9 +96,7 @@ pub fn chown(who: &Credentials, attr: &Attr, uid: Option<u32>, gid: Option<u32>)
     if attr.kind == FileKind::Directory {
         return Ok(attr.mode);
     }
-    let mode = without_set_id(attr.mode);
-    let keeps_set_gid = who.uid == 0 || who.in_group(attr.gid);
-    Ok(if keeps_set_gid { mode } else { mode & !SET_GID })
+    Ok(without_set_id(who, attr))
 }
 
 /// `utimensat(2)`: an explicit time needs the owner; "now" needs the owner or write permission.
@@ -151,12 +150,50 @@ pub fn inherit(who: &Credentials, directory: &Attr, kind: FileKind, mode: u16) -
     (directory.gid, mode)
 }
 
-/// The mode after someone without CAP_FSETID changed the bytes: set-user-id goes, and set-group-id where it stands for
-/// running with that group (without group execution it marks mandatory locking of old and stays).
+/// The mode after someone without CAP_FSETID changed the bytes: set-user-id goes, and set-group-id. Only where that does not stand for
+/// running with that group (without group execution it marks mandatory locking of old) does one of the group leave it.
 #[must_use]
-pub fn without_set_id(mode: u16) -> u16 {
-    let set_gid = if mode & GROUP_EXECUTE != 0 { SET_GID } else { 0 };
-    mode & !(SET_UID | set_gid)
+pub fn without_set_id(who: &Credentials, attr: &Attr) -> u16 {
+    let stays = attr.mode & GROUP_EXECUTE == 0 && in_group_of(who, attr);
+    let set_gid = if stays { 0 } else { SET_GID };
+    attr.mode & !(SET_UID | set_gid)
+}
+
+fn in_group_of(who: &Credentials, attr: &Attr) -> bool {
+    who.uid == 0 || who.in_group(attr.gid)
+}
+
+/// May `who` read this extended attribute? Nobody but root sees that there are `trusted.` ones; `security.` ones are everybody's to read.
+///
+/// # Errors
+/// [`MetaError::AccessDenied`]; [`MetaError::NoXattr`] where he must not know.
+pub fn read_xattr(who: &Credentials, attr: &Attr, name: &XattrName) -> Result<(), MetaError> {
+    match name.space() {
+        XattrSpace::Security => Ok(()),
+        XattrSpace::Trusted if who.uid == 0 => Ok(()),
+        XattrSpace::User if has_user_xattrs(attr.kind) => check(who, attr, Access::READ),
+        XattrSpace::Trusted | XattrSpace::User => Err(MetaError::NoXattr),
+    }
+}
+
+/// May `who` set or remove this extended attribute? In a sticky directory, `user.` ones are the owner's only.
+///
+/// # Errors
+/// [`MetaError::AccessDenied`] or [`MetaError::NotOwner`].
+pub fn change_xattr(who: &Credentials, attr: &Attr, name: &XattrName) -> Result<(), MetaError> {
+    let sticky = attr.kind == FileKind::Directory && attr.mode & STICKY != 0;
+    match name.space() {
+        XattrSpace::Security | XattrSpace::Trusted if who.uid == 0 => Ok(()),
+        XattrSpace::Security | XattrSpace::Trusted => Err(MetaError::NotOwner),
+        XattrSpace::User if !has_user_xattrs(attr.kind) => Err(MetaError::NotOwner),
+        XattrSpace::User if sticky && !owns(who, attr) => Err(MetaError::NotOwner),
+        XattrSpace::User => check(who, attr, Access::WRITE),
+    }
+}
+
+/// The mode bits of the other kinds do not say who may read and write what hangs on them.
+fn has_user_xattrs(kind: FileKind) -> bool {
+    matches!(kind, FileKind::Regular | FileKind::Directory)
 }
 
 #[cfg(test)]
@@ -324,8 +361,59 @@ mod tests {
 
     #[test]
     fn a_write_clears_what_runs_as_another() {
-        assert_eq!(without_set_id(0o6755), 0o755);
-        assert_eq!(without_set_id(0o6745), 0o2745);
-        assert_eq!(without_set_id(0o1777), 0o1777);
+        for (mode, member, stranger) in [
+            (0o6755, 0o755, 0o755),
+            (0o6745, 0o2745, 0o745),
+            (0o1777, 0o1777, 0o1777),
+        ] {
+            for caller in [who(1000, 100, &[]), who(7, 7, &[100]), who(0, 0, &[])] {
+                assert_eq!(
+                    without_set_id(&caller, &file(mode)),
+                    member,
+                    "{mode:o} {caller:?}"
+                );
+            }
+            assert_eq!(without_set_id(&who(7, 7, &[]), &file(mode)), stranger, "{mode:o}");
+        }
+    }
+
+    #[test]
+    fn extended_attributes_are_under_the_rules_of_their_name() {
+        let name = |text: &str| XattrName::new(text).unwrap();
+        let (user, trusted, security) = (name("user.a"), name("trusted.a"), name("security.a"));
+        let (owner, other, root) = (who(1000, 1, &[]), who(7, 7, &[]), who(0, 0, &[]));
+        let denied = Err(MetaError::AccessDenied);
+        let not_owner = Err(MetaError::NotOwner);
+        let hidden = Err(MetaError::NoXattr);
+        let mut sticky = attr(FileKind::Directory, 0o1777);
+        sticky.uid = 50;
+        let fifo = attr(FileKind::Fifo, 0o666);
+        for (caller, of, name, read, change) in [
+            (&owner, &file(0o600), &user, Ok(()), Ok(())),
+            (&owner, &file(0o400), &user, Ok(()), denied),
+            (&owner, &file(0o200), &user, denied, Ok(())),
+            (&other, &file(0o604), &user, Ok(()), denied),
+            (&root, &file(0), &user, Ok(()), Ok(())),
+            (&other, &sticky, &user, Ok(()), not_owner),
+            (&root, &sticky, &user, Ok(()), Ok(())),
+            (&owner, &fifo, &user, hidden, not_owner),
+            (&root, &fifo, &user, hidden, not_owner),
+            (&root, &fifo, &trusted, Ok(()), Ok(())),
+            (&owner, &file(0o777), &trusted, hidden, not_owner),
+            (&other, &file(0), &security, Ok(()), not_owner),
+            (&owner, &file(0o777), &security, Ok(()), not_owner),
+            (&root, &fifo, &security, Ok(()), Ok(())),
+        ] {
+            assert_eq!(
+                read_xattr(caller, of, name),
+                read,
+                "{caller:?} reads {name:?} of {of:?}"
+            );
+            assert_eq!(
+                change_xattr(caller, of, name),
+                change,
+                "{caller:?} sets {name:?} of {of:?}"
+            );
+        }
     }
 }

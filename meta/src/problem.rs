@@ -64,6 +64,10 @@ pub enum ProblemKind {
     WrongSum,
     /// What sessions hold does not agree with the inodes.
     WrongOpens,
+    /// An extended attribute of an inode that is not there.
+    StrayXattr,
+    /// An extended attribute that is too long, or one more than an inode can have.
+    BadXattr,
 }
 
 /// One thing that is wrong.
@@ -129,6 +133,8 @@ impl ProblemKind {
             Self::LooseSpace => "loose-space",
             Self::WrongSum => "wrong-sum",
             Self::WrongOpens => "wrong-opens",
+            Self::StrayXattr => "stray-xattr",
+            Self::BadXattr => "bad-xattr",
         }
     }
 }

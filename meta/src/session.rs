@@ -12,7 +12,7 @@
 use crate::error::MetaError;
 use crate::extent::Extent;
 use crate::id::{InodeId, Lineage, RecallId, RequestId, SessionId, Term};
-use crate::wire::Answer;
+use crate::wire::{Answer, MAX_STAGED};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -64,6 +64,8 @@ struct Session {
     standing: Standing,
     expires: Duration,
     replies: VecDeque<(RequestId, Answer)>,
+    /// First parts of values, at most [`MAX_STAGED`].
+    staged: VecDeque<(u64, Vec<u8>)>,
 }
 
 #[derive(Debug)]
@@ -128,6 +130,7 @@ impl Sessions {
             standing: Standing::Connected,
             expires,
             replies: VecDeque::new(),
+            staged: VecDeque::new(),
         };
         self.all.insert(id, session);
         Ok(id)
@@ -208,6 +211,24 @@ impl Sessions {
             }
             session.replies.push_back((request, answer));
         }
+    }
+
+    /// Keeps the first part of a value; the oldest one goes for it.
+    pub(crate) fn stage(&mut self, id: SessionId, token: u64, part: Vec<u8>) {
+        if let Some(session) = self.all.get_mut(&id) {
+            session.staged.retain(|(known, _)| *known != token);
+            if session.staged.len() == MAX_STAGED {
+                session.staged.pop_front();
+            }
+            session.staged.push_back((token, part));
+        }
+    }
+
+    /// Takes one that was kept.
+    pub(crate) fn take_staged(&mut self, id: SessionId, token: u64) -> Option<Vec<u8>> {
+        let staged = &mut self.all.get_mut(&id)?.staged;
+        let at = staged.iter().position(|(known, _)| *known == token)?;
+        staged.remove(at).map(|(_, part)| part)
     }
 
     pub(crate) fn open(&mut self, id: SessionId, ino: InodeId, opens: u32, writable: bool) {

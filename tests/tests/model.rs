@@ -17,7 +17,7 @@ use std::ops::Range;
 const LEN: u32 = 2000;
 
 /// What a file system refuses with, each of which must have been seen.
-const REFUSALS: [Errno; 11] = [
+const REFUSALS: [Errno; 13] = [
     Errno::EACCES,
     Errno::EBADF,
     Errno::EEXIST,
@@ -29,6 +29,8 @@ const REFUSALS: [Errno; 11] = [
     Errno::ENOTDIR,
     Errno::ENOTEMPTY,
     Errno::EPERM,
+    Errno::ENODATA,
+    Errno::EOPNOTSUPP,
 ];
 
 /// The judge is judged first: what the model wants is what Linux does.

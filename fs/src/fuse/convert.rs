@@ -9,7 +9,7 @@ use fuser::{
 use rdmafs_meta::attr::{Attr, FileKind, SetTime};
 use rdmafs_meta::id::InodeId;
 use rdmafs_meta::time::Timestamp;
-use rdmafs_meta::wire::{NewInode, RenameMode};
+use rdmafs_meta::wire::{NewInode, RenameMode, XattrMode};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -130,6 +130,14 @@ pub(super) fn seek(offset: i64, whence: i32) -> Option<(u64, bool)> {
     };
     // Before the start of a file there is as little as past its end.
     Some((u64::try_from(offset).unwrap_or(u64::MAX), hole))
+}
+
+/// Flags of the future are the kernel's to refuse.
+pub(super) fn xattr_mode(flags: i32) -> XattrMode {
+    XattrMode {
+        create: flags & libc::XATTR_CREATE != 0,
+        replace: flags & libc::XATTR_REPLACE != 0,
+    }
 }
 
 pub(super) fn set_time(time: TimeOrNow) -> SetTime {

@@ -1,12 +1,13 @@
 //! One method per FUSE request: unpack, call the mount, reply.
 //!
-//! What is not here answers ENOSYS by fuser's default, on purpose: the kernel remembers that and stops asking. So it is for extended
-//! attributes (programs get EOPNOTSUPP without another request), `poll` and `bmap`. Locks are not offered at INIT, so the kernel keeps them itself, per
+//! What is not here answers ENOSYS by fuser's default, on purpose: the kernel remembers that and stops asking. So it is for
+//! `poll` and `bmap`. Locks are not offered at INIT, so the kernel keeps them itself, per
 //! host; `access` never comes, because the kernel decides permissions itself; `forget` needs no work, because inode ids are durable.
 
 use super::adapter::Adapter;
 use super::convert::{
     bytes, handle, ino, new_node, open_mode, permissions, rename_mode, seek, set_time, space_change,
+    xattr_mode,
 };
 use super::reply;
 use super::session::negotiate;
@@ -15,8 +16,8 @@ use crate::handler::{FilePlace, Mount};
 use fuser::{
     BsdFileFlags, CopyFileRangeFlags, FileHandle, Filesystem, INodeNo, IoctlFlags, KernelConfig, LockOwner,
     OpenFlags, RenameFlags, ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory, ReplyDirectoryPlus,
-    ReplyEmpty, ReplyEntry, ReplyIoctl, ReplyLseek, ReplyOpen, ReplyStatfs, ReplyWrite, Request, TimeOrNow,
-    WriteFlags,
+    ReplyEmpty, ReplyEntry, ReplyIoctl, ReplyLseek, ReplyOpen, ReplyStatfs, ReplyWrite, ReplyXattr, Request,
+    TimeOrNow, WriteFlags,
 };
 use rdmafs_meta::attr::SetAttr;
 use rdmafs_meta::error::MetaError;
@@ -222,7 +223,8 @@ impl Filesystem for Adapter {
         _: Option<LockOwner>,
         reply: ReplyWrite,
     ) {
-        let clear_set_id = write_flags.contains(WriteFlags::FUSE_WRITE_KILL_SUIDGID);
+        let clears = write_flags.contains(WriteFlags::FUSE_WRITE_KILL_SUIDGID);
+        let writer = clears.then(|| self.caller(req));
         self.serve(
             req,
             |mount| {
@@ -232,7 +234,7 @@ impl Filesystem for Adapter {
                         Ok(buffer) => buffer,
                         Err(copy) => filled(mount.clone().wait_buffer(copy.len()).await?, &copy),
                     };
-                    mount.write(handle(fh), offset, buffer, clear_set_id).await
+                    mount.write_as(handle(fh), offset, buffer, writer).await
                 }
             },
             |written| reply::written(reply, written),
@@ -378,6 +380,48 @@ impl Filesystem for Adapter {
         );
     }
 
+    fn setxattr(
+        &self,
+        req: &Request,
+        node: INodeNo,
+        name: &OsStr,
+        value: &[u8],
+        flags: i32,
+        _: u32,
+        reply: ReplyEmpty,
+    ) {
+        let (name, value) = (bytes(name), value.to_vec());
+        self.serve(
+            req,
+            |mount| mount.setxattr(self.caller(req), ino(node), name, value, xattr_mode(flags)),
+            |set| reply::empty(reply, set),
+        );
+    }
+
+    fn getxattr(&self, req: &Request, node: INodeNo, name: &OsStr, size: u32, reply: ReplyXattr) {
+        self.serve(
+            req,
+            |mount| mount.getxattr(self.caller(req), ino(node), bytes(name), size),
+            |value| reply::xattr(reply, value),
+        );
+    }
+
+    fn listxattr(&self, req: &Request, node: INodeNo, size: u32, reply: ReplyXattr) {
+        self.serve(
+            req,
+            |mount| mount.listxattr(self.caller(req), ino(node), size),
+            |names| reply::xattr(reply, names),
+        );
+    }
+
+    fn removexattr(&self, req: &Request, node: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+        self.serve(
+            req,
+            |mount| mount.removexattr(self.caller(req), ino(node), bytes(name)),
+            |removed| reply::empty(reply, removed),
+        );
+    }
+
     fn ioctl(
         &self,
         req: &Request,
@@ -394,12 +438,12 @@ impl Filesystem for Adapter {
         self.serve(
             req,
             |mount| {
-                let input = input.to_vec();
+                let (caller, input) = (self.caller(req), input.to_vec());
                 async move {
                     if directory {
                         return Err(Error::NoSuchIoctl);
                     }
-                    mount.ioctl(handle(fh), command, input).await
+                    mount.ioctl(caller, handle(fh), command, input).await
                 }
             },
             move |output| reply::ioctl(reply, output, out_size),

@@ -2,10 +2,11 @@
 
 use super::convert::{BLOCK, errno, file_attr, file_type, fopen_flags};
 use crate::errno::Error;
-use crate::handler::{Entry, HandleId, Opened, ReadData};
+use crate::handler::{Entry, HandleId, Opened, ReadData, XattrData};
 use fuser::{
     Errno, FileHandle, FopenFlags, Generation, INodeNo, ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory,
     ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyIoctl, ReplyLseek, ReplyOpen, ReplyStatfs, ReplyWrite,
+    ReplyXattr,
 };
 use rdmafs_meta::wire::{DirEntry, Space};
 use std::ffi::OsStr;
@@ -87,6 +88,14 @@ pub(super) fn written(reply: ReplyWrite, written: Result<usize, Error>) {
 pub(super) fn place(reply: ReplyLseek, found: Result<u64, Error>) {
     match found {
         Ok(offset) => reply.offset(offset.cast_signed()),
+        Err(error) => reply.error(errno(&error)),
+    }
+}
+
+pub(super) fn xattr(reply: ReplyXattr, data: Result<XattrData, Error>) {
+    match data {
+        Ok(XattrData::Size(size)) => reply.size(size),
+        Ok(XattrData::Bytes(bytes)) => reply.data(&bytes),
         Err(error) => reply.error(errno(&error)),
     }
 }

@@ -242,5 +242,8 @@ fn is_harmless(request: &Request) -> bool {
             | Request::StatFs
             | Request::Sync
             | Request::Commit { .. }
+            | Request::GetXattr { .. }
+            | Request::ListXattr { .. }
+            | Request::StageXattr { .. }
     )
 }

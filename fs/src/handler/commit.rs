@@ -19,11 +19,9 @@ pub(super) struct By {
 }
 
 impl By {
-    fn asker(self) -> Asker {
-        Asker {
-            who: Credentials::root(),
-            timeout: self.timeout,
-        }
+    fn asker(self, who: Credentials) -> Asker {
+        let timeout = self.timeout;
+        Asker { who, timeout }
     }
 }
 
@@ -34,6 +32,23 @@ impl Pool {
     /// # Errors
     /// As [`Pool::call`]. What was written stays uncommitted then.
     pub(super) async fn commit(&self, inode: &Inode, by: By, sync: bool) -> Result<(), Error> {
+        self.commit_all(inode, by, (&Credentials::root(), sync)).await
+    }
+
+    /// Commits at once what a program wrote that may not leave set-id bits there.
+    ///
+    /// # Errors
+    /// As [`Pool::commit`].
+    pub(super) async fn commit_as(&self, inode: &Inode, by: By, who: Credentials) -> Result<(), Error> {
+        self.commit_all(inode, by, (&who, false)).await
+    }
+
+    async fn commit_all(
+        &self,
+        inode: &Inode,
+        by: By,
+        (who, sync): (&Credentials, bool),
+    ) -> Result<(), Error> {
         let again = Again::new(self, by.timeout);
         loop {
             if inode.uncommitted().is_none() {
@@ -44,7 +59,7 @@ impl Pool {
             let Some(written) = inode.uncommitted() else {
                 continue;
             };
-            match self.commit_in(&session, inode, (by, sync), &written).await {
+            match self.commit_in(&session, inode, (by, who, sync), &written).await {
                 Err(error @ Error::Meta(MetaError::SessionEnded)) => {
                     if !again.after(&session, &error).await {
                         return Err(error);
@@ -60,10 +75,10 @@ impl Pool {
         &self,
         session: &Session,
         inode: &Inode,
-        (by, sync): (By, bool),
+        (by, who, sync): (By, &Credentials, bool),
         written: &Written,
     ) -> Result<(), Error> {
-        let before = inode.attr();
+        let (before, given) = (inode.attr(), (self.given(), inode.given()));
         let request = Request::Commit {
             ino: inode.ino,
             size: written.size,
@@ -72,12 +87,14 @@ impl Pool {
             clear_set_id: written.clear_set_id,
             sync,
         };
-        let mut question = Question::new(by.asker(), request).only_in(session.origin);
+        let mut question = Question::new(by.asker(who.clone()), request).only_in(session.origin);
         let (_, Reply::Attr(after)) = self.ask(&mut question).await? else {
             return Err(Error::Protocol);
         };
         inode.show(after.clone());
         inode.committed(written);
+        // A commit takes file capabilities away.
+        self.learn_plain(inode, given);
         self.pass_on(by.mount, written, before, &after);
         Ok(())
     }
@@ -106,6 +123,7 @@ impl Pool {
     /// # Errors
     /// As [`Pool::call`].
     pub(super) async fn sync(&self, by: By) -> Result<(), Error> {
-        self.call_for_done(by.asker(), Request::Sync).await
+        self.call_for_done(by.asker(Credentials::root()), Request::Sync)
+            .await
     }
 }

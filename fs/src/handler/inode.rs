@@ -11,7 +11,7 @@ use rdmafs_meta::attr::{Attr, FileKind};
 use rdmafs_meta::error::MetaError;
 use rdmafs_meta::id::InodeId;
 use rdmafs_meta::layout::LayoutSlice;
-use rdmafs_meta::permission;
+use rdmafs_meta::permission::{SET_GID, SET_UID};
 use rdmafs_meta::time::Timestamp;
 use std::sync::Arc;
 
@@ -50,6 +50,21 @@ struct State {
     /// Rises with every recall and change: an answer to a question from before is void.
     generation: u64,
     epoch: Arc<Epoch>,
+    /// The file is known to have no file capabilities, so that a write takes none away and the kernel need not ask the service.
+    plain: bool,
+    /// Rises when it may have been given some: what was asked before must not be believed.
+    given: u64,
+}
+
+/// What a write means for what a program of other bytes must not run with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Takes {
+    /// Nothing.
+    Nothing,
+    /// There may be file capabilities: commit at once.
+    Capabilities,
+    /// Set-id bits: commit at once, and the kernel must not show the old mode.
+    SetId,
 }
 
 /// What was written and is not committed.
@@ -111,8 +126,31 @@ impl Inode {
                 pieces: Pieces::default(),
                 generation: 0,
                 epoch: Epoch::new(),
+                plain: false,
+                given: 0,
             }),
         })
+    }
+
+    /// To be taken before it is asked whether the file has file capabilities.
+    pub(super) fn given(&self) -> u64 {
+        self.state.lock().given
+    }
+
+    /// It was asked at `given`, and the file has none. Only while it is open does the service say when that changes.
+    pub(super) fn learn_plain(&self, given: u64) {
+        let mut state = self.state.lock();
+        state.plain |= state.given == given && state.opens > 0;
+    }
+
+    /// The file is known to have no file capabilities.
+    pub(super) fn is_plain(&self) -> bool {
+        self.state.lock().plain
+    }
+
+    /// It may have been given some.
+    pub(super) fn may_have_capabilities(&self) {
+        self.state.lock().forget_plain();
     }
 
     /// Takes the service's attributes in and gives what is shown to programs.
@@ -238,6 +276,7 @@ impl Inode {
             return (state.counted_in, None);
         }
         state.generation += 1;
+        state.forget_plain();
         state.pieces.cut(0);
         (state.counted_in, Some(Epoch::retire(&mut state.epoch)))
     }
@@ -263,27 +302,32 @@ impl Inode {
     pub(super) fn reconnected(&self) {
         let mut state = self.state.lock();
         state.generation += 1;
+        state.forget_plain();
         state.stale = true;
     }
 
-    /// Bytes up to `size` were written in the session that began over `origin`. True when set-id bits must go at once. When a later
+    /// Bytes up to `size` were written in the session that began over `origin`. Says what must go at once. When a later
     /// session counts the opens already, they are lost: its commit must not say that the file has them.
-    pub(super) fn wrote(&self, origin: Connection, mut written: Written) -> bool {
+    pub(super) fn wrote(&self, origin: Connection, mut written: Written) -> Takes {
         let mut state = self.state.lock();
         if state.counted_in != origin {
             state.losses += 1;
-            return false;
+            return Takes::Nothing;
         }
         state.writes += 1;
         written.last = state.writes;
-        let kept = |attr: &Attr| permission::without_set_id(attr.mode) == attr.mode;
-        let has_set_id = !state.attr.as_ref().is_some_and(kept);
-        let clears = written.clear_set_id && has_set_id;
+        let plain = |attr: &Attr| attr.mode & (SET_UID | SET_GID) == 0;
+        let has_set_id = !state.attr.as_ref().is_some_and(plain);
+        let takes = match state.plain {
+            _ if written.clear_set_id && has_set_id => Takes::SetId,
+            false => Takes::Capabilities,
+            true => Takes::Nothing,
+        };
         match &mut state.written {
             None => state.written = Some(written),
             Some(known) => known.merge(&written),
         }
-        clears
+        takes
     }
 
     /// True when more was written than the service knows of.
@@ -317,6 +361,7 @@ impl Inode {
     pub(super) fn begins_anew(&self) -> bool {
         let mut state = self.state.lock();
         state.generation += 1;
+        state.forget_plain();
         (state.attr, state.stale, state.shrinks) = (None, true, 0);
         let lost = state.written.take().is_some();
         state.losses += u64::from(lost);
@@ -345,6 +390,11 @@ impl State {
             self.connection = connection;
             self.pieces.cut(0);
         }
+    }
+
+    fn forget_plain(&mut self) {
+        self.plain = false;
+        self.given += 1;
     }
 
     fn overlay(&self, mut attr: Attr) -> Attr {

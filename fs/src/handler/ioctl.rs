@@ -2,10 +2,12 @@
 
 use super::again::Question;
 use super::mount::Mount;
+use super::space::clears_set_id;
 use super::types::HandleId;
 use super::write::Waits;
 use crate::errno::Error;
 use crate::{layout_ioctl, word_ioctl};
+use rdmafs_meta::cred::Credentials;
 use rdmafs_meta::error::MetaError;
 use rdmafs_meta::wire::{AtomicOp, Reply, Request};
 use std::sync::Arc;
@@ -18,6 +20,7 @@ impl Mount {
     /// not before the end of the file, ENOSPC; EIO when its bytes are lost or the node does not answer.
     pub async fn ioctl(
         self: Arc<Self>,
+        caller: Credentials,
         handle: HandleId,
         command: u32,
         input: Vec<u8>,
@@ -27,7 +30,7 @@ impl Mount {
             word_ioctl::FETCH_ADD | word_ioctl::COMPARE_SWAP => {
                 let asked = word_ioctl::question(command, &input);
                 let (offset, op) = asked.ok_or(MetaError::Invalid)?;
-                let before = self.change_word(handle, offset, op).await?;
+                let before = self.change_word(&caller, handle, (offset, op)).await?;
                 Ok(word_ioctl::answer(input, before))
             }
             _ => Err(Error::NoSuchIoctl),
@@ -60,13 +63,19 @@ impl Mount {
 
     /// Changes the 8 bytes from `offset` on as `op` says, at the node; gives what they were. Done once, also when the connection breaks
     /// meanwhile and comes back in time.
-    async fn change_word(&self, handle: HandleId, offset: u64, op: AtomicOp) -> Result<u64, Error> {
+    async fn change_word(
+        &self,
+        caller: &Credentials,
+        handle: HandleId,
+        (offset, op): (u64, AtomicOp),
+    ) -> Result<u64, Error> {
         let file = self.file(handle)?;
         if !file.mode.read || !file.mode.write {
             return Err(Error::BadHandle);
         }
         self.writable()?;
         let inode = file.inode();
+        let clears = clears_set_id(caller, inode);
         let request = Request::Atomic {
             ino: inode.ino,
             offset,
@@ -82,7 +91,7 @@ impl Mount {
             let generation = inode.generation();
             match self
                 .pool
-                .ask(&mut Question::new(self.itself(), request.clone()))
+                .ask(&mut Question::new(self.asker(caller.clone()), request.clone()))
                 .await
             {
                 Ok((session, Reply::Word { before, layout })) => {
@@ -90,6 +99,10 @@ impl Mount {
                     if inode.generation() != generation {
                         // That may have been passed over, and the word be thought to lie in a hole.
                         inode.changed();
+                    }
+                    drop(shared);
+                    if clears {
+                        self.kernel_forgets(inode.ino).await;
                     }
                     return Ok(before);
                 }

@@ -60,6 +60,7 @@ async fn begin(pool: &Arc<Pool>, link: &Arc<Link>, events: &Events) -> Result<Ar
     if !session.goes_on() {
         reopen(pool, &session).await?;
     }
+    pool.missed_notices();
     pool.inodes().iter().for_each(|inode| inode.reconnected());
     for mount in pool.mounts() {
         mount.seen.lock().forget();
@@ -235,6 +236,7 @@ impl LinkEvents for Events {
                     inode.changed();
                 }
             }
+            Ok(Notice::Capabilities { ino }) => pool.may_have_capabilities(ino),
             Err(error) => {
                 tracing::error!(pool = %pool.name, "the node sent no notice: {error}");
                 pool.lost(&session, "the node broke the protocol");

@@ -32,7 +32,9 @@ pub mod testing;
 mod tests;
 mod types;
 mod write;
+mod xattr;
 
 pub use host::Handler;
 pub use mount::Mount;
 pub use types::{Entry, FilePlace, HandleId, KernelNotify, OpenMode, Opened, ReadData, SpaceChange};
+pub use xattr::XattrData;

@@ -156,11 +156,15 @@ impl Mount {
         let pool = self.pool.clone();
         let asker = self.asker(caller.clone());
         let made = ToTheEnd::new(&self.pool.executor, async move {
+            let given = pool.given();
             let (session, reply) = ask_for_open(&pool, Question::new(asker, request)).await?;
-            let Reply::Opened { attr, .. } = reply else {
+            let Reply::Opened { attr, plain, .. } = reply else {
                 return Err(Error::Protocol);
             };
             let open = count_open(pool.hold(attr.ino), session.origin)?;
+            if plain {
+                pool.learn_plain(&open.held, (given, open.held.given()));
+            }
             Ok((open, attr))
         });
         match made.await {
@@ -319,6 +323,7 @@ impl Mount {
 /// Asks the service for an open and takes in what it says of the layout.
 async fn ask_to_open(held: Held, asker: Asker, open: OpenMode) -> Result<(ServiceOpen, Attr), Error> {
     let generation = held.generation();
+    let given = (held.pool.given(), held.given());
     let request = Request::Open {
         ino: held.ino,
         access: OpenAccess {
@@ -330,10 +335,13 @@ async fn ask_to_open(held: Held, asker: Asker, open: OpenMode) -> Result<(Servic
     };
     let pool = held.pool.clone();
     let (session, reply) = ask_for_open(&pool, Question::new(asker, request)).await?;
-    let Reply::Opened { attr, layout } = reply else {
+    let Reply::Opened { attr, layout, plain } = reply else {
         return Err(Error::Protocol);
     };
     let service = count_open(held, session.origin)?;
+    if plain {
+        pool.learn_plain(&service.held, given);
+    }
     service.held.learn(&session, generation, &layout, false)?;
     Ok((service, attr))
 }
@@ -342,13 +350,15 @@ async fn ask_to_open(held: Held, asker: Asker, open: OpenMode) -> Result<(Servic
 async fn ask_for_open(pool: &Arc<Pool>, mut question: Question) -> Result<(Arc<Session>, Reply), Error> {
     let answered = pool.ask(&mut question).await;
     match answered {
-        Ok((session, Reply::Opened { attr, layout })) if question.is_repeated() => {
+        Ok((session, Reply::Opened { attr, layout, .. })) if question.is_repeated() => {
             let ino = attr.ino;
             let attr = match session.call_as_root(Request::GetAttr { ino }).await {
                 Ok(Reply::Attr(now)) => now,
                 _ => attr,
             };
-            Ok((session, Reply::Opened { attr, layout }))
+            // Nor is it known whether a notice about file capabilities came since.
+            let plain = false;
+            Ok((session, Reply::Opened { attr, layout, plain }))
         }
         Err(Error::Down(_) | Error::Link(_)) => {
             give_back_unheard(pool, &question);

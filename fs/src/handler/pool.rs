@@ -15,7 +15,7 @@ use event_listener::Event;
 use parking_lot::{Mutex, RwLock};
 use rdmafs_meta::attr::Attr;
 use rdmafs_meta::id::{InodeId, Lineage, RequestId};
-use rdmafs_meta::wire::{Reply, Request};
+use rdmafs_meta::wire::{MAX_STAGED, Reply, Request};
 use rdmafs_rdma::buffer::BufferPool;
 use rdmafs_rdma::clock::Clock;
 use rdmafs_rdma::log_limit::LogLimit;
@@ -60,6 +60,10 @@ pub(super) struct Pool {
     pub(super) counter: Arc<CallCounter>,
     /// A place for each call whose answer the service must keep.
     pub(super) under_way: Semaphore,
+    /// How often any file may have been given file capabilities: not all inodes are in the table when that is heard of.
+    given: AtomicU64,
+    /// One large extended attribute for each place that the service keeps the first part of.
+    pub(super) staging: Semaphore,
     /// The connection whose node said that it ends soon.
     pub(super) draining: Mutex<Connection>,
     /// Which fabric is used, and why.
@@ -136,6 +140,8 @@ impl Pool {
             requests: AtomicU64::new(0),
             counter: Arc::default(),
             under_way: Semaphore::new(UNDER_WAY),
+            given: AtomicU64::new(0),
+            staging: Semaphore::new(MAX_STAGED),
             draining: Mutex::default(),
             note: Mutex::default(),
             lines: Mutex::new(LogLimit::new(LINES)),
@@ -253,6 +259,31 @@ impl Pool {
             pool: self.clone(),
             inode: known.inode.clone(),
         }
+    }
+
+    /// To be taken before it is asked whether a file has file capabilities.
+    pub(super) fn given(&self) -> u64 {
+        self.given.load(Ordering::Acquire)
+    }
+
+    /// It was asked at `given` (of the pool, and of the inode), and the file has none.
+    pub(super) fn learn_plain(&self, inode: &Inode, given: (u64, u64)) {
+        if self.given() == given.0 {
+            inode.learn_plain(given.1);
+        }
+    }
+
+    /// The file may have been given file capabilities.
+    pub(super) fn may_have_capabilities(&self, ino: InodeId) {
+        self.given.fetch_add(1, Ordering::AcqRel);
+        if let Some(inode) = self.find(ino) {
+            inode.may_have_capabilities();
+        }
+    }
+
+    /// A new connection: notices may have been missed.
+    pub(super) fn missed_notices(&self) {
+        self.given.fetch_add(1, Ordering::AcqRel);
     }
 
     /// All inodes of the table, in the order of their ids.

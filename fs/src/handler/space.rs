@@ -121,7 +121,7 @@ impl Mount {
 /// Whether bytes that this caller changes take set-id bits away. The kernel does not expect that of what is not a write, and would show the
 /// old mode for a second.
 pub(super) fn clears_set_id(caller: &Credentials, inode: &Inode) -> bool {
-    let none = |attr: &Attr| permission::without_set_id(attr.mode) == attr.mode;
+    let none = |attr: &Attr| permission::without_set_id(caller, attr) == attr.mode;
     caller.uid != 0 && !inode.attr().as_ref().is_some_and(none)
 }
 

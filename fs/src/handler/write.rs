@@ -1,7 +1,7 @@
 //! Writing bytes.
 
 use super::again::{Again, Question};
-use super::inode::{Transfer, Written};
+use super::inode::{Takes, Transfer, Written};
 use super::layout::resolve;
 use super::mount::{Mount, wall_clock};
 use super::open::OpenFile;
@@ -9,6 +9,7 @@ use super::pieces::{MAX_SIZE, Place};
 use super::session::Session;
 use super::types::HandleId;
 use crate::errno::Error;
+use rdmafs_meta::cred::Credentials;
 use rdmafs_meta::error::MetaError;
 use rdmafs_meta::wire::{Reply, Request};
 use rdmafs_rdma::buffer::{Buffer, BufferPool};
@@ -60,6 +61,22 @@ impl Mount {
         data: Buffer,
         clear_set_id: bool,
     ) -> Result<usize, Error> {
+        let writer = clear_set_id.then(Credentials::root);
+        self.write_as(handle, offset, data, writer).await
+    }
+
+    /// The same; `writer` when he has no CAP_FSETID.
+    ///
+    /// # Errors
+    /// As [`Mount::write`].
+    pub async fn write_as(
+        self: Arc<Self>,
+        handle: HandleId,
+        offset: u64,
+        data: Buffer,
+        writer: Option<Credentials>,
+    ) -> Result<usize, Error> {
+        let clear_set_id = writer.is_some();
         let file = self.file(handle)?;
         if !file.mode.write {
             return Err(Error::BadHandle);
@@ -76,9 +93,13 @@ impl Mount {
             end: end.ok_or(MetaError::TooBig)?,
             clear_set_id,
         };
-        let (written, clears) = self.put(&file, &wanted, data).await?;
-        if clears {
-            self.pool.commit(file.inode(), self.by(), false).await?;
+        let (written, takes) = self.put(&file, &wanted, data).await?;
+        if takes != Takes::Nothing {
+            // Whose group it is decides about set-group-id.
+            let who = writer.unwrap_or_else(Credentials::root);
+            self.pool.commit_as(file.inode(), self.by(), who).await?;
+        }
+        if takes == Takes::SetId {
             // It knows that a write changes size and times, and would show the old mode for a second.
             self.kernel_forgets(file.inode().ino).await;
         }
@@ -126,8 +147,8 @@ impl Mount {
         }
     }
 
-    /// Writes at an offset. Gives the bytes written, and whether set-id bits must be cleared now.
-    async fn put(&self, file: &OpenFile, wanted: &Wanted, mut data: Buffer) -> Result<(usize, bool), Error> {
+    /// Writes at an offset. Gives the bytes written, and what must go now.
+    async fn put(&self, file: &OpenFile, wanted: &Wanted, mut data: Buffer) -> Result<(usize, Takes), Error> {
         let inode = file.inode();
         let mut waits = Waits::new(self);
         let again = Again::new(&self.pool, self.timeout);
@@ -146,11 +167,14 @@ impl Mount {
                         data = whole;
                         continue;
                     }
-                    let clears = done > 0 && inode.wrote(session.origin, self.written(wanted, done, shrinks));
+                    let takes = match done {
+                        0 => Takes::Nothing,
+                        _ => inode.wrote(session.origin, self.written(wanted, done, shrinks)),
+                    };
                     drop(shared);
                     return match failure {
                         Some(error) if done == 0 => Err(error),
-                        _ => Ok((done, clears)),
+                        _ => Ok((done, takes)),
                     };
                 }
                 Err(error) => {

@@ -457,6 +457,8 @@ fn changes(request: &Request) -> bool {
         | Request::Atomic { .. }
         | Request::Commit { .. }
         | Request::Sync => true,
+        Request::SetXattr { .. } | Request::RemoveXattr { .. } => true,
+        Request::GetXattr { .. } | Request::ListXattr { .. } | Request::StageXattr { .. } => false,
         Request::Open { access, .. } => access.truncate,
         Request::Layout { allocate, .. } => *allocate,
         Request::Begin { .. }

@@ -1,6 +1,6 @@
 //! What must be true between two calls. Tests ask after every step, a load before it serves, and `rdmafs fsck` of a pool in use.
 
-use super::fsck::{Found, examine_names, examine_space, report};
+use super::fsck::{Found, examine_names, examine_space, examine_xattrs, report};
 use super::service::Namespace;
 use crate::error::MetaError;
 use crate::id::InodeId;
@@ -33,6 +33,7 @@ impl Namespace {
         let closed = |ino: InodeId| !open.contains(&ino) && !self.doomed.contains(&ino);
         let entries = examine_names(&self.tree, &mut found);
         let bytes = examine_space(&self.tree, &closed, &mut found);
+        examine_xattrs(&self.tree, &mut found);
         self.examine_opens(&open, &mut found);
         self.examine_sums(&mut found);
         let problems = report(&self.tree, &found);

@@ -95,6 +95,12 @@ impl Namespace {
             Request::Commit { ino, size, shrinks, mtime, clear_set_id, sync: _ } => {
                 self.commit(step, ino, Written { size, shrinks, mtime, clear_set_id })
             }
+
+            Request::GetXattr { ino, name, from, limit } => self.get_xattr(step, ino, &name, (from, limit)),
+            Request::ListXattr { ino } => self.list_xattr(step, ino),
+            Request::StageXattr { token, part } => self.stage_xattr(step, token, part),
+            Request::SetXattr { ino, name, staged, value, mode } => self.set_xattr(step, ino, name, (staged, value, mode)),
+            Request::RemoveXattr { ino, name } => self.remove_xattr(step, ino, &name),
         }
     }
 }
@@ -122,5 +128,7 @@ fn mutates(request: &Request) -> bool {
         Request::Unlink { .. } | Request::RemoveDir { .. } | Request::Rename { .. } => true,
         Request::Open { .. } | Request::Release { .. } | Request::Append { .. } => true,
         Request::Atomic { .. } | Request::Commit { .. } => true,
+        Request::GetXattr { .. } | Request::ListXattr { .. } | Request::StageXattr { .. } => false,
+        Request::SetXattr { .. } | Request::RemoveXattr { .. } => true,
     }
 }

@@ -38,15 +38,9 @@ impl Namespace {
         }
         may_open(step, attr, access)?;
         if access.truncate {
-            let privileged = step.who.uid == 0;
             self.resize(ino, 0, step.now, step.out)?;
             self.tell_others(step, ino)?;
-            let attr = &mut self.tree.get_mut(ino)?.attr;
-            attr.mode = if privileged {
-                attr.mode
-            } else {
-                permission::without_set_id(attr.mode)
-            };
+            self.bytes_changed(ino, step.who, step.now.wall)?;
         }
         if access.read {
             self.accessed(ino, step.now.wall);
@@ -64,7 +58,8 @@ impl Namespace {
             .slice(0, granule_ceil(attr.size), attr.shrinks, OPEN_COPIES);
         let write = self.grants_writing(step.session, ino)?;
         self.grant(step.session, &layout, write, step.out);
-        Ok(Reply::Opened { attr, layout })
+        let plain = self.is_plain(ino);
+        Ok(Reply::Opened { attr, layout, plain })
     }
 
     pub(super) fn layout(
@@ -140,7 +135,7 @@ impl Namespace {
         let attr = &mut self.tree.get_mut(ino)?.attr;
         let grows = written.shrinks == attr.shrinks && written.size > attr.size;
         let mode = if written.clear_set_id {
-            permission::without_set_id(attr.mode)
+            permission::without_set_id(step.who, attr)
         } else {
             attr.mode
         };
@@ -153,6 +148,7 @@ impl Namespace {
         attr.mode = mode;
         attr.mtime = written.mtime;
         attr.version.0 += 1;
+        self.drop_capabilities(ino, now);
         if grows {
             self.tell_others(step, ino)?;
         }

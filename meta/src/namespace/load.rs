@@ -68,7 +68,12 @@ impl Namespace {
                 let _there = self.tree.edit_layout(ino, |_| ((), Default::default()));
             }
         }
-        found.retain(|found| !matches!(found.kind, ProblemKind::StrayPiece | ProblemKind::WrongAllocated));
+        found.retain(|found| {
+            !matches!(
+                found.kind,
+                ProblemKind::StrayPiece | ProblemKind::StrayXattr | ProblemKind::WrongAllocated
+            )
+        });
         let problems = fsck::report(&self.tree, &found);
         match problems.first() {
             None => Ok(()),

@@ -10,6 +10,7 @@ mod space;
 mod fsck;
 mod load;
 mod sessions;
+mod xattrs;
 mod names;
 mod files;
 mod ranges;

@@ -2,7 +2,7 @@
 
 use super::service::Namespace;
 use super::step::Step;
-use crate::attr::SetAttr;
+use crate::attr::{FileKind, SetAttr};
 use crate::error::MetaError;
 use crate::id::InodeId;
 use crate::name::Name;
@@ -41,6 +41,10 @@ impl Namespace {
         if by_handle && !self.sessions.held(step.session, ino)?.writable {
             return Err(MetaError::AccessDenied);
         }
+        // A kernel that prepares a write says no handle.
+        let prepares = *change == SetAttr::default();
+        let held = self.sessions.held(step.session, ino);
+        let by_handle = by_handle || prepares && held.is_ok_and(|open| open.writable);
         let attr = &self.tree.get(ino)?.attr;
         let next = changed(step.who, attr, change, by_handle, step.now.wall)?;
         if let Some(size) = change.size {
@@ -53,6 +57,11 @@ impl Namespace {
         let attr = &mut self.tree.get_mut(ino)?.attr;
         (attr.mode, attr.uid, attr.gid) = (next.mode, next.uid, next.gid);
         (attr.atime, attr.mtime, attr.ctime) = (next.atime, next.mtime, next.ctime);
+        let given = change.uid.is_some() || change.gid.is_some();
+        if change.size.is_some() || given && attr.kind != FileKind::Directory {
+            // Set-id bits were seen to with the mode.
+            self.drop_capabilities(ino, step.now.wall);
+        }
         self.attr(ino)
     }
 

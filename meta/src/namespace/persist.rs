@@ -1,8 +1,9 @@
 //! Telling the store what changed.
 //!
 //! The tree remembers which keys changed, and their values are read when the step is over: a key that changed twice is
-//! written once. Inodes and entries come first, so that a tree operation is one batch; the pieces of a long layout may
-//! need more. Whatever of them a crash leaves behind lies past the size, or under no inode, and is dropped at load.
+//! written once. Inodes, entries and the extended attributes that are set come first, so that a tree operation is one batch; the pieces of a
+//! long layout, and the attributes of what is removed, may need more. Whatever of them a crash leaves behind lies past the size, or under no
+//! inode, and is dropped at load.
 
 use super::output::Output;
 use super::record::{self, InodeRecord, encode};
@@ -10,6 +11,7 @@ use super::service::Namespace;
 use crate::id::InodeId;
 use crate::store::Batch;
 use crate::tree::Tree;
+use crate::xattr::XattrName;
 
 /// Inode ids that are reserved at a time.
 pub(super) const ID_BLOCK: u64 = 1 << 20;
@@ -44,7 +46,7 @@ impl Namespace {
     }
 }
 
-/// What changed in a tree since the last time: inodes, then entries, then pieces.
+/// What changed in a tree since the last time: inodes, then entries, extended attributes, pieces, and those of inodes that are gone.
 pub(super) fn changes_of(tree: &mut Tree) -> Vec<Change> {
     let keys = tree.take_changes();
     let tree = &*tree;
@@ -65,7 +67,20 @@ pub(super) fn changes_of(tree: &mut Tree) -> Vec<Change> {
         let value = (!runs.is_empty()).then(|| encode(&runs));
         (record::piece_key(ino, piece), value)
     });
-    inodes.chain(entries).chain(pieces).collect()
+    let there = |(ino, _): &(InodeId, XattrName)| tree.get(*ino).is_ok();
+    let (kept, gone): (Vec<_>, Vec<_>) = keys.xattrs.into_iter().partition(there);
+    let xattrs = |(ino, name): (InodeId, XattrName)| {
+        let value = tree.xattrs(ino).and_then(|xattrs| xattrs.get(&name));
+        let value = value.map(|(bytes, _)| bytes.to_vec());
+        (record::xattr_key(ino, &name), value)
+    };
+    let (kept, gone) = (kept.into_iter().map(xattrs), gone.into_iter().map(xattrs));
+    inodes
+        .chain(entries)
+        .chain(kept)
+        .chain(pieces)
+        .chain(gone)
+        .collect()
 }
 
 fn inode_change(tree: &Tree, ino: InodeId) -> Change {

@@ -8,13 +8,11 @@ use super::output::{ByteMove, Change, Done, Moving, Output};
 use super::service::Namespace;
 use super::space::{MAX_SIZE, REMOVAL_STEP, edges};
 use super::step::Step;
-use crate::cred::Credentials;
 use crate::error::MetaError;
 use crate::extent::{granule_ceil, granule_floor};
 use crate::id::InodeId;
 use crate::layout::{Copy, CopyState, LayoutMap, PIECE, Run};
-use crate::permission;
-use crate::time::{Now, Timestamp};
+use crate::time::Now;
 use crate::wire::{Answer, Reply, Sought};
 
 /// Most bytes that one call zeroes in place: a few milliseconds for the thread that serves its handler.
@@ -151,6 +149,8 @@ impl Namespace {
         if grows {
             attr.size = change.size;
         }
+        attr.version.0 += 1;
+        (attr.mtime, attr.ctime) = (step.now.wall, step.now.wall);
         self.bytes_changed(change.ino, step.who, step.now.wall)?;
         if grows {
             self.tell_others(step, change.ino)?;
@@ -160,17 +160,6 @@ impl Namespace {
             Done::Spaced(end) => Reply::Spaced { end, attr },
             Done::Copied(len) => Reply::Copied { len, attr },
         })
-    }
-
-    /// Bytes of the file, or the space that they take, were changed by `who`.
-    fn bytes_changed(&mut self, ino: InodeId, who: &Credentials, now: Timestamp) -> Result<(), MetaError> {
-        let attr = &mut self.tree.get_mut(ino)?.attr;
-        attr.version.0 += 1;
-        (attr.mtime, attr.ctime) = (now, now);
-        if who.uid != 0 {
-            attr.mode = permission::without_set_id(attr.mode);
-        }
-        Ok(())
     }
 
     /// The session may change the range.

@@ -2,15 +2,19 @@
 //!
 //! | key | value |
 //! | --- | --- |
-//! | `Mformat` | one byte, the format of all this: 1 |
+//! | `Mformat` | one byte, the format of all this: 2 |
 //! | `Mceiling` | u64, big-endian: inode ids from here on were never given out |
 //! | `Midentity` | [`Identity`](super::identity::Identity): which pool this is |
 //! | `I` inode | [`InodeRecord`] |
 //! | `D` directory, name | cookie and inode of the entry |
 //! | `L` inode, piece | the runs of one piece (64 MiB) of a file's layout |
+//! | `A` inode, name | the value of an extended attribute, its bytes as they are |
 //!
-//! Ids are 8 bytes big-endian, names are their bytes, values are postcard. An inode whose link count is 0 is its own
+//! Ids are 8 bytes big-endian, names are their bytes, values are postcard where nothing else is said. An inode whose link count is 0 is its own
 //! orphan record: it and its pieces are removed after a restart. The store's term is no pair.
+//!
+//! Format 1 is the same without `A`: it is read, and becomes format 2 at the next start. So a version that knows only format 1 refuses a store
+//! that may have extended attributes, its start and its `fsck --repair` alike, and drops none.
 
 use crate::attr::Attr;
 use crate::id::InodeId;
@@ -18,16 +22,20 @@ use crate::layout::Run;
 use crate::name::Name;
 use crate::store::StoreError;
 use crate::tree::{Body, Directory, Inode};
+use crate::xattr::XattrName;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 pub(super) const HEAD: &[u8] = b"M";
 pub(super) const FORMAT_KEY: &[u8] = b"Mformat";
-pub(super) const FORMAT: u8 = 1;
+pub(super) const FORMAT: u8 = 2;
+/// The formats that are read.
+pub(super) const KNOWN_FORMATS: [u8; 2] = [1, FORMAT];
 pub(super) const CEILING_KEY: &[u8] = b"Mceiling";
 pub(super) const INODES: &[u8] = b"I";
 pub(super) const ENTRIES: &[u8] = b"D";
 pub(super) const PIECES: &[u8] = b"L";
+pub(super) const XATTRS: &[u8] = b"A";
 
 /// A stored inode; entries and layout have keys of their own.
 #[derive(Debug, Serialize, Deserialize)]
@@ -95,6 +103,10 @@ pub(super) fn entry_key(parent: InodeId, name: &Name) -> Vec<u8> {
 
 pub(super) fn piece_key(ino: InodeId, piece: u64) -> Vec<u8> {
     [PIECES, &ino.0.to_be_bytes(), &piece.to_be_bytes()].concat()
+}
+
+pub(super) fn xattr_key(ino: InodeId, name: &XattrName) -> Vec<u8> {
+    [XATTRS, &ino.0.to_be_bytes(), name.as_bytes()].concat()
 }
 
 /// The id after a key's first byte, and what follows it.

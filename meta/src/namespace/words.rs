@@ -39,6 +39,7 @@ impl Namespace {
             self.tell_others(step, ino)?;
         }
         self.touched(ino, step);
+        self.bytes_changed(ino, step.who, step.now.wall)?;
         let layout = self.tree.layout(ino)?.slice(offset, end, shrinks, ANSWER_COPIES);
         self.grant(step.session, &layout, true, step.out);
         let run = layout.runs.first().ok_or(MetaError::Lost)?;

@@ -25,7 +25,7 @@ pub(crate) fn changed(
         resizable(who, attr, by_handle)?;
         next.mtime = now;
         if who.uid != 0 {
-            next.mode = permission::without_set_id(next.mode);
+            next.mode = permission::without_set_id(who, &next);
         }
     }
     if let Some(mode) = change.mode {
@@ -44,10 +44,28 @@ pub(crate) fn changed(
             SetTime::At(time) => time,
         };
     }
-    if *change != SetAttr::default() {
-        next.ctime = now;
+    if *change == SetAttr::default() {
+        return touched(who, next, by_handle, now);
     }
+    next.ctime = now;
     Ok(next)
+}
+
+/// A kernel that asks for no change wants what a write or a change of owner takes to go: chown(2) of nothing, or a write that is about to
+/// come. So whoever may do either may have that.
+fn touched(who: &Credentials, mut attr: Attr, by_handle: bool, now: Timestamp) -> Result<Attr, MetaError> {
+    let writes = by_handle || permission::check(who, &attr, Access::WRITE).is_ok();
+    let may = permission::owns(who, &attr) || writes && attr.kind == FileKind::Regular;
+    let kept = match attr.kind {
+        FileKind::Directory => attr.mode,
+        _ => permission::without_set_id(who, &attr),
+    };
+    match kept == attr.mode {
+        _ if may => (attr.mode, attr.ctime) = (kept, now),
+        true => {}
+        false => return Err(MetaError::NotOwner),
+    }
+    Ok(attr)
 }
 
 fn resizable(who: &Credentials, attr: &Attr, by_handle: bool) -> Result<(), MetaError> {
@@ -133,10 +151,16 @@ mod tests {
     }
 
     #[test]
-    fn nothing_asked_is_nothing_changed() {
-        assert_eq!(
-            changed(&user(8), &file(0), &SetAttr::default(), false, LATER),
-            Ok(file(0))
-        );
+    fn nothing_asked_takes_set_id_bits_as_a_write_or_a_change_of_owner_does() {
+        let nothing = |who: &Credentials, mode, by_handle| {
+            let after = changed(who, &file(mode), &SetAttr::default(), by_handle, LATER)?;
+            Ok((after.mode, after.ctime == LATER))
+        };
+        assert_eq!(nothing(&user(8), 0, false), Ok((0, false)));
+        assert_eq!(nothing(&user(8), 0o6755, false), Err(MetaError::NotOwner));
+        assert_eq!(nothing(&user(8), 0o6755, true), Ok((0o755, true)));
+        assert_eq!(nothing(&user(8), 0o6757, false), Ok((0o757, true)));
+        assert_eq!(nothing(&user(7), 0o6555, false), Ok((0o555, true)));
+        assert_eq!(nothing(&Credentials::root(), 0o6555, false), Ok((0o555, true)));
     }
 }

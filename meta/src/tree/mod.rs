@@ -1,6 +1,7 @@
 //! The tree of names, and the inodes it leads to.
 
 mod inode;
+mod xattrs;
 mod table;
 mod attributes;
 mod entries;
@@ -12,3 +13,5 @@ pub(crate) use entries::NewEntry;
 pub(crate) use inode::{Body, Directory, FIRST_COOKIE, Inode};
 pub(crate) use rename::Move;
 pub(crate) use table::Tree;
+#[cfg(test)]
+pub(crate) use xattrs::Xattrs;

@@ -1,6 +1,7 @@
 //! The inode table, and what of it the store does not know yet.
 
 use super::inode::{Body, Directory, Inode, blank};
+use super::xattrs::Xattrs;
 use crate::attr::FileKind;
 use crate::cred::Credentials;
 use crate::error::MetaError;
@@ -9,6 +10,8 @@ use crate::layout::LayoutMap;
 use crate::name::Name;
 use crate::permission::{self, Access};
 use crate::time::Timestamp;
+use crate::wire::XattrMode;
+use crate::xattr::XattrName;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Most names of one inode, and most subdirectories of a directory.
@@ -21,12 +24,17 @@ pub(crate) struct Changes {
     pub(crate) inodes: BTreeSet<InodeId>,
     pub(crate) entries: BTreeSet<(InodeId, Name)>,
     pub(crate) pieces: BTreeSet<(InodeId, u64)>,
+    pub(crate) xattrs: BTreeSet<(InodeId, XattrName)>,
 }
 
 /// All inodes of a pool.
 #[derive(Debug)]
 pub(crate) struct Tree {
     pub(super) inodes: BTreeMap<InodeId, Inode>,
+    /// Of the inodes that have any.
+    xattrs: BTreeMap<InodeId, Xattrs>,
+    /// Of the value that was set last.
+    edition: u64,
     pub(super) changes: Changes,
     /// The id of the next inode; ids are never given twice.
     pub(crate) next: InodeId,
@@ -36,6 +44,8 @@ impl Tree {
     pub(crate) fn new(inodes: BTreeMap<InodeId, Inode>, next: InodeId) -> Self {
         Self {
             inodes,
+            xattrs: BTreeMap::new(),
+            edition: 0,
             changes: Changes::default(),
             next,
         }
@@ -122,6 +132,80 @@ impl Tree {
     pub(crate) fn remove(&mut self, ino: InodeId) {
         self.inodes.remove(&ino);
         self.changes.inodes.insert(ino);
+        let xattrs = self.xattrs.remove(&ino).unwrap_or_default();
+        let gone = xattrs.names().map(|name| (ino, name.clone()));
+        self.changes.xattrs.extend(gone);
+    }
+
+    /// The inode goes and what is its stays: damage.
+    #[cfg(test)]
+    pub(crate) fn lose_inode(&mut self, ino: InodeId) {
+        self.inodes.remove(&ino);
+    }
+
+    /// The extended attributes of an inode, if it has any.
+    pub(crate) fn xattrs(&self, ino: InodeId) -> Option<&Xattrs> {
+        self.xattrs.get(&ino)
+    }
+
+    /// All extended attributes.
+    pub(crate) fn all_xattrs(&self) -> impl Iterator<Item = (InodeId, &Xattrs)> {
+        self.xattrs.iter().map(|(ino, xattrs)| (*ino, xattrs))
+    }
+
+    /// Sets an extended attribute of an inode that is there, and stamps the change.
+    pub(crate) fn set_xattr(
+        &mut self,
+        ino: InodeId,
+        name: XattrName,
+        (value, mode): (Vec<u8>, XattrMode),
+        now: Timestamp,
+    ) -> Result<(), MetaError> {
+        let inode = self.inodes.get_mut(&ino).ok_or(MetaError::Stale)?;
+        let none = Xattrs::default();
+        self.xattrs
+            .get(&ino)
+            .unwrap_or(&none)
+            .may_set(&name, &value, mode)?;
+        self.edition += 1;
+        let xattrs = self.xattrs.entry(ino).or_default();
+        xattrs.put(name.clone(), value, self.edition);
+        inode.attr.ctime = now;
+        self.changes.inodes.insert(ino);
+        self.changes.xattrs.insert((ino, name));
+        Ok(())
+    }
+
+    /// Removes an extended attribute and stamps the change.
+    pub(crate) fn remove_xattr(
+        &mut self,
+        ino: InodeId,
+        name: &XattrName,
+        now: Timestamp,
+    ) -> Result<(), MetaError> {
+        let xattrs = self.xattrs.get_mut(&ino).ok_or(MetaError::NoXattr)?;
+        xattrs.remove(name)?;
+        if xattrs.len() == 0 {
+            self.xattrs.remove(&ino);
+        }
+        self.changes.xattrs.insert((ino, name.clone()));
+        self.get_mut(ino)?.attr.ctime = now;
+        Ok(())
+    }
+
+    /// Puts an extended attribute back as the store has it; refuses what the inode cannot have.
+    pub(crate) fn restore_xattr(
+        &mut self,
+        ino: InodeId,
+        name: XattrName,
+        value: &[u8],
+    ) -> Result<(), MetaError> {
+        let none = Xattrs::default();
+        let xattrs = self.xattrs.get(&ino).unwrap_or(&none);
+        xattrs.may_set(&name, value, XattrMode::default())?;
+        let xattrs = self.xattrs.entry(ino).or_default();
+        xattrs.put(name, value.to_vec(), self.edition);
+        Ok(())
     }
 
     pub(crate) fn take_changes(&mut self) -> Changes {

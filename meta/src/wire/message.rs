@@ -14,6 +14,7 @@ use crate::layout::LayoutSlice;
 use crate::name::Name;
 use crate::problem::Examination;
 use crate::time::Timestamp;
+use crate::xattr::XattrName;
 use serde::{Deserialize, Serialize};
 
 /// The longest encoded message, in bytes.
@@ -21,6 +22,12 @@ pub const MAX_MESSAGE: usize = 60 * 1024;
 
 /// The longest target of a symbolic link, in bytes (PATH_MAX less its terminator).
 pub const MAX_SYMLINK: usize = 4095;
+
+/// Most bytes of an extended attribute's value in one message: a longer value goes in two, and comes in pages.
+pub const MAX_XATTR_PART: usize = 32 * 1024;
+
+/// Most first parts of values that the service keeps for a session; the oldest goes for one more.
+pub const MAX_STAGED: usize = 4;
 
 /// One request, with everything that makes a retry recognisable.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -97,6 +104,15 @@ pub enum AtomicOp {
         /// What they become.
         new: u64,
     },
+}
+
+/// `setxattr(2)` flags. Both together are taken, and nothing can be set with them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct XattrMode {
+    /// XATTR_CREATE: only what is not there.
+    pub create: bool,
+    /// XATTR_REPLACE: only what is there.
+    pub replace: bool,
 }
 
 /// What a handler may ask.
@@ -308,7 +324,7 @@ pub enum Request {
         shrinks: u64,
         /// Time of the last write.
         mtime: Timestamp,
-        /// A caller without CAP_FSETID wrote: clear set-id bits.
+        /// A caller without CAP_FSETID wrote: clear set-id bits, as [`Call::caller`] is of the file's group or not.
         clear_set_id: bool,
         /// Answer only when the store has it (fsync).
         sync: bool,
@@ -329,6 +345,50 @@ pub enum Request {
     Examine {
         /// Leave so many problems out, which earlier answers told.
         skip: u64,
+    },
+    /// A page of the value of an extended attribute. Answer: [`Reply::Xattr`].
+    GetXattr {
+        /// Of what.
+        ino: InodeId,
+        /// Which.
+        name: XattrName,
+        /// First byte.
+        from: u32,
+        /// At most this many bytes (the service sends no more than [`MAX_XATTR_PART`]).
+        limit: u32,
+    },
+    /// The names of an inode's extended attributes, those that the caller may see. Answer: [`Reply::XattrNames`].
+    ListXattr {
+        /// Of what.
+        ino: InodeId,
+    },
+    /// Keep this, the first part of a value, for a [`Request::SetXattr`] that follows; no longer than the session, and no more than
+    /// [`MAX_STAGED`] of them. Answer: [`Reply::Done`].
+    StageXattr {
+        /// Names it within the session; the same one again replaces it.
+        token: u64,
+        /// At most [`MAX_XATTR_PART`].
+        part: Vec<u8>,
+    },
+    /// Set an extended attribute. Answer: [`Reply::Attr`], or [`MetaError::NotStaged`].
+    SetXattr {
+        /// Of what.
+        ino: InodeId,
+        /// Which.
+        name: XattrName,
+        /// The first part of the value, staged before; it is used up.
+        staged: Option<u64>,
+        /// The value, or what follows that part; at most [`MAX_XATTR_PART`].
+        value: Vec<u8>,
+        /// Flags.
+        mode: XattrMode,
+    },
+    /// Remove an extended attribute. Answer: [`Reply::Attr`].
+    RemoveXattr {
+        /// Of what.
+        ino: InodeId,
+        /// Which.
+        name: XattrName,
     },
 }
 
@@ -352,6 +412,8 @@ pub enum Reply {
         attr: Attr,
         /// The first part of its layout, read access granted.
         layout: LayoutSlice,
+        /// It has no file capabilities; when it gets some from another session, [`Notice::Capabilities`] says so.
+        plain: bool,
     },
     /// Target bytes of a symbolic link.
     Target(Vec<u8>),
@@ -400,6 +462,17 @@ pub enum Reply {
     Space(Space),
     /// What was found wrong, or a page of it.
     Examined(Examination),
+    /// A page of the value of an extended attribute.
+    Xattr {
+        /// Bytes of the whole value.
+        total: u32,
+        /// No two values that the attribute has ever had have the same one: pages with different ones do not fit together.
+        edition: u64,
+        /// The page.
+        page: Vec<u8>,
+    },
+    /// Names of extended attributes, a NUL after each.
+    XattrNames(Vec<u8>),
 }
 
 /// What a seek for a hole or for data found.
@@ -483,4 +556,9 @@ pub enum Notice {
     },
     /// The node ends soon: commit what is written and answer with [`Request::Drained`].
     Drain,
+    /// Another session gave an open file file capabilities: the next change of its bytes takes them away.
+    Capabilities {
+        /// Inode.
+        ino: InodeId,
+    },
 }

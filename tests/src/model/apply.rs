@@ -12,6 +12,7 @@ impl Model {
             Action::Attributes(call) => self.attributes(who, call),
             Action::Bytes(call) => self.bytes(who, call),
             Action::Space(call) => self.space(who, call),
+            Action::Xattrs(call) => self.xattrs(who, call),
         }
         .unwrap_or_else(Outcome::Refused)
     }

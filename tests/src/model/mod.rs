@@ -8,6 +8,7 @@ mod names;
 mod attributes;
 mod bytes;
 mod space;
+mod xattrs;
 mod apply;
 
 pub use state::Model;

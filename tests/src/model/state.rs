@@ -36,6 +36,7 @@ pub(super) struct Inode {
     pub(super) entries: BTreeMap<Vec<u8>, u64>,
     pub(super) parent: u64,
     pub(super) target: Vec<u8>,
+    pub(super) xattrs: BTreeMap<&'static str, Vec<u8>>,
 }
 
 #[derive(Clone, Copy, Debug)]

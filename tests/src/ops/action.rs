@@ -5,6 +5,7 @@ use crate::ops::bytes::Bytes;
 use crate::ops::names::Names;
 use crate::ops::outcome::Outcome;
 use crate::ops::space::Space;
+use crate::ops::xattrs::Xattrs;
 use rand::RngExt;
 use rand::rngs::StdRng;
 
@@ -22,6 +23,7 @@ pub enum Action {
     Attributes(Attributes),
     Bytes(Bytes),
     Space(Space),
+    Xattrs(Xattrs),
 }
 
 /// A system call by somebody, through one of the mounts.
@@ -53,8 +55,9 @@ pub fn random(rng: &mut StdRng, mix: Mix) -> Op {
     let mount = rng.random_range(0..mix.mounts);
     let action = random_action(rng, mix);
     let tame = matches!(action, Action::Names(Names::Link { .. })) && !mix.protected;
+    let privileged = matches!(&action, Action::Xattrs(xattrs) if xattrs.is_for_root());
     Op {
-        caller: if tame { 0 } else { caller },
+        caller: if tame || privileged { 0 } else { caller },
         mount,
         action,
     }
@@ -66,6 +69,7 @@ fn random_action(rng: &mut StdRng, mix: Mix) -> Action {
         0..=23 => Action::Names(Names::random(rng)),
         24..=38 => Action::Attributes(Attributes::random(rng, mix)),
         39..=47 => Action::Space(Space::random(rng)),
+        48..=55 => Action::Xattrs(Xattrs::random(rng)),
         _ => Action::Bytes(Bytes::random(rng)),
     }
 }
@@ -85,12 +89,19 @@ impl Action {
             Action::Attributes(attributes) => attributes.kind(),
             Action::Bytes(bytes) => bytes.kind(outcome, seen),
             Action::Space(space) => space.kind(),
+            Action::Xattrs(xattrs) => xattrs.kind(),
         }
     }
 }
 
 /// Every kind that [`Action::kind`] tells apart.
 pub fn kinds() -> impl Iterator<Item = &'static str> {
-    let themes = [Names::KINDS, Attributes::KINDS, Bytes::KINDS, Space::KINDS];
+    let themes = [
+        Names::KINDS,
+        Attributes::KINDS,
+        Bytes::KINDS,
+        Space::KINDS,
+        Xattrs::KINDS,
+    ];
     themes.into_iter().flatten().copied()
 }

@@ -12,6 +12,7 @@ mod names;
 mod attributes;
 mod bytes;
 mod space;
+mod xattrs;
 mod action;
 
 pub use action::{Action, CALLERS, Mix, Op, SLOTS, Seen, kinds, random};
@@ -21,3 +22,4 @@ pub use names::{Names, Rename};
 pub use outcome::{CHOSEN_TIME, Kind, Outcome, Stat};
 pub use path::FilePath;
 pub use space::Space;
+pub use xattrs::{Value, Xattrs};

@@ -22,6 +22,7 @@ impl Posix {
             Action::Attributes(call) => self.attributes(op.mount, call),
             Action::Bytes(call) => self.bytes(op.mount, call),
             Action::Space(call) => self.space(call),
+            Action::Xattrs(call) => self.xattrs(op.mount, call),
         }
     }
 }

@@ -5,6 +5,8 @@ mod names;
 mod attributes;
 mod bytes;
 mod space;
+mod xattrs;
 mod apply;
 
 pub use system::Posix;
+pub(crate) use xattrs::listed;

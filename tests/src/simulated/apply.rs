@@ -11,6 +11,7 @@ impl Simulated {
             Action::Attributes(call) => self.attributes(op, call),
             Action::Bytes(call) => self.bytes(op, call),
             Action::Space(call) => self.space(op, call),
+            Action::Xattrs(call) => self.xattrs(op, call),
         };
         done.unwrap_or_else(|errno| Outcome::Refused(vec![errno]))
     }

@@ -7,6 +7,7 @@ mod names;
 mod attributes;
 mod bytes;
 mod space;
+mod xattrs;
 mod apply;
 
 pub use system::Simulated;

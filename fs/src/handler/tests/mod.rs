@@ -8,3 +8,4 @@ mod sharing;
 mod space;
 mod sweep;
 mod world;
+mod xattr;

@@ -53,7 +53,7 @@ fn changes(world: &World) {
 /// Adds 5 to the word at an offset, whose first byte is at least 3 and the others are zero.
 fn add(world: &World, file: HandleId, offset: u64) -> u64 {
     let asked: Vec<u8> = [offset, 5, 0, 0].into_iter().flat_map(u64::to_ne_bytes).collect();
-    let ioctl = world.mount.clone().ioctl(file, FETCH_ADD, asked);
+    let ioctl = world.mount.clone().ioctl(root(), file, FETCH_ADD, asked);
     let answer = world.pool.run(ioctl).unwrap();
     u64::from_ne_bytes(*answer.last_chunk().unwrap())
 }

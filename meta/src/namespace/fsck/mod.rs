@@ -8,6 +8,7 @@ mod found;
 mod paths;
 mod names;
 mod space;
+mod xattrs;
 mod mend;
 mod reading;
 mod offline;
@@ -15,4 +16,6 @@ mod offline;
 pub(super) use found::{Fix, Found, report};
 pub use offline::{Examined, examine};
 pub(super) use reading::read;
-pub(super) use {names::examine as examine_names, space::examine as examine_space};
+pub(super) use {
+    names::examine as examine_names, space::examine as examine_space, xattrs::examine as examine_xattrs,
+};

@@ -3,7 +3,7 @@
 use super::found::report;
 use super::mend::mend;
 use super::reading::{Reading, read};
-use super::{names, space};
+use super::{names, space, xattrs};
 use crate::id::Term;
 use crate::namespace::persist::{Change, changes_of};
 use crate::namespace::record;
@@ -94,5 +94,6 @@ fn first_problem(tree: &Tree) -> Option<Problem> {
     let mut found = Vec::new();
     names::examine(tree, &mut found);
     space::examine(tree, &|_| false, &mut found);
+    xattrs::examine(tree, &mut found);
     report(tree, &found).into_iter().next()
 }

@@ -7,7 +7,8 @@ use crate::id::{Incarnation, InodeId, NodeId, RequestId, SessionId, Term};
 use crate::layout::{Copy, CopyState, Run};
 use crate::problem::{Examination, ProblemKind::*};
 use crate::tree::{Body, Inode};
-use crate::wire::{Answer, Call, MAX_MESSAGE, Reply, Request, encode};
+use crate::wire::{Answer, Call, MAX_MESSAGE, Reply, Request, XattrMode, encode};
+use crate::xattr::XattrName;
 use std::collections::BTreeSet;
 
 /// A world with `/d/sub`, and the closed files `/a` and `/b` of two granules each.
@@ -117,6 +118,22 @@ fn memory_belongs_to_one_file_and_adds_up() {
     let free = run(0, 60, 1, CopyState::Valid).copies[0].extent;
     assert!(w.space.alloc.claim(free));
     assert_eq!(kinds(&w), [WrongSum], "a leak");
+}
+
+#[test]
+fn extended_attributes_are_an_inodes_and_within_its_limits() {
+    let (mut w, [_, _, a, _]) = world();
+    let value = |len| (vec![0; len], XattrMode::default());
+    for number in 0..2 {
+        let name = XattrName::new(format!("user.{number}")).unwrap();
+        w.space
+            .tree
+            .set_xattr(a, name, value(60_000), w.now.wall)
+            .unwrap();
+    }
+    assert_eq!(w.space.examine().problems, []);
+    w.space.tree.lose_inode(a);
+    assert!(kinds(&w).contains(&StrayXattr));
 }
 
 #[test]

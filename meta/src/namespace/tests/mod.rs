@@ -2,6 +2,7 @@
 
 mod world;
 mod names;
+mod xattrs;
 mod files;
 mod recall;
 mod restart;

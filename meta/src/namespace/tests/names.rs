@@ -380,3 +380,22 @@ fn a_replaced_link_goes_too() {
     w.tick();
     assert_eq!(w.stat(s, link), Err(MetaError::Stale));
 }
+
+#[test]
+fn the_access_time_is_renewed_as_relatime_does() {
+    let mut w = World::new(8);
+    let s = w.session();
+    let ino = w.file(s, "f");
+    w.write(s, ino, 100);
+    let read = |w: &mut World| {
+        w.open(s, ino, super::world::READ).unwrap();
+        w.stat(s, ino).unwrap()
+    };
+    let first = read(&mut w);
+    assert!(first.atime > first.mtime, "older than the last change");
+    assert_eq!(read(&mut w).atime, first.atime);
+    w.now.wall.seconds += 24 * 3600;
+    let later = read(&mut w);
+    assert!(later.atime > first.atime, "a day old");
+    assert_eq!((later.mtime, later.ctime), (first.mtime, first.ctime));
+}

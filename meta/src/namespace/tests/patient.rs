@@ -49,6 +49,9 @@ impl Patient {
         let fifo = w.make(s, ROOT, "fifo", NewInode::Special { kind, rdev: 0 }).ino;
         w.release(s, file);
         w.release(s, long);
+        w.set_xattr(s, long, "user.of a file", b"value").unwrap();
+        w.set_xattr(s, dir, "trusted.of a directory", &[7; 40_000])
+            .unwrap();
         Self {
             store: w.store,
             dir,

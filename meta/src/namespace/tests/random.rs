@@ -6,7 +6,8 @@ use crate::attr::SetAttr;
 use crate::extent::GRANULE;
 use crate::id::{InodeId, SessionId};
 use crate::name::Name;
-use crate::wire::{NewInode, OpenAccess, RenameMode, Reply, Request};
+use crate::wire::{MAX_XATTR_PART, NewInode, OpenAccess, RenameMode, Reply, Request, XattrMode};
+use crate::xattr::XattrName;
 use proptest::prelude::*;
 
 /// A step: what, by whom, and three numbers to choose with.
@@ -145,6 +146,29 @@ fn file_request(kind: u8, inodes: &[InodeId], [a, b, c]: [u64; 3]) -> Request {
     }
 }
 
+fn xattr_request(kind: u8, inodes: &[InodeId], [a, b, c]: [u64; 3]) -> Request {
+    let ino = choose(inodes, a);
+    let names = ["user.a", "user.b", "trusted.c", "security.capability"];
+    let name = XattrName::new(names[usize::try_from(b % 4).unwrap()]).unwrap();
+    match (kind, c % 6) {
+        (44, 0) => Request::StageXattr {
+            token: b % 2,
+            part: vec![1; MAX_XATTR_PART],
+        },
+        (44, 1) => Request::RemoveXattr { ino, name },
+        _ => Request::SetXattr {
+            ino,
+            name,
+            staged: (c % 6 == 2).then_some(b % 2),
+            value: vec![2; usize::try_from(a % 40_000).unwrap()],
+            mode: XattrMode {
+                create: c % 6 == 3,
+                replace: c % 6 == 4,
+            },
+        },
+    }
+}
+
 fn run(steps: Vec<Step>) {
     let (mut w, sessions) = play(steps);
     settle(&mut w, &sessions);
@@ -152,7 +176,7 @@ fn run(steps: Vec<Step>) {
 
 /// Steps as they may come.
 pub(super) fn steps(most: usize) -> impl Strategy<Value = Vec<Step>> {
-    prop::collection::vec((0u8..44, 0usize..3, any::<[u64; 3]>()), 1..most)
+    prop::collection::vec((0u8..48, 0usize..3, any::<[u64; 3]>()), 1..most)
 }
 
 /// Does the steps, in the middle of which everything may still be open.
@@ -190,6 +214,7 @@ pub(super) fn play(steps: Vec<Step>) -> (World, [SessionId; 3]) {
                 }
                 w.disconnect.clear();
             }
+            44..=47 => drop(w.ask(session, xattr_request(kind, &inodes, numbers))),
             _ => {
                 w.restart();
                 sessions = begin(&mut w);
@@ -219,7 +244,10 @@ fn settle(w: &mut World, sessions: &[SessionId]) {
         .iter()
         .map(|inode| (inode.attr.ino, inode.attr.nlink, inode.attr.size))
         .collect();
+    let xattrs = |w: &World| format!("{:?}", super::xattrs::values(w));
+    let before = xattrs(w);
     w.restart();
+    assert_eq!(before, xattrs(w));
     let again: Vec<_> = w
         .space
         .tree

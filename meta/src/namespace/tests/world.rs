@@ -13,7 +13,10 @@ use crate::name::Name;
 use crate::namespace::{ByteMove, Config, GrantChange, Moving, Namespace, Output, WordChange};
 use crate::store::{MAX_BATCH_BYTES, MAX_BATCH_KEYS, MemoryStore, Store};
 use crate::time::{Now, Timestamp};
-use crate::wire::{Answer, AtomicOp, Call, NewInode, Notice, OpenAccess, Reply, Request};
+use crate::wire::{
+    Answer, AtomicOp, Call, MAX_XATTR_PART, NewInode, Notice, OpenAccess, Reply, Request, XattrMode,
+};
+use crate::xattr::XattrName;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -367,6 +370,55 @@ impl World {
     pub(super) fn zero(&mut self, extent: &Extent) {
         let range = extent.offset..extent.end();
         self.bytes[usize::try_from(range.start).unwrap()..usize::try_from(range.end).unwrap()].fill(0);
+    }
+
+    /// Whether the store has any key that begins so.
+    pub(super) fn store_has(&self, prefix: &[u8]) -> bool {
+        let mut any = false;
+        let mut each = |_: &[u8], _: &[u8]| {
+            any = true;
+            Ok(())
+        };
+        self.store.scan(prefix, &mut each).unwrap();
+        any
+    }
+
+    /// Sets an extended attribute, in two parts if need be.
+    pub(super) fn set_xattr(
+        &mut self,
+        session: SessionId,
+        ino: InodeId,
+        name: &str,
+        value: &[u8],
+    ) -> Result<Attr, MetaError> {
+        self.set_xattr_if(session, ino, name, value, XattrMode::default())
+    }
+
+    pub(super) fn set_xattr_if(
+        &mut self,
+        session: SessionId,
+        ino: InodeId,
+        name: &str,
+        value: &[u8],
+        mode: XattrMode,
+    ) -> Result<Attr, MetaError> {
+        let (first, rest) = value.split_at(value.len().min(MAX_XATTR_PART));
+        let staged = (!rest.is_empty()).then_some(5);
+        if let Some(token) = staged {
+            let part = first.to_vec();
+            let kept = self.ask(session, Request::StageXattr { token, part });
+            assert_eq!(kept, Ok(Reply::Done));
+        }
+        attr_of(self.ask(
+            session,
+            Request::SetXattr {
+                ino,
+                name: XattrName::new(name).unwrap(),
+                staged,
+                value: if staged.is_some() { rest } else { first }.to_vec(),
+                mode,
+            },
+        ))
     }
 
     fn add_arena(&mut self) {

@@ -12,7 +12,9 @@ use crate::problem::{Examination, Problem, ProblemKind};
 use crate::time::Timestamp;
 use crate::wire::{
     Arena, AtomicOp, Begun, DirEntry, NewInode, OpenAccess, RenameMode, Reply, Request, Sought, Space,
+    XattrMode,
 };
+use crate::xattr::XattrName;
 use proptest::prelude::*;
 
 fn time() -> impl Strategy<Value = Timestamp> {
@@ -181,8 +183,36 @@ fn file_request() -> impl Strategy<Value = Request> {
     ]
 }
 
+fn value() -> impl Strategy<Value = Vec<u8>> {
+    prop::collection::vec(any::<u8>(), 0..300)
+}
+
+fn xattr_request() -> impl Strategy<Value = Request> {
+    let name = || "(user|trusted|security)[.][a-z]{1,9}".prop_map(|name| XattrName::new(name).unwrap());
+    prop_oneof![
+        (ino(), name(), any::<u32>(), any::<u32>()).prop_map(|(ino, name, from, limit)| Request::GetXattr {
+            ino,
+            name,
+            from,
+            limit
+        }),
+        ino().prop_map(|ino| Request::ListXattr { ino }),
+        (any::<u64>(), value()).prop_map(|(token, part)| Request::StageXattr { token, part }),
+        (ino(), name(), any::<Option<u64>>(), value(), any::<[bool; 2]>()).prop_map(
+            |(ino, name, staged, value, [create, replace])| Request::SetXattr {
+                ino,
+                name,
+                staged,
+                value,
+                mode: XattrMode { create, replace },
+            }
+        ),
+        (ino(), name()).prop_map(|(ino, name)| Request::RemoveXattr { ino, name }),
+    ]
+}
+
 fn call() -> impl Strategy<Value = Call> {
-    let request = prop_oneof![tree_request(), file_request()];
+    let request = prop_oneof![tree_request(), file_request(), xattr_request()];
     let groups = prop::collection::vec(any::<u32>(), 0..40);
     (
         any::<u64>(),
@@ -275,7 +305,17 @@ fn answer() -> impl Strategy<Value = Answer> {
         Just(Ok(Reply::Begun(begun))),
         prop::collection::vec(ino(), 0..30).prop_map(|gone| Ok(Reply::Reopened { gone })),
         attr().prop_map(|attr| Ok(Reply::Attr(attr))),
-        (attr(), slice()).prop_map(|(attr, layout)| Ok(Reply::Opened { attr, layout })),
+        (attr(), slice(), any::<bool>()).prop_map(|(attr, layout, plain)| Ok(Reply::Opened {
+            attr,
+            layout,
+            plain
+        })),
+        (any::<u32>(), any::<u64>(), value()).prop_map(|(total, edition, page)| Ok(Reply::Xattr {
+            total,
+            edition,
+            page
+        })),
+        value().prop_map(|names| Ok(Reply::XattrNames(names))),
         prop::collection::vec(any::<u8>(), 0..4096).prop_map(|target| Ok(Reply::Target(target))),
         (entries, any::<bool>()).prop_map(|(entries, end)| Ok(Reply::Directory { entries, end })),
         slice().prop_map(|layout| Ok(Reply::Layout(layout))),
@@ -332,6 +372,7 @@ fn notice() -> impl Strategy<Value = Notice> {
                 shrinks,
             }
         }),
+        ino().prop_map(|ino| Notice::Capabilities { ino }),
         (ino(), any::<u64>()).prop_map(|(ino, version)| Notice::Changed {
             ino,
             version: Version(version)

@@ -5,7 +5,7 @@ use crate::handler::{FilePlace, OpenMode, SpaceChange};
 use crate::word_ioctl::FETCH_ADD;
 use rdmafs_meta::attr::SetAttr;
 use rdmafs_meta::cred::Credentials;
-use rdmafs_meta::wire::{NewInode, RenameMode};
+use rdmafs_meta::wire::{NewInode, RenameMode, XattrMode};
 
 type Act = fn(&mut Lab) -> Did<()>;
 
@@ -255,6 +255,47 @@ pub(super) const CASES: &[Case] = &[
         refused: &[],
     },
     Case {
+        name: "set a long extended attribute where there is none, shorten it, remove another one",
+        prepare: |lab| {
+            shared(lab, "f", 100);
+            set_xattr(lab, b"user.old", 10, XattrMode::default()).unwrap();
+        },
+        acts: &[
+            // Done twice, it would be refused.
+            |lab| {
+                let create = true;
+                set_xattr(
+                    lab,
+                    b"user.new",
+                    40_000,
+                    XattrMode {
+                        create,
+                        ..XattrMode::default()
+                    },
+                )
+            },
+            |lab| {
+                let replace = true;
+                set_xattr(
+                    lab,
+                    b"user.new",
+                    7,
+                    XattrMode {
+                        replace,
+                        ..XattrMode::default()
+                    },
+                )
+            },
+            |lab| {
+                let (ino, root) = (lab.open["theirs"].1, Credentials::root());
+                lab.call(lab.a, |mount| {
+                    Box::pin(mount.removexattr(root, ino, b"user.old".to_vec()))
+                })
+            },
+        ],
+        refused: &[],
+    },
+    Case {
         name: "replace a file by a new one, as editors do",
         prepare: |lab| shared(lab, "f", 9000),
         acts: &[
@@ -366,8 +407,10 @@ fn add(lab: &mut Lab, file: &str, offset: u64) -> Did<()> {
         .into_iter()
         .flat_map(u64::to_ne_bytes)
         .collect();
-    lab.call(host, |mount| Box::pin(mount.ioctl(handle, FETCH_ADD, asked)))
-        .map(drop)
+    lab.call(host, |mount| {
+        Box::pin(mount.ioctl(Credentials::root(), handle, FETCH_ADD, asked))
+    })
+    .map(drop)
 }
 
 /// Copies all of it, or fails.
@@ -436,6 +479,14 @@ fn make(lab: &mut Lab, name: &str, what: NewInode) -> Did<()> {
     let root = Credentials::root();
     lab.call(lab.a, |mount| Box::pin(mount.make(root, ROOT, name, what, 0o755)))
         .map(drop)
+}
+
+fn set_xattr(lab: &mut Lab, name: &[u8], len: usize, mode: XattrMode) -> Did<()> {
+    let (ino, root) = (lab.open["theirs"].1, Credentials::root());
+    let (name, value) = (name.to_vec(), pattern(len, 3));
+    lab.call(lab.a, |mount| {
+        Box::pin(mount.setxattr(root, ino, name, value, mode))
+    })
 }
 
 fn set(lab: &mut Lab, change: SetAttr) -> Did<()> {

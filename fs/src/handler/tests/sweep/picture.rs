@@ -1,7 +1,7 @@
 //! What a host sees of a whole pool, and what it may see after a fault.
 
 use super::lab::{Did, Lab, ROOT};
-use crate::handler::ReadData;
+use crate::handler::{ReadData, XattrData};
 use rdmafs_meta::attr::FileKind;
 use rdmafs_meta::cred::Credentials;
 use rdmafs_meta::extent::{GRANULE, granule_ceil};
@@ -17,6 +17,7 @@ pub(super) struct Named {
     mode: u16,
     owner: u32,
     target: Vec<u8>,
+    xattrs: BTreeMap<Vec<u8>, XattrData>,
 }
 
 /// A file's bytes, a granule at a time; `Err` where reading is refused.
@@ -73,6 +74,7 @@ impl Picture {
                 mode: attr.mode,
                 owner: attr.uid,
                 target,
+                xattrs: xattrs(lab, attr.ino),
             };
             picture.names.insert(entry.name, named);
             if attr.kind == FileKind::Regular {
@@ -114,6 +116,25 @@ impl Picture {
             content.check(&known, allowed.lost);
         }
     }
+}
+
+/// Extended attributes with their values.
+fn xattrs(lab: &mut Lab, ino: InodeId) -> BTreeMap<Vec<u8>, XattrData> {
+    const ROOM: u32 = 1 << 16;
+    let (host, root) = (lab.b, Credentials::root);
+    let listed = lab
+        .call(host, |mount| Box::pin(mount.listxattr(root(), ino, ROOM)))
+        .unwrap();
+    let XattrData::Bytes(names) = listed else {
+        panic!("{listed:?}")
+    };
+    let mut found = BTreeMap::new();
+    for name in names.split(|byte| *byte == 0).filter(|name| !name.is_empty()) {
+        let asked = name.to_vec();
+        let value = lab.call(host, |mount| Box::pin(mount.getxattr(root(), ino, asked, ROOM)));
+        found.insert(name.to_vec(), value.unwrap());
+    }
+    found
 }
 
 impl Content {

@@ -57,8 +57,8 @@ impl Reader {
                 self.reading.tree.next = fresh;
             }
         }
-        let known = [record::FORMAT];
-        if self.reading.is_new && self.format.is_none() || self.format.as_deref() == Some(&known) {
+        let known = |format: &[u8]| record::KNOWN_FORMATS.iter().any(|known| format == [*known]);
+        if self.reading.is_new && self.format.is_none() || self.format.as_deref().is_some_and(known) {
             return;
         }
         let malformed = |found: &Found| {

@@ -10,6 +10,7 @@ mod head;
 mod inodes;
 mod entries;
 mod pieces;
+mod xattrs;
 mod read;
 
 pub(in crate::namespace) use read::read;

@@ -24,7 +24,14 @@ pub(in crate::namespace) fn read(store: &dyn Store, now: Timestamp) -> Result<Re
     each(record::INODES, Reader::inode)?;
     each(record::ENTRIES, Reader::entry)?;
     each(record::PIECES, Reader::piece)?;
-    let ours = [record::HEAD, record::INODES, record::ENTRIES, record::PIECES];
+    each(record::XATTRS, Reader::xattr)?;
+    let ours = [
+        record::HEAD,
+        record::INODES,
+        record::ENTRIES,
+        record::PIECES,
+        record::XATTRS,
+    ];
     for first in 0..=u8::MAX {
         if !ours.contains(&&[first][..]) {
             each(&[first], Reader::unknown)?;

@@ -1,0 +1,137 @@
+//! Calls about extended attributes, and what a change of bytes takes away.
+
+use super::service::Namespace;
+use super::step::Step;
+use crate::attr::FileKind;
+use crate::cred::Credentials;
+use crate::error::MetaError;
+use crate::id::InodeId;
+use crate::permission::{self, Access};
+use crate::time::Timestamp;
+use crate::wire::{Answer, MAX_MESSAGE, MAX_XATTR_PART, Notice, Reply, XattrMode};
+use crate::xattr::{MAX_XATTR_NAME, MAX_XATTRS, XattrName, XattrSpace};
+
+impl Namespace {
+    /// Bytes of the file change, or its owner, at the hands of `who`: what a program of other bytes, or another's, must not run with goes. Set-id
+    /// bits, if he has no CAP_FSETID (only root has); file capabilities always. Every change of bytes calls this, or
+    /// [`Namespace::drop_capabilities`] where the set-id bits were seen to.
+    pub(super) fn bytes_changed(
+        &mut self,
+        ino: InodeId,
+        who: &Credentials,
+        now: Timestamp,
+    ) -> Result<(), MetaError> {
+        let attr = &self.tree.get(ino)?.attr;
+        let kept = permission::without_set_id(who, attr);
+        if who.uid != 0 && attr.mode != kept {
+            let attr = &mut self.tree.get_mut(ino)?.attr;
+            (attr.mode, attr.ctime) = (kept, now);
+        }
+        self.drop_capabilities(ino, now);
+        Ok(())
+    }
+
+    /// Takes file capabilities away, if there are any.
+    pub(super) fn drop_capabilities(&mut self, ino: InodeId, now: Timestamp) {
+        if !self.is_plain(ino) {
+            // It is there: asked before.
+            let _there = self.tree.remove_xattr(ino, &XattrName::capability(), now);
+        }
+    }
+
+    /// The inode has no file capabilities.
+    pub(super) fn is_plain(&self, ino: InodeId) -> bool {
+        let xattrs = self.tree.xattrs(ino);
+        xattrs.is_none_or(|xattrs| xattrs.get(&XattrName::capability()).is_none())
+    }
+
+    pub(super) fn get_xattr(
+        &self,
+        step: &Step<'_>,
+        ino: InodeId,
+        name: &XattrName,
+        (from, limit): (u32, u32),
+    ) -> Answer {
+        permission::read_xattr(step.who, &self.tree.get(ino)?.attr, name)?;
+        let xattrs = self.tree.xattrs(ino).ok_or(MetaError::NoXattr)?;
+        let (value, edition) = xattrs.get(name).ok_or(MetaError::NoXattr)?;
+        let start = value.len().min(from as usize);
+        let len = (limit as usize).min(MAX_XATTR_PART).min(value.len() - start);
+        Ok(Reply::Xattr {
+            total: u32::try_from(value.len()).unwrap_or(u32::MAX),
+            // Told apart from those of earlier lives of the service, as ids of sessions are.
+            edition: (self.term.0 << 32).wrapping_add(edition),
+            page: value[start..start + len].to_vec(),
+        })
+    }
+
+    /// Whoever can name an inode may ask which attributes it has.
+    pub(super) fn list_xattr(&self, step: &Step<'_>, ino: InodeId) -> Answer {
+        self.tree.get(ino)?;
+        let names = self
+            .tree
+            .xattrs(ino)
+            .into_iter()
+            .flat_map(|xattrs| xattrs.names());
+        let shown = names.filter(|name| step.who.uid == 0 || name.space() != XattrSpace::Trusted);
+        let bytes = shown.flat_map(|name| name.as_bytes().iter().chain(&[0]));
+        Ok(Reply::XattrNames(bytes.copied().collect()))
+    }
+
+    pub(super) fn stage_xattr(&mut self, step: &Step<'_>, token: u64, part: Vec<u8>) -> Answer {
+        if part.len() > MAX_XATTR_PART {
+            return Err(MetaError::Invalid);
+        }
+        self.sessions.stage(step.session, token, part);
+        Ok(Reply::Done)
+    }
+
+    pub(super) fn set_xattr(
+        &mut self,
+        step: &mut Step<'_>,
+        ino: InodeId,
+        name: XattrName,
+        (staged, part, mode): (Option<u64>, Vec<u8>, XattrMode),
+    ) -> Answer {
+        let mut value = match staged {
+            Some(token) => self
+                .sessions
+                .take_staged(step.session, token)
+                .ok_or(MetaError::NotStaged)?,
+            None => Vec::new(),
+        };
+        permission::change_xattr(step.who, &self.tree.get(ino)?.attr, &name)?;
+        value.extend(part);
+        let privileges = name.is_capability();
+        self.tree.set_xattr(ino, name, (value, mode), step.now.wall)?;
+        if privileges {
+            let holders = self.sessions.holders(ino);
+            let others = holders.filter(|session| *session != step.session);
+            let notices = others.map(|session| (session, Notice::Capabilities { ino }));
+            step.out.notices.extend(notices);
+        }
+        self.attr(ino)
+    }
+
+    pub(super) fn remove_xattr(&mut self, step: &Step<'_>, ino: InodeId, name: &XattrName) -> Answer {
+        self.may_remove(step, ino, name)?;
+        self.tree.remove_xattr(ino, name, step.now.wall)?;
+        self.attr(ino)
+    }
+
+    /// A kernel takes file capabilities away before it lets anybody write, or change the owner, in his name: so whoever may do that may.
+    fn may_remove(&self, step: &Step<'_>, ino: InodeId, name: &XattrName) -> Result<(), MetaError> {
+        let attr = &self.tree.get(ino)?.attr;
+        let writes = |attr| {
+            let open = self.sessions.held(step.session, ino);
+            open.is_ok_and(|open| open.writable) || permission::check(step.who, attr, Access::WRITE).is_ok()
+        };
+        let changes = attr.kind == FileKind::Regular && (permission::owns(step.who, attr) || writes(attr));
+        if name.is_capability() && changes {
+            return Ok(());
+        }
+        permission::change_xattr(step.who, attr, name)
+    }
+}
+
+const _: () = assert!(MAX_XATTRS * (MAX_XATTR_NAME + 1) < MAX_MESSAGE - 1024);

@@ -1,0 +1,72 @@
+//! The extended attributes of one inode.
+
+use crate::error::MetaError;
+use crate::wire::XattrMode;
+use crate::xattr::{MAX_XATTR_BYTES, MAX_XATTR_VALUE, MAX_XATTRS, XattrName};
+use std::collections::BTreeMap;
+
+/// Attributes by name; never more, nor more bytes, than one inode may have.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Xattrs {
+    values: BTreeMap<XattrName, Value>,
+    /// Of all values.
+    bytes: usize,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Value {
+    bytes: Vec<u8>,
+    edition: u64,
+}
+
+impl Xattrs {
+    pub(crate) fn len(&self) -> usize {
+        self.values.len()
+    }
+
+    pub(crate) fn names(&self) -> impl Iterator<Item = &XattrName> {
+        self.values.keys()
+    }
+
+    /// A value, and the number of the change that set it.
+    pub(crate) fn get(&self, name: &XattrName) -> Option<(&[u8], u64)> {
+        let value = self.values.get(name)?;
+        Some((&value.bytes, value.edition))
+    }
+
+    /// Whether this can be set.
+    pub(crate) fn may_set(&self, name: &XattrName, value: &[u8], mode: XattrMode) -> Result<(), MetaError> {
+        let before = self.values.get(name);
+        let replaced = before.map_or(0, |value| value.bytes.len());
+        match before {
+            _ if value.len() > MAX_XATTR_VALUE => Err(MetaError::XattrTooBig),
+            Some(_) if mode.create => Err(MetaError::Exists),
+            None if mode.replace => Err(MetaError::NoXattr),
+            None if self.values.len() >= MAX_XATTRS => Err(MetaError::XattrsFull),
+            _ if self.bytes - replaced + value.len() > MAX_XATTR_BYTES => Err(MetaError::XattrsFull),
+            _ => Ok(()),
+        }
+    }
+
+    /// Sets what may be set.
+    pub(super) fn put(&mut self, name: XattrName, bytes: Vec<u8>, edition: u64) {
+        self.bytes += bytes.len();
+        let before = self.values.insert(name, Value { bytes, edition });
+        self.bytes -= before.map_or(0, |value| value.bytes.len());
+    }
+
+    pub(super) fn remove(&mut self, name: &XattrName) -> Result<(), MetaError> {
+        let value = self.values.remove(name).ok_or(MetaError::NoXattr)?;
+        self.bytes -= value.bytes.len();
+        Ok(())
+    }
+
+    /// The limits hold, and the sum is right.
+    pub(crate) fn is_sound(&self) -> bool {
+        let lengths = || self.values.values().map(|value| value.bytes.len());
+        self.bytes == lengths().sum::<usize>()
+            && self.bytes <= MAX_XATTR_BYTES
+            && self.values.len() <= MAX_XATTRS
+            && lengths().all(|len| len <= MAX_XATTR_VALUE)
+    }
+}
