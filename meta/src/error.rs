@@ -71,4 +71,13 @@ pub enum MetaError {
     /// The request whose outcome was asked for has not been done. Never shown to a program.
     #[error("the request was not done")]
     NotDone,
+    /// EAGAIN: somebody else has such a lock.
+    #[error("somebody else has locked it")]
+    Locked,
+    /// EDEADLK: it would wait for somebody who waits for it.
+    #[error("each would wait for the other's lock for ever")]
+    Deadlock,
+    /// ENOLCK.
+    #[error("there are too many locks")]
+    TooManyLocks,
 }
