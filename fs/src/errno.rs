@@ -28,6 +28,9 @@ pub enum Error {
     /// An operation on a read-only mount.
     #[error("the mount is read-only")]
     ReadOnly,
+    /// EIO: the file was locked, and the locks ended with their session.
+    #[error("the locks of this file were lost: close it, or unlock it")]
+    LocksLost,
     /// ENOTTY, for ioctls that are not ours.
     #[error("no such ioctl")]
     NoSuchIoctl,
@@ -44,6 +47,7 @@ impl Error {
             Self::Meta(error) => meta_errno(*error),
             Self::Link(error) => link_errno(error),
             Self::Down(_) | Self::Protocol | Self::Internal(_) => libc::EIO,
+            Self::LocksLost => libc::EIO,
             Self::Interrupted => libc::EINTR,
             Self::BadHandle => libc::EBADF,
             Self::ReadOnly => libc::EROFS,
@@ -71,6 +75,9 @@ fn meta_errno(error: MetaError) -> i32 {
         MetaError::Unsupported => libc::EOPNOTSUPP,
         MetaError::Lost | MetaError::SessionEnded | MetaError::StoreFailed => libc::EIO,
         MetaError::StillConnected | MetaError::Draining | MetaError::NotDone => libc::EIO,
+        MetaError::Locked => libc::EAGAIN,
+        MetaError::Deadlock => libc::EDEADLK,
+        MetaError::TooManyLocks => libc::ENOLCK,
     }
 }
 

@@ -2,8 +2,7 @@
 //!
 //! What is not here answers ENOSYS by fuser's default, on purpose: the kernel remembers that and stops asking. So it is for extended
 //! attributes (programs get EOPNOTSUPP without another request), `fallocate`, `copy_file_range` and `lseek` (the kernel
-//! falls back to its generic ways), `poll` and `bmap`. Locks are not offered at INIT, so the kernel keeps them itself, per
-//! host; `access` never comes, because the kernel decides permissions itself; `forget` needs no work, because inode ids are durable.
+//! falls back to its generic ways), `poll` and `bmap`. `access` never comes, because the kernel decides permissions itself; `forget` needs no work, because inode ids are durable.
 
 use super::adapter::Adapter;
 use super::convert::{bytes, handle, ino, new_node, open_mode, permissions, rename_mode, set_time};
@@ -14,7 +13,7 @@ use crate::handler::Mount;
 use fuser::{
     BsdFileFlags, FileHandle, Filesystem, INodeNo, IoctlFlags, KernelConfig, LockOwner, OpenFlags,
     RenameFlags, ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty,
-    ReplyEntry, ReplyIoctl, ReplyOpen, ReplyStatfs, ReplyWrite, Request, TimeOrNow, WriteFlags,
+    ReplyEntry, ReplyIoctl, ReplyLock, ReplyOpen, ReplyStatfs, ReplyWrite, Request, TimeOrNow, WriteFlags,
 };
 use rdmafs_meta::attr::SetAttr;
 use rdmafs_meta::error::MetaError;
@@ -23,6 +22,7 @@ use rdmafs_rdma::buffer::Buffer;
 use std::ffi::OsStr;
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 /// Entries asked for at once: about what fits the 32 KiB that readdir(3) of glibc reads.
@@ -237,10 +237,10 @@ impl Filesystem for Adapter {
         );
     }
 
-    fn flush(&self, req: &Request, _: INodeNo, fh: FileHandle, _: LockOwner, reply: ReplyEmpty) {
+    fn flush(&self, req: &Request, _: INodeNo, fh: FileHandle, owner: LockOwner, reply: ReplyEmpty) {
         self.serve(
             req,
-            |mount| mount.flush(handle(fh)),
+            |mount| mount.flush_by(handle(fh), owner.0),
             |flushed| reply::empty(reply, flushed),
         );
     }
@@ -268,6 +268,50 @@ impl Filesystem for Adapter {
             |mount| mount.fsync(handle(fh)),
             |synced| reply::empty(reply, synced),
         );
+    }
+
+    fn getlk(
+        &self,
+        req: &Request,
+        _: INodeNo,
+        fh: FileHandle,
+        owner: LockOwner,
+        start: u64,
+        end: u64,
+        typ: i32,
+        pid: u32,
+        reply: ReplyLock,
+    ) {
+        let call = self.lock_call(req, (fh, owner), (start, end), (typ, pid));
+        self.serve(
+            req,
+            |mount| async move { mount.conflict(call?).await },
+            |found| reply::lock(reply, found),
+        );
+    }
+
+    fn setlk(
+        &self,
+        req: &Request,
+        _: INodeNo,
+        fh: FileHandle,
+        owner: LockOwner,
+        start: u64,
+        end: u64,
+        typ: i32,
+        pid: u32,
+        sleep: bool,
+        reply: ReplyEmpty,
+    ) {
+        let call = self.lock_call(req, (fh, owner), (start, end), (typ, pid));
+        let wait = sleep && typ != libc::F_UNLCK;
+        let start = |mount: Arc<Mount>| async move {
+            match typ {
+                libc::F_UNLCK => mount.unlock(call?).await,
+                _ => mount.lock(call?, wait).await,
+            }
+        };
+        self.serve_as(req, wait, start, |done| reply::empty(reply, done));
     }
 
     fn opendir(&self, req: &Request, node: INodeNo, _: OpenFlags, reply: ReplyOpen) {

@@ -238,5 +238,9 @@ fn is_harmless(request: &Request) -> bool {
             | Request::StatFs
             | Request::Sync
             | Request::Commit { .. }
+            | Request::Lock { .. }
+            | Request::Unlock { .. }
+            | Request::CancelLock { .. }
+            | Request::GetLock { .. }
     )
 }

@@ -14,6 +14,7 @@ mod host;
 mod inode;
 mod keeper;
 mod layout;
+mod locks;
 mod mount;
 mod names;
 mod open;
@@ -30,5 +31,6 @@ mod types;
 mod write;
 
 pub use host::Handler;
+pub use locks::{Caller, LockCall};
 pub use mount::Mount;
 pub use types::{Entry, HandleId, KernelNotify, OpenMode, Opened, ReadData};

@@ -6,6 +6,7 @@
 use super::again::{Asker, Question, UNDER_WAY};
 use super::connect::Connect;
 use super::inode::Inode;
+use super::locks::Waits;
 use super::mount::Mount;
 use super::session::{Before, Connection, Session};
 use crate::errno::Error;
@@ -57,6 +58,8 @@ pub(super) struct Pool {
     requests: AtomicU64,
     /// A place for each call whose answer the service must keep.
     pub(super) under_way: Semaphore,
+    /// Operations that ask for locks.
+    pub(super) lock_waits: Waits,
     /// The connection whose node said that it ends soon.
     pub(super) draining: Mutex<Connection>,
     /// Which fabric is used, and why.
@@ -132,6 +135,7 @@ impl Pool {
             connections: AtomicU64::new(0),
             requests: AtomicU64::new(0),
             under_way: Semaphore::new(UNDER_WAY),
+            lock_waits: Waits::default(),
             draining: Mutex::default(),
             note: Mutex::default(),
             lines: Mutex::new(LogLimit::new(LINES)),

@@ -457,6 +457,10 @@ fn changes(request: &Request) -> bool {
         | Request::ReadLink { .. }
         | Request::ReadDir { .. }
         | Request::Release { .. }
+        | Request::Lock { .. }
+        | Request::Unlock { .. }
+        | Request::CancelLock { .. }
+        | Request::GetLock { .. }
         | Request::StatFs
         | Request::Examine { .. } => false,
     }
