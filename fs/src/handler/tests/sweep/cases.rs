@@ -1,9 +1,10 @@
 //! The changes that are swept over.
 
 use super::lab::{ARENA, Did, LEASE, Lab, ROOT, RW, pattern};
-use crate::handler::OpenMode;
+use crate::handler::{Caller, LockCall, OpenMode};
 use rdmafs_meta::attr::SetAttr;
 use rdmafs_meta::cred::Credentials;
+use rdmafs_meta::lock::{LockKind, Span};
 use rdmafs_meta::wire::{NewInode, RenameMode};
 
 type Act = fn(&mut Lab) -> Did<()>;
@@ -265,7 +266,40 @@ pub(super) const CASES: &[Case] = &[
         ],
         refused: &[],
     },
+    Case {
+        name: "lock, write, unlock, lock a range, close",
+        prepare: |lab| {
+            shared(lab, "f", 5000);
+            lab.open(lab.a, "f", RW, "mine").unwrap();
+        },
+        acts: &[
+            |lab| lock(lab, "mine", LockKind::Flock, true),
+            |lab| lab.write("mine", 4000, &pattern(9000, 5)),
+            |lab| lab.fsync("mine"),
+            |lab| lock(lab, "mine", LockKind::Flock, false),
+            |lab| lock(lab, "mine", LockKind::Posix, true),
+            |lab| lab.close("mine"),
+        ],
+        refused: &[],
+    },
 ];
+
+/// Takes a lock, waiting for it, or gives it back.
+fn lock(lab: &mut Lab, file: &str, kind: LockKind, takes: bool) -> Did<()> {
+    let (host, _, handle) = lab.open[file];
+    let call = LockCall {
+        handle,
+        owner: 7,
+        span: Span::WHOLE,
+        exclusive: true,
+        process: 7,
+        caller: Caller::Known(kind),
+    };
+    lab.call(host, |mount| match takes {
+        true => Box::pin(mount.lock(call, true)),
+        false => Box::pin(mount.unlock(call)),
+    })
+}
 
 /// A closed file.
 fn filled(lab: &mut Lab, name: &'static str, len: u64) {
