@@ -31,6 +31,9 @@ pub enum Error {
     /// ENXIO: a seek found nothing.
     #[error("no such place in the file")]
     NoSuchPlace,
+    /// EIO: the file was locked, and the locks ended with their session.
+    #[error("the locks of this file were lost: close it, or unlock it")]
+    LocksLost,
     /// ENOTTY, for ioctls that are not ours.
     #[error("no such ioctl")]
     NoSuchIoctl,
@@ -53,6 +56,7 @@ impl Error {
             Self::Meta(error) => meta_errno(*error),
             Self::Link(error) => link_errno(error),
             Self::Down(_) | Self::Protocol | Self::Internal(_) => libc::EIO,
+            Self::LocksLost => libc::EIO,
             Self::Interrupted => libc::EINTR,
             Self::BadHandle => libc::EBADF,
             Self::ReadOnly => libc::EROFS,
@@ -88,6 +92,9 @@ fn meta_errno(error: MetaError) -> i32 {
         MetaError::XattrTooBig => libc::E2BIG,
         MetaError::XattrsFull => libc::ENOSPC,
         MetaError::NotStaged => libc::EIO,
+        MetaError::Locked => libc::EAGAIN,
+        MetaError::Deadlock => libc::EDEADLK,
+        MetaError::TooManyLocks => libc::ENOLCK,
     }
 }
 

@@ -6,7 +6,8 @@
 use crate::control::frame::{self, FrameError, MAX_REPLY, MAX_REQUEST};
 use crate::control::{ControlReply, ControlRequest};
 use crate::daemon::records;
-use crate::executor::kill_watch::{has_pending_kill, is_exiting};
+use crate::executor::kill_watch::is_exiting;
+use crate::executor::signals::Signals;
 use crate::fuse::groups;
 use crate::layout_ioctl::{self, PAGE};
 use crate::mount::{MountPoint, MountTable};
@@ -14,6 +15,7 @@ use crate::node::framing;
 use crate::node::limits::parse_mem_available;
 use crate::options::{MAX_POOL_NAME, NodeAddress, Source, is_pool_name};
 use crate::process::detach::follow;
+use crate::process::lock_call;
 use crate::word_ioctl;
 use rdmafs_meta::layout::LayoutSlice;
 use rdmafs_meta::wire::{self, Answer, Reply};
@@ -165,7 +167,8 @@ fn proc_tables(bytes: &[u8]) {
         0 => mounts(rest),
         1 => assert!(groups::parse(&text).len() <= rest.len()),
         2 => {
-            let _ = has_pending_kill(&text);
+            let _ = Signals::parse(&text).interrupts(u64::MAX);
+            let _ = lock_call::parse(&text);
         }
         3 => named_like_anything(&text),
         4 => {

@@ -86,4 +86,13 @@ pub enum MetaError {
     /// The first part of a value is not there any more: send it again. Never shown to a program.
     #[error("the first part of the value is gone")]
     NotStaged,
+    /// EAGAIN: somebody else has such a lock.
+    #[error("somebody else has locked it")]
+    Locked,
+    /// EDEADLK: it would wait for somebody who waits for it.
+    #[error("each would wait for the other's lock for ever")]
+    Deadlock,
+    /// ENOLCK.
+    #[error("there are too many locks")]
+    TooManyLocks,
 }

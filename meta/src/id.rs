@@ -36,6 +36,10 @@ id!(/// The state of an inode's bytes, size and layout: it rises when any of the
     Version(u64));
 id!(/// One round of recalling a layout.
     RecallId(u64));
+id!(/// Whose a file lock is, within a session.
+    LockOwner(u64));
+id!(/// One asking for a file lock, within a session: asking again under it is the same asking.
+    LockTicket(u64));
 
 impl InodeId {
     /// The root directory of every pool (`FUSE_ROOT_ID`, include/uapi/linux/fuse.h).

@@ -17,11 +17,13 @@ pub mod attr;
 pub mod xattr;
 pub mod permission;
 pub mod layout;
+pub mod lock;
 pub mod alloc;
 pub mod store;
 pub mod problem;
 pub mod wire;
 mod session;
+mod locks;
 mod tree;
 pub mod namespace;
 #[cfg(any(test, fuzzing))]

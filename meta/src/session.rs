@@ -45,6 +45,8 @@ pub(crate) struct Expired {
     pub(crate) disconnect: Vec<SessionId>,
     /// Nobody came back to them in time, or they were kept for nobody any more: they may be closed for good.
     pub(crate) let_go: Vec<InodeId>,
+    /// Sessions that are over.
+    pub(crate) ended: Vec<SessionId>,
 }
 
 /// How a session is with its handler.
@@ -161,6 +163,7 @@ impl Sessions {
         }
         for id in given_up {
             expired.let_go.extend(self.remove(id));
+            expired.ended.push(id);
         }
         let due = self.kept.extract_if(.., |_, until| *until < now);
         expired.let_go.extend(due.map(|(ino, _)| ino));
@@ -179,6 +182,11 @@ impl Sessions {
         }
         session.standing = Standing::Broken;
         (Vec::new(), acknowledged)
+    }
+
+    /// It is not over.
+    pub(crate) fn exists(&self, id: SessionId) -> bool {
+        self.all.contains_key(&id)
     }
 
     /// The session has not been heard of since its connection broke.

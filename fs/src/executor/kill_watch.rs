@@ -1,9 +1,14 @@
-//! Finds parked operations whose caller is being killed.
+//! Finds parked operations whose caller is being killed, or, where an operation may last for ever, has any signal to see to.
 //!
 //! The kernel tells a FUSE server of a pending signal by INTERRUPT, which fuser answers ENOSYS; then the caller waits for
 //! its answer through SIGKILL. So this looks itself: a pending SIGKILL (the kernel turns a fatal SIGTERM, or the exit of the
 //! thread group, into one), or a task that is already exiting and waits in the FLUSH of its files.
+//!
+//! Any other signal ends the wait for a lock. One that is pending for a whole process of several threads may be about to be taken by
+//! another one of them, and the kernel must be told EINTR only where the caller itself has a signal: it counts when it is still
+//! there at the next look.
 
+use super::signals::Signals;
 use crate::process::of_task;
 use parking_lot::{Condvar, Mutex};
 use std::collections::HashMap;
@@ -15,8 +20,6 @@ const PERIOD: Duration = Duration::from_millis(200);
 /// Looks that may find nothing before it sleeps until it is woken: a wake-up for each operation that parks alone would cost as
 /// much as the operation.
 const QUIET: u32 = 10;
-/// SIGKILL in the masks of `/proc/TID/status`.
-const SIGKILL_MASK: u64 = 1 << 8;
 /// `PF_EXITING` in field 9 of `/proc/TID/stat` (include/linux/sched.h).
 const PF_EXITING: u64 = 0x4;
 
@@ -45,14 +48,25 @@ struct Parked {
 }
 
 struct Entry {
-    tid: u32,
+    caller: Caller,
     since: u64,
     operation: Arc<dyn Killable>,
+    /// Signals of the whole process that the last look found.
+    seen: u64,
+}
+
+/// Whom an operation works for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Caller {
+    /// 0: nobody.
+    pub(super) tid: u32,
+    /// Any signal ends the operation, not only its death.
+    pub(super) any_signal: bool,
 }
 
 impl KillWatch {
     /// Watches an operation until [`KillWatch::remove`].
-    pub(super) fn add(&self, tid: u32, operation: Arc<dyn Killable>) {
+    pub(super) fn add(&self, caller: Caller, operation: Arc<dyn Killable>) {
         let mut parked = self.parked.lock();
         let since = parked.round;
         let wake = std::mem::take(&mut parked.asleep);
@@ -60,9 +74,10 @@ impl KillWatch {
         parked.operations.insert(
             key,
             Entry {
-                tid,
+                caller,
                 since,
                 operation,
+                seen: 0,
             },
         );
         drop(parked);
@@ -100,15 +115,26 @@ impl KillWatch {
             parked.round += 1;
             let round = parked.round;
             let old = parked.operations.values().filter(|entry| entry.since + 1 < round);
-            let old: Vec<_> = old.map(|entry| (entry.tid, entry.operation.clone())).collect();
+            let old: Vec<_> = old
+                .map(|entry| (entry.caller, entry.seen, entry.operation.clone()))
+                .collect();
             drop(parked);
-            for (tid, operation) in old {
-                if is_dying(tid) {
-                    operation.interrupt();
+            let mut seen_now = Vec::new();
+            for (caller, seen, operation) in old {
+                let key = Arc::as_ptr(&operation).addr();
+                match look(caller, seen) {
+                    Look::Interrupt => operation.interrupt(),
+                    Look::Seen(now) if now != seen => seen_now.push((key, now)),
+                    Look::Seen(_) => {}
                 }
             }
             super::queue::drain();
             parked = self.parked.lock();
+            for (key, seen) in seen_now {
+                if let Some(entry) = parked.operations.get_mut(&key) {
+                    entry.seen = seen;
+                }
+            }
         }
     }
 
@@ -123,22 +149,27 @@ impl KillWatch {
     }
 }
 
-/// True when the task has SIGKILL pending or is exiting. A task that cannot be seen is not dying: it may live in a pid
-/// namespace that this process does not see.
-fn is_dying(tid: u32) -> bool {
-    let status = of_task(tid, "status").unwrap_or_default();
-    let stat = of_task(tid, "stat").unwrap_or_default();
-    has_pending_kill(&status) || is_exiting(&stat)
+/// What a look at a caller says.
+enum Look {
+    /// It is to be answered now.
+    Interrupt,
+    /// Its process has these signals, which another thread may take.
+    Seen(u64),
 }
 
-pub(crate) fn has_pending_kill(status: &str) -> bool {
-    let masks = status.lines().filter_map(|line| {
-        let mask = line
-            .strip_prefix("SigPnd:")
-            .or_else(|| line.strip_prefix("ShdPnd:"))?;
-        u64::from_str_radix(mask.trim(), 16).ok()
-    });
-    masks.fold(0, |all, mask| all | mask) & SIGKILL_MASK != 0
+/// A task that cannot be seen has no signals: it may live in a pid namespace that this process does not see.
+fn look(caller: Caller, seen: u64) -> Look {
+    let status = of_task(caller.tid, "status").unwrap_or_default();
+    let signals = Signals::parse(&status);
+    let dying = signals.has_kill() || (!caller.any_signal && exits(caller.tid));
+    if dying || (caller.any_signal && signals.interrupts(seen)) {
+        return Look::Interrupt;
+    }
+    Look::Seen(signals.of_process())
+}
+
+fn exits(tid: u32) -> bool {
+    is_exiting(&of_task(tid, "stat").unwrap_or_default())
 }
 
 pub(crate) fn is_exiting(stat: &str) -> bool {
@@ -155,20 +186,6 @@ pub(crate) fn is_exiting(stat: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn pending_kill_is_seen_in_both_masks_and_nothing_else_is() {
-        assert!(has_pending_kill(
-            "Name:\tx\nSigPnd:\t0000000000000100\nShdPnd:\t0000000000000000\n"
-        ));
-        assert!(has_pending_kill(
-            "SigPnd:\t0000000000000000\nShdPnd:\t0000000000000101\n"
-        ));
-        assert!(!has_pending_kill(
-            "SigPnd:\t0000000000004001\nShdPnd:\t0000000000000200\n"
-        ));
-        assert!(!has_pending_kill("") && !has_pending_kill("SigPnd:\tgarbage"));
-    }
 
     #[test]
     fn exiting_is_field_nine_behind_any_command_name() {

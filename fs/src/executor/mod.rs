@@ -4,6 +4,7 @@
 //! A thread hand-over costs more than a short operation, so [`Executor::run`] polls on the caller's thread first. A parked
 //! operation whose calling task has a fatal signal pending is dropped and answered EINTR within a second.
 
+pub(crate) mod signals;
 pub(crate) mod kill_watch;
 mod queue;
 mod task;

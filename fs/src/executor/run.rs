@@ -1,6 +1,6 @@
 //! The executor's public face.
 
-use super::kill_watch::KillWatch;
+use super::kill_watch::{Caller, KillWatch};
 use super::queue::{self, Queue};
 use super::task::Task;
 use super::timer::Timer;
@@ -99,11 +99,33 @@ impl Executor {
         operation: impl Future<Output = Result<T, Error>> + Send + 'static,
         reply: impl FnOnce(Result<T, Error>) + Send + 'static,
     ) {
+        let any_signal = false;
+        self.run_for(Caller { tid, any_signal }, operation, reply);
+    }
+
+    /// The same for an operation that may last for ever: any signal that the task neither blocks nor ignores ends it with EINTR,
+    /// within a second.
+    pub fn run_interruptibly<T: Send + 'static>(
+        &self,
+        tid: u32,
+        operation: impl Future<Output = Result<T, Error>> + Send + 'static,
+        reply: impl FnOnce(Result<T, Error>) + Send + 'static,
+    ) {
+        let any_signal = true;
+        self.run_for(Caller { tid, any_signal }, operation, reply);
+    }
+
+    fn run_for<T: Send + 'static>(
+        &self,
+        caller: Caller,
+        operation: impl Future<Output = Result<T, Error>> + Send + 'static,
+        reply: impl FnOnce(Result<T, Error>) + Send + 'static,
+    ) {
         let threads = &self.threads;
         queue::run_here(Task::new(
             threads.queue.clone(),
             threads.watch.clone(),
-            tid,
+            caller,
             operation,
             reply,
         ));

@@ -1,6 +1,6 @@
 //! One operation: a future, the sink of its answer, and the state that lets exactly one thread at a time touch them.
 
-use super::kill_watch::{KillWatch, Killable};
+use super::kill_watch::{Caller, KillWatch, Killable};
 use super::queue::{Queue, Runnable};
 use crate::errno::Error;
 use parking_lot::Mutex;
@@ -28,8 +28,7 @@ pub(super) struct Task<F, R> {
     body: Mutex<Option<(Pin<Box<F>>, R)>>,
     queue: Arc<Queue>,
     watch: Arc<KillWatch>,
-    /// Whom it works for; 0: nobody.
-    tid: u32,
+    caller: Caller,
     watched: AtomicBool,
 }
 
@@ -42,7 +41,7 @@ where
     pub(super) fn new(
         queue: Arc<Queue>,
         watch: Arc<KillWatch>,
-        tid: u32,
+        caller: Caller,
         operation: F,
         reply: R,
     ) -> Arc<Self> {
@@ -51,7 +50,7 @@ where
             body: Mutex::new(Some((Box::pin(operation), reply))),
             queue,
             watch,
-            tid,
+            caller,
             watched: AtomicBool::new(false),
         })
     }
@@ -70,8 +69,8 @@ where
             Err(_) => return self.finish(Err(Error::Internal("an operation panicked"))),
             Ok(Poll::Pending) => {}
         }
-        if self.tid != 0 && !self.watched.swap(true, Ordering::Relaxed) {
-            self.watch.add(self.tid, self.clone());
+        if self.caller.tid != 0 && !self.watched.swap(true, Ordering::Relaxed) {
+            self.watch.add(self.caller, self.clone());
         }
         if !self.change(RUNNING, IDLE) {
             // Only a runner steps, so it comes back to this one after the others that are ready.

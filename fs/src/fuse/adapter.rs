@@ -1,15 +1,16 @@
 //! What all FUSE requests have in common: who asks, a run on the executor, the count, and a panic that stays in its request.
 
-use super::convert::{bytes, ino};
+use super::convert::{bytes, handle, ino};
 use super::groups::Groups;
 use super::meter::Meter;
 use super::reply;
 use crate::errno::Error;
 use crate::executor::Executor;
-use crate::handler::Mount;
-use fuser::{INodeNo, ReplyEntry, Request};
+use crate::handler::{Caller, LockCall, Mount};
+use fuser::{FileHandle, INodeNo, LockOwner, ReplyEntry, Request};
 use rdmafs_meta::cred::Credentials;
 use rdmafs_meta::error::MetaError;
+use rdmafs_meta::lock::Span;
 use rdmafs_meta::wire::NewInode;
 use rdmafs_rdma::clock::{Clock, SystemClock};
 use std::ffi::OsStr;
@@ -49,13 +50,33 @@ impl Adapter {
         T: Send + 'static,
         F: Future<Output = Result<T, Error>> + Send + 'static,
     {
+        self.serve_as(request, false, start, reply);
+    }
+
+    /// The same; `for_ever`: it may last so, and any signal of the caller ends it.
+    pub(super) fn serve_as<T, F>(
+        &self,
+        request: &Request,
+        for_ever: bool,
+        start: impl FnOnce(Arc<Mount>) -> F,
+        reply: impl FnOnce(Result<T, Error>) + Send + 'static,
+    ) where
+        T: Send + 'static,
+        F: Future<Output = Result<T, Error>> + Send + 'static,
+    {
         let running = self.meter.start();
         let run = move || {
             let operation = start(self.mount.clone());
-            self.executor.run(self.tid(request), operation, move |result| {
+            let answer = move |result| {
                 reply(result);
                 drop(running);
-            });
+            };
+            match for_ever {
+                false => self.executor.run(self.tid(request), operation, answer),
+                true => self
+                    .executor
+                    .run_interruptibly(self.tid(request), operation, answer),
+            }
         };
         // A panic would end the mount (in fuser's first worker) or lose a worker (in any other).
         if catch_unwind(AssertUnwindSafe(run)).is_err() {
@@ -65,6 +86,24 @@ impl Adapter {
 
     fn tid(&self, request: &Request) -> u32 {
         if self.callers_visible { request.pid() } else { 0 }
+    }
+
+    /// What a program asks of a lock; EINVAL when that is no range.
+    pub(super) fn lock_call(
+        &self,
+        request: &Request,
+        (file, owner): (FileHandle, LockOwner),
+        (start, last): (u64, u64),
+        (kind, process): (i32, u32),
+    ) -> Result<LockCall, Error> {
+        Ok(LockCall {
+            handle: handle(file),
+            owner: owner.0,
+            span: Span::new(start, last).ok_or(MetaError::Invalid)?,
+            exclusive: kind == libc::F_WRLCK,
+            process: if self.callers_visible { process } else { 0 },
+            caller: Caller::Thread(self.tid(request)),
+        })
     }
 
     pub(super) fn caller(&self, request: &Request) -> Credentials {

@@ -1,8 +1,8 @@
 //! One method per FUSE request: unpack, call the mount, reply.
 //!
 //! What is not here answers ENOSYS by fuser's default, on purpose: the kernel remembers that and stops asking. So it is for
-//! `poll` and `bmap`. Locks are not offered at INIT, so the kernel keeps them itself, per
-//! host; `access` never comes, because the kernel decides permissions itself; `forget` needs no work, because inode ids are durable.
+//! `poll` and `bmap`. `access` never comes, because the kernel decides permissions itself; `forget` needs no work, because inode
+//! ids are durable.
 
 use super::adapter::Adapter;
 use super::convert::{
@@ -16,8 +16,8 @@ use crate::handler::{FilePlace, Mount};
 use fuser::{
     BsdFileFlags, CopyFileRangeFlags, FileHandle, Filesystem, INodeNo, IoctlFlags, KernelConfig, LockOwner,
     OpenFlags, RenameFlags, ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory, ReplyDirectoryPlus,
-    ReplyEmpty, ReplyEntry, ReplyIoctl, ReplyLseek, ReplyOpen, ReplyStatfs, ReplyWrite, ReplyXattr, Request,
-    TimeOrNow, WriteFlags,
+    ReplyEmpty, ReplyEntry, ReplyIoctl, ReplyLock, ReplyLseek, ReplyOpen, ReplyStatfs, ReplyWrite,
+    ReplyXattr, Request, TimeOrNow, WriteFlags,
 };
 use rdmafs_meta::attr::SetAttr;
 use rdmafs_meta::error::MetaError;
@@ -26,6 +26,7 @@ use rdmafs_rdma::buffer::Buffer;
 use std::ffi::OsStr;
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 /// Entries asked for at once: about what fits the 32 KiB that readdir(3) of glibc reads.
@@ -241,10 +242,10 @@ impl Filesystem for Adapter {
         );
     }
 
-    fn flush(&self, req: &Request, _: INodeNo, fh: FileHandle, _: LockOwner, reply: ReplyEmpty) {
+    fn flush(&self, req: &Request, _: INodeNo, fh: FileHandle, owner: LockOwner, reply: ReplyEmpty) {
         self.serve(
             req,
-            |mount| mount.flush(handle(fh)),
+            |mount| mount.flush_by(handle(fh), owner.0),
             |flushed| reply::empty(reply, flushed),
         );
     }
@@ -272,6 +273,50 @@ impl Filesystem for Adapter {
             |mount| mount.fsync(handle(fh)),
             |synced| reply::empty(reply, synced),
         );
+    }
+
+    fn getlk(
+        &self,
+        req: &Request,
+        _: INodeNo,
+        fh: FileHandle,
+        owner: LockOwner,
+        start: u64,
+        end: u64,
+        typ: i32,
+        pid: u32,
+        reply: ReplyLock,
+    ) {
+        let call = self.lock_call(req, (fh, owner), (start, end), (typ, pid));
+        self.serve(
+            req,
+            |mount| async move { mount.conflict(call?).await },
+            |found| reply::lock(reply, found),
+        );
+    }
+
+    fn setlk(
+        &self,
+        req: &Request,
+        _: INodeNo,
+        fh: FileHandle,
+        owner: LockOwner,
+        start: u64,
+        end: u64,
+        typ: i32,
+        pid: u32,
+        sleep: bool,
+        reply: ReplyEmpty,
+    ) {
+        let call = self.lock_call(req, (fh, owner), (start, end), (typ, pid));
+        let wait = sleep && typ != libc::F_UNLCK;
+        let start = |mount: Arc<Mount>| async move {
+            match typ {
+                libc::F_UNLCK => mount.unlock(call?).await,
+                _ => mount.lock(call?, wait).await,
+            }
+        };
+        self.serve_as(req, wait, start, |done| reply::empty(reply, done));
     }
 
     fn opendir(&self, req: &Request, node: INodeNo, _: OpenFlags, reply: ReplyOpen) {

@@ -5,9 +5,10 @@ use crate::errno::Error;
 use crate::handler::{Entry, HandleId, Opened, ReadData, XattrData};
 use fuser::{
     Errno, FileHandle, FopenFlags, Generation, INodeNo, ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory,
-    ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyIoctl, ReplyLseek, ReplyOpen, ReplyStatfs, ReplyWrite,
-    ReplyXattr,
+    ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyIoctl, ReplyLock, ReplyLseek, ReplyOpen, ReplyStatfs,
+    ReplyWrite, ReplyXattr,
 };
+use rdmafs_meta::lock::Span;
 use rdmafs_meta::wire::{DirEntry, Space};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -36,6 +37,18 @@ pub(super) fn attr(reply: ReplyAttr, entry: Result<Entry, Error>) {
 pub(super) fn empty(reply: ReplyEmpty, done: Result<(), Error>) {
     match done {
         Ok(()) => reply.ok(),
+        Err(error) => reply.error(errno(&error)),
+    }
+}
+
+/// What F_GETLK found: a span, whether it is exclusive, and a process.
+pub(super) fn lock(reply: ReplyLock, found: Result<Option<(Span, bool, u32)>, Error>) {
+    match found {
+        Ok(None) => reply.locked(0, 0, libc::F_UNLCK, 0),
+        Ok(Some((span, exclusive, process))) => {
+            let kind = if exclusive { libc::F_WRLCK } else { libc::F_RDLCK };
+            reply.locked(span.start(), span.last(), kind, process);
+        }
         Err(error) => reply.error(errno(&error)),
     }
 }

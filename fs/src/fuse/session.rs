@@ -24,7 +24,7 @@ const MAX_BACKGROUND: u16 = 256;
 const INIT_WAIT: u16 = 5000;
 
 /// What is asked of the kernel, where it has it.
-const WANTED: [InitFlags; 9] = [
+const WANTED: [InitFlags; 11] = [
     InitFlags::FUSE_PARALLEL_DIROPS,
     InitFlags::FUSE_HANDLE_KILLPRIV_V2,
     InitFlags::FUSE_DO_READDIRPLUS,
@@ -36,6 +36,9 @@ const WANTED: [InitFlags; 9] = [
     InitFlags::FUSE_EXPORT_SUPPORT,
     // The target of a link never changes, and its inode id is never used again.
     InitFlags::FUSE_CACHE_SYMLINKS,
+    // Locks are the service's, so that they hold between hosts.
+    InitFlags::FUSE_POSIX_LOCKS,
+    InitFlags::FUSE_FLOCK_LOCKS,
 ];
 
 /// A mount that the kernel has shaken hands with, ready to run.
@@ -102,8 +105,8 @@ fn workers() -> usize {
     available_parallelism().map_or(2, usize::from).clamp(2, 16)
 }
 
-/// Answers the kernel's INIT. Not asked for: the writeback cache (the kernel would ignore other hosts' sizes),
-/// extended setxattr (fuser misreads it), and locks (the kernel keeps them per host).
+/// Answers the kernel's INIT. Not asked for: the writeback cache (the kernel would ignore other hosts' sizes) and
+/// extended setxattr (fuser misreads it).
 pub(super) fn negotiate(config: &mut KernelConfig) {
     for flag in WANTED {
         if config.add_capabilities(flag).is_err() {

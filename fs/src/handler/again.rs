@@ -245,5 +245,9 @@ fn is_harmless(request: &Request) -> bool {
             | Request::GetXattr { .. }
             | Request::ListXattr { .. }
             | Request::StageXattr { .. }
+            | Request::Lock { .. }
+            | Request::Unlock { .. }
+            | Request::CancelLock { .. }
+            | Request::GetLock { .. }
     )
 }

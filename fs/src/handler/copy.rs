@@ -52,6 +52,8 @@ impl Mount {
         let clears = clears_set_id(&caller, target.inode());
         let (mut done, mut failure) = (0, None);
         while done < len && failure.is_none() {
+            source.check_locks()?;
+            target.check_locks()?;
             let part = Part {
                 from: from.offset + done,
                 to: to.offset + done,

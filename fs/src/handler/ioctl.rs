@@ -83,6 +83,7 @@ impl Mount {
         };
         let mut waits = Waits::new(self);
         loop {
+            file.check_locks()?;
             // The service must know of the file's end.
             if inode.outgrew_service() {
                 self.pool.commit(inode, self.by(), false).await?;

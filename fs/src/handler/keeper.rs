@@ -82,6 +82,7 @@ async fn reopen(pool: &Pool, session: &Session) -> Result<(), Error> {
             inode.mark_gone();
         }
     }
+    pool.mounts().iter().for_each(|mount| mount.locks_are_lost());
     for inode in inodes {
         if inode.begins_anew() {
             tracing::error!(pool = %pool.name, ino = %inode.ino, "bytes that were written and not synced are lost");
@@ -104,6 +105,7 @@ fn install(pool: &Pool, session: &Arc<Session>) -> bool {
     }
     *pool.last.lock() = Some(session.before());
     pool.changed.notify(usize::MAX);
+    pool.lock_waits.look_again();
     // The link may have failed before anybody listened to it.
     if !session.link.is_up() {
         pool.lost(session, "the link failed during set-up");
@@ -231,6 +233,7 @@ impl LinkEvents for Events {
                 *pool.draining.lock() = session.connection;
                 self.executor.run(0, commit_all(pool, session), log_failure);
             }
+            Ok(Notice::Granted { ticket }) => pool.lock_waits.granted(ticket, session.origin),
             Ok(Notice::Changed { ino, .. }) => {
                 if let Some(inode) = pool.find(ino) {
                     inode.changed();

@@ -17,6 +17,7 @@ mod inode;
 mod ioctl;
 mod keeper;
 mod layout;
+mod locks;
 mod mount;
 mod names;
 mod open;
@@ -35,6 +36,7 @@ mod write;
 mod xattr;
 
 pub use host::Handler;
+pub use locks::{Caller, LockCall};
 pub use mount::Mount;
 pub use types::{Entry, FilePlace, HandleId, KernelNotify, OpenMode, Opened, ReadData, SpaceChange};
 pub use xattr::XattrData;

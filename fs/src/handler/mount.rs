@@ -2,6 +2,7 @@
 
 use super::again::Asker;
 use super::commit::By;
+use super::locks::Notes;
 use super::open::OpenFile;
 use super::pool::Pool;
 use super::seen::Seen;
@@ -42,6 +43,8 @@ pub struct Mount {
     pub(super) files: RwLock<HashMap<HandleId, Arc<OpenFile>>>,
     pub(super) directories: RwLock<HashMap<HandleId, InodeId>>,
     next_handle: AtomicU64,
+    /// What its programs have locked.
+    pub(super) locks: Mutex<Notes>,
     pub(super) seen: Mutex<Seen>,
     notify: OnceLock<Arc<dyn KernelNotify>>,
     closed: AtomicBool,
@@ -72,6 +75,7 @@ impl Mount {
             files: RwLock::default(),
             directories: RwLock::default(),
             next_handle: AtomicU64::new(1),
+            locks: Mutex::default(),
             seen: Mutex::new(Seen::new()),
             notify: OnceLock::new(),
             closed: AtomicBool::new(false),
@@ -129,6 +133,7 @@ impl Mount {
         if self.closed.swap(true, Ordering::AcqRel) {
             return;
         }
+        self.give_all_locks_back();
         let files: Vec<_> = self.files.write().drain().map(|(_, file)| file).collect();
         let (done, all_done) = mpsc::channel::<()>();
         for file in files {
@@ -140,6 +145,11 @@ impl Mount {
         // Ends when the last sender is gone.
         let _ended = all_done.recv_timeout(self.timeout);
         self.pool.detach(self.id);
+    }
+
+    /// No operation of it has anybody to work for any more.
+    pub(super) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
     }
 
     /// # Errors
@@ -220,6 +230,13 @@ impl Mount {
             && self.seen.lock().changed(ino)
             && let Some(notify) = self.notify.get()
         {
+            notify.data_changed(ino);
+        }
+    }
+
+    /// The kernel drops what it has of the inode's bytes, whatever it may believe of them.
+    pub(super) fn drop_pages(&self, ino: InodeId) {
+        if let Some(notify) = self.notify.get() {
             notify.data_changed(ino);
         }
     }

@@ -3,6 +3,7 @@
 use super::again::{Asker, Question};
 use super::commit::By;
 use super::inode::Inode;
+use super::locks::Losses;
 use super::mount::Mount;
 use super::pool::{Held, Pool};
 use super::session::{Connection, Session};
@@ -30,9 +31,20 @@ pub(super) struct OpenFile {
     pub(super) direct: bool,
     /// Losses of the inode that this file's users know of.
     losses: AtomicU64,
+    /// Locks that were taken through it and are lost.
+    pub(super) lock_losses: Losses,
 }
 
 impl OpenFile {
+    /// # Errors
+    /// [`Error::LocksLost`]: somebody may have the locks now under which its user reads and writes.
+    pub(super) fn check_locks(&self) -> Result<(), Error> {
+        match self.lock_losses.any() {
+            true => Err(Error::LocksLost),
+            false => Ok(()),
+        }
+    }
+
     pub(super) fn inode(&self) -> &Inode {
         &self.open.held
     }
@@ -95,13 +107,16 @@ impl Drop for ServiceOpen {
 type Pending<T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send>>;
 
 /// A future that is run to its end even when the operation that waits for it is given up: what it gives is dropped then.
-struct ToTheEnd<T: Send + 'static> {
+pub(super) struct ToTheEnd<T: Send + 'static> {
     executor: Executor,
     future: Option<Pending<T>>,
 }
 
 impl<T: Send + 'static> ToTheEnd<T> {
-    fn new(executor: &Executor, future: impl Future<Output = Result<T, Error>> + Send + 'static) -> Self {
+    pub(super) fn new(
+        executor: &Executor,
+        future: impl Future<Output = Result<T, Error>> + Send + 'static,
+    ) -> Self {
         Self {
             executor: executor.clone(),
             future: Some(Box::pin(future)),
@@ -254,6 +269,7 @@ impl Mount {
             mode,
             direct,
             losses,
+            lock_losses: Losses::default(),
         };
         self.files.write().insert(handle, Arc::new(file));
         Opened {
@@ -301,6 +317,16 @@ impl Mount {
         self.file(handle)?.settle(self.by(), false).await
     }
 
+    /// The same by the process that the kernel calls `closer` where locks are concerned: its locks on the file are given back, too.
+    ///
+    /// # Errors
+    /// As [`Mount::flush`].
+    pub async fn flush_by(self: Arc<Self>, handle: HandleId, closer: u64) -> Result<(), Error> {
+        let committed = self.clone().flush(handle).await;
+        self.process_closes(handle, closer).await;
+        committed
+    }
+
     /// fsync(2).
     ///
     /// # Errors
@@ -315,8 +341,11 @@ impl Mount {
     /// [`Error::BadHandle`], or what a commit met.
     pub async fn release(self: Arc<Self>, handle: HandleId) -> Result<(), Error> {
         let file = self.files.write().remove(&handle).ok_or(Error::BadHandle)?;
+        let unlocks = self.file_closes(file.inode().ino, handle);
         let committed = ToTheEnd::new(self.executor(), file.finish(self.by()));
-        committed.await
+        let committed = committed.await;
+        unlocks.await;
+        committed
     }
 }
 

@@ -7,6 +7,7 @@ use super::again::{Asker, Question, UNDER_WAY};
 use super::call_counter::CallCounter;
 use super::connect::Connect;
 use super::inode::Inode;
+use super::locks::Waits;
 use super::mount::Mount;
 use super::session::{Before, Connection, Session};
 use crate::errno::Error;
@@ -64,6 +65,8 @@ pub(super) struct Pool {
     given: AtomicU64,
     /// One large extended attribute for each place that the service keeps the first part of.
     pub(super) staging: Semaphore,
+    /// Operations that ask for locks.
+    pub(super) lock_waits: Waits,
     /// The connection whose node said that it ends soon.
     pub(super) draining: Mutex<Connection>,
     /// Which fabric is used, and why.
@@ -142,6 +145,7 @@ impl Pool {
             under_way: Semaphore::new(UNDER_WAY),
             given: AtomicU64::new(0),
             staging: Semaphore::new(MAX_STAGED),
+            lock_waits: Waits::default(),
             draining: Mutex::default(),
             note: Mutex::default(),
             lines: Mutex::new(LogLimit::new(LINES)),

@@ -32,6 +32,7 @@ impl Mount {
         let again = Again::new(&self.pool, self.timeout);
         loop {
             let session = self.pool.session(self.timeout).await?;
+            file.check_locks()?;
             match self.read_over(&session, &file, (offset, len)).await {
                 Err(error) if again.after(&session, &error).await => {}
                 done => return done,

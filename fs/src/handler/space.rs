@@ -41,6 +41,7 @@ impl Mount {
         let mut waits = Waits::new(&self);
         let mut at = offset;
         while at < end {
+            file.check_locks()?;
             let request = request(inode.ino, (at, end), change);
             match self.change_space(&caller, inode, request).await {
                 Ok(done) if done > at => at = done,

@@ -81,6 +81,7 @@ impl Mount {
         if !file.mode.write {
             return Err(Error::BadHandle);
         }
+        file.check_locks()?;
         let len = u64::try_from(data.len()).unwrap_or(u64::MAX);
         let offset_at = if file.mode.append {
             self.append(&file, offset, len).await?
@@ -155,6 +156,7 @@ impl Mount {
         loop {
             let shared = inode.data.read().await;
             let session = self.pool.session(self.timeout).await?;
+            file.check_locks()?;
             match resolve(inode, &session, (wanted.offset, wanted.end), true).await {
                 Ok(transfer) => {
                     let shrinks = transfer.shrinks;

@@ -474,6 +474,10 @@ fn changes(request: &Request) -> bool {
         | Request::ReadDir { .. }
         | Request::Seek { .. }
         | Request::Release { .. }
+        | Request::Lock { .. }
+        | Request::Unlock { .. }
+        | Request::CancelLock { .. }
+        | Request::GetLock { .. }
         | Request::StatFs
         | Request::Examine { .. } => false,
     }

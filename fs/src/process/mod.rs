@@ -4,6 +4,7 @@
 pub(crate) mod detach;
 mod harden;
 mod of_task;
+pub(crate) mod lock_call;
 mod roce_rule;
 mod run_dir;
 mod signals;

@@ -21,7 +21,9 @@ impl Namespace {
     pub fn check(&self) -> Result<(), String> {
         match self.examine().problems.first() {
             Some(problem) => Err(problem.to_string()),
-            None => Ok(()),
+            None => self
+                .locks
+                .check(|session, ino| self.sessions.held(session, ino).is_ok()),
         }
     }
 

@@ -81,6 +81,10 @@ impl Namespace {
             Request::ReadDir { ino, after, limit } => self.read_dir(step, ino, after, limit),
             Request::Open { ino, access } => self.open(step, ino, access),
             Request::Release { ino, opens } => self.release(step, ino, opens),
+            Request::Lock { ino, ticket, lock, wait } => self.lock(step, ino, (ticket, wait), lock),
+            Request::Unlock { ino, owner, kind, span } => self.unlock(step, ino, owner, (span, kind)),
+            Request::CancelLock { ticket, give_back } => self.cancel_lock(step, ticket, give_back),
+            Request::GetLock { ino, lock } => self.get_lock(step, ino, &lock),
             Request::Layout { ino, start, end, allocate } => self.layout(step, ino, (start, end), allocate),
             Request::Allocate { ino, start, end, keep_size, zero } => {
                 self.allocate(step, ino, (start, end), How { keep_size, zero })
@@ -122,6 +126,11 @@ fn mutates(request: &Request) -> bool {
         Request::Allocate { .. } | Request::Punch { .. } | Request::Seek { .. } | Request::Copy { .. } => {
             false
         }
+        // A ticket makes asking twice the same as once, and giving back again is as good as having done so.
+        Request::Lock { .. }
+        | Request::Unlock { .. }
+        | Request::CancelLock { .. }
+        | Request::GetLock { .. } => false,
         Request::Reopen { .. } | Request::SetAttr { .. } | Request::Make { .. } | Request::Link { .. } => {
             true
         }

@@ -11,6 +11,7 @@ use super::record;
 use super::service::Namespace;
 use crate::alloc::Allocator;
 use crate::id::{InodeId, Term};
+use crate::locks::Locks;
 use crate::problem::ProblemKind;
 use crate::session::Sessions;
 use crate::store::{Batch, Store, StoreError};
@@ -37,6 +38,7 @@ impl Namespace {
             term,
             sessions: Sessions::new(term, config.lease),
             tree: reading.tree,
+            locks: Locks::default(),
             alloc: Allocator::default(),
             doomed,
             ceiling: InodeId(next.0 + ID_BLOCK / 2),

@@ -9,6 +9,7 @@ mod identity;
 mod space;
 mod fsck;
 mod load;
+mod locks;
 mod sessions;
 mod xattrs;
 mod names;

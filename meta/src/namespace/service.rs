@@ -1,11 +1,13 @@
 //! The state of the service, and its life apart from calls.
 
+use super::locks::tell;
 use super::output::{Config, Output};
 use crate::alloc::Allocator;
 use crate::attr::Attr;
 use crate::extent::Extent;
 use crate::id::{Incarnation, InodeId, NodeId, SessionId, Term};
 use crate::layout::{Copy, Run};
+use crate::locks::{Grants, Locks};
 use crate::session::Sessions;
 use crate::time::Now;
 use crate::tree::{Body, Tree};
@@ -19,6 +21,7 @@ pub struct Namespace {
     pub(super) tree: Tree,
     pub(super) alloc: Allocator,
     pub(super) sessions: Sessions,
+    pub(super) locks: Locks,
     /// Inodes without names and opens whose extents are still to be freed.
     pub(super) doomed: BTreeSet<InodeId>,
     /// Ids below this are known to the store as used.
@@ -81,6 +84,9 @@ impl Namespace {
         let mut out = Output::default();
         let (opens, given_up) = self.sessions.fenced(session);
         self.give_up(session, given_up, &mut out);
+        if !self.sessions.exists(session) {
+            self.end_locks(session, &mut out);
+        }
         for ino in opens {
             self.closed(ino, &mut out);
         }
@@ -97,6 +103,12 @@ impl Namespace {
             disconnect: expired.disconnect,
             ..Output::default()
         };
+        for session in expired.ended {
+            self.end_locks(session, &mut out);
+        }
+        let mut grants = Grants::new();
+        self.locks.tick(now.monotonic, &mut grants);
+        tell(grants, &mut out);
         for ino in expired.let_go {
             self.closed(ino, &mut out);
         }

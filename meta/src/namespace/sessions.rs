@@ -79,6 +79,7 @@ impl Namespace {
         let given_up = self.sessions.acknowledge_inode(step.session, ino);
         let out: &mut Output = step.out;
         self.give_up(step.session, given_up, out);
+        self.leave_locks(step.session, ino, out);
         self.revoke_all(step.session, ino, out);
         self.closed(ino, out);
     }

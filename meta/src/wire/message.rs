@@ -9,8 +9,12 @@
 use crate::attr::{Attr, FileKind, SetAttr};
 use crate::cred::Credentials;
 use crate::error::MetaError;
-use crate::id::{Incarnation, InodeId, Lineage, NodeId, RecallId, RequestId, SessionId, Term, Version};
+use crate::id::{
+    Incarnation, InodeId, Lineage, LockOwner, LockTicket, NodeId, RecallId, RequestId, SessionId, Term,
+    Version,
+};
 use crate::layout::LayoutSlice;
+use crate::lock::{Lock, LockKind, LockState, Span};
 use crate::name::Name;
 use crate::problem::Examination;
 use crate::time::Timestamp;
@@ -238,6 +242,43 @@ pub enum Request {
         ino: InodeId,
         /// How many opens.
         opens: u32,
+    },
+    /// Take a lock, in the place of what its owner has of these bytes. Asking again under the same ticket asks how it stands.
+    /// Answer: [`Reply::LockIs`], held or waiting.
+    Lock {
+        /// The file; the session has it open.
+        ino: InodeId,
+        /// Names this asking.
+        ticket: LockTicket,
+        /// The lock.
+        lock: Lock,
+        /// Wait in the queue, and be told by [`Notice::Granted`]; else [`MetaError::Locked`] when somebody has it.
+        wait: bool,
+    },
+    /// Give locks back. Harmless to repeat. Answer: [`Reply::Done`].
+    Unlock {
+        /// The file.
+        ino: InodeId,
+        /// Whose.
+        owner: LockOwner,
+        /// Of this kind, and those whose kind could not be told; all if it is not known.
+        kind: LockKind,
+        /// In these bytes.
+        span: Span,
+    },
+    /// Wait no longer. Answer: [`Reply::LockIs`], held if it was granted before and is kept.
+    CancelLock {
+        /// Which asking.
+        ticket: LockTicket,
+        /// Give it back if it was granted before, and its owner has asked for nothing since.
+        give_back: bool,
+    },
+    /// The lock that would be in the way of this one (F_GETLK). Answer: [`Reply::LockedBy`].
+    GetLock {
+        /// The file; the session has it open.
+        ino: InodeId,
+        /// The lock.
+        lock: Lock,
     },
     /// Where bytes are; the session holds the layout from then on. Answer: [`Reply::Layout`].
     Layout {
@@ -473,6 +514,10 @@ pub enum Reply {
     },
     /// Names of extended attributes, a NUL after each.
     XattrNames(Vec<u8>),
+    /// How it stands with a lock.
+    LockIs(LockState),
+    /// The lock that is in the way: the one that starts first. Its process is 0 when it is one of another session.
+    LockedBy(Option<Lock>),
 }
 
 /// What a seek for a hole or for data found.
@@ -560,5 +605,10 @@ pub enum Notice {
     Capabilities {
         /// Inode.
         ino: InodeId,
+    },
+    /// A lock that was waited for is held now.
+    Granted {
+        /// Which asking.
+        ticket: LockTicket,
     },
 }

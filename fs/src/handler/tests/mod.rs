@@ -2,6 +2,7 @@
 
 mod bytes;
 mod failure;
+mod locks;
 mod once;
 mod restart;
 mod sharing;

@@ -5,8 +5,12 @@ use crate::attr::{Attr, FileKind, SetAttr, SetTime};
 use crate::cred::Credentials;
 use crate::error::MetaError;
 use crate::extent::{Extent, GRANULE};
-use crate::id::{Incarnation, InodeId, Lineage, NodeId, RecallId, RequestId, SessionId, Term, Version};
+use crate::id::{
+    Incarnation, InodeId, Lineage, LockOwner, LockTicket, NodeId, RecallId, RequestId, SessionId, Term,
+    Version,
+};
 use crate::layout::{Copy, CopyState, LayoutSlice, Run};
+use crate::lock::{LAST_BYTE, Lock, LockKind, LockState, Span};
 use crate::name::Name;
 use crate::problem::{Examination, Problem, ProblemKind};
 use crate::time::Timestamp;
@@ -101,6 +105,20 @@ fn tree_request() -> impl Strategy<Value = Request> {
     ]
 }
 
+fn lock() -> impl Strategy<Value = Lock> {
+    let kinds = [LockKind::Flock, LockKind::Posix, LockKind::Ofd, LockKind::Unknown];
+    let span = (0..=LAST_BYTE, 0..=LAST_BYTE).prop_map(|(a, b)| Span::new(a.min(b), a.max(b)).unwrap());
+    (any::<u64>(), 0..4_usize, any::<bool>(), span, any::<u64>()).prop_map(
+        move |(owner, kind, exclusive, span, process)| Lock {
+            owner: LockOwner(owner),
+            kind: kinds[kind],
+            exclusive,
+            span,
+            process,
+        },
+    )
+}
+
 fn file_request() -> impl Strategy<Value = Request> {
     prop_oneof![
         (".{0,40}", any::<[u8; 16]>()).prop_map(|(host, lineage)| Request::Begin {
@@ -125,6 +143,23 @@ fn file_request() -> impl Strategy<Value = Request> {
             }
         }),
         (ino(), any::<u32>()).prop_map(|(ino, opens)| Request::Release { ino, opens }),
+        (ino(), any::<u64>(), lock(), any::<bool>()).prop_map(|(ino, ticket, lock, wait)| Request::Lock {
+            ino,
+            ticket: LockTicket(ticket),
+            lock,
+            wait
+        }),
+        (ino(), lock()).prop_map(|(ino, lock)| Request::Unlock {
+            ino,
+            owner: lock.owner,
+            kind: lock.kind,
+            span: lock.span
+        }),
+        (any::<u64>(), any::<bool>()).prop_map(|(ticket, give_back)| Request::CancelLock {
+            ticket: LockTicket(ticket),
+            give_back
+        }),
+        (ino(), lock()).prop_map(|(ino, lock)| Request::GetLock { ino, lock }),
         (ino(), any::<u64>(), any::<u64>(), any::<bool>()).prop_map(|(ino, start, end, allocate)| {
             Request::Layout {
                 ino,
@@ -336,6 +371,8 @@ fn answer() -> impl Strategy<Value = Answer> {
             inodes: 2
         }))),
         examination().prop_map(|found| Ok(Reply::Examined(found))),
+        Just(Ok(Reply::LockIs(LockState::Waiting))),
+        prop::option::of(lock()).prop_map(|lock| Ok(Reply::LockedBy(lock))),
         Just(Err(MetaError::Cleaning)),
     ]
 }
@@ -376,6 +413,9 @@ fn notice() -> impl Strategy<Value = Notice> {
         (ino(), any::<u64>()).prop_map(|(ino, version)| Notice::Changed {
             ino,
             version: Version(version)
+        }),
+        any::<u64>().prop_map(|ticket| Notice::Granted {
+            ticket: LockTicket(ticket)
         }),
     ]
 }

@@ -1,10 +1,11 @@
 //! The changes that are swept over.
 
 use super::lab::{ARENA, Did, Failure, LEASE, Lab, ROOT, RW, pattern};
-use crate::handler::{FilePlace, OpenMode, SpaceChange};
+use crate::handler::{Caller, FilePlace, LockCall, OpenMode, SpaceChange};
 use crate::word_ioctl::FETCH_ADD;
 use rdmafs_meta::attr::SetAttr;
 use rdmafs_meta::cred::Credentials;
+use rdmafs_meta::lock::{LockKind, Span};
 use rdmafs_meta::wire::{NewInode, RenameMode, XattrMode};
 
 type Act = fn(&mut Lab) -> Did<()>;
@@ -382,6 +383,22 @@ pub(super) const CASES: &[Case] = &[
         ],
         refused: &[],
     },
+    Case {
+        name: "lock, write, unlock, lock a range, close",
+        prepare: |lab| {
+            shared(lab, "f", 5000);
+            lab.open(lab.a, "f", RW, "mine").unwrap();
+        },
+        acts: &[
+            |lab| lock(lab, "mine", LockKind::Flock, true),
+            |lab| lab.write("mine", 4000, &pattern(9000, 5)),
+            |lab| lab.fsync("mine"),
+            |lab| lock(lab, "mine", LockKind::Flock, false),
+            |lab| lock(lab, "mine", LockKind::Posix, true),
+            |lab| lab.close("mine"),
+        ],
+        refused: &[],
+    },
 ];
 
 fn space(lab: &mut Lab, range: (u64, u64), change: SpaceChange) -> Did<()> {
@@ -427,6 +444,23 @@ fn copy(lab: &mut Lab, from: (&str, u64), to: (&str, u64), len: u64) -> Did<()> 
     } else {
         Err(Failure::Errno(libc::EIO))
     }
+}
+
+/// Takes a lock, waiting for it, or gives it back.
+fn lock(lab: &mut Lab, file: &str, kind: LockKind, takes: bool) -> Did<()> {
+    let (host, _, handle) = lab.open[file];
+    let call = LockCall {
+        handle,
+        owner: 7,
+        span: Span::WHOLE,
+        exclusive: true,
+        process: 7,
+        caller: Caller::Known(kind),
+    };
+    lab.call(host, |mount| match takes {
+        true => Box::pin(mount.lock(call, true)),
+        false => Box::pin(mount.unlock(call)),
+    })
 }
 
 /// A closed file.

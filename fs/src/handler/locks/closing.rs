@@ -1,0 +1,78 @@
+//! Locks that end with their owner: its process, its open file, its session, its mount.
+
+use super::notes::Owed;
+use crate::errno::Error;
+use crate::handler::mount::Mount;
+use crate::handler::open::ToTheEnd;
+use crate::handler::types::HandleId;
+use rdmafs_meta::id::InodeId;
+use rdmafs_meta::lock::{LockKind, Span};
+use rdmafs_meta::wire::Request;
+
+impl Mount {
+    /// A process closes one of its descriptors of a file: its POSIX locks on it go, as on a local file system.
+    pub(in crate::handler) async fn process_closes(&self, handle: HandleId, process: u64) {
+        let file = self.files.read().get(&handle).cloned();
+        let Some(file) = file else { return };
+        let ino = file.inode().ino;
+        let owed = self.locks.lock().process_closes((ino, process));
+        if let Some(owed) = owed {
+            self.give_back(ino, vec![owed]).await;
+        }
+    }
+
+    /// An open file is gone, and the locks that were taken through it. The answer is ready when they are given back.
+    pub(in crate::handler) fn file_closes(
+        &self,
+        ino: InodeId,
+        handle: HandleId,
+    ) -> impl Future<Output = ()> + Send + use<> {
+        let owed = self.locks.lock().file_closes(ino, handle);
+        let unlocks = (!owed.is_empty()).then(|| self.give_back(ino, owed));
+        async move {
+            if let Some(unlocks) = unlocks {
+                unlocks.await;
+            }
+        }
+    }
+
+    /// The session is over. Whoever had locks must not read or write under them any more, and the kernel must not show what it has.
+    pub(in crate::handler) fn locks_are_lost(&self) {
+        let inodes = self.locks.lock().are_lost();
+        for ino in inodes {
+            tracing::error!(pool = %self.pool.name, %ino, "locks are lost: their session is over");
+            self.drop_pages(ino);
+        }
+    }
+
+    /// The mount is gone. Another one of this host may keep the session, and the files open.
+    pub(in crate::handler) fn give_all_locks_back(&self) {
+        let owed = self.locks.lock().forget_all();
+        for (ino, owed) in owed {
+            drop(self.give_back(ino, vec![owed]));
+        }
+        self.pool.lock_waits.look_again();
+    }
+
+    /// Gives back all that these owners have of the file. Goes on when nobody waits for it; the wait ends after the mount's timeout.
+    pub(super) fn give_back(&self, ino: InodeId, owed: Vec<Owed>) -> impl Future<Output = ()> + Send + use<> {
+        let pool = self.pool.clone();
+        let unlocks = ToTheEnd::new(&self.pool.executor, async move {
+            for Owed { owner, origin } in owed {
+                let request = Request::Unlock {
+                    ino,
+                    owner,
+                    kind: LockKind::Unknown,
+                    span: Span::WHOLE,
+                };
+                // A session that is over has given everything back.
+                let _over = pool.ask_in(origin, request).await;
+            }
+            Ok::<(), Error>(())
+        });
+        let (executor, timeout) = (self.executor().clone(), self.timeout);
+        async move {
+            let _late = executor.within(timeout, unlocks).await;
+        }
+    }
+}

@@ -1,0 +1,263 @@
+//! Locks of two hosts, in simulated time.
+
+use super::sweep::lab::{Did, Failure, LEASE, Lab, RW, pattern};
+use crate::errno::Error;
+use crate::handler::testing::{HostId, Started};
+use crate::handler::{Caller, HandleId, LockCall, Mount};
+use rdmafs_meta::lock::{LockKind, Span};
+use rdmafs_rdma::sim::Fault;
+use std::sync::Arc;
+use std::time::Duration;
+
+const EIO: Failure = Failure::Errno(libc::EIO);
+const BUSY: Failure = Failure::Errno(libc::EAGAIN);
+
+/// A file that the first host has open as "f", the second one as "theirs".
+fn lab() -> Lab {
+    let mut lab = Lab::new();
+    lab.create(lab.a, "f").unwrap();
+    lab.open(lab.b, "f", RW, "theirs").unwrap();
+    lab
+}
+
+fn call(handle: HandleId, kind: LockKind) -> LockCall {
+    LockCall {
+        handle,
+        // As the kernel does: by the open file, or by the process.
+        owner: if kind == LockKind::Posix {
+            77
+        } else {
+            1000 + handle.0
+        },
+        span: Span::WHOLE,
+        exclusive: true,
+        process: 77,
+        caller: Caller::Known(kind),
+    }
+}
+
+fn lock(lab: &mut Lab, file: &str, kind: LockKind) -> Did<()> {
+    let (host, _, handle) = lab.open[file];
+    lab.call(host, |mount| Box::pin(mount.lock(call(handle, kind), false)))
+}
+
+fn unlock(lab: &mut Lab, file: &str, kind: LockKind) -> Did<()> {
+    let (host, _, handle) = lab.open[file];
+    lab.call(host, |mount| Box::pin(mount.unlock(call(handle, kind))))
+}
+
+fn wait(lab: &Lab, file: &str, kind: LockKind) -> Started<Result<(), Error>> {
+    let (host, _, handle) = lab.open[file];
+    let mount: Arc<Mount> = lab.sim.mount(host);
+    lab.sim.start(host, mount.lock(call(handle, kind), true))
+}
+
+/// The next operation of the host breaks its connection; it is done all the same.
+fn break_link(lab: &mut Lab, host: HostId) {
+    lab.sim.sim().fault_at(1, Fault::Disconnect);
+    lab.call(host, |mount| Box::pin(mount.statfs())).unwrap();
+}
+
+const KINDS: [LockKind; 3] = [LockKind::Flock, LockKind::Posix, LockKind::Ofd];
+
+#[test]
+fn two_hosts_exclude_each_other_and_who_waits_is_told() {
+    for kind in KINDS {
+        let mut lab = lab();
+        lock(&mut lab, "f", kind).unwrap();
+        assert_eq!(lock(&mut lab, "theirs", kind), Err(BUSY));
+        let waits = wait(&lab, "theirs", kind);
+        lab.sim.pass_by(Duration::from_secs(60));
+        assert!(waits.take().is_none());
+        unlock(&mut lab, "f", kind).unwrap();
+        lab.sim.settle();
+        assert_eq!(waits.take(), Some(Ok(())));
+        assert_eq!(lock(&mut lab, "f", kind), Err(BUSY));
+        lab.close("theirs").unwrap();
+        lab.sim.pass_by(Duration::from_secs(1));
+        lock(&mut lab, "f", kind).unwrap();
+    }
+}
+
+#[test]
+fn a_break_keeps_locks_and_waits() {
+    for kind in KINDS {
+        let mut lab = lab();
+        lock(&mut lab, "f", kind).unwrap();
+        let waits = wait(&lab, "theirs", kind);
+        for host in [lab.a, lab.b, lab.a] {
+            break_link(&mut lab, host);
+        }
+        lab.sim.pass_by(LEASE);
+        assert!(waits.take().is_none(), "the lock was lost");
+        lab.write("f", 0, &pattern(100, 1)).unwrap();
+        unlock(&mut lab, "f", kind).unwrap();
+        lab.sim.settle();
+        assert_eq!(waits.take(), Some(Ok(())), "the wait was lost");
+    }
+}
+
+/// Whatever happens to the messages of an unlock and of the grant that it leads to.
+#[test]
+fn a_grant_is_heard_of_whatever_fails() {
+    let mut plain = lab();
+    lock(&mut plain, "f", LockKind::Flock).unwrap();
+    let _waits = wait(&plain, "theirs", LockKind::Flock);
+    plain.sim.settle();
+    plain.sim.sim().note_operations();
+    unlock(&mut plain, "f", LockKind::Flock).unwrap();
+    plain.sim.settle();
+    let operations = u64::try_from(plain.sim.sim().noted_operations().len()).unwrap();
+    assert!(operations >= 3, "{operations}");
+    for n in 1..=operations {
+        for fault in [Fault::Disconnect, Fault::Delay(Duration::from_millis(300))] {
+            let mut lab = lab();
+            lock(&mut lab, "f", LockKind::Flock).unwrap();
+            let waits = wait(&lab, "theirs", LockKind::Flock);
+            lab.sim.settle();
+            lab.sim.sim().fault_at(n, fault);
+            unlock(&mut lab, "f", LockKind::Flock).unwrap();
+            lab.sim.pass_by(LEASE);
+            assert_eq!(waits.take(), Some(Ok(())), "{fault:?} at operation {n}");
+            assert_eq!(lock(&mut lab, "f", LockKind::Flock), Err(BUSY));
+        }
+    }
+}
+
+#[test]
+fn a_holder_whose_session_is_over_neither_reads_nor_writes() {
+    for kind in KINDS {
+        let mut lab = lab();
+        lab.write("f", 0, &pattern(100, 1)).unwrap();
+        lab.fsync("f").unwrap();
+        lab.open(lab.a, "f", RW, "bystander").unwrap();
+        lock(&mut lab, "f", kind).unwrap();
+        let waits = wait(&lab, "theirs", kind);
+        for end in lab.sim.connections(lab.a) {
+            end.stall(LEASE * 3);
+        }
+        lab.sim.pass_by(LEASE * 4);
+        assert_eq!(waits.take(), Some(Ok(())), "its lock is free");
+        assert_eq!(lab.write("f", 0, &pattern(100, 3)), Err(EIO));
+        assert_eq!(lab.read("f", 0, 100), Err(EIO));
+        assert_eq!(lock(&mut lab, "f", kind), Err(EIO));
+        assert!(lab.read("bystander", 0, 100).is_ok());
+        unlock(&mut lab, "f", kind).unwrap();
+        assert_eq!(lab.read("f", 0, 100).unwrap(), pattern(100, 1));
+        assert_eq!(lock(&mut lab, "f", kind), Err(BUSY));
+        unlock(&mut lab, "theirs", kind).unwrap();
+        lock(&mut lab, "f", kind).unwrap();
+    }
+}
+
+#[test]
+fn locks_end_with_the_handler_and_with_the_node() {
+    let mut lab = lab();
+    lock(&mut lab, "f", LockKind::Posix).unwrap();
+    let waits = wait(&lab, "theirs", LockKind::Posix);
+    lab.sim.settle();
+    lab.sim.kill_host(lab.a, true);
+    lab.sim.pass_by(LEASE / 2);
+    assert!(waits.take().is_none(), "it may come back");
+    lab.sim.pass_by(LEASE);
+    assert_eq!(waits.take(), Some(Ok(())));
+    lab.fsync("theirs").unwrap();
+    lab.sim.kill_node();
+    lab.sim.start_node();
+    lab.sim.pass_by(Duration::from_secs(2));
+    assert_eq!(lab.write("theirs", 0, &pattern(10, 1)), Err(EIO));
+}
+
+#[test]
+fn a_wait_that_is_given_up_leaves_nothing_behind() {
+    for kind in KINDS {
+        let mut lab = lab();
+        lock(&mut lab, "f", kind).unwrap();
+        let (host, _, handle) = lab.open["theirs"];
+        let mount = lab.sim.mount(host);
+        let gives_up = lab.sim.start(host, async move {
+            let waits = mount.clone().lock(call(handle, kind), true);
+            mount.executor().within(Duration::from_secs(3), waits).await
+        });
+        lab.sim.pass_by(Duration::from_secs(4));
+        assert_eq!(gives_up.take(), Some(None));
+        unlock(&mut lab, "f", kind).unwrap();
+        lab.sim.settle();
+        lock(&mut lab, "f", kind).unwrap();
+    }
+}
+
+#[test]
+fn hundreds_of_waiters_hold_up_nothing() {
+    let mut lab = lab();
+    lock(&mut lab, "f", LockKind::Flock).unwrap();
+    let (host, _, handle) = lab.open["theirs"];
+    let mount = lab.sim.mount(host);
+    let waits: Vec<_> = (0..500)
+        .map(|owner| {
+            let call = LockCall {
+                owner,
+                exclusive: false,
+                ..call(handle, LockKind::Flock)
+            };
+            lab.sim.start(host, mount.clone().lock(call, true))
+        })
+        .collect();
+    lab.sim.pass_by(LEASE * 2);
+    lab.patient = false;
+    lab.create(lab.b, "other").unwrap();
+    lab.write("other", 0, &pattern(9000, 1)).unwrap();
+    lab.close("other").unwrap();
+    unlock(&mut lab, "f", LockKind::Flock).unwrap();
+    lab.sim.settle();
+    assert!(waits.iter().all(|wait| wait.take() == Some(Ok(()))));
+}
+
+#[test]
+fn a_close_without_locks_costs_nothing() {
+    let operations = |before: fn(&mut Lab)| {
+        let mut lab = lab();
+        before(&mut lab);
+        let (host, _, handle) = lab.open.remove("f").unwrap();
+        lab.sim.sim().note_operations();
+        lab.call(host, |mount| Box::pin(mount.flush_by(handle, 77)))
+            .unwrap();
+        lab.call(host, |mount| Box::pin(mount.release(handle))).unwrap();
+        lab.sim.settle();
+        lab.sim.sim().noted_operations().len()
+    };
+    let plain = operations(|_| ());
+    let unlocked = operations(|lab| {
+        for kind in [LockKind::Flock, LockKind::Posix] {
+            lock(lab, "f", kind).unwrap();
+            unlock(lab, "f", kind).unwrap();
+        }
+    });
+    let locked = operations(|lab| lock(lab, "f", LockKind::Posix).unwrap());
+    assert_eq!(
+        (plain, unlocked),
+        (2, 2),
+        "the release of the open, there and back"
+    );
+    assert_eq!(locked, 4);
+}
+
+/// The kernel uses the number of an open file again before it tells of that one's end.
+#[test]
+fn a_late_end_of_a_file_takes_no_lock_of_the_next_one() {
+    let mut lab = lab();
+    lab.open(lab.a, "f", RW, "next").unwrap();
+    let with_number = |lab: &mut Lab, file: &str| {
+        let (host, _, handle) = lab.open[file];
+        let call = LockCall {
+            owner: 5,
+            ..call(handle, LockKind::Flock)
+        };
+        lab.call(host, |mount| Box::pin(mount.lock(call, false)))
+    };
+    with_number(&mut lab, "f").unwrap();
+    with_number(&mut lab, "next").unwrap();
+    lab.close("f").unwrap();
+    lab.sim.pass_by(Duration::from_secs(1));
+    assert_eq!(lock(&mut lab, "theirs", LockKind::Flock), Err(BUSY));
+}

@@ -1,0 +1,4 @@
+//! Locks of several sessions.
+
+mod model;
+mod rules;

@@ -1,0 +1,80 @@
+//! Calls about file locks.
+
+use super::output::Output;
+use super::service::Namespace;
+use super::step::Step;
+use crate::id::{InodeId, LockOwner, LockTicket, SessionId};
+use crate::lock::{Lock, LockKind, Span};
+use crate::locks::{Asked, Grants};
+use crate::wire::{Answer, Notice, Reply};
+
+impl Namespace {
+    pub(super) fn lock(
+        &mut self,
+        step: &mut Step<'_>,
+        ino: InodeId,
+        (ticket, wait): (LockTicket, bool),
+        lock: Lock,
+    ) -> Answer {
+        let session = step.session;
+        self.sessions.held(session, ino)?;
+        let asked = Asked {
+            session,
+            ino,
+            ticket,
+            lock,
+            wait,
+        };
+        let mut grants = Grants::new();
+        let state = self.locks.lock(&asked, step.now.monotonic, &mut grants);
+        tell(grants, step.out);
+        Ok(Reply::LockIs(state?))
+    }
+
+    pub(super) fn unlock(
+        &mut self,
+        step: &mut Step<'_>,
+        ino: InodeId,
+        owner: LockOwner,
+        what: (Span, LockKind),
+    ) -> Answer {
+        let mut grants = Grants::new();
+        let unlocked = self.locks.unlock((step.session, ino), owner, what, &mut grants);
+        tell(grants, step.out);
+        unlocked.map(|()| Reply::Done)
+    }
+
+    pub(super) fn cancel_lock(&mut self, step: &mut Step<'_>, ticket: LockTicket, give_back: bool) -> Answer {
+        let mut grants = Grants::new();
+        let state = self.locks.cancel(step.session, ticket, give_back, &mut grants);
+        tell(grants, step.out);
+        Ok(Reply::LockIs(state))
+    }
+
+    pub(super) fn get_lock(&mut self, step: &mut Step<'_>, ino: InodeId, lock: &Lock) -> Answer {
+        self.sessions.held(step.session, ino)?;
+        Ok(Reply::LockedBy(self.locks.conflict(step.session, ino, lock)))
+    }
+
+    /// The session has closed the inode for good.
+    pub(super) fn leave_locks(&mut self, session: SessionId, ino: InodeId, out: &mut Output) {
+        let mut grants = Grants::new();
+        self.locks.leave(session, ino, &mut grants);
+        tell(grants, out);
+    }
+
+    /// The session is over.
+    pub(super) fn end_locks(&mut self, session: SessionId, out: &mut Output) {
+        let mut grants = Grants::new();
+        self.locks.end(session, &mut grants);
+        tell(grants, out);
+    }
+}
+
+/// Tells those who waited.
+pub(super) fn tell(grants: Grants, out: &mut Output) {
+    let notices = grants
+        .into_iter()
+        .map(|(session, ticket)| (session, Notice::Granted { ticket }));
+    out.notices.extend(notices);
+}
