@@ -6,7 +6,7 @@
 
 command -v git >/dev/null || fail "git is missing: apt-get install git"
 COMMITS=60
-FILES=60
+FILES=75
 
 start 512M
 export HOME="$T" GIT_CONFIG_NOSYSTEM=1 GIT_AUTHOR_NAME=t GIT_AUTHOR_EMAIL=t@example.org GIT_COMMITTER_NAME=t \
@@ -33,7 +33,7 @@ git add -A
 git commit -qm "an executable and a link"
 objects=$(git count-objects | cut -d ' ' -f 1)
 note "$objects loose objects"
-[ "$objects" -ge 3800 ] || fail "only $objects objects"
+[ "$objects" -ge 4500 ] || fail "only $objects objects"
 
 note "branches that change other files, merged"
 for branch in one two three; do

@@ -43,7 +43,8 @@ listing() {
 
 note "in"
 begun=$(now_ms)
-tar -C "$T" -cf - tree | tar -C "$M" -xpf - --numeric-owner
+# The format that keeps nanoseconds.
+tar -C "$T" --format=posix -cf - tree | tar -C "$M" -xpf - --numeric-owner
 note "$((FILES * 1000 / ($(now_ms) - begun))) files/s"
 listing "$T/tree" >"$T/wanted"
 listing "$M/tree" >"$T/got"
@@ -55,7 +56,7 @@ diff -r --no-dereference "$T/tree" "$M/tree" >"$T/diff" 2>&1 || {
 
 note "out"
 begun=$(now_ms)
-tar -C "$M" -cf "$T/out.tar" tree
+tar -C "$M" --format=posix -cf "$T/out.tar" tree
 note "$((FILES * 1000 / ($(now_ms) - begun))) files/s"
 tar -C "$T" -df "$T/out.tar" >"$T/diff" 2>&1 || fail "what came out differs: $(head -n 5 "$T/diff")"
 same "names in the archive" "$(tar -tf "$T/out.tar" | wc -l)" "$(wc -l <"$T/wanted")"

@@ -23,6 +23,10 @@ same_daemons() {
     [ "$remembered" = "$(handler_pid) $(pid p)" ]
 }
 
+# The counts of a suite.
+passed=0
+failed=0
+
 # totals: after `finish`: the counts are the last line, and nothing of the daemons' logs follows them.
 totals() {
     trap - EXIT
