@@ -31,6 +31,11 @@ refused([errno.EOPNOTSUPP], os.setxattr, "data", "user.key", b"value")
 refused([errno.EOPNOTSUPP], os.setxattr, "data", "system.posix_acl_access", b"\x02\0\0\0")
 refused([errno.EOPNOTSUPP], os.open, ".", os.O_TMPFILE | os.O_RDWR)
 refused([errno.ENOTTY, errno.ENOSYS], fcntl.ioctl, fd, 0x5401, b"\0" * 64)
+os.mkdir("removed")
+removed = os.open("removed", os.O_RDONLY)
+os.rmdir("removed")
+refused([errno.ESTALE], os.fstat, removed)
+os.close(removed)
 # glibc writes zeros where the file system cannot allocate.
 os.posix_fallocate(fd, 300000, 5000)
 assert os.fstat(fd).st_size == 305000
