@@ -14,6 +14,21 @@ cp "$RDMAFS" "$M/rdmafs"
 same "a large binary" "$("$M/rdmafs" --version)" "$("$RDMAFS" --version)"
 # shellcheck disable=SC2016  # expanded by the inner shell
 refused "writing to a running program" "Text file busy" sh -c 'cp /bin/sleep "$M/sleep"; "$M/sleep" 5 & p=$!; sleep 0.3; echo x >>"$M/sleep"; r=$?; kill $p; exit $r'
+
+# For O_TRUNC without write the kernel asks whether the program runs after it has sent an OPEN that may truncate.
+cp /bin/sleep "$M/running"
+"$M/running" 20 &
+program=$!
+wait_until 5 grep -qs running "/proc/$program/cmdline" || fail "the program does not start"
+for flags in O_WRONLY O_RDWR 'O_RDONLY|os.O_TRUNC' 'O_WRONLY|os.O_TRUNC'; do
+    refused "opening a running program with $flags" "Text file busy" python3 -c "import os; os.open('$M/running', os.$flags)"
+done
+refused "truncating a running program" "Text file busy" python3 -c "import os; os.truncate('$M/running', 0)"
+same_bytes "a running program" /bin/sleep "$M/running"
+alive $program || fail "the running program died"
+kill $program
+wait $program 2>/dev/null || true
+
 chmod 644 "$M/script"
 refused "without x" "Permission denied" "$M/script"
 refused "root without any x" "Permission denied" "$M/script"

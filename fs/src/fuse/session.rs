@@ -24,12 +24,11 @@ const MAX_BACKGROUND: u16 = 256;
 const INIT_WAIT: u16 = 5000;
 
 /// What is asked of the kernel, where it has it.
-const WANTED: [InitFlags; 11] = [
+const WANTED: [InitFlags; 10] = [
     InitFlags::FUSE_PARALLEL_DIROPS,
     InitFlags::FUSE_HANDLE_KILLPRIV_V2,
     InitFlags::FUSE_DO_READDIRPLUS,
     InitFlags::FUSE_READDIRPLUS_AUTO,
-    InitFlags::FUSE_ATOMIC_O_TRUNC,
     InitFlags::FUSE_AUTO_INVAL_DATA,
     InitFlags::FUSE_DIRECT_IO_ALLOW_MMAP,
     // Inode ids are durable and "." and ".." can be looked up: enough for NFS.
@@ -105,7 +104,8 @@ fn workers() -> usize {
     available_parallelism().map_or(2, usize::from).clamp(2, 16)
 }
 
-/// Answers the kernel's INIT. Not asked for: the writeback cache (the kernel would ignore other hosts' sizes) and
+/// Answers the kernel's INIT. Not asked for: the writeback cache (the kernel would ignore other hosts' sizes), atomic
+/// O_TRUNC (the kernel would send it before it looks whether the program runs, and O_RDONLY would cut that off), and
 /// extended setxattr (fuser misreads it).
 pub(super) fn negotiate(config: &mut KernelConfig) {
     for flag in WANTED {
