@@ -6,7 +6,9 @@
 //! host; `access` never comes, because the kernel decides permissions itself; `forget` needs no work, because inode ids are durable.
 
 use super::adapter::Adapter;
-use super::convert::{bytes, handle, ino, new_node, open_mode, permissions, rename_mode, set_time};
+use super::convert::{
+    bytes, handle, ino, new_node, open_mode, permissions, rename_mode, set_time, write_mode,
+};
 use super::reply;
 use super::session::negotiate;
 use crate::errno::Error;
@@ -216,11 +218,11 @@ impl Filesystem for Adapter {
         offset: u64,
         data: &[u8],
         write_flags: WriteFlags,
-        _: OpenFlags,
+        flags: OpenFlags,
         _: Option<LockOwner>,
         reply: ReplyWrite,
     ) {
-        let clear_set_id = write_flags.contains(WriteFlags::FUSE_WRITE_KILL_SUIDGID);
+        let mode = write_mode(write_flags, flags);
         self.serve(
             req,
             |mount| {
@@ -230,7 +232,7 @@ impl Filesystem for Adapter {
                         Ok(buffer) => buffer,
                         Err(copy) => filled(mount.clone().wait_buffer(copy.len()).await?, &copy),
                     };
-                    mount.write(handle(fh), offset, buffer, clear_set_id).await
+                    mount.write_as(handle(fh), offset, buffer, mode).await
                 }
             },
             |written| reply::written(reply, written),

@@ -32,4 +32,4 @@ mod write;
 
 pub use host::Handler;
 pub use mount::Mount;
-pub use types::{Entry, HandleId, KernelNotify, OpenMode, Opened, ReadData};
+pub use types::{Entry, HandleId, KernelNotify, OpenMode, Opened, ReadData, WriteMode};

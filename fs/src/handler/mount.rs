@@ -224,6 +224,14 @@ impl Mount {
         }
     }
 
+    /// Pages of the inode in this mount's kernel are wrong, whatever was seen of it.
+    pub(super) fn pages_are_wrong(&self, ino: InodeId) {
+        self.seen.lock().changed(ino);
+        if let Some(notify) = self.notify.get() {
+            notify.data_changed(ino);
+        }
+    }
+
     /// Attributes of the inode are not what the kernel may believe. `done` is called in every case.
     pub(super) fn attributes_changed(&self, ino: InodeId, done: Option<Box<dyn FnOnce() + Send>>) {
         match (self.notify.get(), done) {

@@ -7,7 +7,7 @@ use super::mount::{Mount, wall_clock};
 use super::open::OpenFile;
 use super::pieces::{MAX_SIZE, Place};
 use super::session::Session;
-use super::types::HandleId;
+use super::types::{HandleId, WriteMode};
 use crate::errno::Error;
 use rdmafs_meta::error::MetaError;
 use rdmafs_meta::wire::{Reply, Request};
@@ -48,11 +48,10 @@ impl Mount {
         Ok(self.pool.buffers.get(len).await)
     }
 
-    /// Writes the buffer; `clear_set_id` as FUSE_WRITE_KILL_SUIDGID says. Gives the number of bytes written: a prefix
-    /// when a later part failed.
+    /// The same as [`Mount::write_as`], appending as the file was opened.
     ///
     /// # Errors
-    /// EBADF, EFBIG, ENOSPC; EIO when the bytes' place is lost or the node does not answer.
+    /// As there.
     pub async fn write(
         self: Arc<Self>,
         handle: HandleId,
@@ -60,12 +59,32 @@ impl Mount {
         data: Buffer,
         clear_set_id: bool,
     ) -> Result<usize, Error> {
+        let append = self.file(handle)?.mode.append;
+        let mode = WriteMode {
+            append,
+            clear_set_id,
+            sync: false,
+        };
+        self.write_as(handle, offset, data, mode).await
+    }
+
+    /// Writes the buffer. Gives the number of bytes written: a prefix when a later part failed.
+    ///
+    /// # Errors
+    /// EBADF, EFBIG, ENOSPC; EIO when the bytes' place is lost or the node does not answer.
+    pub async fn write_as(
+        self: Arc<Self>,
+        handle: HandleId,
+        offset: u64,
+        data: Buffer,
+        mode: WriteMode,
+    ) -> Result<usize, Error> {
         let file = self.file(handle)?;
         if !file.mode.write {
             return Err(Error::BadHandle);
         }
         let len = u64::try_from(data.len()).unwrap_or(u64::MAX);
-        let offset_at = if file.mode.append {
+        let offset_at = if mode.append {
             self.append(&file, offset, len).await?
         } else {
             offset
@@ -74,13 +93,20 @@ impl Mount {
         let wanted = Wanted {
             offset: offset_at,
             end: end.ok_or(MetaError::TooBig)?,
-            clear_set_id,
+            clear_set_id: mode.clear_set_id,
         };
         let (written, clears) = self.put(&file, &wanted, data).await?;
         if clears {
             self.pool.commit(file.inode(), self.by(), false).await?;
             // It knows that a write changes size and times, and would show the old mode for a second.
             self.kernel_forgets(file.inode().ino).await;
+        }
+        if offset_at != offset && !file.direct {
+            // O_APPEND came by fcntl(2): its pages have the bytes where the kernel took the end to be.
+            self.pages_are_wrong(file.inode().ino);
+        }
+        if mode.sync && file.direct {
+            file.settle(self.by(), true).await?;
         }
         Ok(written)
     }
