@@ -1,10 +1,10 @@
 //! The handler's words in fuser's, and back.
 
 use crate::errno::Error;
-use crate::handler::{HandleId, OpenMode, Opened, SpaceChange};
+use crate::handler::{HandleId, OpenMode, Opened, SpaceChange, WriteMode};
 use fuser::{
     Errno, FileAttr, FileHandle, FileType, FopenFlags, INodeNo, OpenAccMode, OpenFlags, RenameFlags,
-    TimeOrNow,
+    TimeOrNow, WriteFlags,
 };
 use rdmafs_meta::attr::{Attr, FileKind, SetTime};
 use rdmafs_meta::id::InodeId;
@@ -84,6 +84,15 @@ pub(super) fn open_mode(flags: OpenFlags) -> OpenMode {
         truncate: has(libc::O_TRUNC),
         execute: has(FMODE_EXEC),
         direct: has(libc::O_DIRECT),
+    }
+}
+
+pub(super) fn write_mode(kind: WriteFlags, flags: OpenFlags) -> WriteMode {
+    let by_program = !kind.contains(WriteFlags::FUSE_WRITE_CACHE);
+    WriteMode {
+        append: by_program && flags.0 & libc::O_APPEND != 0,
+        // O_SYNC has the bit of O_DSYNC.
+        sync: by_program && flags.0 & libc::O_DSYNC != 0,
     }
 }
 
@@ -299,5 +308,18 @@ mod tests {
         assert_eq!(new_node(libc::S_IFDIR, 0), None);
         assert_eq!(new_node(libc::S_IFLNK, 0), None);
         assert_eq!(permissions(libc::S_IFREG | 0o6777, 0o022), 0o6755);
+    }
+
+    #[test]
+    fn only_what_a_program_writes_is_appended() {
+        let append = OpenFlags(libc::O_RDWR | libc::O_APPEND);
+        assert!(write_mode(WriteFlags::empty(), append).append);
+        assert!(!write_mode(WriteFlags::empty(), OpenFlags(libc::O_RDWR)).append);
+        let stores = WriteFlags::FUSE_WRITE_CACHE | WriteFlags::FUSE_WRITE_KILL_SUIDGID;
+        assert_eq!(write_mode(stores, append), WriteMode::default());
+        for sync in [libc::O_SYNC, libc::O_DSYNC] {
+            assert!(write_mode(WriteFlags::empty(), OpenFlags(libc::O_WRONLY | sync)).sync);
+            assert!(!write_mode(stores, OpenFlags(libc::O_WRONLY | sync)).sync);
+        }
     }
 }

@@ -7,7 +7,7 @@
 use super::adapter::Adapter;
 use super::convert::{
     bytes, handle, ino, new_node, open_mode, permissions, rename_mode, seek, set_time, space_change,
-    xattr_mode,
+    write_mode, xattr_mode,
 };
 use super::reply;
 use super::session::negotiate;
@@ -220,12 +220,12 @@ impl Filesystem for Adapter {
         offset: u64,
         data: &[u8],
         write_flags: WriteFlags,
-        _: OpenFlags,
+        flags: OpenFlags,
         _: Option<LockOwner>,
         reply: ReplyWrite,
     ) {
         let clears = write_flags.contains(WriteFlags::FUSE_WRITE_KILL_SUIDGID);
-        let writer = clears.then(|| self.caller(req));
+        let (mode, writer) = (write_mode(write_flags, flags), clears.then(|| self.caller(req)));
         self.serve(
             req,
             |mount| {
@@ -235,7 +235,7 @@ impl Filesystem for Adapter {
                         Ok(buffer) => buffer,
                         Err(copy) => filled(mount.clone().wait_buffer(copy.len()).await?, &copy),
                     };
-                    mount.write_as(handle(fh), offset, buffer, writer).await
+                    mount.write_as(handle(fh), offset, buffer, mode, writer).await
                 }
             },
             |written| reply::written(reply, written),

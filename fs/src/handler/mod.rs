@@ -38,5 +38,7 @@ mod xattr;
 pub use host::Handler;
 pub use locks::{Caller, LockCall};
 pub use mount::Mount;
-pub use types::{Entry, FilePlace, HandleId, KernelNotify, OpenMode, Opened, ReadData, SpaceChange};
+pub use types::{
+    Entry, FilePlace, HandleId, KernelNotify, OpenMode, Opened, ReadData, SpaceChange, WriteMode,
+};
 pub use xattr::XattrData;

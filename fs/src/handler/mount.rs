@@ -236,6 +236,7 @@ impl Mount {
 
     /// The kernel drops what it has of the inode's bytes, whatever it may believe of them.
     pub(super) fn drop_pages(&self, ino: InodeId) {
+        self.seen.lock().changed(ino);
         if let Some(notify) = self.notify.get() {
             notify.data_changed(ino);
         }

@@ -57,7 +57,7 @@ impl OpenFile {
     ///
     /// # Errors
     /// EIO when that fails, and once when something was lost that was written since the file was opened.
-    async fn settle(&self, by: By, sync: bool) -> Result<(), Error> {
+    pub(super) async fn settle(&self, by: By, sync: bool) -> Result<(), Error> {
         let committed = self.pool().commit(self.inode(), by, sync).await;
         let losses = self.inode().losses();
         if self.losses.swap(losses, Ordering::Relaxed) < losses {

@@ -63,6 +63,16 @@ pub enum SpaceChange {
     Punch,
 }
 
+/// How a `write(2)`, or a writing back of pages, is meant.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct WriteMode {
+    /// The file had O_APPEND when the program wrote: fcntl(2) changes that while it is open, and stores through a mapping are
+    /// never appended.
+    pub append: bool,
+    /// O_SYNC or O_DSYNC. After a write through its cache the kernel asks for an fsync by itself, after a direct one it does not.
+    pub sync: bool,
+}
+
 /// How the kernel shall treat an opened file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Opened {

@@ -7,7 +7,7 @@ use super::mount::{Mount, wall_clock};
 use super::open::OpenFile;
 use super::pieces::{MAX_SIZE, Place};
 use super::session::Session;
-use super::types::HandleId;
+use super::types::{HandleId, WriteMode};
 use crate::errno::Error;
 use rdmafs_meta::cred::Credentials;
 use rdmafs_meta::error::MetaError;
@@ -49,11 +49,10 @@ impl Mount {
         Ok(self.pool.buffers.get(len).await)
     }
 
-    /// Writes the buffer; `clear_set_id` as FUSE_WRITE_KILL_SUIDGID says. Gives the number of bytes written: a prefix
-    /// when a later part failed.
+    /// The same as [`Mount::write_as`], appending as the file was opened.
     ///
     /// # Errors
-    /// EBADF, EFBIG, ENOSPC; EIO when the bytes' place is lost or the node does not answer.
+    /// As there.
     pub async fn write(
         self: Arc<Self>,
         handle: HandleId,
@@ -61,29 +60,33 @@ impl Mount {
         data: Buffer,
         clear_set_id: bool,
     ) -> Result<usize, Error> {
+        let mode = WriteMode {
+            append: self.file(handle)?.mode.append,
+            sync: false,
+        };
         let writer = clear_set_id.then(Credentials::root);
-        self.write_as(handle, offset, data, writer).await
+        self.write_as(handle, offset, data, mode, writer).await
     }
 
-    /// The same; `writer` when he has no CAP_FSETID.
+    /// Writes the buffer; `writer` when he has no CAP_FSETID. Gives the number of bytes written: a prefix when a later part failed.
     ///
     /// # Errors
-    /// As [`Mount::write`].
+    /// EBADF, EFBIG, ENOSPC; EIO when the bytes' place is lost or the node does not answer.
     pub async fn write_as(
         self: Arc<Self>,
         handle: HandleId,
         offset: u64,
         data: Buffer,
+        mode: WriteMode,
         writer: Option<Credentials>,
     ) -> Result<usize, Error> {
-        let clear_set_id = writer.is_some();
         let file = self.file(handle)?;
         if !file.mode.write {
             return Err(Error::BadHandle);
         }
         file.check_locks()?;
         let len = u64::try_from(data.len()).unwrap_or(u64::MAX);
-        let offset_at = if file.mode.append {
+        let offset_at = if mode.append {
             self.append(&file, offset, len).await?
         } else {
             offset
@@ -92,7 +95,7 @@ impl Mount {
         let wanted = Wanted {
             offset: offset_at,
             end: end.ok_or(MetaError::TooBig)?,
-            clear_set_id,
+            clear_set_id: writer.is_some(),
         };
         let (written, takes) = self.put(&file, &wanted, data).await?;
         if takes != Takes::Nothing {
@@ -103,6 +106,13 @@ impl Mount {
         if takes == Takes::SetId {
             // It knows that a write changes size and times, and would show the old mode for a second.
             self.kernel_forgets(file.inode().ino).await;
+        }
+        if offset_at != offset && !file.direct {
+            // O_APPEND came by fcntl(2): its pages have the bytes where the kernel took the end to be.
+            self.drop_pages(file.inode().ino);
+        }
+        if mode.sync && file.direct {
+            file.settle(self.by(), true).await?;
         }
         Ok(written)
     }

@@ -2,7 +2,7 @@
 
 use super::world::{RW, pattern, world};
 use crate::errno::Error;
-use crate::handler::{OpenMode, ReadData};
+use crate::handler::{OpenMode, ReadData, WriteMode};
 use rdmafs_meta::attr::{SetAttr, SetTime};
 use rdmafs_meta::cred::Credentials;
 use rdmafs_meta::error::MetaError;
@@ -184,6 +184,39 @@ fn a_full_pool_refuses_and_freed_space_is_zero_for_the_next() {
             .enumerate()
             .all(|(at, byte)| *byte == if at % 4096 == 100 { b'x' } else { 0 })
     );
+}
+
+#[test]
+fn a_write_appends_when_it_says_so_whatever_the_open_said() {
+    let world = world(16 << 20);
+    let (ino, plain) = world.create("log");
+    let appending = world.open(ino, OpenMode { append: true, ..RW }).unwrap();
+    world.write(appending, 0, b"one,two").unwrap();
+    let write = |file, append, bytes| {
+        let mode = WriteMode { append, sync: false };
+        let buffer = world.pool.buffer(&world.mount, bytes);
+        world
+            .pool
+            .run(world.mount.clone().write_as(file, 0, buffer, mode, None))
+    };
+    assert_eq!(write(appending, false, b"ONE"), Ok(3));
+    assert_eq!(write(plain, true, b",three"), Ok(6));
+    assert_eq!(world.read(plain, 0, 100).unwrap(), b"ONE,two,three");
+}
+
+#[test]
+fn a_synchronous_direct_write_is_seen_elsewhere_without_a_close() {
+    let world = world(16 << 20);
+    let elsewhere = world.elsewhere();
+    let (ino, _) = world.create("f");
+    let file = world.open(ino, OpenMode { direct: true, ..RW }).unwrap();
+    for (sync, size) in [(false, 0), (true, 5)] {
+        let buffer = world.pool.buffer(&world.mount, b"bytes");
+        let mode = WriteMode { append: false, sync };
+        let wrote = world.mount.clone().write_as(file, 0, buffer, mode, None);
+        assert_eq!(world.pool.run(wrote), Ok(5));
+        assert_eq!(elsewhere.attr(ino).unwrap().size, size);
+    }
 }
 
 #[test]
