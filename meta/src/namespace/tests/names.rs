@@ -4,7 +4,7 @@ use super::world::{READ, ROOT, World, at, attr_of, name, user};
 use crate::attr::{FileKind, SetAttr, SetTime};
 use crate::error::MetaError;
 use crate::extent::GRANULE;
-use crate::id::{InodeId, SessionId};
+use crate::id::{InodeId, RequestId, SessionId};
 use crate::wire::{Answer, NewInode, RenameMode, Reply, Request};
 use std::time::Duration;
 
@@ -398,4 +398,49 @@ fn the_access_time_is_renewed_as_relatime_does() {
     let later = read(&mut w);
     assert!(later.atime > first.atime, "a day old");
     assert_eq!((later.mtime, later.ctime), (first.mtime, first.ctime));
+}
+
+/// The last link is given, and one more refused; so for names of a file, and for the directories in one.
+#[test]
+fn links_end_at_their_limit() {
+    const MOST: u32 = 1 << 31;
+    let mut w = World::new(8);
+    let s = w.session();
+    let (ino, dir) = (w.file(s, "f"), w.dir(s, ROOT, "dir"));
+    let other = w.dir(s, ROOT, "other");
+    let mut id = 1 << 40;
+    // Not through the world: it would count the links.
+    let mut ask = |w: &mut World, request| {
+        id += 1;
+        let mut call = w.next_call(s, request);
+        call.id = RequestId(id);
+        w.space.call(call, w.now).answer.unwrap()
+    };
+    w.space.tree.get_mut(ino).unwrap().attr.nlink = MOST - 1;
+    w.space.tree.get_mut(dir).unwrap().attr.nlink = MOST - 1;
+    let link = |text| Request::Link {
+        ino,
+        parent: ROOT,
+        name: name(text),
+    };
+    assert!(ask(&mut w, link("g")).is_ok());
+    assert_eq!(ask(&mut w, link("h")), Err(MetaError::TooManyLinks));
+    let make = |text| Request::Make {
+        parent: dir,
+        name: name(text),
+        what: NewInode::Directory,
+        mode: 0o755,
+    };
+    assert!(ask(&mut w, make("d")).is_ok());
+    assert_eq!(ask(&mut w, make("e")), Err(MetaError::TooManyLinks));
+    let rename = Request::Rename {
+        parent: ROOT,
+        name: name("other"),
+        new_parent: dir,
+        new_name: name("e"),
+        mode: RenameMode::Replace,
+    };
+    assert_eq!(ask(&mut w, rename), Err(MetaError::TooManyLinks));
+    assert_eq!(w.space.tree.get(other).unwrap().attr.nlink, 2);
+    assert_eq!(w.space.tree.get(dir).unwrap().attr.nlink, MOST);
 }
