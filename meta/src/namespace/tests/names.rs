@@ -387,7 +387,7 @@ fn the_access_time_is_renewed_as_relatime_does() {
     let s = w.session();
     let ino = w.file(s, "f");
     w.write(s, ino, 100);
-    let mut read = |w: &mut World| {
+    let read = |w: &mut World| {
         w.open(s, ino, super::world::READ).unwrap();
         w.stat(s, ino).unwrap()
     };
