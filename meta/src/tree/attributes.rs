@@ -23,7 +23,10 @@ pub(crate) fn changed(
     }
     if change.size.is_some() {
         resizable(who, attr, by_handle)?;
-        next.mtime = now;
+        // truncate(2) to the size that it has is no change of bytes; ftruncate(2) says the time besides.
+        if change.size != Some(attr.size) {
+            next.mtime = now;
+        }
         if who.uid != 0 {
             next.mode = permission::without_set_id(who, &next);
         }
