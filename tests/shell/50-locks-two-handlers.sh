@@ -33,15 +33,15 @@ attach p "$M"
 attach_far
 : >"$M/lock"
 : >"$M/ranges"
-echo 0 >"$M/count"
+echo 0 >"$T/count"
 
-# Whoever has the lock counts on, in a file that all hosts see: of two holders one would find the other's sign, or count the same.
+# Whoever has the lock counts on, in a file of the machine's own disk: of two holders one would find the other's sign, or count the same.
 cat >"$T/round.sh" <<'EOT'
-# round.sh DIR ROUNDS LOG: each round is a flock(1) of its own.
+# round.sh LOCK ROUNDS DIR LOG: each round is a flock(1) of its own.
 set -eu
 for i in $(seq "$2"); do
-    flock "$1/lock" sh -c 'echo $$ >"$0/sign"; read -r n <"$0/count"; echo $((n + 1)) >"$0/count"; read -r sign <"$0/sign"; [ "$sign" = $$ ]' "$1" ||
-        { echo "two holders in round $i" >>"$3"; exit 1; }
+    flock "$1" sh -c 'echo $$ >"$0/sign"; read -r n <"$0/count"; echo $((n + 1)) >"$0/count"; read -r sign <"$0/sign"; [ "$sign" = $$ ]' "$3" ||
+        { echo "two holders in round $i" >>"$4"; exit 1; }
 done
 EOT
 
@@ -63,15 +63,15 @@ note "$ROUNDS rounds of flock(1) by eight processes on two handlers"
 began=$(now_ms)
 workers=
 for i in 1 2 3 4; do
-    sh "$T/round.sh" "$M" $((ROUNDS / 8)) "$T/two.log" &
+    sh "$T/round.sh" "$M/lock" $((ROUNDS / 8)) "$T" "$T/two.log" &
     workers="$workers $!"
-    sh "$T/round.sh" "$T/far" $((ROUNDS / 8)) "$T/two.log" &
+    sh "$T/round.sh" "$T/far/lock" $((ROUNDS / 8)) "$T" "$T/two.log" &
     workers="$workers $!"
 done
 for worker in $workers; do
     wait "$worker" || fail "two holders: $(cat "$T/two.log")"
 done
-same "rounds counted" "$(cat "$M/count")" "$ROUNDS"
+same "rounds counted" "$(cat "$T/count")" "$ROUNDS"
 note "took $(($(now_ms) - began)) ms"
 
 note "$ROUNDS rounds of fcntl"
@@ -111,16 +111,22 @@ os.close(one)
 assert os.waitpid(child, 0)[1] == 0
 PY
 
+is_held() {
+    ! flock -n "$M/lock" true
+}
+
+mkfifo "$T/go" "$T/said"
 note "a handler that holds a lock is killed: it is free within the lease"
 flock --no-fork "$T/far/lock" sleep 60 &
 holder=$!
 python3 -c 'import fcntl, os, sys, time
 fd = os.open(sys.argv[1], os.O_RDWR)
 fcntl.lockf(fd, fcntl.LOCK_EX, 10)
-time.sleep(60)' "$T/far/ranges" &
+print("held", flush=True)
+time.sleep(60)' "$T/far/ranges" >"$T/said" &
 second=$!
-sleep 1
-flock -n "$M/lock" true && fail "the lock of the other host is not held"
+same "the second holder" "$(head -n 1 "$T/said")" held
+wait_until 10 is_held || fail "the lock of the other host is not held"
 kill -KILL "$(far_handler)"
 began=$(now_ms)
 flock "$M/lock" true || fail "flock after the handler's death"
@@ -129,7 +135,7 @@ note "free after $took ms (lease $LEASE s)"
 [ "$took" -lt $((LEASE * 1000 + 2000)) ] || fail "the lock of a dead handler was held for $took ms"
 python3 -c 'import fcntl, os, sys
 fcntl.lockf(os.open(sys.argv[1], os.O_RDWR), fcntl.LOCK_EX | fcntl.LOCK_NB)' "$M/ranges" || fail "the fcntl lock of a dead handler is still held"
-kill -KILL "$holder" "$second"
+kill -KILL "$holder" "$second" 2>/dev/null || true
 umount -l "$T/far"
 attach_far
 
@@ -158,7 +164,6 @@ assert os.pread(fd, 6, 0) == b"theirs", "unlocked, it reads again"
 fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
 os.pwrite(fd, b"mine", 0)
 PY
-mkfifo "$T/go" "$T/said"
 python3 "$T/keeps.py" "$T/far/mine" <"$T/go" >"$T/said" &
 keeper=$!
 exec 8>"$T/go"
