@@ -1,7 +1,7 @@
 #!/bin/sh
 # SQLite in WAL mode: two processes write 100,000 transactions to one database, and a writer that is killed takes none that it was told of.
 # matrix: fabric
-# limit: 600
+# limit: 1500
 . "$(dirname "$0")/../shell/lib.sh"
 
 command -v sqlite3 >/dev/null || fail "sqlite3 is missing: apt-get install sqlite3"

@@ -1,7 +1,7 @@
 #!/bin/sh
 # tar: 50,000 files, directories, links and FIFOs in and out again; nothing differs in name, kind, mode, owner, time, links or bytes.
 # matrix: fabric
-# limit: 600
+# limit: 1200
 . "$(dirname "$0")/../shell/lib.sh"
 
 FILES=50000
