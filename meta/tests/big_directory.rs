@@ -2,6 +2,11 @@
 //!
 //! All names are hard links of one inode, so that what is measured is the directory alone. The large one runs in release:
 //! `cargo test --release -p rdmafs-meta --test big_directory -- --ignored --nocapture`.
+#![expect(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "a test, which measures how long it takes"
+)]
 
 use rdmafs_meta::cred::Credentials;
 use rdmafs_meta::error::MetaError;

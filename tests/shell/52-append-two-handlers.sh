@@ -48,6 +48,7 @@ def pieces(data):
 def append(path, writer, first, count, said):
     fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
     records = [record(writer, number) for number in range(first, first + count)] if count else None
+    open(f"{said}.begun", "w").close()
     begin = time.monotonic()
     number = first
     try:
@@ -103,7 +104,7 @@ if sys.argv[1] == "append":
     append(sys.argv[2], sys.argv[3], 0, int(sys.argv[4]), sys.argv[5])
 else:
     said, killed = sys.argv[3], set(sys.argv[4])
-    wanted = {name[-1]: int(open(f"{said}/{name}").read()) for name in os.listdir(said)}
+    wanted = {name[-1]: int(open(f"{said}/{name}").read()) for name in os.listdir(said) if not name.endswith(".begun")}
     torn = verify(sys.argv[2], wanted, killed)
     print(f"  {sys.argv[2].removeprefix(os.environ['T'])}: {sum(wanted.values())} records, {torn} that the kill left unwritten")
 PY
@@ -112,6 +113,9 @@ PY
 append() {
     python3 "$T/records.py" append "$1" "$2" "$3" "$T/said/$2" &
     appender=$!
+}
+all_write() {
+    [ -e "$T/said/A.begun" ] && [ -e "$T/said/B.begun" ] && [ -e "$T/said/C.begun" ]
 }
 verify() {
     python3 "$T/records.py" verify "$1" "$T/said" "${2:-}" || fail "appended records were lost or torn, seen at $1"
@@ -140,7 +144,7 @@ for round in $(seq "$ROUNDS"); do
     two=$appender
     append "$FAR/killed-$round" C 0
     three=$appender
-    wait_until 20 test -s "$M/killed-$round" || fail "the writers do not come to write"
+    wait_until 30 all_write || fail "the writers do not come to write"
     sleep "0.$(shuf -i 2-8 -n 1)"
     kill -KILL "$(pid second)"
     for process in "$two" "$three"; do
