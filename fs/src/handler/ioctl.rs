@@ -84,10 +84,8 @@ impl Mount {
         let mut waits = Waits::new(self);
         loop {
             file.check_locks()?;
-            // The service must know of the file's end.
-            if inode.outgrew_service() {
-                self.pool.commit(inode, self.by(), false).await?;
-            }
+            // The service must know of the file's end, and a later commit must not set the time of this change back.
+            self.pool.commit(inode, self.by(), false).await?;
             let shared = inode.data.read().await;
             let generation = inode.generation();
             match self

@@ -130,3 +130,21 @@ fn an_open_that_nobody_heard_of_is_given_back() {
     });
     assert!(freed);
 }
+
+/// Bytes that were written before and not committed do not take the file's time back when they are.
+#[test]
+fn a_word_that_was_changed_is_newer_than_what_was_written_before() {
+    let world = world(ARENA);
+    let (ino, file) = world.create("f");
+    world.write(file, 0, &[0; 16]).unwrap();
+    world.flush(file);
+    world.write(file, 0, &[1; 8]).unwrap();
+    let written = world.attr(ino).unwrap().mtime;
+    let asked = [8_u64, 1, 0, 0].iter().flat_map(|field| field.to_ne_bytes()).collect();
+    let ioctl = world.mount.clone().ioctl(root(), file, FETCH_ADD, asked);
+    world.pool.run(ioctl).unwrap();
+    let changed = world.attr(ino).unwrap().mtime;
+    assert_ne!(changed, written);
+    world.flush(file);
+    assert_eq!(world.attr(ino).unwrap().mtime, changed);
+}
