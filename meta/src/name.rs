@@ -2,11 +2,13 @@
 
 use crate::error::MetaError;
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 
 /// 1 to 255 bytes without '/' and NUL, and neither "." nor "..". Not necessarily UTF-8.
+/// A copy shares the bytes: a directory has each name twice.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "Vec<u8>", into = "Vec<u8>")]
-pub struct Name(Vec<u8>);
+pub struct Name(Arc<[u8]>);
 
 impl Name {
     /// The longest name, in bytes (NAME_MAX).
@@ -25,7 +27,7 @@ impl Name {
         if special || bytes.iter().any(|b| matches!(b, b'/' | 0)) {
             return Err(MetaError::Invalid);
         }
-        Ok(Self(bytes))
+        Ok(Self(bytes.into()))
     }
 
     /// The bytes.
@@ -45,6 +47,6 @@ impl TryFrom<Vec<u8>> for Name {
 
 impl From<Name> for Vec<u8> {
     fn from(name: Name) -> Self {
-        name.0
+        name.0.to_vec()
     }
 }

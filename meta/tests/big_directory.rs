@@ -23,7 +23,7 @@ const PAGE: u32 = 1000;
 /// Names of the large directory.
 const BIG: u64 = 10_000_000;
 /// Most bytes of memory that a name of 16 bytes may take.
-const BYTES: u64 = 220;
+const BYTES: u64 = 175;
 
 struct World {
     space: Namespace,
