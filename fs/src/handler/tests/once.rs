@@ -140,7 +140,10 @@ fn a_word_that_was_changed_is_newer_than_what_was_written_before() {
     world.flush(file);
     world.write(file, 0, &[1; 8]).unwrap();
     let written = world.attr(ino).unwrap().mtime;
-    let asked = [8_u64, 1, 0, 0].iter().flat_map(|field| field.to_ne_bytes()).collect();
+    let asked = [8_u64, 1, 0, 0]
+        .iter()
+        .flat_map(|field| field.to_ne_bytes())
+        .collect();
     let ioctl = world.mount.clone().ioctl(root(), file, FETCH_ADD, asked);
     world.pool.run(ioctl).unwrap();
     let changed = world.attr(ino).unwrap().mtime;
