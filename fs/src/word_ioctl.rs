@@ -13,7 +13,7 @@
 use rdmafs_meta::wire::AtomicOp;
 
 const NUMBERS: usize = 4;
-const BYTES: u32 = 8 * NUMBERS as u32;
+const BYTES: u32 = 32;
 /// Fetch and add.
 pub const FETCH_ADD: u32 = command(2);
 /// Compare and swap.
