@@ -1,6 +1,6 @@
 //! Copying bytes within the pool: no byte of them crosses a link.
 //!
-//! A call finds out under the lock what lies where and fills the target's holes; the node then copies outside of it ([`Moving`]), while
+//! A call finds out under the lock what lies where and fills the target's holes; the node then copies outside of it ([`Moving`](super::Moving)), while
 //! others may truncate, punch or remove both files. Each extent that this call reads or writes was one of a file that its session has open.
 //! If one is freed meanwhile, it is recalled from that session, too, and neither zeroed nor given to another file before the session has
 //! acknowledged the recall, closed the file, or was fenced. All three come from the thread that copies, after the copy: a peer's
