@@ -250,6 +250,7 @@ for i in $(seq 64); do
     waiters="$waiters $!"
 done
 sleep 1
+# shellcheck disable=SC2016  # the inner shell expands it
 timeout 20 sh -c 'ls "$M" && stat "$M/busy" && echo x >"$M/new" && cat "$M/new" && flock -n "$M/new" true' >/dev/null ||
     fail "the mount hangs while others wait for a lock"
 began=$(now_ms)

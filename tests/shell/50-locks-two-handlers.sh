@@ -77,7 +77,7 @@ note "took $(($(now_ms) - began)) ms"
 note "$ROUNDS rounds of fcntl"
 began=$(now_ms)
 workers=
-for i in 1 2 3 4; do
+for _ in 1 2 3 4; do
     for place in "$M" "$T/far"; do
         python3 "$T/rounds.py" "$place/ranges" $((ROUNDS / 8)) "$T/guard" 2>>"$T/two.log" &
         workers="$workers $!"
@@ -169,6 +169,7 @@ keeper=$!
 exec 8>"$T/go"
 same "the holder" "$(head -n 1 "$T/said")" held
 kill -STOP "$(far_handler)"
+# shellcheck disable=SC2016  # the inner shell expands it
 flock "$M/mine" sh -c 'printf theirs >"$0"' "$M/mine" &
 next=$!
 sleep $((LEASE + 3))
