@@ -62,7 +62,7 @@ PY
 note "$ROUNDS rounds of flock(1) by eight processes on two handlers"
 began=$(now_ms)
 workers=
-for i in 1 2 3 4; do
+for _ in 1 2 3 4; do
     sh "$T/round.sh" "$M/lock" $((ROUNDS / 8)) "$T" "$T/two.log" &
     workers="$workers $!"
     sh "$T/round.sh" "$T/far/lock" $((ROUNDS / 8)) "$T" "$T/two.log" &
