@@ -4,6 +4,7 @@
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitPidFlag, waitpid};
 use nix::unistd::Pid;
+use rdmafs_fs::control::CallTraffic;
 use rdmafs_fs::executor::Executor;
 use rdmafs_fs::handler::{HandleId, Handler, Mount, OpenMode, ReadData};
 use rdmafs_fs::node::{ServeConfig, serve};
@@ -260,7 +261,9 @@ fn mounts_of_one_handler_share_the_link_and_the_note_says_why_it_is_this_one() {
     // How long they are up is not what is compared.
     let links = || {
         let mut links = client.handler.links();
-        links.iter_mut().for_each(|link| link.for_ms = 0);
+        for link in &mut links {
+            (link.for_ms, link.calls) = (0, CallTraffic::default());
+        }
         links
     };
     let before = links();

@@ -11,6 +11,7 @@ use super::convert::{
 };
 use super::reply;
 use super::session::negotiate;
+use super::taken::{filled, take};
 use crate::errno::Error;
 use crate::handler::{FilePlace, Mount};
 use fuser::{
@@ -22,7 +23,6 @@ use fuser::{
 use rdmafs_meta::attr::SetAttr;
 use rdmafs_meta::error::MetaError;
 use rdmafs_meta::wire::NewInode;
-use rdmafs_rdma::buffer::Buffer;
 use std::ffi::OsStr;
 use std::io;
 use std::path::Path;
@@ -494,17 +494,4 @@ impl Filesystem for Adapter {
             move |output| reply::ioctl(reply, output, out_size),
         );
     }
-}
-
-/// The request's bytes, which are only borrowed: in a registered buffer, or beside it when none is free.
-fn take(mount: &Mount, data: &[u8]) -> Result<Buffer, Vec<u8>> {
-    match mount.try_buffer(data.len()) {
-        Some(buffer) => Ok(filled(buffer, data)),
-        None => Err(data.to_vec()),
-    }
-}
-
-fn filled(mut buffer: Buffer, data: &[u8]) -> Buffer {
-    buffer.copy_from_slice(data);
-    buffer
 }

@@ -8,6 +8,7 @@ mod meter;
 mod notify;
 mod reply;
 mod session;
+mod taken;
 
 #[cfg(test)]
 mod tests;

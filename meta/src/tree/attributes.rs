@@ -23,8 +23,8 @@ pub(crate) fn changed(
     }
     if change.size.is_some() {
         resizable(who, attr, by_handle)?;
-        // truncate(2) to the size that it has is no change of bytes; ftruncate(2) says the time besides.
-        if change.size != Some(attr.size) {
+        // truncate(2) to the size that the file has is no change of bytes; ftruncate(2) sets the time all the same.
+        if by_handle || change.size != Some(attr.size) {
             next.mtime = now;
         }
         if who.uid != 0 {
@@ -131,6 +131,20 @@ mod tests {
             changed(&user(7), &other, &size, false, LATER),
             Err(MetaError::Invalid)
         );
+    }
+
+    #[test]
+    fn a_truncation_to_the_same_size_is_a_change_only_by_handle() {
+        let size = SetAttr {
+            size: Some(0),
+            ..SetAttr::default()
+        };
+        let mtime = |by_handle| {
+            changed(&user(7), &file(0o644), &size, by_handle, LATER)
+                .unwrap()
+                .mtime
+        };
+        assert_eq!((mtime(true), mtime(false)), (LATER, Timestamp::default()));
     }
 
     #[test]

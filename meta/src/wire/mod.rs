@@ -1,7 +1,11 @@
 //! The wire form of every metadata message.
 
+mod request;
+mod reply;
 mod message;
 mod codec;
 
 pub use codec::{Message, WireError, decode, encode};
 pub use message::*;
+pub use reply::*;
+pub use request::*;

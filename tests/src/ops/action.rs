@@ -68,8 +68,8 @@ fn random_action(rng: &mut StdRng, mix: Mix) -> Action {
     match rng.random_range(0..100) {
         0..=23 => Action::Names(Names::random(rng)),
         24..=38 => Action::Attributes(Attributes::random(rng, mix)),
-        39..=47 => Action::Space(Space::random(rng)),
-        48..=55 => Action::Xattrs(Xattrs::random(rng)),
+        39..=45 => Action::Space(Space::random(rng)),
+        46..=51 => Action::Xattrs(Xattrs::random(rng)),
         _ => Action::Bytes(Bytes::random(rng)),
     }
 }

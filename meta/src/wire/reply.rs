@@ -1,0 +1,152 @@
+//! What the service answers.
+
+use crate::attr::Attr;
+use crate::id::{Incarnation, InodeId, NodeId, SessionId, Term};
+use crate::layout::LayoutSlice;
+use crate::lock::{Lock, LockState};
+use crate::problem::Examination;
+use serde::{Deserialize, Serialize};
+
+/// What the service answers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Reply {
+    /// Nothing to say.
+    Done,
+    /// A session has begun.
+    Begun(Begun),
+    /// What became of the reopened inodes.
+    Reopened {
+        /// These do not exist any more.
+        gone: Vec<InodeId>,
+    },
+    /// Attributes of the inode that the request is about.
+    Attr(Attr),
+    /// An opened file.
+    Opened {
+        /// Its attributes.
+        attr: Attr,
+        /// The first part of its layout, read access granted.
+        layout: LayoutSlice,
+        /// It has no file capabilities; when it gets some from another session, `Notice::Capabilities` says so.
+        plain: bool,
+    },
+    /// Target bytes of a symbolic link.
+    Target(Vec<u8>),
+    /// A page of a directory.
+    Directory {
+        /// In cookie order.
+        entries: Vec<DirEntry>,
+        /// No entries stand after these.
+        end: bool,
+    },
+    /// A part of a layout, starting at the start asked for.
+    Layout(LayoutSlice),
+    /// A reserved range at the end of a file.
+    Appended {
+        /// First byte of the range.
+        offset: u64,
+        /// Attributes with the new size.
+        attr: Attr,
+        /// Where the range lies, write access granted.
+        layout: LayoutSlice,
+    },
+    /// 8 bytes were changed, or, unlike what was expected, left alone.
+    Word {
+        /// What they were before.
+        before: u64,
+        /// Where they lie, write access granted.
+        layout: LayoutSlice,
+    },
+    /// A change of a range's space.
+    Spaced {
+        /// Done up to here; go on from here.
+        end: u64,
+        /// The file's attributes now.
+        attr: Attr,
+    },
+    /// What a seek found.
+    Sought(Sought),
+    /// Bytes were copied.
+    Copied {
+        /// So many; 0 at the end of the source only.
+        len: u64,
+        /// The target's attributes now.
+        attr: Attr,
+    },
+    /// Space.
+    Space(Space),
+    /// What was found wrong, or a page of it.
+    Examined(Examination),
+    /// A page of the value of an extended attribute.
+    Xattr {
+        /// Bytes of the whole value.
+        total: u32,
+        /// No two values that the attribute has ever had have the same one: pages with different ones do not fit together.
+        edition: u64,
+        /// The page.
+        page: Vec<u8>,
+    },
+    /// Names of extended attributes, a NUL after each.
+    XattrNames(Vec<u8>),
+    /// How it stands with a lock.
+    LockIs(LockState),
+    /// The lock that is in the way: the one that starts first. Its process is 0 when it is one of another session.
+    LockedBy(Option<Lock>),
+}
+
+/// What a seek for a hole or for data found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Sought {
+    /// It is here.
+    At(u64),
+    /// Not before here: ask again from here.
+    From(u64),
+    /// Nowhere before the end of the file, or the offset is not before it.
+    Nowhere,
+}
+
+/// A session's terms.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Begun {
+    /// Its id.
+    pub session: SessionId,
+    /// The service's term.
+    pub term: Term,
+    /// The lease runs this long without renewal, in milliseconds.
+    pub lease_ms: u64,
+    /// The arenas of the pool.
+    pub arenas: Vec<Arena>,
+}
+
+/// An arena as clients know it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Arena {
+    /// The node.
+    pub node: NodeId,
+    /// Its present life.
+    pub incarnation: Incarnation,
+    /// Bytes.
+    pub len: u64,
+}
+
+/// One directory entry with the attributes of its inode.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DirEntry {
+    /// Name; "." and ".." are plain bytes here.
+    pub name: Vec<u8>,
+    /// Position: the next page starts after it. Stable while the entry exists.
+    pub cookie: u64,
+    /// Attributes.
+    pub attr: Attr,
+}
+
+/// What `statfs(2)` shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Space {
+    /// Bytes of all arenas.
+    pub total: u64,
+    /// Bytes free or being cleaned.
+    pub free: u64,
+    /// Inodes that exist.
+    pub inodes: u64,
+}
