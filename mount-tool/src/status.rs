@@ -69,9 +69,7 @@ fn json(status: Option<Status>) -> Result<String, Failure> {
 
 fn table(status: &Status) -> String {
     let links = columns(
-        &[
-            "LINK", "POOL", "FABRIC", "QPS", "DEVICE", "CRYPT", "STATE", "CALLS", "WHY",
-        ],
+        &["LINK", "POOL", "FABRIC", "QPS", "DEVICE", "CRYPT", "STATE", "WHY"],
         status.links.iter().map(link).collect(),
     );
     let mounts = columns(
@@ -106,7 +104,6 @@ fn link(link: &LinkStatus) -> Vec<String> {
         &link.device,
         crypt,
         &state(link),
-        &calls(link),
     ];
     words
         .into_iter()
@@ -124,12 +121,6 @@ fn state(link: &LinkStatus) -> String {
         String::new()
     };
     format!("{} {}{times}", link.state, span(link.for_ms))
-}
-
-/// How many calls there were, and the bytes of calls and answers together.
-fn calls(link: &LinkStatus) -> String {
-    let bytes = link.calls.sent_bytes.saturating_add(link.calls.received_bytes);
-    format!("{} ({})", link.calls.count, show_size(bytes))
 }
 
 /// A time as people say it, in its largest unit.
@@ -232,11 +223,11 @@ mod tests {
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(
             lines[0],
-            "LINK            POOL  FABRIC  QPS  DEVICE  CRYPT  STATE            CALLS        WHY"
+            "LINK            POOL  FABRIC  QPS  DEVICE  CRYPT  STATE            WHY"
         );
         assert_eq!(
             lines[1],
-            "127.0.0.1:7470  p     shm     2    -       off    up 61s, lost 1x  9 (1.0 KiB)  same host"
+            "127.0.0.1:7470  p     shm     2    -       off    up 61s, lost 1x  same host"
         );
         assert!(
             lines[4].contains("bw=200.0 MiB/s") && lines[4].contains("12 us"),

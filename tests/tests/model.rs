@@ -43,7 +43,7 @@ fn the_model_agrees_with_tmpfs() {
         protected,
     };
     let mut coverage = Coverage::default();
-    for seed in seeds(40_000) {
+    for seed in seeds(60_000) {
         replay::run(seed, LEN as usize, mix, |ops| {
             let dir = tempfile::tempdir_in("/dev/shm").unwrap();
             set_mode(dir.path(), 0o777);
