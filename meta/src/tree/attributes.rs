@@ -23,10 +23,8 @@ pub(crate) fn changed(
     }
     if change.size.is_some() {
         resizable(who, attr, by_handle)?;
-        // truncate(2) to the size that the file has is no change of bytes; ftruncate(2) sets the time all the same.
-        if by_handle || change.size != Some(attr.size) {
-            next.mtime = now;
-        }
+        // Also to the size that it has: so say truncate(2) and O_TRUNC, which cannot be told apart here.
+        next.mtime = now;
         if who.uid != 0 {
             next.mode = permission::without_set_id(who, &next);
         }
@@ -134,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn a_truncation_to_the_same_size_is_a_change_only_by_handle() {
+    fn a_truncation_to_the_same_size_is_a_change() {
         let size = SetAttr {
             size: Some(0),
             ..SetAttr::default()
@@ -144,7 +142,7 @@ mod tests {
                 .unwrap()
                 .mtime
         };
-        assert_eq!((mtime(true), mtime(false)), (LATER, Timestamp::default()));
+        assert_eq!((mtime(true), mtime(false)), (LATER, LATER));
     }
 
     #[test]

@@ -101,9 +101,10 @@ impl Bytes {
             50 => Bytes::Sync { slot },
             51..=54 => Bytes::FileTruncate { slot, size: at },
             55..=57 => Bytes::FileStat { slot },
+            // Not to 0: whether that is a change of an empty file is not the same everywhere (docs/semantics.md, Exceptions).
             _ => Bytes::Truncate {
                 path: path(rng),
-                size: at,
+                size: at.max(1),
             },
         }
     }
