@@ -1,6 +1,6 @@
 #!/bin/sh
 # Names, paths, open flags, renames, link counts, directory positions: one script runs on a tmpfs and on the mount, and must see the same.
-# Then two handlers: O_EXCL has one winner, and what was written with O_SYNC or O_DSYNC is there when its handler is killed.
+# Then two handlers: O_EXCL has one winner, what one has closed the other reads, and what was written with O_SYNC or O_DSYNC is there when its handler is killed.
 # matrix: fabric cache
 # limit: 400
 . "$(dirname "$0")/lib.sh"
@@ -490,6 +490,28 @@ for who in 1-near 1-far 2-near 2-far; do
 done
 echo "  won: $(cat "$T"/won.* | tr '\n' ' ')"
 [ "$(cat "$T"/won.*far | sort -n | tail -n 1)" -gt 0 ] || fail "the far handler never won: this shows nothing"
+
+note "what another host has written and closed is read by a later open, whatever was listed or looked at in between"
+python3 - "$M" "$FAR" <<'PY' || fail "an open reads what was there before"
+import os, sys
+near, far = sys.argv[1:]
+os.mkdir(f"{near}/crowd")
+# Of so many the kernel asks for the attributes of the first page only, and f stands on the last.
+for number in range(600):
+    open(f"{near}/crowd/{number}", "w").close()
+open(f"{near}/crowd/f", "w").close()
+for length in range(1, 40):
+    assert os.stat(f"{near}/crowd/f").st_size == length - 1
+    with open(f"{far}/crowd/f", "a") as file:
+        file.write("x")
+    if length % 2:
+        assert len(os.listdir(f"{near}/crowd")) == 601
+    else:
+        [os.stat(entry.path) for entry in os.scandir(f"{near}/crowd")]
+    with open(f"{near}/crowd/f") as file:
+        got = file.read()
+    assert got == "x" * length, (length, got)
+PY
 
 note "what was written with O_SYNC or O_DSYNC is there when its handler is killed at once"
 python3 - "$FAR" "$(pid second)" <<'PY' || fail "the writer failed"

@@ -336,11 +336,11 @@ impl Filesystem for Adapter {
     }
 
     fn readdirplus(&self, req: &Request, _: INodeNo, fh: FileHandle, offset: u64, reply: ReplyDirectoryPlus) {
-        let ttl = self.mount.ttl();
+        let mount = self.mount.clone();
         self.serve(
             req,
             |mount| mount.readdir(handle(fh), offset, PAGE),
-            move |page| reply::page_with_attrs(reply, page, ttl),
+            move |page| reply::page_with_attrs(reply, page, mount.ttl(), |attr| mount.gives(attr)),
         );
     }
 

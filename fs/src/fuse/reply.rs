@@ -8,6 +8,7 @@ use fuser::{
     ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyIoctl, ReplyLock, ReplyLseek, ReplyOpen, ReplyStatfs,
     ReplyWrite, ReplyXattr,
 };
+use rdmafs_meta::attr::Attr;
 use rdmafs_meta::lock::Span;
 use rdmafs_meta::wire::{DirEntry, Space};
 use std::ffi::OsStr;
@@ -156,11 +157,12 @@ pub(super) fn page(mut reply: ReplyDirectory, page: Result<Vec<DirEntry>, Error>
     reply.ok();
 }
 
-/// The same with attributes.
+/// The same with attributes; `gives` hears of those that are sent.
 pub(super) fn page_with_attrs(
     mut reply: ReplyDirectoryPlus,
     page: Result<Vec<DirEntry>, Error>,
     ttl: Duration,
+    gives: impl Fn(&Attr),
 ) {
     let page = match page {
         Ok(page) => page,
@@ -174,6 +176,9 @@ pub(super) fn page_with_attrs(
         let name = OsStr::from_bytes(&entry.name);
         if reply.add(node, entry.cookie, name, &ttl, &attr, GENERATION) {
             break;
+        }
+        if !dots {
+            gives(&entry.attr);
         }
     }
     reply.ok();

@@ -50,7 +50,7 @@ impl Mount {
         self.pool.commit(&held, self.by(), false).await?;
         if !resizes {
             let attr = self.pool.call_for_attr(self.asker(caller), request).await?;
-            return Ok(self.entry(attr));
+            return Ok(self.settled(attr));
         }
         let alone = held.data.write().await;
         self.pool.commit(&held, self.by(), false).await?;
@@ -59,7 +59,7 @@ impl Mount {
         let attr = self.pool.call_for_attr(self.asker(caller), request).await?;
         drop(alone);
         self.pool.tell_others(ino, &[self.id]);
-        Ok(self.entry(attr))
+        Ok(self.settled(attr))
     }
 
     /// Space of the pool.

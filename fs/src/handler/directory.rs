@@ -29,7 +29,8 @@ impl Mount {
         Ok(handle)
     }
 
-    /// A page of entries after cookie `after`, at least one unless it is the end. Empty at the end.
+    /// A page of entries after cookie `after`, at least one unless it is the end. Empty at the end. Of which the kernel is given the
+    /// attributes, [`Mount::gives`] is to be told.
     ///
     /// # Errors
     /// EBADF, the link's.
@@ -50,7 +51,7 @@ impl Mount {
         };
         for entry in &mut entries {
             if entry.attr.kind == FileKind::Regular {
-                entry.attr = self.entry(self.pool.show(entry.attr.clone())).attr;
+                entry.attr = self.pool.show(entry.attr.clone());
             }
         }
         Ok(entries)

@@ -194,6 +194,9 @@ impl Mount {
     pub(super) fn file(&self, handle: HandleId) -> Result<Arc<OpenFile>, Error> {
         let file = self.files.read().get(&handle).cloned().ok_or(Error::BadHandle)?;
         file.inode().check()?;
+        if let Some(fresh) = file.first_use() {
+            self.seen.lock().used(fresh);
+        }
         Ok(file)
     }
 
@@ -213,10 +216,26 @@ impl Mount {
         new
     }
 
+    /// The kernel is given these attributes: to be said before the answer is sent that has them.
+    pub fn gives(&self, attr: &Attr) {
+        if self.cache == CacheMode::Auto {
+            self.seen.lock().shown(attr);
+        }
+    }
+
     /// An entry for the kernel.
     pub(super) fn entry(&self, attr: Attr) -> Entry {
+        self.gives(&attr);
+        Entry {
+            attr,
+            ttl: self.ttl(),
+        }
+    }
+
+    /// The same for an answer that the kernel believes whatever it has (fs/fuse/dir.c: of SETATTR and LINK).
+    pub(super) fn settled(&self, attr: Attr) -> Entry {
         if self.cache == CacheMode::Auto {
-            self.seen.lock().shown(&attr);
+            self.seen.lock().settled(&attr);
         }
         Entry {
             attr,

@@ -3,6 +3,7 @@
 use super::mount::Mount;
 use super::types::Entry;
 use crate::errno::Error;
+use rdmafs_meta::attr::Attr;
 use rdmafs_meta::cred::Credentials;
 use rdmafs_meta::id::InodeId;
 use rdmafs_meta::name::Name;
@@ -20,6 +21,17 @@ impl Mount {
         parent: InodeId,
         name: Vec<u8>,
     ) -> Result<Entry, Error> {
+        let attr = self.find(caller, parent, name).await?;
+        Ok(self.entry(attr))
+    }
+
+    /// The same for the handler itself: the kernel hears nothing of it.
+    pub(super) async fn find(
+        &self,
+        caller: Credentials,
+        parent: InodeId,
+        name: Vec<u8>,
+    ) -> Result<Attr, Error> {
         let request = match name.as_slice() {
             b"." => Request::GetAttr { ino: parent },
             b".." => Request::Parent { ino: parent },
@@ -28,8 +40,7 @@ impl Mount {
                 name: Name::new(name)?,
             },
         };
-        let attr = self.pool.call_for_attr(self.asker(caller), request).await?;
-        Ok(self.entry(attr))
+        self.pool.call_for_attr(self.asker(caller), request).await
     }
 
     /// Target of a symbolic link.
@@ -93,7 +104,7 @@ impl Mount {
             .pool
             .call_for_attr(self.asker(caller), Request::Link { ino, parent, name })
             .await?;
-        Ok(self.entry(attr))
+        Ok(self.settled(attr))
     }
 
     /// Removes a name of anything but a directory.

@@ -6,6 +6,7 @@ use super::inode::Inode;
 use super::locks::Losses;
 use super::mount::Mount;
 use super::pool::{Held, Pool};
+use super::seen::Fresh;
 use super::session::{Connection, Session};
 use super::types::{Entry, HandleId, OpenMode, Opened};
 use crate::errno::Error;
@@ -33,6 +34,9 @@ pub(super) struct OpenFile {
     losses: AtomicU64,
     /// Locks that were taken through it and are lost.
     pub(super) lock_losses: Losses,
+    /// What its first use says of the kernel's pages.
+    fresh: Option<Fresh>,
+    used: AtomicBool,
 }
 
 impl OpenFile {
@@ -43,6 +47,12 @@ impl OpenFile {
             true => Err(Error::LocksLost),
             false => Ok(()),
         }
+    }
+
+    /// What the first use of the file says.
+    pub(super) fn first_use(&self) -> Option<Fresh> {
+        let first = !self.used.load(Ordering::Relaxed) && !self.used.swap(true, Ordering::Relaxed);
+        self.fresh.filter(|_| first)
     }
 
     pub(super) fn inode(&self) -> &Inode {
@@ -203,15 +213,15 @@ impl Mount {
         name: Vec<u8>,
         open: OpenMode,
     ) -> Result<(Entry, Opened), Error> {
-        let entry = self.clone().lookup(caller.clone(), parent, name).await?;
-        match entry.attr.kind {
+        let found = self.find(caller.clone(), parent, name).await?;
+        match found.kind {
             FileKind::Regular => {}
             FileKind::Directory => return Err(MetaError::IsDirectory.into()),
             // The kernel looks the name up again and goes its own way from there.
             _ => return Err(MetaError::Stale.into()),
         }
-        let opened = self.clone().open(caller.clone(), entry.attr.ino, open).await?;
-        let entry = self.getattr(caller, entry.attr.ino).await?;
+        let opened = self.clone().open(caller.clone(), found.ino, open).await?;
+        let entry = self.getattr(caller, found.ino).await?;
         Ok((entry, opened))
     }
 
@@ -252,16 +262,11 @@ impl Mount {
     /// Gives an open file its handle, after the kernel has dropped what it may no longer believe of it.
     async fn register(&self, open: ServiceOpen, attr: &Attr, mode: OpenMode, new: bool) -> Opened {
         let direct = self.cache == CacheMode::None || mode.append || mode.direct;
-        let keep_cache = if self.cache == CacheMode::Auto {
-            let foreign = open.held.written_elsewhere(self.id);
-            let validity = self.seen.lock().opened(attr, foreign);
-            if !new && !validity.keep_cache && !validity.attributes_known {
-                self.kernel_forgets(attr.ino).await;
-            }
-            validity.keep_cache && !mode.truncate
-        } else {
-            false
+        let (keep_cache, fresh) = match self.cache {
+            CacheMode::Auto => self.believes(&open.held, attr, new).await,
+            CacheMode::None => (false, None),
         };
+        let keep_cache = keep_cache && !mode.truncate;
         let handle = self.new_handle();
         let losses = AtomicU64::new(open.held.losses());
         let file = OpenFile {
@@ -270,6 +275,8 @@ impl Mount {
             direct,
             losses,
             lock_losses: Losses::default(),
+            fresh,
+            used: AtomicBool::new(false),
         };
         self.files.write().insert(handle, Arc::new(file));
         Opened {
@@ -279,9 +286,19 @@ impl Mount {
         }
     }
 
-    /// Ready when the kernel has dropped its attributes of the inode (or, should it hang, after the mount's timeout).
-    pub(super) async fn kernel_forgets(&self, ino: InodeId) {
-        self.told(|done| self.attributes_changed(ino, Some(done))).await;
+    /// Whether the kernel's pages of a file that is opened are good. Its attributes are when this ends.
+    async fn believes(&self, inode: &Inode, attr: &Attr, new: bool) -> (bool, Option<Fresh>) {
+        let foreign = inode.written_elsewhere(self.id);
+        let (validity, fresh) = self.seen.lock().opens(attr, foreign);
+        if !new && !validity.keep_cache && !validity.attributes_known && self.kernel_forgets(attr.ino).await {
+            self.seen.lock().settled(attr);
+        }
+        (validity.keep_cache, fresh)
+    }
+
+    /// Ready when the kernel has dropped its attributes of the inode; false: it hangs, and the mount's timeout is over.
+    pub(super) async fn kernel_forgets(&self, ino: InodeId) -> bool {
+        self.told(|done| self.attributes_changed(ino, Some(done))).await
     }
 
     /// Ready when the kernel has written what programs stored through mappings of the inode (or after the mount's timeout). Nothing may be
@@ -290,7 +307,7 @@ impl Mount {
         self.told(|done| self.write_back(ino, done)).await;
     }
 
-    async fn told(&self, say: impl FnOnce(Box<dyn FnOnce() + Send>)) {
+    async fn told(&self, say: impl FnOnce(Box<dyn FnOnce() + Send>)) -> bool {
         let told = Arc::new((AtomicBool::new(false), Event::new()));
         let tell = told.clone();
         let done = move || {
@@ -306,7 +323,7 @@ impl Mount {
                 }
             }
         };
-        self.executor().within(self.timeout, wait).await;
+        self.executor().within(self.timeout, wait).await.is_some()
     }
 
     /// close(2): commits what was written.

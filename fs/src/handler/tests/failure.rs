@@ -85,7 +85,9 @@ fn after_a_reconnect_no_cached_page_is_believed() {
     direct.flush(file);
     let keeps_cache = || {
         let opening = cached.mount.clone().open(Credentials::root(), ino, RW);
-        cached.pool.run(opening).unwrap().keep_cache
+        let opened = cached.pool.run(opening).unwrap();
+        cached.flush(opened.handle);
+        opened.keep_cache
     };
     assert!(!keeps_cache());
     assert!(keeps_cache());

@@ -1,8 +1,8 @@
 //! Two mounts of one pool, on one host and on two.
 
-use super::world::{RW, pattern, world};
+use super::world::{RW, World, pattern, world};
 use crate::errno::Error;
-use crate::handler::{KernelNotify, OpenMode};
+use crate::handler::{HandleId, KernelNotify, OpenMode, Opened};
 use crate::options::CacheMode;
 use parking_lot::Mutex;
 use rdmafs_meta::attr::SetAttr;
@@ -14,23 +14,28 @@ use std::time::Duration;
 
 const MIB: usize = 1 << 20;
 
+type Done = Box<dyn FnOnce() + Send>;
+
 /// A kernel that only remembers what it was told.
 #[derive(Default)]
 struct Kernel {
     told: Mutex<Vec<(&'static str, InodeId)>>,
+    /// While it is here: it does not answer, and this is who waits.
+    busy: Mutex<Option<Vec<Done>>>,
 }
 
 impl KernelNotify for Kernel {
-    fn attributes_changed(&self, ino: InodeId, done: Option<Box<dyn FnOnce() + Send>>) {
+    fn attributes_changed(&self, ino: InodeId, done: Option<Done>) {
         self.told.lock().push(("attributes", ino));
-        if let Some(done) = done {
-            done();
+        match self.busy.lock().as_mut() {
+            Some(waiting) => waiting.extend(done),
+            None => done.into_iter().for_each(|done| done()),
         }
     }
     fn data_changed(&self, ino: InodeId) {
         self.told.lock().push(("data", ino));
     }
-    fn write_back(&self, ino: InodeId, done: Box<dyn FnOnce() + Send>) {
+    fn write_back(&self, ino: InodeId, done: Done) {
         self.told.lock().push(("write back", ino));
         done();
     }
@@ -162,10 +167,10 @@ fn an_unchanged_file_keeps_its_cache_and_a_changed_one_does_not() {
     direct.write(file, 0, b"one").unwrap();
     direct.flush(file);
     let open = || {
-        cached
-            .pool
-            .run(cached.mount.clone().open(Credentials::root(), ino, RW))
-            .unwrap()
+        let opening = cached.mount.clone().open(Credentials::root(), ino, RW);
+        let opened = cached.pool.run(opening).unwrap();
+        cached.read(opened.handle, 0, 1).unwrap();
+        opened
     };
     assert!(!open().keep_cache);
     assert!(open().keep_cache);
@@ -208,6 +213,101 @@ fn another_hosts_change_is_told_to_the_kernel_before_the_open_is_answered() {
     assert!(!opened.keep_cache && !opened.direct_io);
     assert!(kernel.told.lock().contains(&("attributes", ino)));
     assert_eq!(b.read(opened.handle, 0, 10).unwrap(), b"grown");
+}
+
+/// A mount with a cache beside a host that changes files: what it knows of "f", which is that host's.
+fn known_and_changed(kernel: &Arc<Kernel>) -> (World, World, InodeId, HandleId) {
+    let far = world(4 << 20);
+    let near = far.pool.mount_elsewhere(CacheMode::Auto);
+    near.set_notify(kernel.clone());
+    let near = World {
+        mount: near,
+        pool: far.pool.clone(),
+    };
+    let (ino, file) = far.create("f");
+    assert_eq!(near.attr(ino).unwrap().size, 0);
+    far.write(file, 0, b"grown").unwrap();
+    far.flush(file);
+    kernel.told.lock().clear();
+    (near, far, ino, file)
+}
+
+fn opening(world: &World, ino: InodeId) -> impl Future<Output = Result<Opened, Error>> + Send + 'static {
+    world.mount.clone().open(Credentials::root(), ino, RW)
+}
+
+#[test]
+fn attributes_that_only_the_handler_saw_are_not_taken_for_the_kernels() {
+    let kernel = Arc::new(Kernel::default());
+    let (near, _far, ino, _) = known_and_changed(&kernel);
+    let directory = near.mount.clone().opendir(Credentials::root(), InodeId::ROOT);
+    let directory = near.pool.run(directory).unwrap();
+    // The service sends them with the names, and readdir(3) does not pass them on.
+    near.pool
+        .run(near.mount.clone().readdir(directory, 0, 100))
+        .unwrap();
+    near.pool.run(opening(&near, ino)).unwrap();
+    assert_eq!(*kernel.told.lock(), [("attributes", ino)]);
+}
+
+#[test]
+fn of_two_answers_with_different_attributes_the_kernel_may_keep_the_older() {
+    let kernel = Arc::new(Kernel::default());
+    let (near, _far, ino, _) = known_and_changed(&kernel);
+    assert_eq!(near.attr(ino).unwrap().size, 5);
+    for told in [1, 0, 0] {
+        let opened = near.pool.run(opening(&near, ino)).unwrap();
+        assert_eq!(kernel.told.lock().drain(..).count(), told);
+        near.flush(opened.handle);
+    }
+    // Not so when the change was its own, or the answer is one that the kernel always takes.
+    let own = near.pool.run(opening(&near, ino)).unwrap().handle;
+    near.write(own, 5, b"!").unwrap();
+    near.flush(own);
+    assert_eq!(near.attr(ino).unwrap().size, 6);
+    near.pool.run(opening(&near, ino)).unwrap();
+    near.set(
+        ino,
+        SetAttr {
+            mode: Some(0o600),
+            ..SetAttr::default()
+        },
+    )
+    .unwrap();
+    near.pool.run(opening(&near, ino)).unwrap();
+    assert!(kernel.told.lock().is_empty());
+}
+
+#[test]
+fn two_opens_at_once_both_wait_for_the_kernel_and_drop_its_pages() {
+    let kernel = Arc::new(Kernel::default());
+    let (near, _far, ino, _) = known_and_changed(&kernel);
+    *kernel.busy.lock() = Some(Vec::new());
+    let (send, opened) = std::sync::mpsc::channel();
+    for _ in 0..2 {
+        let send = send.clone();
+        near.mount
+            .executor()
+            .run(0, opening(&near, ino), move |opened| send.send(opened).unwrap());
+    }
+    while kernel.busy.lock().as_ref().unwrap().len() < 2 {
+        near.pool
+            .run(near.mount.executor().sleep(Duration::from_millis(1)));
+        assert!(opened.try_recv().is_err(), "the kernel still has the old size");
+    }
+    kernel
+        .busy
+        .lock()
+        .take()
+        .into_iter()
+        .flatten()
+        .for_each(|done| done());
+    let both = [(); 2].map(|()| opened.recv_timeout(Duration::from_secs(10)).unwrap().unwrap());
+    assert!(both.iter().all(|opened| !opened.keep_cache));
+    // The kernel drops its pages when it reads the answer: that is sure when somebody uses the file.
+    assert!(!near.pool.run(opening(&near, ino)).unwrap().keep_cache);
+    assert_eq!(near.read(both[0].handle, 0, 10).unwrap(), b"grown");
+    assert!(near.pool.run(opening(&near, ino)).unwrap().keep_cache);
 }
 
 #[test]
