@@ -7,7 +7,7 @@ use super::again::{Asker, Question, UNDER_WAY};
 use super::call_counter::CallCounter;
 use super::connect::Connect;
 use super::inode::Inode;
-use super::locks::Waits;
+use super::locks::{Leaving, Waits};
 use super::mount::Mount;
 use super::session::{Before, Connection, Session};
 use crate::errno::Error;
@@ -67,6 +67,7 @@ pub(super) struct Pool {
     pub(super) staging: Semaphore,
     /// Operations that ask for locks.
     pub(super) lock_waits: Waits,
+    pub(super) leaving: Leaving,
     /// The connection whose node said that it ends soon.
     pub(super) draining: Mutex<Connection>,
     /// Which fabric is used, and why.
@@ -146,6 +147,7 @@ impl Pool {
             given: AtomicU64::new(0),
             staging: Semaphore::new(MAX_STAGED),
             lock_waits: Waits::default(),
+            leaving: Leaving::default(),
             draining: Mutex::default(),
             note: Mutex::default(),
             lines: Mutex::new(LogLimit::new(LINES)),

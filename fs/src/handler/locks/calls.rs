@@ -45,6 +45,9 @@ impl Mount {
     pub async fn lock(self: Arc<Self>, call: LockCall, wait: bool) -> Result<(), Error> {
         let file = self.file(call.handle)?;
         file.check_locks()?;
+        let ino = file.inode().ino;
+        self.pool.leaving.is_settled(ino, (self.id, call.handle));
+        let mut may_end = self.pool.leaving.any(ino);
         let asking = self.clone().begin(&file, &call).await?;
         loop {
             let session = self.pool.session(self.timeout).await?;
@@ -60,6 +63,11 @@ impl Mount {
                 }
                 // Another one has begun, in which nothing of it is held.
                 Err(Error::Meta(MetaError::SessionEnded)) => false,
+                // Only of a program that has ended, perhaps.
+                Err(Error::Meta(MetaError::Locked)) if std::mem::take(&mut may_end) => {
+                    self.pool.leaving.are_settled(self.executor(), ino).await;
+                    false
+                }
                 Err(error) => return Err(error),
             };
             if self.is_closed() {

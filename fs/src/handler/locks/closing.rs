@@ -4,10 +4,12 @@ use super::notes::Owed;
 use crate::errno::Error;
 use crate::handler::mount::Mount;
 use crate::handler::open::ToTheEnd;
+use crate::handler::pool::Pool;
 use crate::handler::types::HandleId;
 use rdmafs_meta::id::InodeId;
 use rdmafs_meta::lock::{LockKind, Span};
 use rdmafs_meta::wire::Request;
+use std::sync::Arc;
 
 impl Mount {
     /// A process closes one of its descriptors of a file: its POSIX locks on it go, as on a local file system.
@@ -16,6 +18,9 @@ impl Mount {
         let Some(file) = file else { return };
         let ino = file.inode().ino;
         let owed = self.locks.lock().process_closes((ino, process));
+        if self.locks.lock().has_locks(ino, handle) {
+            self.pool.leaving.may_leave(ino, (self.id, handle));
+        }
         if let Some(owed) = owed {
             self.give_back(ino, vec![owed]).await;
         }
@@ -28,11 +33,13 @@ impl Mount {
         handle: HandleId,
     ) -> impl Future<Output = ()> + Send + use<> {
         let owed = self.locks.lock().file_closes(ino, handle);
+        let leaves = Leaves(self.pool.clone(), ino, (self.id, handle));
         let unlocks = (!owed.is_empty()).then(|| self.give_back(ino, owed));
         async move {
             if let Some(unlocks) = unlocks {
                 unlocks.await;
             }
+            drop(leaves);
         }
     }
 
@@ -52,6 +59,7 @@ impl Mount {
             drop(self.give_back(ino, vec![owed]));
         }
         self.pool.lock_waits.look_again();
+        self.pool.leaving.mount_is_gone(self.id);
     }
 
     /// Gives back all that these owners have of the file. Goes on when nobody waits for it; the wait ends after the mount's timeout.
@@ -74,5 +82,14 @@ impl Mount {
         async move {
             let _late = executor.within(timeout, unlocks).await;
         }
+    }
+}
+
+/// An open file that ends; dropped when its locks are given back.
+struct Leaves(Arc<Pool>, InodeId, (u64, HandleId));
+
+impl Drop for Leaves {
+    fn drop(&mut self) {
+        self.0.leaving.is_settled(self.1, self.2);
     }
 }

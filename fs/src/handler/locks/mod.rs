@@ -6,11 +6,13 @@
 mod spans;
 mod notes;
 mod waits;
+mod leaving;
 mod kind;
 mod calls;
 mod closing;
 
 pub use calls::LockCall;
 pub use kind::Caller;
+pub(super) use leaving::Leaving;
 pub(super) use notes::{Losses, Notes};
 pub(super) use waits::Waits;

@@ -129,6 +129,14 @@ pub(in crate::handler) struct Notes {
 }
 
 impl Notes {
+    /// Whether there may be locks that end with this open file.
+    pub(super) fn has_locks(&self, ino: InodeId, handle: HandleId) -> bool {
+        self.all.range((ino, 0)..=(ino, u64::MAX)).any(|(_, note)| {
+            let of_file = note.kinds.iter().any(|kind| *kind != LockKind::Posix);
+            of_file && note.owed().is_some() && note.files.iter().any(|(known, _)| *known == handle)
+        })
+    }
+
     /// The kinds that an owner's locks have so far.
     pub(super) fn kinds(&self, by: By) -> Vec<LockKind> {
         self.all

@@ -4,6 +4,7 @@ use super::sweep::lab::{Did, Failure, LEASE, Lab, RW, pattern};
 use crate::errno::Error;
 use crate::handler::testing::{HostId, Started};
 use crate::handler::{Caller, HandleId, LockCall, Mount};
+use rdmafs_meta::error::MetaError;
 use rdmafs_meta::lock::{LockKind, Span};
 use rdmafs_rdma::sim::Fault;
 use std::sync::Arc;
@@ -165,6 +166,43 @@ fn locks_end_with_the_handler_and_with_the_node() {
     lab.sim.start_node();
     lab.sim.pass_by(Duration::from_secs(2));
     assert_eq!(lab.write("theirs", 0, &pattern(10, 1)), Err(EIO));
+}
+
+/// The kernel tells of the end of an open file some time after close(2) was answered.
+#[test]
+fn a_lock_of_a_file_that_is_being_closed_refuses_nobody() {
+    for kind in [LockKind::Flock, LockKind::Ofd] {
+        let mut lab = lab();
+        lab.open(lab.a, "f", RW, "next").unwrap();
+        let (host, _, next) = lab.open["next"];
+        let (_, _, closing) = lab.open["f"];
+        let try_next = |lab: &Lab| {
+            let mount: Arc<Mount> = lab.sim.mount(host);
+            lab.sim.start(host, mount.lock(call(next, kind), false))
+        };
+        lock(&mut lab, "f", kind).unwrap();
+        assert_eq!(lock(&mut lab, "next", kind), Err(BUSY), "nobody closes it");
+        let flush = |lab: &mut Lab| {
+            lab.call(host, |mount| Box::pin(mount.flush_by(closing, 5)))
+                .unwrap();
+        };
+        flush(&mut lab);
+        let tries = try_next(&lab);
+        lab.sim.pass_by(Duration::from_millis(20));
+        assert!(tries.take().is_none(), "it may be free soon");
+        // Another process has a copy of the descriptor: once this is known, nobody waits for it again.
+        lab.sim.pass_by(Duration::from_millis(200));
+        assert_eq!(tries.take(), Some(Err(Error::Meta(MetaError::Locked))));
+        let tries = try_next(&lab);
+        lab.sim.pass_by(Duration::from_millis(20));
+        assert_eq!(tries.take(), Some(Err(Error::Meta(MetaError::Locked))));
+        flush(&mut lab);
+        let tries = try_next(&lab);
+        lab.sim.pass_by(Duration::from_millis(20));
+        lab.close("f").unwrap();
+        lab.sim.pass_by(Duration::from_millis(20));
+        assert_eq!(tries.take(), Some(Ok(())));
+    }
 }
 
 #[test]
