@@ -146,11 +146,18 @@ impl Sessions {
         Ok(())
     }
 
-    /// Ends the leases that ran out. What a connected session holds stays held until it is fenced.
+    /// How often [`Sessions::expire`] is to be called at least.
+    pub(crate) fn tick(&self) -> Duration {
+        self.lease / 40
+    }
+
+    /// Ends the leases that run out before the next two ticks: what a session held is free within its lease, also when a tick is late. What
+    /// a connected session holds stays held until it is fenced.
     pub(crate) fn expire(&mut self, now: Duration) -> Expired {
         let mut expired = Expired::default();
         let mut given_up = Vec::new();
-        let late = self.all.iter_mut().filter(|(_, session)| session.expires < now);
+        let next = now + self.tick() * 2;
+        let late = self.all.iter_mut().filter(|(_, session)| session.expires < next);
         for (id, session) in late {
             match session.standing {
                 Standing::Connected => {

@@ -132,7 +132,8 @@ began=$(now_ms)
 flock "$M/lock" true || fail "flock after the handler's death"
 took=$(($(now_ms) - began))
 note "free after $took ms (lease $LEASE s)"
-[ "$took" -lt $((LEASE * 1000 + 2000)) ] || fail "the lock of a dead handler was held for $took ms"
+# A busy machine may start flock late.
+[ "$took" -le $((LEASE * 1000 + 200)) ] || fail "the lock of a dead handler was held for $took ms"
 python3 -c 'import fcntl, os, sys
 fcntl.lockf(os.open(sys.argv[1], os.O_RDWR), fcntl.LOCK_EX | fcntl.LOCK_NB)' "$M/ranges" || fail "the fcntl lock of a dead handler is still held"
 kill -KILL "$holder" "$second" 2>/dev/null || true

@@ -141,7 +141,7 @@ async fn keep(pool: &Arc<Pool>) -> bool {
     };
     match up {
         Some(session) => {
-            if !pause(pool, session.lease / 3).await {
+            if !pause(pool, session.lease / 4).await {
                 renew(pool, session);
             }
         }

@@ -2,13 +2,14 @@
 
 use super::service::Service;
 use rdmafs_meta::extent::Extent;
+use rdmafs_meta::namespace::Namespace;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
 /// Bytes zeroed between two looks at whether the node ends, about 0.1 ms: other threads get their turn in between.
 const SLICE: u64 = 1 << 20;
 
-/// Time between two ticks while nothing is left to do at once: how late the end of a lease is noticed.
+/// Time between two ticks while nothing is left to do at once, at most.
 const TICK: Duration = Duration::from_millis(250);
 
 /// Zeroes extents that nobody can touch any more and gives them back for reuse, until nobody can send more of them.
@@ -28,10 +29,11 @@ pub(super) fn clean(service: &Service, dirty: &Receiver<Vec<Extent>>) {
 
 /// Ticks until the other end of `stop` is dropped.
 pub(super) fn tick(service: &Service, stop: &Receiver<()>) {
-    let mut pause = TICK;
+    let longest = TICK.min(service.look(Namespace::tick_time));
+    let mut pause = longest;
     while stop.recv_timeout(pause) == Err(RecvTimeoutError::Timeout) {
         let more = service.tick();
-        pause = if more { Duration::ZERO } else { TICK };
+        pause = if more { Duration::ZERO } else { longest };
     }
 }
 

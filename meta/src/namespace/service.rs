@@ -12,6 +12,7 @@ use crate::session::Sessions;
 use crate::time::Now;
 use crate::tree::{Body, Tree};
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 /// All metadata of a pool, in memory. One owner calls it, a call at a time; it never waits.
 #[derive(Debug)]
@@ -94,8 +95,14 @@ impl Namespace {
         out
     }
 
-    /// Ends leases that ran out (the sessions in `disconnect` must be fenced by the node, which then calls
-    /// [`Namespace::fenced`]) and goes on with long removals. Call it every second or so, and again at once while it
+    /// The time between two ticks: a fortieth of a lease.
+    #[must_use]
+    pub fn tick_time(&self) -> Duration {
+        self.sessions.tick()
+    }
+
+    /// Ends leases that ran out, or do within two ticks (the sessions in `disconnect` must be fenced by the node, which then calls
+    /// [`Namespace::fenced`]), and goes on with long removals. Call it once every [`Namespace::tick_time`], and again at once while it
     /// returns `true`.
     pub fn tick(&mut self, now: Now) -> (Output, bool) {
         let expired = self.sessions.expire(now.monotonic);
