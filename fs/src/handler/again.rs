@@ -38,7 +38,11 @@ pub(super) struct Question {
     repeated: bool,
     /// Only in the session that began over this connection does it mean anything.
     only_in: Option<Connection>,
+    /// Asked before it is sent in any session.
+    allowed: Option<Allowed>,
 }
+
+type Allowed = Box<dyn Fn() -> Result<(), Error> + Send + Sync>;
 
 impl Question {
     pub(super) fn new(asker: Asker, request: Request) -> Self {
@@ -54,6 +58,15 @@ impl Question {
             asked_in: None,
             repeated: false,
             only_in: None,
+            allowed: None,
+        }
+    }
+
+    /// The same, but an error of `allowed` is the answer in a session for which it gives one.
+    pub(super) fn if_allowed(self, allowed: impl Fn() -> Result<(), Error> + Send + Sync + 'static) -> Self {
+        Self {
+            allowed: Some(Box::new(allowed)),
+            ..self
         }
     }
 
@@ -79,8 +92,9 @@ impl Question {
     ///
     /// # Errors
     /// [`Error::Down`]: it was asked in a session that is over, and is not harmless to repeat. [`MetaError::SessionEnded`]: it is not
-    /// meant for this one.
+    /// meant for this one. That of [`Question::if_allowed`].
     fn enter(&mut self, pool: &Pool, session: &Session) -> Result<(), Error> {
+        self.allowed.as_ref().map_or(Ok(()), |allowed| allowed())?;
         if self.only_in.is_some_and(|origin| origin != session.origin) {
             return Err(MetaError::SessionEnded.into());
         }

@@ -1,5 +1,6 @@
 //! Copying bytes at the node, from one open file to another one or to another place in it.
 
+use super::again::Question;
 use super::inode::Inode;
 use super::mount::Mount;
 use super::open::OpenFile;
@@ -52,8 +53,6 @@ impl Mount {
         let clears = clears_set_id(&caller, target.inode());
         let (mut done, mut failure) = (0, None);
         while done < len && failure.is_none() {
-            source.check_locks()?;
-            target.check_locks()?;
             let part = Part {
                 from: from.offset + done,
                 to: to.offset + done,
@@ -78,20 +77,19 @@ impl Mount {
     async fn copy_part(
         &self,
         caller: &Credentials,
-        (source, target): (&OpenFile, &OpenFile),
+        files: (&Arc<OpenFile>, &Arc<OpenFile>),
         part: Part,
     ) -> Result<u64, Error> {
         let mut waits = Waits::new(self);
-        let (source, target) = (source.inode(), target.inode());
         let request = Request::Copy {
-            from: source.ino,
+            from: files.0.inode().ino,
             from_offset: part.from,
-            to: target.ino,
+            to: files.1.inode().ino,
             to_offset: part.to,
             len: part.len,
         };
         loop {
-            match self.copy_once(caller, (source, target), request.clone()).await {
+            match self.copy_once(caller, files, request.clone()).await {
                 Ok(copied) if copied <= part.len => return Ok(copied),
                 Ok(_) => return Err(Error::Protocol),
                 Err(error) => waits.wait_or(error).await?,
@@ -104,16 +102,20 @@ impl Mount {
     async fn copy_once(
         &self,
         caller: &Credentials,
-        (source, target): (&Inode, &Inode),
+        files: (&Arc<OpenFile>, &Arc<OpenFile>),
         request: Request,
     ) -> Result<u64, Error> {
+        let (source, target) = (files.0.inode(), files.1.inode());
         let _locks = both(source, target).await;
         self.pool.commit(source, self.by(), false).await?;
         self.pool.commit(target, self.by(), false).await?;
+        let (from, to) = (files.0.clone(), files.1.clone());
+        let mut question = Question::new(self.asker(caller.clone()), request)
+            .if_allowed(move || from.check_locks().and_then(|()| to.check_locks()));
         let changing = Changing::new(self, target);
-        let asked = self.pool.call(self.asker(caller.clone()), request).await;
+        let asked = self.pool.ask(&mut question).await;
         drop(changing);
-        match asked? {
+        match asked?.1 {
             Reply::Copied { len, attr } => {
                 target.show(attr);
                 Ok(len)

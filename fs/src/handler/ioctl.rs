@@ -83,16 +83,12 @@ impl Mount {
         };
         let mut waits = Waits::new(self);
         loop {
-            file.check_locks()?;
             // The service must know of the file's end, and a later commit must not set the time of this change back.
             self.pool.commit(inode, self.by(), false).await?;
             let shared = inode.data.read().await;
             let generation = inode.generation();
-            match self
-                .pool
-                .ask(&mut Question::new(self.asker(caller.clone()), request.clone()))
-                .await
-            {
+            let mut question = file.under_locks(Question::new(self.asker(caller.clone()), request.clone()));
+            match self.pool.ask(&mut question).await {
                 Ok((session, Reply::Word { before, layout })) => {
                     inode.learn(&session, generation, &layout, true)?;
                     if inode.generation() != generation {

@@ -49,6 +49,12 @@ impl OpenFile {
         }
     }
 
+    /// The same question, to be asked in no session in which these locks are lost.
+    pub(super) fn under_locks(self: &Arc<Self>, question: Question) -> Question {
+        let file = self.clone();
+        question.if_allowed(move || file.check_locks())
+    }
+
     /// What the first use of the file says.
     pub(super) fn first_use(&self) -> Option<Fresh> {
         let first = !self.used.load(Ordering::Relaxed) && !self.used.swap(true, Ordering::Relaxed);

@@ -1,7 +1,9 @@
 //! `fallocate(2)` and the two seeks that know of holes.
 
+use super::again::Question;
 use super::inode::Inode;
 use super::mount::Mount;
+use super::open::OpenFile;
 use super::pieces::MAX_SIZE;
 use super::types::{HandleId, SpaceChange};
 use super::write::Waits;
@@ -41,9 +43,8 @@ impl Mount {
         let mut waits = Waits::new(&self);
         let mut at = offset;
         while at < end {
-            file.check_locks()?;
             let request = request(inode.ino, (at, end), change);
-            match self.change_space(&caller, inode, request).await {
+            match self.change_space(&caller, &file, request).await {
                 Ok(done) if done > at => at = done,
                 Ok(_) => return Err(Error::Protocol),
                 Err(error) => waits.wait_or(error).await?,
@@ -59,16 +60,18 @@ impl Mount {
     async fn change_space(
         &self,
         caller: &Credentials,
-        inode: &Inode,
+        file: &Arc<OpenFile>,
         request: Request,
     ) -> Result<u64, Error> {
+        let inode = file.inode();
         let _alone = inode.data.write().await;
         // What was written before must not undo this change when it is committed later.
         self.pool.commit(inode, self.by(), false).await?;
+        let mut question = file.under_locks(Question::new(self.asker(caller.clone()), request));
         let changing = Changing::new(self, inode);
-        let asked = self.pool.call(self.asker(caller.clone()), request).await;
+        let asked = self.pool.ask(&mut question).await;
         drop(changing);
-        match asked? {
+        match asked?.1 {
             Reply::Spaced { end, attr } => {
                 inode.show(attr);
                 Ok(end)

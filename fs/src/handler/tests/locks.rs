@@ -3,7 +3,9 @@
 use super::sweep::lab::{Did, Failure, LEASE, Lab, RW, pattern};
 use crate::errno::Error;
 use crate::handler::testing::{HostId, Started};
-use crate::handler::{Caller, HandleId, LockCall, Mount};
+use crate::handler::{Caller, FilePlace, HandleId, LockCall, Mount, SpaceChange};
+use crate::word_ioctl::FETCH_ADD;
+use rdmafs_meta::cred::Credentials;
 use rdmafs_meta::error::MetaError;
 use rdmafs_meta::lock::{LockKind, Span};
 use rdmafs_rdma::sim::Fault;
@@ -166,6 +168,41 @@ fn locks_end_with_the_handler_and_with_the_node() {
     lab.sim.start_node();
     lab.sim.pass_by(Duration::from_secs(2));
     assert_eq!(lab.write("theirs", 0, &pattern(10, 1)), Err(EIO));
+}
+
+/// What waits for a session is not done in one in which the lock is lost.
+#[test]
+fn a_call_that_waits_for_the_node_is_not_done_without_its_lock() {
+    let mut lab = lab();
+    lab.write("f", 0, &pattern(8192, 1)).unwrap();
+    lab.fsync("f").unwrap();
+    lock(&mut lab, "f", LockKind::Flock).unwrap();
+    lab.sim.kill_node();
+    let (host, _, handle) = lab.open["f"];
+    let mount = || lab.sim.mount(host);
+    let change = |change| mount().fallocate(Credentials::root(), handle, (0, 4096), change);
+    let place = |offset| FilePlace { handle, offset };
+    let calls = [
+        lab.sim.start(host, change(SpaceChange::Punch)),
+        lab.sim.start(host, change(SpaceChange::Zero { keep_size: true })),
+    ];
+    let copy = mount().copy(Credentials::root(), place(4096), place(0), 100);
+    let copy = lab.sim.start(host, copy);
+    // One more at offset 0.
+    let add = [0_u64, 1, 0, 0].map(u64::to_ne_bytes).concat();
+    let add = mount().ioctl(Credentials::root(), handle, FETCH_ADD, add);
+    let add = lab.sim.start(host, add);
+    lab.sim.pass_by(Duration::from_millis(200));
+    lab.sim.start_node();
+    lab.sim.pass_by(Duration::from_secs(2));
+    for call in calls {
+        assert_eq!(call.take(), Some(Err(Error::LocksLost)));
+    }
+    assert_eq!(copy.take(), Some(Err(Error::LocksLost)));
+    assert_eq!(
+        add.take().map(|added| added.map(drop)),
+        Some(Err(Error::LocksLost))
+    );
 }
 
 /// The kernel tells of the end of an open file some time after close(2) was answered.
