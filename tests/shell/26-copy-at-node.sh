@@ -107,6 +107,26 @@ note "$bytes bytes over the link, $took ms"
 same_bytes "the copy" "$M/large" "$M/copy"
 rm "$M/copy"
 
+note "a program that is killed while it copies: it ends at once, and what is there is a part of the file from its start"
+free_before=$(stat -f -c %f "$M")
+whole=$(stat -c %s "$M/large")
+parts=0
+for pause in 0.005 0.01 0.02 0.04 0.08 0.16; do
+    rm -f "$M/copy"
+    cp "$M/large" "$M/copy" &
+    copier=$!
+    sleep "$pause"
+    kill -KILL "$copier" 2>/dev/null || true
+    wait_until 2 gone "$copier" || fail "the killed program still copies"
+    copied=$(stat -c %s "$M/copy" 2>/dev/null || echo 0)
+    [ "$copied" = 0 ] || cmp -n "$copied" "$M/large" "$M/copy" || fail "what a killed program copied is not the file's"
+    [ "$copied" = "$whole" ] || parts=$((parts + 1))
+done
+[ "$parts" -gt 0 ] || fail "every copy ended before it was killed: this shows nothing"
+rm -f "$M/copy"
+all_free() { [ "$(stat -f -c %f "$M")" -ge "$free_before" ]; }
+wait_until 5 all_free || fail "a killed copy keeps $((free_before - $(stat -f -c %f "$M"))) blocks"
+
 note "a copy into a full pool"
 fallocate -l "$((size - 1))M" "$M/fill"
 fallocate -l 120M "$M/fill2"
