@@ -4,6 +4,7 @@
 //! mount options live with the command line, because only people write them; a [`Source`] also comes from fstab and
 //! goes back to the kernel as text, so its text form is defined here and `Display` gives what `FromStr` takes.
 
+pub use rdmafs_meta::time::AccessTime;
 pub use rdmafs_rdma::fabric::{Crypt, FabricKind, VerbsOptions};
 pub use rdmafs_rdma::qos::share::Share;
 use serde::{Deserialize, Serialize};
@@ -68,6 +69,19 @@ pub struct MountOptions {
     pub share: Share,
     /// `ro`.
     pub read_only: bool,
+    /// `noatime nodiratime relatime strictatime`.
+    #[serde(default)]
+    pub access_times: AccessTimes,
+}
+
+/// What reading does to access times.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AccessTimes {
+    /// Opening a file to read, following a link.
+    pub files: AccessTime,
+    /// Listing a directory.
+    pub directories: AccessTime,
 }
 
 /// Why a text names no pool. Each message says what is wrong with which word, and how it is written.

@@ -8,7 +8,7 @@ use rdmafs_fs::control::CallTraffic;
 use rdmafs_fs::executor::Executor;
 use rdmafs_fs::handler::{HandleId, Handler, Mount, OpenMode, ReadData};
 use rdmafs_fs::node::{ServeConfig, serve};
-use rdmafs_fs::options::{CacheMode, MountOptions, NodeAddress, Source};
+use rdmafs_fs::options::{AccessTimes, CacheMode, MountOptions, NodeAddress, Source};
 use rdmafs_meta::attr::SetAttr;
 use rdmafs_meta::cred::Credentials;
 use rdmafs_meta::id::InodeId;
@@ -30,6 +30,7 @@ const RW: OpenMode = OpenMode {
     truncate: false,
     execute: false,
     direct: false,
+    no_access_time: false,
 };
 
 /// Not a test of its own: the other tests start this program again with `DIR` set, to be their node.
@@ -112,6 +113,7 @@ fn options(dir: &Path, fabric: Option<FabricKind>) -> MountOptions {
         cache: CacheMode::None,
         share: Share::default(),
         read_only: false,
+        access_times: AccessTimes::default(),
     }
 }
 

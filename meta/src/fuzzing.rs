@@ -10,7 +10,7 @@ use crate::layout::LayoutSlice;
 use crate::name::Name;
 use crate::namespace::{Config, Namespace, Output, examine};
 use crate::store::{Batch, MAX_BATCH_BYTES, MAX_BATCH_KEYS, MemoryStore, Store};
-use crate::time::{Now, Timestamp};
+use crate::time::{AccessTime, Now, Timestamp};
 use crate::wire::{self, Answer, Call, Message, NewInode, Notice, OpenAccess, Reply, Request};
 use std::fmt::Debug;
 use std::time::Duration;
@@ -194,6 +194,7 @@ impl World {
             term: self.space.term(),
             id: RequestId::NOT_KEPT,
             caller: Credentials::root(),
+            access_time: AccessTime::default(),
             request: Request::Begin {
                 host: "host".into(),
                 lineage: Lineage([number; 16]),
@@ -228,6 +229,7 @@ impl World {
             term: self.space.term(),
             id: RequestId::NOT_KEPT,
             caller: Credentials::root(),
+            access_time: AccessTime::default(),
             request,
         })
     }

@@ -12,6 +12,18 @@ pub struct Timestamp {
     pub nanos: u32,
 }
 
+/// When an access renews a file's access time, as the options of the same names of mount(8) say.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum AccessTime {
+    /// `relatime`: when it is a day old, or not later than the last change.
+    #[default]
+    Relative,
+    /// `strictatime`: always.
+    Strict,
+    /// `noatime`, O_NOATIME.
+    Never,
+}
+
 /// The service's two clocks at the moment of a call.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Now {

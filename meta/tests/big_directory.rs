@@ -14,7 +14,7 @@ use rdmafs_meta::id::{InodeId, Lineage, RequestId, SessionId};
 use rdmafs_meta::name::Name;
 use rdmafs_meta::namespace::{Config, Namespace};
 use rdmafs_meta::store::MemoryStore;
-use rdmafs_meta::time::Now;
+use rdmafs_meta::time::{AccessTime, Now};
 use rdmafs_meta::wire::{Answer, Call, DirEntry, NewInode, RenameMode, Reply, Request};
 use std::time::{Duration, Instant};
 
@@ -61,6 +61,7 @@ impl World {
             term: self.space.term(),
             id: RequestId(self.request),
             caller: Credentials::root(),
+            access_time: AccessTime::default(),
             request,
         };
         self.space.call(call, Now::default()).answer.unwrap()

@@ -1,6 +1,7 @@
 #!/bin/sh
 # Which of atime, mtime and ctime of a file and of its directory each call changes: one script runs on a tmpfs and on the mount, and must
-# see the same. The access time is looked at in steps of its own: on the mount it is renewed by an open for reading, not by the reads.
+# see the same. The access time is looked at in steps of its own: on the mount it is renewed by an open for reading, not by the reads. And
+# what noatime, nodiratime, strictatime and O_NOATIME make of it.
 # matrix: fabric cache
 # limit: 300
 . "$(dirname "$0")/lib.sh"
@@ -240,4 +241,41 @@ python3 "$T/steps.py" "$T/tmpfs/steps" >"$T/wanted" 2>&1 || fail "the steps do n
 python3 "$T/steps.py" "$M/steps" stores >"$T/got" 2>&1 || fail "the steps break off on the mount: $(tail -n 5 "$T/got")"
 echo "  $(wc -l <"$T/wanted") lines"
 diff "$T/wanted" "$T/got" >"$T/differ" || fail "the mount (>) is not as a tmpfs (<): $(cat "$T/differ")"
+
+cat >"$T/access.py" <<'PY'
+# What reading does to access times, by the options of the mount: which of two accesses renew the time of each kind.
+import os, sys, time
+os.chdir(sys.argv[1])
+os.mkdir("d")
+open("f", "w").write("bytes")
+os.symlink("f", "l")
+PAST = 1_000_000_000 * 10**9
+
+def read(flags=0):
+    fd = os.open("f", os.O_RDONLY | flags)
+    os.read(fd, 10)
+    os.close(fd)
+
+for what, path, access in (("read", "f", read), ("read with O_NOATIME", "f", lambda: read(os.O_NOATIME)), ("list", "d", lambda: os.listdir("d")),
+                           ("follow", "l", lambda: os.readlink("l"))):
+    os.utime(path, ns=(PAST, PAST + 5), follow_symlinks=False)
+    row = []
+    for _ in range(2):
+        before = os.lstat(path).st_atime_ns
+        time.sleep(0.015)
+        access()
+        row.append(os.lstat(path).st_atime_ns != before)
+    print(what, *row)
+PY
+for options in relatime noatime nodiratime strictatime strictatime,nodiratime noatime,strictatime; do
+    note "access times with $options"
+    umount "$M" "$T/tmpfs"
+    mount -t tmpfs -o "size=64m,$options" tmpfs "$T/tmpfs"
+    attach p "$M" "$options"
+    rm -rf "$M/access"
+    mkdir "$T/tmpfs/access" "$M/access"
+    python3 "$T/access.py" "$T/tmpfs/access" >"$T/wanted"
+    python3 "$T/access.py" "$M/access" >"$T/got"
+    diff "$T/wanted" "$T/got" >"$T/differ" || fail "with $options the mount (>) is not as a tmpfs (<): $(cat "$T/differ")"
+done
 finish

@@ -236,7 +236,7 @@ mod tests {
     use super::super::{call, descriptor};
     use super::*;
     use crate::mount::KernelFlags;
-    use crate::options::{CacheMode, MountOptions, NodeAddress, Source};
+    use crate::options::{AccessTimes, CacheMode, MountOptions, NodeAddress, Source};
     use rdmafs_rdma::fabric::Crypt;
     use rdmafs_rdma::qos::share::Share;
     use std::os::fd::BorrowedFd;
@@ -262,6 +262,7 @@ mod tests {
                 cache: CacheMode::Auto,
                 share: Share::default(),
                 read_only: false,
+                access_times: AccessTimes::default(),
             },
             flags: KernelFlags::default(),
             place: serde_json::from_str(PLACE).unwrap(),

@@ -275,7 +275,7 @@ mod as_text {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::options::{CacheMode, Crypt, FabricKind, Share, VerbsOptions};
+    use crate::options::{AccessTimes, CacheMode, Crypt, FabricKind, Share, VerbsOptions};
     use proptest::prelude::*;
     use std::os::unix::fs::PermissionsExt;
 
@@ -297,6 +297,7 @@ mod tests {
                     weight: 50,
                 },
                 read_only: true,
+                access_times: AccessTimes::default(),
             },
             flags: KernelFlags {
                 read_only: true,

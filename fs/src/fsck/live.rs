@@ -7,6 +7,7 @@ use rdmafs_meta::cred::Credentials;
 use rdmafs_meta::error::MetaError;
 use rdmafs_meta::id::{RequestId, SessionId, Term};
 use rdmafs_meta::problem::Examination;
+use rdmafs_meta::time::AccessTime;
 use rdmafs_meta::wire::{self, Answer, Call, Reply, Request};
 use rdmafs_rdma::buffer::BufferPool;
 use rdmafs_rdma::clock::{Clock, SystemClock};
@@ -107,6 +108,7 @@ impl Conversation<'_> {
             term: Term(0),
             id: RequestId::NOT_KEPT,
             caller: Credentials::root(),
+            access_time: AccessTime::default(),
             request: Request::Examine { skip },
         };
         let message = wire::encode(&call).map_err(|error| error.to_string())?;

@@ -84,6 +84,7 @@ pub(super) fn open_mode(flags: OpenFlags) -> OpenMode {
         truncate: has(libc::O_TRUNC),
         execute: has(FMODE_EXEC),
         direct: has(libc::O_DIRECT),
+        no_access_time: has(libc::O_NOATIME),
     }
 }
 

@@ -34,7 +34,7 @@ const PAGE: u32 = 256;
 
 impl Filesystem for Adapter {
     fn init(&mut self, _: &Request, config: &mut KernelConfig) -> io::Result<()> {
-        negotiate(config);
+        negotiate(config, !self.mount.counts_each_access());
         Ok(())
     }
 

@@ -24,7 +24,7 @@ const MAX_BACKGROUND: u16 = 256;
 const INIT_WAIT: u16 = 5000;
 
 /// What is asked of the kernel, where it has it.
-const WANTED: [InitFlags; 10] = [
+const WANTED: [InitFlags; 9] = [
     InitFlags::FUSE_PARALLEL_DIROPS,
     InitFlags::FUSE_HANDLE_KILLPRIV_V2,
     InitFlags::FUSE_DO_READDIRPLUS,
@@ -33,8 +33,6 @@ const WANTED: [InitFlags; 10] = [
     InitFlags::FUSE_DIRECT_IO_ALLOW_MMAP,
     // Inode ids are durable and "." and ".." can be looked up: enough for NFS.
     InitFlags::FUSE_EXPORT_SUPPORT,
-    // The target of a link never changes, and its inode id is never used again.
-    InitFlags::FUSE_CACHE_SYMLINKS,
     // Locks are the service's, so that they hold between hosts.
     InitFlags::FUSE_POSIX_LOCKS,
     InitFlags::FUSE_FLOCK_LOCKS,
@@ -104,11 +102,13 @@ fn workers() -> usize {
     available_parallelism().map_or(2, usize::from).clamp(2, 16)
 }
 
-/// Answers the kernel's INIT. Not asked for: the writeback cache (the kernel would ignore other hosts' sizes), atomic
+/// Answers the kernel's INIT. `cache_links`: nobody needs to hear of it when a symbolic link is followed again; its target never changes,
+/// and its inode id is never used again. Not asked for: the writeback cache (the kernel would ignore other hosts' sizes), atomic
 /// O_TRUNC (the kernel would send it before it looks whether the program runs, and O_RDONLY would cut that off), and
 /// extended setxattr (fuser misreads it).
-pub(super) fn negotiate(config: &mut KernelConfig) {
-    for flag in WANTED {
+pub(super) fn negotiate(config: &mut KernelConfig, cache_links: bool) {
+    let links = cache_links.then_some(InitFlags::FUSE_CACHE_SYMLINKS);
+    for flag in WANTED.into_iter().chain(links) {
         if config.add_capabilities(flag).is_err() {
             tracing::debug!("this kernel's FUSE lacks {flag:?}");
         }

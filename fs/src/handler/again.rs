@@ -11,6 +11,7 @@ use crate::errno::Error;
 use rdmafs_meta::cred::Credentials;
 use rdmafs_meta::error::MetaError;
 use rdmafs_meta::id::{RequestId, SessionId, Term};
+use rdmafs_meta::time::AccessTime;
 use rdmafs_meta::wire::{Call, Reply, Request};
 use rdmafs_rdma::fabric::FabricError;
 use rdmafs_rdma::link::LinkError;
@@ -25,6 +26,7 @@ pub(super) const UNDER_WAY: usize = 128;
 #[derive(Clone, Debug)]
 pub(super) struct Asker {
     pub(super) who: Credentials,
+    pub(super) access_time: AccessTime,
     pub(super) timeout: Duration,
 }
 
@@ -52,6 +54,7 @@ impl Question {
                 term: Term(0),
                 id: RequestId(0),
                 caller: asker.who,
+                access_time: asker.access_time,
                 request,
             },
             timeout: asker.timeout,
@@ -158,6 +161,7 @@ impl Pool {
     pub(super) async fn ask_in(&self, origin: Connection, request: Request) -> Option<Result<Reply, Error>> {
         let asker = Asker {
             who: Credentials::root(),
+            access_time: AccessTime::default(),
             timeout: self.timeout,
         };
         let mut question = Question::new(asker, request);

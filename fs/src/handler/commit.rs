@@ -8,6 +8,7 @@ use crate::errno::Error;
 use rdmafs_meta::attr::Attr;
 use rdmafs_meta::cred::Credentials;
 use rdmafs_meta::error::MetaError;
+use rdmafs_meta::time::AccessTime;
 use rdmafs_meta::wire::{Reply, Request};
 use std::time::Duration;
 
@@ -20,8 +21,11 @@ pub(super) struct By {
 
 impl By {
     fn asker(self, who: Credentials) -> Asker {
-        let timeout = self.timeout;
-        Asker { who, timeout }
+        Asker {
+            who,
+            access_time: AccessTime::default(),
+            timeout: self.timeout,
+        }
     }
 }
 

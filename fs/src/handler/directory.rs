@@ -21,7 +21,7 @@ impl Mount {
             after: 0,
             limit: 1,
         };
-        let Reply::Directory { .. } = self.pool.call(self.asker(caller), request).await? else {
+        let Reply::Directory { .. } = self.pool.call(self.lister(caller), request).await? else {
             return Err(Error::Protocol);
         };
         let handle = self.new_handle();
@@ -46,7 +46,9 @@ impl Mount {
             after,
             limit: limit.max(1),
         };
-        let Reply::Directory { mut entries, .. } = self.pool.call(self.itself(), request).await? else {
+        let Reply::Directory { mut entries, .. } =
+            self.pool.call(self.lister(Credentials::root()), request).await?
+        else {
             return Err(Error::Protocol);
         };
         for entry in &mut entries {

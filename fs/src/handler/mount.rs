@@ -10,12 +10,12 @@ use super::session::{Connection, Session};
 use super::types::{Entry, HandleId, KernelNotify};
 use crate::errno::Error;
 use crate::executor::Executor;
-use crate::options::{CacheMode, MountOptions};
+use crate::options::{AccessTimes, CacheMode, MountOptions};
 use parking_lot::{Mutex, RwLock};
 use rdmafs_meta::attr::Attr;
 use rdmafs_meta::cred::Credentials;
 use rdmafs_meta::id::InodeId;
-use rdmafs_meta::time::Timestamp;
+use rdmafs_meta::time::{AccessTime, Timestamp};
 use rdmafs_rdma::link::{Flow, FlowCounters};
 use rdmafs_rdma::qos::share::Share;
 use std::collections::HashMap;
@@ -39,6 +39,7 @@ pub struct Mount {
     /// How long the node may take, and be away, before an operation is EIO.
     pub(super) timeout: Duration,
     read_only: bool,
+    access_times: AccessTimes,
     place: Mutex<Place>,
     pub(super) files: RwLock<HashMap<HandleId, Arc<OpenFile>>>,
     pub(super) directories: RwLock<HashMap<HandleId, InodeId>>,
@@ -67,6 +68,7 @@ impl Mount {
             cache: options.cache,
             timeout: Duration::from_millis(options.timeout_ms),
             read_only: options.read_only,
+            access_times: options.access_times,
             place: Mutex::new(Place {
                 share: options.share,
                 flow: None,
@@ -162,11 +164,26 @@ impl Mount {
         }
     }
 
+    /// Each access to a file or a link renews its access time.
+    #[must_use]
+    pub fn counts_each_access(&self) -> bool {
+        self.access_times.files == AccessTime::Strict
+    }
+
     /// Someone who asks through this mount.
     pub(super) fn asker(&self, who: Credentials) -> Asker {
         Asker {
             who,
+            access_time: self.access_times.files,
             timeout: self.timeout,
+        }
+    }
+
+    /// The same, who reads a directory.
+    pub(super) fn lister(&self, who: Credentials) -> Asker {
+        Asker {
+            access_time: self.access_times.directories,
+            ..self.asker(who)
         }
     }
 

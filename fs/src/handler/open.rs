@@ -18,6 +18,7 @@ use rdmafs_meta::cred::Credentials;
 use rdmafs_meta::error::MetaError;
 use rdmafs_meta::id::InodeId;
 use rdmafs_meta::name::Name;
+use rdmafs_meta::time::AccessTime;
 use rdmafs_meta::wire::{NewInode, OpenAccess, Reply, Request};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -255,12 +256,21 @@ impl Mount {
             // What was written before must not make the file longer again when it is committed later.
             self.pool.commit(&held, self.by(), false).await?;
         }
-        let asked = ToTheEnd::new(&self.pool.executor, ask_to_open(held, self.asker(caller), open));
+        let mut asker = self.asker(caller);
+        if open.no_access_time {
+            asker.access_time = AccessTime::Never;
+        }
+        let accessed = open.read && asker.access_time == AccessTime::Strict;
+        let asked = ToTheEnd::new(&self.pool.executor, ask_to_open(held, asker, open));
         let (service, attr) = asked.await?;
         drop(alone);
         let attr = service.held.show(attr);
         if open.truncate {
             self.pool.tell_others(ino, &[self.id]);
+        }
+        if accessed {
+            // What is read from the kernel's cache would not tell it.
+            self.kernel_forgets(ino).await;
         }
         Ok(self.register(service, &attr, open, false).await)
     }

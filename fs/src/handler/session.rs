@@ -5,6 +5,7 @@ use super::pool::Pool;
 use crate::errno::Error;
 use rdmafs_meta::cred::Credentials;
 use rdmafs_meta::id::{RequestId, SessionId, Term};
+use rdmafs_meta::time::AccessTime;
 use rdmafs_meta::wire::{Answer, Arena, Call, Reply, Request, decode, encode};
 use rdmafs_rdma::link::Link;
 use std::sync::Arc;
@@ -51,6 +52,7 @@ impl Session {
             term: Term(0),
             id: RequestId::NOT_KEPT,
             caller: Credentials::root(),
+            access_time: AccessTime::default(),
             request: Request::Begin {
                 host: super::connect::host_name(),
                 lineage: pool.lineage,
@@ -108,6 +110,7 @@ impl Session {
             term: self.term,
             id: RequestId::NOT_KEPT,
             caller: Credentials::root(),
+            access_time: AccessTime::default(),
             request,
         };
         self.send(&mut call, self.timeout).await

@@ -35,6 +35,8 @@ pub struct OpenMode {
     pub execute: bool,
     /// O_DIRECT.
     pub direct: bool,
+    /// O_NOATIME.
+    pub no_access_time: bool,
 }
 
 /// A byte of an open file.

@@ -40,6 +40,7 @@ mod tests {
     use proptest::prelude::*;
     use rdmafs_meta::cred::Credentials;
     use rdmafs_meta::id::{RequestId, SessionId, Term};
+    use rdmafs_meta::time::AccessTime;
     use rdmafs_meta::wire::{Reply, Request};
 
     fn renew() -> Call {
@@ -48,6 +49,7 @@ mod tests {
             term: Term(1),
             id: RequestId(9),
             caller: Credentials::root(),
+            access_time: AccessTime::default(),
             request: Request::Renew,
         }
     }

@@ -45,6 +45,7 @@ impl Namespace {
             session: call.session,
             who: &call.caller,
             now,
+            access_time: call.access_time,
             out,
         };
         let answer = self.dispatch(&mut step, call.id, call.request);

@@ -43,7 +43,7 @@ impl Namespace {
             self.bytes_changed(ino, step.who, step.now.wall)?;
         }
         if access.read {
-            self.accessed(ino, step.now.wall);
+            self.accessed(ino, step);
         }
         self.sessions.open(step.session, ino, 1, access.write);
         self.opened(step, ino)

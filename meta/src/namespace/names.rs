@@ -6,7 +6,7 @@ use crate::attr::{FileKind, SetAttr};
 use crate::error::MetaError;
 use crate::id::InodeId;
 use crate::name::Name;
-use crate::time::Timestamp;
+use crate::time::AccessTime;
 use crate::tree::{Body, Move, NewEntry, changed};
 use crate::wire::{Answer, NewInode, Reply};
 use std::time::Duration;
@@ -103,25 +103,33 @@ impl Namespace {
             return Err(MetaError::Invalid);
         };
         let target = target.clone();
-        self.accessed(ino, step.now.wall);
+        self.accessed(ino, step);
         Ok(Reply::Target(target))
     }
 
     pub(super) fn read_dir(&mut self, step: &Step<'_>, ino: InodeId, after: u64, limit: u32) -> Answer {
         let (entries, end) = self.tree.read_dir(step.who, ino, after, limit)?;
-        self.accessed(ino, step.now.wall);
+        self.accessed(ino, step);
         Ok(Reply::Directory { entries, end })
     }
 
-    /// Renews the access time as `relatime` does. It reaches the store with the inode's next change: losing one in a
+    /// Renews the access time if the call is one that does. It reaches the store with the inode's next change: losing one in a
     /// crash harms nobody, writing one for each open would cost everybody.
-    pub(super) fn accessed(&mut self, ino: InodeId, now: Timestamp) {
-        if let Ok(inode) = self.tree.get_mut_lazily(ino) {
-            let attr = &mut inode.attr;
-            let old = now.seconds.saturating_sub(attr.atime.seconds) >= ATIME_AGE;
-            if old || attr.atime <= attr.mtime || attr.atime <= attr.ctime {
-                attr.atime = now;
+    pub(super) fn accessed(&mut self, ino: InodeId, step: &Step<'_>) {
+        let Ok(inode) = self.tree.get_mut_lazily(ino) else {
+            return;
+        };
+        let (attr, now) = (&mut inode.attr, step.now.wall);
+        let renews = match step.access_time {
+            AccessTime::Never => false,
+            AccessTime::Strict => true,
+            AccessTime::Relative => {
+                let old = now.seconds.saturating_sub(attr.atime.seconds) >= ATIME_AGE;
+                old || attr.atime <= attr.mtime || attr.atime <= attr.ctime
             }
+        };
+        if renews {
+            attr.atime = now;
         }
     }
 }

@@ -12,7 +12,7 @@ use crate::error::MetaError;
 use crate::extent::{granule_ceil, granule_floor};
 use crate::id::InodeId;
 use crate::layout::{Copy, CopyState, LayoutMap, PIECE, Run};
-use crate::time::Now;
+use crate::time::{AccessTime, Now};
 use crate::wire::{Answer, Reply, Sought};
 
 /// Most bytes that one call zeroes in place: a few milliseconds for the thread that serves its handler.
@@ -120,6 +120,7 @@ impl Namespace {
             session: moving.session,
             who: &moving.caller,
             now,
+            access_time: AccessTime::default(),
             out: &mut out,
         };
         let answer = self.change(&mut step, moving.change);

@@ -11,6 +11,7 @@ use super::request::Request;
 use crate::cred::Credentials;
 use crate::error::MetaError;
 use crate::id::{InodeId, LockTicket, RecallId, RequestId, SessionId, Term, Version};
+use crate::time::AccessTime;
 use serde::{Deserialize, Serialize};
 
 /// The longest encoded message, in bytes.
@@ -27,6 +28,8 @@ pub struct Call {
     pub id: RequestId,
     /// Who asks.
     pub caller: Credentials,
+    /// What becomes of the access time of what is read.
+    pub access_time: AccessTime,
     /// What is asked.
     pub request: Request,
 }

@@ -3,7 +3,7 @@
 use super::given::Given;
 use rdmafs_fs::control::ShareChange;
 use rdmafs_fs::mount::KernelFlags;
-use rdmafs_fs::options::{FabricKind, MountOptions, Share, Source, VerbsOptions};
+use rdmafs_fs::options::{AccessTime, AccessTimes, FabricKind, MountOptions, Share, Source, VerbsOptions};
 use std::path::PathBuf;
 
 /// Everything a new mount needs.
@@ -41,11 +41,27 @@ pub(crate) fn resolve(source: &Source, given: &Given) -> Result<Meaning, String>
         cache: given.cache.unwrap_or_default(),
         share,
         read_only: given.flags.read_only,
+        access_times: access_times(&given.flags),
     };
     Ok(Meaning {
         options,
         flags: given.flags,
     })
+}
+
+/// As the kernel reads these words (fs/namespace.c, path_mount): `strictatime` wins over `noatime`, and leaves `nodiratime`.
+fn access_times(flags: &KernelFlags) -> AccessTimes {
+    let files = match (flags.strictatime, flags.noatime) {
+        (true, _) => AccessTime::Strict,
+        (false, true) => AccessTime::Never,
+        (false, false) => AccessTime::Relative,
+    };
+    let directories = if flags.nodiratime {
+        AccessTime::Never
+    } else {
+        files
+    };
+    AccessTimes { files, directories }
 }
 
 /// Where a pool's key is unless `key=` or `--key` says otherwise.
@@ -97,6 +113,24 @@ mod tests {
     fn ro_reaches_both_halves() {
         let meaning = meaning("ro").unwrap();
         assert!(meaning.options.read_only && meaning.flags.read_only);
+    }
+
+    #[test]
+    fn access_times_are_what_the_kernel_makes_of_the_words() {
+        use AccessTime::{Never, Relative, Strict};
+        for (list, files, directories) in [
+            ("", Relative, Relative),
+            ("relatime", Relative, Relative),
+            ("noatime", Never, Never),
+            ("nodiratime", Relative, Never),
+            ("strictatime", Strict, Strict),
+            ("strictatime,nodiratime", Strict, Never),
+            ("noatime,strictatime", Strict, Strict),
+            ("noatime,atime", Relative, Relative),
+        ] {
+            let times = meaning(list).unwrap().options.access_times;
+            assert_eq!(times, AccessTimes { files, directories }, "{list}");
+        }
     }
 
     #[test]

@@ -133,6 +133,7 @@ const RW: OpenMode = OpenMode {
     truncate: false,
     execute: false,
     direct: false,
+    no_access_time: false,
 };
 
 /// Starts it. `handle` is the mount's own, `data` what is written.

@@ -6,7 +6,7 @@ use crate::handler::host::{attach, open_pool};
 use crate::handler::mount::Mount;
 use crate::handler::pool::Pool;
 use crate::node::words;
-use crate::options::{CacheMode, MountOptions};
+use crate::options::{AccessTimes, CacheMode, MountOptions};
 use parking_lot::Mutex;
 use rdmafs_meta::extent::Extent;
 use rdmafs_meta::id::{Incarnation, InodeId, NodeId, SessionId};
@@ -405,6 +405,7 @@ pub(super) fn options(cache: CacheMode) -> MountOptions {
         cache,
         share: Share::default(),
         read_only: false,
+        access_times: AccessTimes::default(),
     }
 }
 

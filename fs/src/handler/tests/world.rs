@@ -16,6 +16,7 @@ pub(super) const RW: OpenMode = OpenMode {
     truncate: false,
     execute: false,
     direct: false,
+    no_access_time: false,
 };
 
 /// A pool and a mount of it, used as root.

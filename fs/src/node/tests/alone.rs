@@ -10,7 +10,7 @@ use rdmafs_meta::id::{Incarnation, InodeId, Lineage, NodeId, RequestId, SessionI
 use rdmafs_meta::name::Name;
 use rdmafs_meta::namespace::{Config, Namespace};
 use rdmafs_meta::store::{Batch, MemoryStore, Store, StoreError};
-use rdmafs_meta::time::Now;
+use rdmafs_meta::time::{AccessTime, Now};
 use rdmafs_meta::wire::{self, Answer, Begun, Call, NewInode, Reply, Request};
 use rdmafs_rdma::arena::Arena;
 use rdmafs_rdma::door::{Identity, Peer, PeerId};
@@ -198,6 +198,7 @@ impl Guest<'_> {
             term: self.begun.1,
             id: RequestId(self.calls),
             caller: Credentials::root(),
+            access_time: AccessTime::default(),
             request,
         };
         let before = self.peer.sent.lock().len();

@@ -7,6 +7,7 @@ use rdmafs_meta::cred::Credentials;
 use rdmafs_meta::id::{InodeId, Lineage, RequestId, SessionId, Term};
 use rdmafs_meta::layout::{CopyState, LayoutSlice};
 use rdmafs_meta::name::Name;
+use rdmafs_meta::time::AccessTime;
 use rdmafs_meta::wire::{self, Answer, Begun, Call, NewInode, Notice, Reply, Request};
 use rdmafs_rdma::buffer::BufferPool;
 use rdmafs_rdma::fabric::{
@@ -192,6 +193,7 @@ impl Client {
             term: self.begun.term,
             id: RequestId(self.next),
             caller: Credentials::root(),
+            access_time: AccessTime::default(),
             request,
         };
         let message = wire::encode(&call).unwrap();

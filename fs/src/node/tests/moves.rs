@@ -5,7 +5,7 @@ use rdmafs_meta::attr::SetAttr;
 use rdmafs_meta::cred::Credentials;
 use rdmafs_meta::error::MetaError;
 use rdmafs_meta::id::{InodeId, RequestId};
-use rdmafs_meta::time::Timestamp;
+use rdmafs_meta::time::{AccessTime, Timestamp};
 use rdmafs_meta::wire::{self, Answer, Call, OpenAccess, Reply, Request};
 use std::ops::Range;
 use std::time::Duration;
@@ -141,6 +141,7 @@ fn copies_of_a_handler_that_dies_never_touch_what_took_their_place() {
                     term: copier.begun.term,
                     id: RequestId(1_000_000 + number),
                     caller: Credentials::root(),
+                    access_time: AccessTime::default(),
                     request: copy(from, to, 0, 2 * MIB),
                 };
                 let message = wire::encode(&call).unwrap();

@@ -6,6 +6,7 @@ use crate::extent::{Extent, GRANULE};
 use crate::id::{Incarnation, InodeId, NodeId, RequestId, SessionId, Term};
 use crate::layout::{Copy, CopyState, Run};
 use crate::problem::{Examination, ProblemKind::*};
+use crate::time::AccessTime;
 use crate::tree::{Body, Inode};
 use crate::wire::{Answer, Call, MAX_MESSAGE, Reply, Request, XattrMode, encode};
 use crate::xattr::XattrName;
@@ -161,6 +162,7 @@ fn ask(w: &mut World, uid: u32, skip: u64) -> Answer {
         term: Term(0),
         id: RequestId::NOT_KEPT,
         caller: user(uid),
+        access_time: AccessTime::default(),
         request: Request::Examine { skip },
     };
     w.space.call(call, w.now).answer.unwrap()

@@ -5,7 +5,8 @@ use crate::attr::{FileKind, SetAttr, SetTime};
 use crate::error::MetaError;
 use crate::extent::GRANULE;
 use crate::id::{InodeId, RequestId, SessionId};
-use crate::wire::{Answer, NewInode, RenameMode, Reply, Request};
+use crate::time::{AccessTime, Timestamp};
+use crate::wire::{Answer, Call, NewInode, RenameMode, Reply, Request};
 use std::time::Duration;
 
 fn rename(
@@ -398,6 +399,35 @@ fn the_access_time_is_renewed_as_relatime_does() {
     let later = read(&mut w);
     assert!(later.atime > first.atime, "a day old");
     assert_eq!((later.mtime, later.ctime), (first.mtime, first.ctime));
+    let mut ask = |access_time, request: Request| {
+        w.now.wall.seconds += 1;
+        let call = Call {
+            access_time,
+            ..w.next_call(s, request)
+        };
+        let before = w.stat(s, ino).unwrap().atime;
+        w.space.call(call, w.now).answer.unwrap().unwrap();
+        w.stat(s, ino).unwrap().atime > before
+    };
+    let open = Request::Open {
+        ino,
+        access: super::world::READ,
+    };
+    assert!(ask(AccessTime::Strict, open.clone()));
+    assert!(!ask(AccessTime::Relative, open.clone()));
+    let change = SetAttr {
+        atime: Some(SetTime::At(Timestamp::default())),
+        ..SetAttr::default()
+    };
+    let by_handle = false;
+    let set = Request::SetAttr {
+        ino,
+        change,
+        by_handle,
+    };
+    ask(AccessTime::Never, set);
+    assert!(!ask(AccessTime::Never, open.clone()));
+    assert!(ask(AccessTime::Relative, open));
 }
 
 /// The last link is given, and one more refused; so for names of a file, and for the directories in one.

@@ -12,7 +12,7 @@ use crate::layout::{Copy, LayoutSlice};
 use crate::name::Name;
 use crate::namespace::{ByteMove, Config, GrantChange, Moving, Namespace, Output, WordChange};
 use crate::store::{MAX_BATCH_BYTES, MAX_BATCH_KEYS, MemoryStore, Store};
-use crate::time::{Now, Timestamp};
+use crate::time::{AccessTime, Now, Timestamp};
 use crate::wire::{
     Answer, AtomicOp, Call, MAX_XATTR_PART, NewInode, Notice, OpenAccess, Reply, Request, XattrMode,
 };
@@ -133,6 +133,7 @@ impl World {
             term: self.space.term(),
             id: RequestId(self.request),
             caller: self.who.clone(),
+            access_time: AccessTime::default(),
             request,
         }
     }

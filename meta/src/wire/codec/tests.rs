@@ -13,7 +13,7 @@ use crate::layout::{Copy, CopyState, LayoutSlice, Run};
 use crate::lock::{LAST_BYTE, Lock, LockKind, LockState, Span};
 use crate::name::Name;
 use crate::problem::{Examination, Problem, ProblemKind};
-use crate::time::Timestamp;
+use crate::time::{AccessTime, Timestamp};
 use crate::wire::{
     Arena, AtomicOp, Begun, DirEntry, NewInode, OpenAccess, RenameMode, Reply, Request, Sought, Space,
     XattrMode,
@@ -254,15 +254,19 @@ fn call() -> impl Strategy<Value = Call> {
         any::<u64>(),
         any::<u64>(),
         (any::<u32>(), any::<u32>(), groups),
+        prop::sample::select(vec![AccessTime::Relative, AccessTime::Strict, AccessTime::Never]),
         request,
     )
-        .prop_map(|(session, term, id, (uid, gid, groups), request)| Call {
-            session: SessionId(session),
-            term: Term(term),
-            id: RequestId(id),
-            caller: Credentials { uid, gid, groups },
-            request,
-        })
+        .prop_map(
+            |(session, term, id, (uid, gid, groups), access_time, request)| Call {
+                session: SessionId(session),
+                term: Term(term),
+                id: RequestId(id),
+                caller: Credentials { uid, gid, groups },
+                access_time,
+                request,
+            },
+        )
 }
 
 fn attr() -> impl Strategy<Value = Attr> {

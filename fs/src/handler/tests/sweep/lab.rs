@@ -23,6 +23,7 @@ pub(in crate::handler::tests) const RW: OpenMode = OpenMode {
     truncate: false,
     execute: false,
     direct: false,
+    no_access_time: false,
 };
 
 /// Why a call gave nothing.
