@@ -1,8 +1,8 @@
 //! What an answer must be, and what must be left when all is over.
 
-use super::history::{CELL, HOSTS, What};
+use super::history::{CELL, HOSTS};
 use super::plan::{Answer, Doing, Got, Plan, is_failure};
-use super::play::{ARENA, Handle, LEASE, Play};
+use super::play::{ARENA, Handle, LEASE, Play, is_log};
 use nix::errno::Errno;
 use nix::libc::{EEXIST, ENOENT, ENOSPC, ESTALE};
 use rand::RngExt;
@@ -49,7 +49,7 @@ impl Play {
             *self.played.outcomes.entry(outcome).or_default() += 1;
             if let Err(why) = self.judge(&doing, answer) {
                 let file = doing.plan.file().and_then(|ino| self.files.get(&ino));
-                let changes = file.map(|file| file.history.to_string()).unwrap_or_default();
+                let changes = file.map(|file| file.past.to_string()).unwrap_or_default();
                 let (plan, host, began) = (doing.plan, doing.host, doing.began);
                 return Err(format!(
                     "{plan:?} of host {host}, begun at {began}: {why}\n{changes}"
@@ -66,38 +66,35 @@ impl Play {
 
     fn judge(&mut self, doing: &Doing, answer: Answer) -> Result<(), String> {
         match doing.plan {
-            Plan::Create { name } => {
+            Plan::Create { name, append } => {
                 self.names[name].busy = false;
                 match answer {
                     Ok(Got::Opened(ino, id)) => {
                         self.names[name].holds = Some(ino);
-                        self.new_file(ino);
-                        self.opened(doing, ino, id);
+                        self.new_file(ino, append);
+                        self.opened(doing, (ino, append), id);
                         Ok(())
                     }
                     other => self.name_failed(doing, name, other),
                 }
             }
-            Plan::Open { ino, truncate } => match answer {
+            Plan::Open {
+                ino,
+                truncate,
+                append,
+            } => match answer {
                 Ok(Got::Opened(_, id)) => {
                     if truncate {
                         self.ended(doing, ino);
                     }
-                    self.opened(doing, ino, id);
+                    self.opened(doing, (ino, append), id);
                     Ok(())
                 }
                 Err(ESTALE) if !self.is_named(ino) => Ok(()),
                 other => self.excuse(doing, other),
             },
-            Plan::Write { ino, from, to, .. } => match answer {
-                Ok(Got::Count(count)) if count == cells(from, to) => {
-                    self.ended(doing, ino);
-                    Ok(())
-                }
-                Ok(Got::Count(count)) if count > 0 && count < cells(from, to) => Ok(()),
-                Err(ENOSPC) => Ok(()),
-                other => self.excuse_lost(doing, ino, (from * CELL as u64, cells(from, to)), other),
-            },
+            Plan::Write { ino, from, to, .. } => self.wrote(doing, ino, (from, to), answer),
+            Plan::Append { ino, cells, .. } => self.wrote(doing, ino, (0, cells), answer),
             Plan::Read {
                 ino,
                 reader,
@@ -105,8 +102,8 @@ impl Play {
                 len,
                 ..
             } => match answer {
-                Ok(Got::Bytes(bytes)) => match self.files.get(&ino) {
-                    Some(file) => file.history.judge(reader, ino, offset, len, &bytes),
+                Ok(Got::Bytes(bytes)) => match self.files.get_mut(&ino) {
+                    Some(file) => file.past.judge(reader, ino, (offset, len), &bytes),
                     None => Ok(()),
                 },
                 other => self.excuse_lost(doing, ino, (offset, len), other),
@@ -140,6 +137,24 @@ impl Play {
         }
     }
 
+    fn wrote(
+        &mut self,
+        doing: &Doing,
+        ino: u64,
+        (from, to): (u64, u64),
+        answer: Answer,
+    ) -> Result<(), String> {
+        match answer {
+            Ok(Got::Count(count)) if count == cells(from, to) => {
+                self.ended(doing, ino);
+                Ok(())
+            }
+            Ok(Got::Count(count)) if count > 0 && count < cells(from, to) => Ok(()),
+            Err(ENOSPC) => Ok(()),
+            other => self.excuse_lost(doing, ino, (from * CELL as u64, cells(from, to)), other),
+        }
+    }
+
     fn renamed(&mut self, doing: &Doing, from: usize, to: usize, answer: Answer) -> Result<(), String> {
         self.names[from].busy = false;
         self.names[to].busy = false;
@@ -159,7 +174,7 @@ impl Play {
             other => return self.excuse(doing, other),
         };
         if let Some(ino) = found {
-            self.new_file(ino);
+            self.new_file(ino, is_log(name));
         }
         self.names[name].holds = found;
         self.names[name].unknown = false;
@@ -199,20 +214,23 @@ impl Play {
             .map_or(doing.since, |handle| handle.since);
         if let Some(file) = self.files.get_mut(&ino) {
             if answer.is_ok() {
-                file.history.commits(host, began, step, durable);
+                file.past.commits(host, began, step, durable);
                 file.durable |= durable;
                 if durable && self.faults && self.random.random_ratio(1, DIES_AFTER_FSYNC) {
                     self.kill_node(Duration::from_millis(100));
                 }
                 return Ok(());
             }
-            file.history.doubts(host);
+            file.past.doubts(host);
+        } else if answer.is_ok() && self.is_shaken(host, doing.since) {
+            // Said before the file died with the node.
+            return Ok(());
         }
         // A handle says once what was lost since it was opened.
         self.excuse_stale((host, since), ino, answer)
     }
 
-    fn opened(&mut self, doing: &Doing, ino: u64, id: rdmafs_fs::handler::HandleId) {
+    fn opened(&mut self, doing: &Doing, (ino, append): (u64, bool), id: rdmafs_fs::handler::HandleId) {
         let handle = Handle {
             host: doing.host,
             ino,
@@ -222,7 +240,7 @@ impl Play {
             closing: false,
         };
         self.handles.insert(self.step, handle);
-        self.new_file(ino);
+        self.new_file(ino, append);
     }
 
     /// The change that began with this operation is done.
@@ -232,16 +250,7 @@ impl Play {
         let Some(file) = self.files.get_mut(&ino) else {
             return;
         };
-        let change = file
-            .history
-            .changes
-            .iter_mut()
-            .find(|change| change.began == doing.began);
-        if let Some(change) = change {
-            change.ends(step);
-            change.doubtful |= shaky && matches!(change.what, What::Put { .. });
-            self.unheard |= matches!(change.what, What::Cut { .. });
-        }
+        self.unheard |= file.past.ends(doing.began, step, shaky);
     }
 
     /// A failure needs a fault, not long ago.
@@ -274,7 +283,7 @@ impl Play {
         answer: Answer,
     ) -> Result<(), String> {
         let file = self.files.get(&ino);
-        let lost = file.is_some_and(|file| file.history.may_be_lost(offset, len as u64));
+        let lost = file.is_some_and(|file| file.past.may_be_lost(offset, len as u64));
         if lost && matches!(answer, Err(errno) if is_failure(errno)) {
             return Ok(());
         }
@@ -397,7 +406,9 @@ impl Play {
                 continue;
             }
             match doing.plan {
-                Plan::Create { name } | Plan::Unlink { name } | Plan::Look { name } => self.lose_name(name),
+                Plan::Create { name, .. } | Plan::Unlink { name } | Plan::Look { name } => {
+                    self.lose_name(name)
+                }
                 Plan::Rename { from, to } => {
                     self.lose_name(from);
                     self.lose_name(to);
@@ -406,7 +417,7 @@ impl Play {
             }
         }
         self.handles.retain(|_, handle| handle.host != host);
-        self.files.values_mut().for_each(|file| file.history.doubts(host));
+        self.files.values_mut().for_each(|file| file.past.doubts(host));
     }
 
     fn lose_name(&mut self, name: usize) {

@@ -30,16 +30,23 @@ pub(super) type Answer = Result<Got, i32>;
 pub(super) enum Plan {
     Create {
         name: usize,
+        append: bool,
     },
     Open {
         ino: u64,
         truncate: bool,
+        append: bool,
     },
     Write {
         handle: u64,
         ino: u64,
         from: u64,
         to: u64,
+    },
+    Append {
+        handle: u64,
+        ino: u64,
+        cells: u64,
     },
     Read {
         handle: u64,
@@ -77,7 +84,8 @@ impl Plan {
     pub(super) fn file(&self) -> Option<u64> {
         match self {
             Self::Open { ino, .. } | Self::Write { ino, .. } | Self::Read { ino, .. } => Some(*ino),
-            Self::Sync { ino, .. } | Self::Close { ino, .. } | Self::Cut { ino, .. } => Some(*ino),
+            Self::Sync { ino, .. } | Self::Close { ino, .. } => Some(*ino),
+            Self::Append { ino, .. } | Self::Cut { ino, .. } => Some(*ino),
             Self::Create { .. } | Self::Unlink { .. } | Self::Rename { .. } | Self::Look { .. } => None,
         }
     }
@@ -86,6 +94,7 @@ impl Plan {
     pub(super) fn handle(&self) -> Option<u64> {
         match self {
             Self::Write { handle, .. } | Self::Read { handle, .. } => Some(*handle),
+            Self::Append { handle, .. } => Some(*handle),
             Self::Sync { handle, .. } | Self::Close { handle, .. } => Some(*handle),
             Self::Create { .. } | Self::Open { .. } | Self::Cut { .. } => None,
             Self::Unlink { .. } | Self::Rename { .. } | Self::Look { .. } => None,
@@ -99,6 +108,7 @@ impl Plan {
             Self::Open { truncate: false, .. } => "open",
             Self::Open { truncate: true, .. } => "open-truncate",
             Self::Write { .. } => "write",
+            Self::Append { .. } => "append",
             Self::Read { .. } => "read",
             Self::Sync { .. } => "fsync",
             Self::Close { .. } => "close",
@@ -155,19 +165,33 @@ async fn ask(mount: Arc<Mount>, plan: Plan, handle: HandleId, data: Option<Buffe
     let root = Credentials::root();
     let done = |()| Got::Done;
     match plan {
-        Plan::Create { name: number } => {
-            let (entry, opened) = mount.create(root, ROOT, name(number), 0o644, RW, true).await?;
+        Plan::Create { name: number, append } => {
+            let mode = OpenMode { append, ..RW };
+            let (entry, opened) = mount.create(root, ROOT, name(number), 0o644, mode, true).await?;
             Ok(Got::Opened(entry.attr.ino.0, opened.handle))
         }
-        Plan::Open { ino, truncate } => {
-            let opened = mount
-                .open(root, InodeId(ino), OpenMode { truncate, ..RW })
-                .await?;
+        Plan::Open {
+            ino,
+            truncate,
+            append,
+        } => {
+            let mode = OpenMode {
+                truncate,
+                append,
+                ..RW
+            };
+            let opened = mount.open(root, InodeId(ino), mode).await?;
             Ok(Got::Opened(ino, opened.handle))
         }
-        Plan::Write { from, .. } => {
+        Plan::Write { .. } | Plan::Append { .. } => {
             let Some(data) = data else {
                 return Err(Error::BadHandle);
+            };
+            // Where the kernel takes the end of a file to be says nothing.
+            let from = if let Plan::Write { from, .. } = plan {
+                from
+            } else {
+                0
             };
             let offset = from * super::history::CELL as u64;
             mount.write(handle, offset, data, false).await.map(Got::Count)

@@ -1,13 +1,16 @@
 //! The play: who does what next, and when.
 
 use super::ground::Ground;
-use super::history::{CELL, Change, HOSTS, History, Reader, What, fill};
+use super::history::{CELL, HOSTS, Reader};
+use super::log::RECORD;
+use super::past::Past;
 use super::plan::{Doing, Plan, start};
 use parking_lot::Mutex;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use rdmafs_fs::handler::HandleId;
 use rdmafs_fs::handler::testing::{HostId, Rules, Simulation};
+use rdmafs_rdma::buffer::Buffer;
 use rdmafs_rdma::sim::Pace;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -15,13 +18,15 @@ use std::time::Duration;
 
 pub(super) const LEASE: Duration = Duration::from_secs(10);
 pub(super) const ARENA: u64 = 192 * 4096;
-const NAMES: usize = 6;
+const NAMES: usize = 8;
+/// From this one on they are of files that are appended to.
+const LOGS: usize = 6;
 /// Cells of the largest file.
 const CELLS: u64 = 96;
 /// Operations under way on a host at most.
 const AT_ONCE: usize = 6;
-/// A file that was changed so often is not changed any more: it is removed some time.
-const CHANGES: usize = 60;
+/// Bytes of a read of a whole file that is appended to.
+const WHOLE: usize = 512 << 10;
 /// Steps between two faults, on average.
 const CALM: u32 = 400;
 /// Lines of the trace that are told when something goes wrong.
@@ -49,7 +54,7 @@ pub struct Played {
 }
 
 pub(super) struct File {
-    pub(super) history: History,
+    pub(super) past: Past,
     /// An fsync of it was answered well, in this life of the node or before.
     pub(super) durable: bool,
 }
@@ -221,7 +226,7 @@ impl Play {
                 let step = self.step;
                 self.files
                     .values_mut()
-                    .for_each(|file| file.history.heard(host, step));
+                    .for_each(|file| file.past.heard(host, step));
             }
         }
         self.unheard = !all;
@@ -243,43 +248,18 @@ impl Play {
 
     pub(super) fn begin_plan(&mut self, host: usize, plan: Plan) {
         self.step += 1;
-        let mut data = None;
-        let mut id = HandleId(0);
-        match plan {
-            Plan::Write {
-                handle,
-                ino,
-                from,
-                to,
-            } => {
-                let cells = usize::try_from(to - from).unwrap_or(1);
-                let tag = ino << 32 | self.step & 0xffff_ffff;
-                let mut bytes = vec![0; cells * CELL];
-                fill(&mut bytes, tag);
-                data = self.sim.buffer(HostId(host), &bytes);
-                if data.is_none() {
-                    return;
-                }
-                id = self.handles[&handle].id;
-                self.change(ino, What::Put { from, to, tag }, host);
-            }
-            Plan::Read { handle, .. } | Plan::Sync { handle, .. } => id = self.handles[&handle].id,
-            Plan::Close { handle, .. } => {
-                let handle = self.handles.get_mut(&handle).expect("an open handle");
-                handle.closing = true;
-                id = handle.id;
-            }
-            Plan::Open { ino, truncate: true } => self.change(ino, What::Cut { size: 0 }, host),
-            Plan::Cut { ino, size } => self.change(ino, What::Cut { size }, host),
-            Plan::Create { name } | Plan::Unlink { name } | Plan::Look { name } => {
-                self.names[name].busy = true
-            }
-            Plan::Rename { from, to } => {
-                self.names[from].busy = true;
-                self.names[to].busy = true;
-            }
-            Plan::Open { truncate: false, .. } => {}
+        let handle = plan.handle().and_then(|handle| self.handles.get(&handle));
+        let id = handle.map_or(HandleId(0), |handle| handle.id);
+        let written = match plan {
+            Plan::Write { ino, from, to, .. } => Some((ino, (from, to))),
+            Plan::Append { ino, cells, .. } => Some((ino, (0, cells))),
+            _ => None,
+        };
+        let data = written.and_then(|(ino, cells)| self.bytes(ino, cells, host));
+        if written.is_some() && data.is_none() {
+            return;
         }
+        self.expect(host, plan);
         self.played.operations += 1;
         self.tell(format!("host {host} begins {plan:?}"));
         let answer = start(&self.sim, host, plan, id, data);
@@ -292,10 +272,40 @@ impl Play {
         });
     }
 
-    fn change(&mut self, ino: u64, what: What, host: usize) {
-        let change = Change::new(what, host, self.step);
+    /// What a write writes.
+    fn bytes(&mut self, ino: u64, cells: (u64, u64), host: usize) -> Option<Buffer> {
+        let file = self.files.get_mut(&ino)?;
+        let bytes = file.past.writes((ino, self.step), cells, host);
+        self.sim.buffer(HostId(host), &bytes)
+    }
+
+    /// What else may happen from now on.
+    fn expect(&mut self, host: usize, plan: Plan) {
+        match plan {
+            Plan::Open {
+                ino, truncate: true, ..
+            } => self.cut(ino, 0, host),
+            Plan::Cut { ino, size } => self.cut(ino, size, host),
+            Plan::Close { handle, .. } => {
+                let handle = self.handles.get_mut(&handle).expect("an open handle");
+                handle.closing = true;
+            }
+            Plan::Create { name, .. } | Plan::Unlink { name } | Plan::Look { name } => {
+                self.names[name].busy = true
+            }
+            Plan::Rename { from, to } => {
+                self.names[from].busy = true;
+                self.names[to].busy = true;
+            }
+            Plan::Open { .. } | Plan::Write { .. } | Plan::Append { .. } => {}
+            Plan::Read { .. } | Plan::Sync { .. } => {}
+        }
+    }
+
+    fn cut(&mut self, ino: u64, size: u64, host: usize) {
+        let step = self.step;
         if let Some(file) = self.files.get_mut(&ino) {
-            file.history.changes.push(change);
+            file.past.cuts(size, host, step);
         }
     }
 
@@ -307,40 +317,60 @@ impl Play {
             return match (kind, holds) {
                 _ if busy => None,
                 _ if unknown => Some(Plan::Look { name }),
-                (0..10, None) => Some(Plan::Create { name }),
+                (0..10, None) => Some(Plan::Create {
+                    name,
+                    append: is_log(name),
+                }),
                 (10..11, Some(_)) => Some(Plan::Unlink { name }),
                 (11..14, Some(ino)) if self.is_worn(ino) => Some(Plan::Unlink { name }),
                 (14..16, Some(_)) => self.choose_rename(name),
                 (16..22, Some(ino)) => {
-                    let truncate = self.random.random_bool(0.1) && !self.is_worn(ino);
-                    Some(Plan::Open { ino, truncate })
+                    let append = is_log(name);
+                    let truncate = !append && self.random.random_bool(0.1) && !self.is_worn(ino);
+                    Some(Plan::Open {
+                        ino,
+                        truncate,
+                        append,
+                    })
                 }
                 _ => None,
             };
         }
         if (22..26).contains(&kind) {
-            let ino = holds.filter(|ino| !unknown && !self.is_worn(*ino))?;
+            let ino = holds.filter(|ino| !unknown && !is_log(name) && !self.is_worn(*ino))?;
             let size = self.random.random_range(0..CELLS) * CELL as u64;
             return Some(Plan::Cut { ino, size });
         }
         let open: Vec<u64> = self.open_at(host);
         let handle = *open.get(self.random.random_range(0..open.len().max(1)))?;
+        self.choose_use(host, handle, kind)
+    }
+
+    /// What to do with an open file.
+    fn choose_use(&mut self, host: usize, handle: u64, kind: u32) -> Option<Plan> {
         let Handle { ino, opened, .. } = self.handles[&handle];
-        let from = self.random.random_range(0..CELLS - 1);
-        let to = (from + self.random.random_range(1..40)).min(CELLS);
         // The kernel releases a file when nothing uses it any more.
         let used = self.doing.iter().any(|doing| doing.plan.handle() == Some(handle));
-        if !self.files.contains_key(&ino) {
+        let Some(file) = self.files.get(&ino) else {
             return (!used).then_some(Plan::Close { handle, ino });
-        }
+        };
+        let (log, worn) = (file.past.is_log(), file.past.is_worn());
+        let from = self.random.random_range(0..CELLS - 1);
+        let to = (from + self.random.random_range(1..40)).min(CELLS);
         let reader = Reader {
             host,
             opened,
             began: self.step + 1,
         };
-        let (offset, len) = (from * CELL as u64, usize::try_from(to - from).unwrap_or(1) * CELL);
+        let part = (from * CELL as u64, usize::try_from(to - from).unwrap_or(1) * CELL);
+        let (offset, len) = if log { (0, WHOLE) } else { part };
         match kind {
-            26..58 if !self.is_worn(ino) => Some(Plan::Write {
+            26..58 if log && !worn => Some(Plan::Append {
+                handle,
+                ino,
+                cells: self.random.random_range(1..=RECORD),
+            }),
+            26..58 if !worn => Some(Plan::Write {
                 handle,
                 ino,
                 from,
@@ -362,12 +392,13 @@ impl Play {
     fn choose_rename(&mut self, from: usize) -> Option<Plan> {
         let to = self.random.random_range(0..NAMES);
         let other = self.names[to];
-        (to != from && !other.busy && !other.unknown).then_some(Plan::Rename { from, to })
+        let fits = to != from && is_log(to) == is_log(from);
+        (fits && !other.busy && !other.unknown).then_some(Plan::Rename { from, to })
     }
 
     fn is_worn(&self, ino: u64) -> bool {
         let file = self.files.get(&ino);
-        file.is_none_or(|file| file.history.changes.len() > CHANGES)
+        file.is_none_or(|file| file.past.is_worn())
     }
 
     pub(super) fn open_at(&self, host: usize) -> Vec<u64> {
@@ -377,10 +408,9 @@ impl Play {
             .collect()
     }
 
-    pub(super) fn new_file(&mut self, ino: u64) {
-        let history = History::of_size(0, 0, Default::default());
+    pub(super) fn new_file(&mut self, ino: u64, log: bool) {
         self.files.entry(ino).or_insert(File {
-            history,
+            past: Past::new(log),
             durable: false,
         });
     }
@@ -392,6 +422,11 @@ impl Play {
         self.trace
             .push_back(format!("  {} {:?} {what}", self.step, self.sim.now()));
     }
+}
+
+/// Whether the file of that name is appended to.
+pub(super) fn is_log(name: usize) -> bool {
+    name >= LOGS
 }
 
 impl Played {
