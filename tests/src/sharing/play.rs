@@ -13,6 +13,7 @@ use rdmafs_fs::handler::testing::{HostId, Rules, Simulation};
 use rdmafs_rdma::buffer::Buffer;
 use rdmafs_rdma::sim::Pace;
 use std::collections::{BTreeMap, VecDeque};
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,6 +30,9 @@ const AT_ONCE: usize = 6;
 const WHOLE: usize = 512 << 10;
 /// Steps between two faults, on average.
 const CALM: u32 = 400;
+/// The node dies in the middle of one append of so many, so many steps after its beginning.
+const DIES_IN_APPEND: u32 = 100;
+const MIDDLE: Range<u64> = 1..12;
 /// Lines of the trace that are told when something goes wrong.
 const TRACE: usize = 60;
 
@@ -91,6 +95,8 @@ pub(super) struct Play {
     /// When a host that is dead or stopped goes on.
     pub(super) goes_on: [Option<Duration>; HOSTS],
     pub(super) node_returns: Option<Duration>,
+    /// The step at which the node dies.
+    dies_at: Option<u64>,
     pub(super) unheard: bool,
     pub(super) faults: bool,
     pub(super) played: Played,
@@ -157,6 +163,7 @@ impl Play {
             shaken: [Duration::ZERO; HOSTS],
             goes_on: [None; HOSTS],
             node_returns: None,
+            dies_at: None,
             unheard: false,
             faults: true,
             played: Played::default(),
@@ -170,6 +177,9 @@ impl Play {
         self.return_due()?;
         if self.faults && self.random.random_ratio(1, CALM) {
             self.fault();
+        }
+        if self.dies_at.take_if(|at| *at <= self.step).is_some() {
+            self.kill_node(Duration::from_millis(100));
         }
         if self.random.random_ratio(1, 50) {
             // A lull: what was begun ends, leases run on.
@@ -296,6 +306,9 @@ impl Play {
             Plan::Rename { from, to } => {
                 self.names[from].busy = true;
                 self.names[to].busy = true;
+            }
+            Plan::Append { .. } if self.random.random_ratio(1, DIES_IN_APPEND) => {
+                self.dies_at = Some(self.step + self.random.random_range(MIDDLE));
             }
             Plan::Open { .. } | Plan::Write { .. } | Plan::Append { .. } => {}
             Plan::Read { .. } | Plan::Sync { .. } => {}
