@@ -1,8 +1,8 @@
 //! A randomised check of several handlers on one pool, with deaths, pauses and partitions.
 //!
 //! Handlers, links, service and journal are the real ones; fabric, store and clocks are simulated, and one seed decides everything. The
-//! oracles are simpler than what they judge: `history` knows what each file was told and may therefore show, `log` the same of files that are appended to, `ground` to which file
-//! each granule of the arena belongs, `play` what the names lead to.
+//! oracles are simpler than what they judge: `history` knows what each file was told and may therefore show, `log` the same of files
+//! that are appended to, `ground` to which file each granule of the arena belongs, `play` what the names lead to.
 
 mod ground;
 mod history;
@@ -10,7 +10,9 @@ mod log;
 mod past;
 mod plan;
 mod play;
+mod choose;
 mod ends;
 mod faults;
+mod rest;
 
 pub use play::{Played, play};

@@ -1,8 +1,7 @@
 //! The play: who does what next, and when.
 
 use super::ground::Ground;
-use super::history::{CELL, HOSTS, Reader};
-use super::log::RECORD;
+use super::history::HOSTS;
 use super::past::Past;
 use super::plan::{Doing, Plan, start};
 use parking_lot::Mutex;
@@ -19,15 +18,11 @@ use std::time::Duration;
 
 pub(super) const LEASE: Duration = Duration::from_secs(10);
 pub(super) const ARENA: u64 = 192 * 4096;
-const NAMES: usize = 8;
+pub(super) const NAMES: usize = 8;
 /// From this one on they are of files that are appended to.
 const LOGS: usize = 6;
-/// Cells of the largest file.
-const CELLS: u64 = 96;
 /// Operations under way on a host at most.
 const AT_ONCE: usize = 6;
-/// Bytes of a read of a whole file that is appended to.
-const WHOLE: usize = 512 << 10;
 /// Steps between two faults, on average.
 const CALM: u32 = 400;
 /// The node dies in the middle of one append of so many, so many steps after its beginning.
@@ -320,98 +315,6 @@ impl Play {
         if let Some(file) = self.files.get_mut(&ino) {
             file.past.cuts(size, host, step);
         }
-    }
-
-    fn choose(&mut self, host: usize) -> Option<Plan> {
-        let kind = self.random.random_range(0..100);
-        let name = self.random.random_range(0..NAMES);
-        let Name { holds, unknown, busy } = self.names[name];
-        if kind < 22 {
-            return match (kind, holds) {
-                _ if busy => None,
-                _ if unknown => Some(Plan::Look { name }),
-                (0..10, None) => Some(Plan::Create {
-                    name,
-                    append: is_log(name),
-                }),
-                (10..11, Some(_)) => Some(Plan::Unlink { name }),
-                (11..14, Some(ino)) if self.is_worn(ino) => Some(Plan::Unlink { name }),
-                (14..16, Some(_)) => self.choose_rename(name),
-                (16..22, Some(ino)) => {
-                    let append = is_log(name);
-                    let truncate = !append && self.random.random_bool(0.1) && !self.is_worn(ino);
-                    Some(Plan::Open {
-                        ino,
-                        truncate,
-                        append,
-                    })
-                }
-                _ => None,
-            };
-        }
-        if (22..26).contains(&kind) {
-            let ino = holds.filter(|ino| !unknown && !is_log(name) && !self.is_worn(*ino))?;
-            let size = self.random.random_range(0..CELLS) * CELL as u64;
-            return Some(Plan::Cut { ino, size });
-        }
-        let open: Vec<u64> = self.open_at(host);
-        let handle = *open.get(self.random.random_range(0..open.len().max(1)))?;
-        self.choose_use(host, handle, kind)
-    }
-
-    /// What to do with an open file.
-    fn choose_use(&mut self, host: usize, handle: u64, kind: u32) -> Option<Plan> {
-        let Handle { ino, opened, .. } = self.handles[&handle];
-        // The kernel releases a file when nothing uses it any more.
-        let used = self.doing.iter().any(|doing| doing.plan.handle() == Some(handle));
-        let Some(file) = self.files.get(&ino) else {
-            return (!used).then_some(Plan::Close { handle, ino });
-        };
-        let (log, worn) = (file.past.is_log(), file.past.is_worn());
-        let from = self.random.random_range(0..CELLS - 1);
-        let to = (from + self.random.random_range(1..40)).min(CELLS);
-        let reader = Reader {
-            host,
-            opened,
-            began: self.step + 1,
-        };
-        let part = (from * CELL as u64, usize::try_from(to - from).unwrap_or(1) * CELL);
-        let (offset, len) = if log { (0, WHOLE) } else { part };
-        match kind {
-            26..58 if log && !worn => Some(Plan::Append {
-                handle,
-                ino,
-                cells: self.random.random_range(1..=RECORD),
-            }),
-            26..58 if !worn => Some(Plan::Write {
-                handle,
-                ino,
-                from,
-                to,
-            }),
-            58..86 => Some(Plan::Read {
-                handle,
-                ino,
-                reader,
-                offset,
-                len,
-            }),
-            86..92 => Some(Plan::Sync { handle, ino }),
-            92.. if !used => Some(Plan::Close { handle, ino }),
-            _ => None,
-        }
-    }
-
-    fn choose_rename(&mut self, from: usize) -> Option<Plan> {
-        let to = self.random.random_range(0..NAMES);
-        let other = self.names[to];
-        let fits = to != from && is_log(to) == is_log(from);
-        (fits && !other.busy && !other.unknown).then_some(Plan::Rename { from, to })
-    }
-
-    fn is_worn(&self, ino: u64) -> bool {
-        let file = self.files.get(&ino);
-        file.is_none_or(|file| file.past.is_worn())
     }
 
     pub(super) fn open_at(&self, host: usize) -> Vec<u64> {
