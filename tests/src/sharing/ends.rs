@@ -131,6 +131,7 @@ impl Play {
             }
             Plan::Rename { from, to } => self.renamed(doing, from, to, answer),
             Plan::Look { name } => self.looked(doing, name, answer),
+            Plan::Deed { .. } => self.judge_deed(doing, answer),
         }
     }
 
@@ -205,6 +206,9 @@ impl Play {
         durable: bool,
     ) -> Result<(), String> {
         let (host, began, step) = (doing.host, doing.began, self.step);
+        if durable && answer.is_ok() {
+            self.deeds.synced(began, step);
+        }
         let since = self
             .handles
             .get(&handle)
@@ -251,7 +255,7 @@ impl Play {
     }
 
     /// A failure needs a fault, not long ago.
-    fn excuse(&self, doing: &Doing, answer: Answer) -> Result<(), String> {
+    pub(super) fn excuse(&self, doing: &Doing, answer: Answer) -> Result<(), String> {
         self.excuse_since((doing.host, doing.since), answer)
     }
 
@@ -316,6 +320,7 @@ impl Play {
                 _ => {}
             }
         }
+        self.deeds.loses_host(host);
         self.handles.retain(|_, handle| handle.host != host);
         self.files.values_mut().for_each(|file| file.past.doubts(host));
     }

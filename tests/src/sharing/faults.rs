@@ -119,6 +119,7 @@ impl Play {
         self.tell(format!("the node dies for {by:?}"));
         self.sim.kill_node();
         self.ground.lock().renew();
+        self.deeds.died(self.step);
         self.node_returns = Some(self.sim.now() + by);
         (0..HOSTS).for_each(|host| self.shake(host, by));
         self.names.iter_mut().for_each(|name| name.unknown = true);

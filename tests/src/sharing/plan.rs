@@ -1,5 +1,6 @@
 //! Operations that are under way, and how they are asked of a mount.
 
+use super::deeds::Deed;
 use super::history::Reader;
 use nix::libc::EIO;
 use rdmafs_fs::errno::Error;
@@ -77,6 +78,11 @@ pub(super) enum Plan {
     Look {
         name: usize,
     },
+    /// With a name that all hosts use at once. `ino`: of the file that is linked.
+    Deed {
+        deed: Deed,
+        ino: u64,
+    },
 }
 
 impl Plan {
@@ -87,6 +93,7 @@ impl Plan {
             Self::Sync { ino, .. } | Self::Close { ino, .. } => Some(*ino),
             Self::Append { ino, .. } | Self::Cut { ino, .. } => Some(*ino),
             Self::Create { .. } | Self::Unlink { .. } | Self::Rename { .. } | Self::Look { .. } => None,
+            Self::Deed { .. } => None,
         }
     }
 
@@ -98,6 +105,7 @@ impl Plan {
             Self::Sync { handle, .. } | Self::Close { handle, .. } => Some(*handle),
             Self::Create { .. } | Self::Open { .. } | Self::Cut { .. } => None,
             Self::Unlink { .. } | Self::Rename { .. } | Self::Look { .. } => None,
+            Self::Deed { .. } => None,
         }
     }
 
@@ -116,6 +124,7 @@ impl Plan {
             Self::Unlink { .. } => "unlink",
             Self::Rename { .. } => "rename",
             Self::Look { .. } => "lookup",
+            Self::Deed { deed, .. } => deed.word(),
         }
     }
 }
@@ -136,7 +145,16 @@ pub(super) fn name(number: usize) -> Vec<u8> {
     format!("n{number}").into_bytes()
 }
 
-const RW: OpenMode = OpenMode {
+/// A name that nobody touches.
+pub(super) fn name_of_file(number: usize) -> Vec<u8> {
+    format!("k{number}").into_bytes()
+}
+
+fn name_of_deed(number: usize) -> Vec<u8> {
+    format!("d{number}").into_bytes()
+}
+
+pub(super) const RW: OpenMode = OpenMode {
     read: true,
     write: true,
     append: false,
@@ -229,7 +247,32 @@ async fn ask(mount: Arc<Mount>, plan: Plan, handle: HandleId, data: Option<Buffe
             let found = mount.lookup(root, ROOT, name(number)).await?;
             Ok(Got::Found(found.attr.ino.0))
         }
+        Plan::Deed { deed, ino } => act(mount, deed, InodeId(ino)).await,
     }
+}
+
+async fn act(mount: Arc<Mount>, deed: Deed, ino: InodeId) -> Result<Got, Error> {
+    let root = Credentials::root();
+    let (from, to, mode) = match deed {
+        Deed::Exchange { from, to } => (from, to, RenameMode::Exchange),
+        Deed::Move { from, to } => (from, to, RenameMode::NoReplace),
+        Deed::Replace { from, to } => (from, to, RenameMode::Replace),
+        Deed::Link { to, .. } => {
+            mount.link(root, ino, ROOT, name_of_deed(to)).await?;
+            return Ok(Got::Done);
+        }
+        Deed::Remove { name } => {
+            mount.unlink(root, ROOT, name_of_deed(name)).await?;
+            return Ok(Got::Done);
+        }
+        Deed::Find { name } => {
+            let found = mount.lookup(root, ROOT, name_of_deed(name)).await?;
+            return Ok(Got::Found(found.attr.ino.0));
+        }
+    };
+    let (from, to) = (name_of_deed(from), name_of_deed(to));
+    mount.rename(root, ROOT, from, ROOT, to, mode).await?;
+    Ok(Got::Done)
 }
 
 /// The one error that a failure outside of the file system is.

@@ -1,5 +1,6 @@
 //! The play: who does what next, and when.
 
+use super::deeds::{Deeds, FILES};
 use super::ground::Ground;
 use super::history::HOSTS;
 use super::past::Past;
@@ -26,8 +27,8 @@ const AT_ONCE: usize = 6;
 /// Steps between two faults, on average.
 const CALM: u32 = 400;
 /// The node dies in the middle of one append of so many, so many steps after its beginning.
-const DIES_IN_APPEND: u32 = 100;
-const MIDDLE: Range<u64> = 1..12;
+const DIES_IN_APPEND: u32 = 80;
+const MIDDLE: Range<u64> = 3..16;
 /// Lines of the trace that are told when something goes wrong.
 const TRACE: usize = 60;
 
@@ -83,6 +84,9 @@ pub(super) struct Play {
     pub(super) files: BTreeMap<u64, File>,
     pub(super) handles: BTreeMap<u64, Handle>,
     pub(super) doing: Vec<Doing>,
+    pub(super) deeds: Deeds,
+    /// The files of these.
+    pub(super) kept: [u64; FILES],
     pub(super) ground: Arc<Mutex<Ground>>,
     /// Until when each host's failures are excused, and what it writes may be lost.
     pub(super) trouble: [Duration; HOSTS],
@@ -104,6 +108,7 @@ pub(super) struct Play {
 /// What broke which promise, after the last steps that led there.
 pub fn play(seed: u64, operations: u64) -> Result<Played, String> {
     let mut play = Play::new(seed);
+    play.keep_files();
     let mut done = Ok(());
     while done.is_ok() && play.played.operations < operations {
         done = play.next();
@@ -153,6 +158,8 @@ impl Play {
             files: BTreeMap::new(),
             handles: BTreeMap::new(),
             doing: Vec::new(),
+            deeds: Deeds::default(),
+            kept: [0; FILES],
             ground,
             trouble: [Duration::ZERO; HOSTS],
             shaken: [Duration::ZERO; HOSTS],
@@ -170,6 +177,7 @@ impl Play {
     fn next(&mut self) -> Result<(), String> {
         self.step += 1;
         self.return_due()?;
+        self.settle_deeds();
         if self.faults && self.random.random_ratio(1, CALM) {
             self.fault();
         }
@@ -305,6 +313,7 @@ impl Play {
             Plan::Append { .. } if self.random.random_ratio(1, DIES_IN_APPEND) => {
                 self.dies_at = Some(self.step + self.random.random_range(MIDDLE));
             }
+            Plan::Deed { deed, .. } => self.deeds.begins(self.step, deed, host),
             Plan::Open { .. } | Plan::Write { .. } | Plan::Append { .. } => {}
             Plan::Read { .. } | Plan::Sync { .. } => {}
         }
