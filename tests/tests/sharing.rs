@@ -7,7 +7,7 @@ use rdmafs_tests::sharing::{Played, play};
 /// Operations of a play.
 const OPERATIONS: u64 = 20_000;
 /// Plays, each with a seed of its own.
-const PLAYS: u64 = 8;
+const PLAYS: u64 = 9;
 
 #[test]
 fn a_million_steps_of_three_handlers() {

@@ -21,11 +21,17 @@ impl Play {
         }
         let kind = self.random.random_range(0..100);
         let name = self.random.random_range(0..NAMES);
-        let Name { holds, unknown, busy } = self.names[name];
+        let Name {
+            holds,
+            unknown,
+            lost_by,
+            busy,
+        } = self.names[name];
+        let calm = lost_by.is_none_or(|host| self.is_calm(host, self.sim.now()));
         if kind < 22 {
             return match (kind, holds) {
                 _ if busy => None,
-                _ if unknown => Some(Plan::Look { name }),
+                _ if unknown => calm.then_some(Plan::Look { name }),
                 (0..10, None) => Some(Plan::Create {
                     name,
                     append: is_log(name),

@@ -57,7 +57,7 @@ impl Play {
     }
 
     /// Nothing happened to the host since then that would explain a failure.
-    fn is_calm(&self, host: usize, since: Duration) -> bool {
+    pub(super) fn is_calm(&self, host: usize, since: Duration) -> bool {
         self.trouble[host] < since
     }
 
@@ -160,7 +160,7 @@ impl Play {
             self.names[to].holds = self.names[from].holds.take();
             return Ok(());
         }
-        self.names[to].unknown = true;
+        self.lose_name(to, doing.host);
         self.name_failed(doing, from, answer)
     }
 
@@ -182,7 +182,7 @@ impl Play {
     /// A change of a name did not go well: nobody knows what the name leads to. That it exists already, or does not any more, would mean
     /// that it was done twice.
     fn name_failed(&mut self, doing: &Doing, name: usize, answer: Answer) -> Result<(), String> {
-        self.names[name].unknown = true;
+        self.lose_name(name, doing.host);
         match answer {
             Err(EEXIST | ENOENT) if !self.is_shaken(doing.host, doing.since) => {
                 Err(format!("done twice, or by somebody else: {answer:?}"))
@@ -311,11 +311,11 @@ impl Play {
             }
             match doing.plan {
                 Plan::Create { name, .. } | Plan::Unlink { name } | Plan::Look { name } => {
-                    self.lose_name(name)
+                    self.lose_name(name, host)
                 }
                 Plan::Rename { from, to } => {
-                    self.lose_name(from);
-                    self.lose_name(to);
+                    self.lose_name(from, host);
+                    self.lose_name(to, host);
                 }
                 _ => {}
             }
@@ -325,9 +325,9 @@ impl Play {
         self.files.values_mut().for_each(|file| file.past.doubts(host));
     }
 
-    fn lose_name(&mut self, name: usize) {
-        self.names[name].busy = false;
-        self.names[name].unknown = true;
+    fn lose_name(&mut self, name: usize, host: usize) {
+        let name = &mut self.names[name];
+        (name.busy, name.unknown, name.lost_by) = (false, true, Some(host));
     }
 
     /// Whether a host's handler runs.

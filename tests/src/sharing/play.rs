@@ -64,6 +64,8 @@ pub(super) struct Name {
     pub(super) holds: Option<u64>,
     /// An answer was lost: somebody must look.
     pub(super) unknown: bool,
+    /// Whose call may still be on its way: it is too early to look.
+    pub(super) lost_by: Option<usize>,
     pub(super) busy: bool,
 }
 
