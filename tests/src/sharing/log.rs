@@ -197,7 +197,7 @@ impl Log {
             for earlier in &placed[..at] {
                 let late = later.ended.is_some_and(|ended| ended < earlier.began);
                 if late || earlier.end() > later.place {
-                    return Err(format!("{earlier:?}\n  lies before\n  {later:?}"));
+                    return Err(format!("{earlier:?}\n  overlaps, or lies before\n  {later:?}"));
                 }
             }
         }
