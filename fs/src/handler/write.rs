@@ -6,7 +6,7 @@ use super::layout::resolve;
 use super::mount::{Mount, wall_clock};
 use super::open::OpenFile;
 use super::pieces::{MAX_SIZE, Place};
-use super::session::Session;
+use super::session::{Connection, Session};
 use super::types::{HandleId, WriteMode};
 use crate::errno::Error;
 use rdmafs_meta::cred::Credentials;
@@ -27,6 +27,8 @@ struct Wanted {
     offset: u64,
     end: u64,
     clear_set_id: bool,
+    /// The place was reserved in the session that began over this connection: in a later one somebody else may have it.
+    only_in: Option<Connection>,
 }
 
 impl Mount {
@@ -86,16 +88,18 @@ impl Mount {
         }
         file.check_locks()?;
         let len = u64::try_from(data.len()).unwrap_or(u64::MAX);
-        let offset_at = if mode.append {
-            self.append(&file, offset, len).await?
+        let (offset_at, only_in) = if mode.append {
+            let (place, origin) = self.append(&file, offset, len).await?;
+            (place, Some(origin))
         } else {
-            offset
+            (offset, None)
         };
         let end = offset_at.checked_add(len).filter(|end| *end <= MAX_SIZE);
         let wanted = Wanted {
             offset: offset_at,
             end: end.ok_or(MetaError::TooBig)?,
             clear_set_id: writer.is_some(),
+            only_in,
         };
         let (written, takes) = self.put(&file, &wanted, data).await?;
         if takes != Takes::Nothing {
@@ -117,8 +121,9 @@ impl Mount {
         Ok(written)
     }
 
-    /// Reserves the next `len` bytes at the end of the file, wherever the kernel thinks that is.
-    async fn append(&self, file: &OpenFile, offset: u64, len: u64) -> Result<u64, Error> {
+    /// Reserves the next `len` bytes at the end of the file, wherever the kernel thinks that is. Gives the place, and over which connection
+    /// the session began in which it is reserved.
+    async fn append(&self, file: &OpenFile, offset: u64, len: u64) -> Result<(u64, Connection), Error> {
         let len = u32::try_from(len).map_err(|_| MetaError::Invalid)?;
         let inode = file.inode();
         if inode.outgrew_service() {
@@ -147,7 +152,7 @@ impl Mount {
                             .iter()
                             .for_each(|mount| mount.attributes_changed(inode.ino, None));
                     }
-                    return Ok(place);
+                    return Ok((place, session.origin));
                 }
                 Ok(_) => return Err(Error::Protocol),
                 Err(error) => {
@@ -167,6 +172,9 @@ impl Mount {
             let shared = inode.data.read().await;
             let session = self.pool.session(self.timeout).await?;
             file.check_locks()?;
+            if wanted.only_in.is_some_and(|origin| origin != session.origin) {
+                return Err(Error::Down(self.pool.connect.label()));
+            }
             match resolve(inode, &session, (wanted.offset, wanted.end), true).await {
                 Ok(transfer) => {
                     let shrinks = transfer.shrinks;

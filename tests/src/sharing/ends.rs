@@ -1,15 +1,12 @@
-//! What an answer must be, and what must be left when all is over.
+//! What an answer must be.
 
-use super::history::{CELL, HOSTS, What};
+use super::history::CELL;
 use super::plan::{Answer, Doing, Got, Plan, is_failure};
-use super::play::{ARENA, Handle, LEASE, Play};
+use super::play::{Handle, Play, is_log};
 use nix::errno::Errno;
 use nix::libc::{EEXIST, ENOENT, ENOSPC, ESTALE};
 use rand::RngExt;
 use rdmafs_fs::handler::testing::HostId;
-use rdmafs_meta::id::InodeId;
-use rdmafs_meta::namespace::{Config, Namespace};
-use rdmafs_meta::time::Now;
 use std::time::Duration;
 
 /// The node dies right after one fsync of so many: nothing tries its promise harder.
@@ -49,7 +46,7 @@ impl Play {
             *self.played.outcomes.entry(outcome).or_default() += 1;
             if let Err(why) = self.judge(&doing, answer) {
                 let file = doing.plan.file().and_then(|ino| self.files.get(&ino));
-                let changes = file.map(|file| file.history.to_string()).unwrap_or_default();
+                let changes = file.map(|file| file.past.to_string()).unwrap_or_default();
                 let (plan, host, began) = (doing.plan, doing.host, doing.began);
                 return Err(format!(
                     "{plan:?} of host {host}, begun at {began}: {why}\n{changes}"
@@ -60,44 +57,41 @@ impl Play {
     }
 
     /// Nothing happened to the host since then that would explain a failure.
-    fn is_calm(&self, host: usize, since: Duration) -> bool {
+    pub(super) fn is_calm(&self, host: usize, since: Duration) -> bool {
         self.trouble[host] < since
     }
 
     fn judge(&mut self, doing: &Doing, answer: Answer) -> Result<(), String> {
         match doing.plan {
-            Plan::Create { name } => {
+            Plan::Create { name, append } => {
                 self.names[name].busy = false;
                 match answer {
                     Ok(Got::Opened(ino, id)) => {
                         self.names[name].holds = Some(ino);
-                        self.new_file(ino);
-                        self.opened(doing, ino, id);
+                        self.new_file(ino, append);
+                        self.opened(doing, (ino, append), id);
                         Ok(())
                     }
                     other => self.name_failed(doing, name, other),
                 }
             }
-            Plan::Open { ino, truncate } => match answer {
+            Plan::Open {
+                ino,
+                truncate,
+                append,
+            } => match answer {
                 Ok(Got::Opened(_, id)) => {
                     if truncate {
                         self.ended(doing, ino);
                     }
-                    self.opened(doing, ino, id);
+                    self.opened(doing, (ino, append), id);
                     Ok(())
                 }
                 Err(ESTALE) if !self.is_named(ino) => Ok(()),
                 other => self.excuse(doing, other),
             },
-            Plan::Write { ino, from, to, .. } => match answer {
-                Ok(Got::Count(count)) if count == cells(from, to) => {
-                    self.ended(doing, ino);
-                    Ok(())
-                }
-                Ok(Got::Count(count)) if count > 0 && count < cells(from, to) => Ok(()),
-                Err(ENOSPC) => Ok(()),
-                other => self.excuse_lost(doing, ino, (from * CELL as u64, cells(from, to)), other),
-            },
+            Plan::Write { ino, from, to, .. } => self.wrote(doing, ino, (from, to), answer),
+            Plan::Append { ino, cells, .. } => self.wrote(doing, ino, (0, cells), answer),
             Plan::Read {
                 ino,
                 reader,
@@ -105,8 +99,8 @@ impl Play {
                 len,
                 ..
             } => match answer {
-                Ok(Got::Bytes(bytes)) => match self.files.get(&ino) {
-                    Some(file) => file.history.judge(reader, ino, offset, len, &bytes),
+                Ok(Got::Bytes(bytes)) => match self.files.get_mut(&ino) {
+                    Some(file) => file.past.judge(reader, ino, (offset, len), &bytes),
                     None => Ok(()),
                 },
                 other => self.excuse_lost(doing, ino, (offset, len), other),
@@ -137,6 +131,25 @@ impl Play {
             }
             Plan::Rename { from, to } => self.renamed(doing, from, to, answer),
             Plan::Look { name } => self.looked(doing, name, answer),
+            Plan::Deed { .. } => self.judge_deed(doing, answer),
+        }
+    }
+
+    fn wrote(
+        &mut self,
+        doing: &Doing,
+        ino: u64,
+        (from, to): (u64, u64),
+        answer: Answer,
+    ) -> Result<(), String> {
+        match answer {
+            Ok(Got::Count(count)) if count == cells(from, to) => {
+                self.ended(doing, ino);
+                Ok(())
+            }
+            Ok(Got::Count(count)) if count > 0 && count < cells(from, to) => Ok(()),
+            Err(ENOSPC) => Ok(()),
+            other => self.excuse_lost(doing, ino, (from * CELL as u64, cells(from, to)), other),
         }
     }
 
@@ -147,7 +160,7 @@ impl Play {
             self.names[to].holds = self.names[from].holds.take();
             return Ok(());
         }
-        self.names[to].unknown = true;
+        self.lose_name(to, doing.host);
         self.name_failed(doing, from, answer)
     }
 
@@ -159,7 +172,7 @@ impl Play {
             other => return self.excuse(doing, other),
         };
         if let Some(ino) = found {
-            self.new_file(ino);
+            self.new_file(ino, is_log(name));
         }
         self.names[name].holds = found;
         self.names[name].unknown = false;
@@ -169,7 +182,7 @@ impl Play {
     /// A change of a name did not go well: nobody knows what the name leads to. That it exists already, or does not any more, would mean
     /// that it was done twice.
     fn name_failed(&mut self, doing: &Doing, name: usize, answer: Answer) -> Result<(), String> {
-        self.names[name].unknown = true;
+        self.lose_name(name, doing.host);
         match answer {
             Err(EEXIST | ENOENT) if !self.is_shaken(doing.host, doing.since) => {
                 Err(format!("done twice, or by somebody else: {answer:?}"))
@@ -193,26 +206,32 @@ impl Play {
         durable: bool,
     ) -> Result<(), String> {
         let (host, began, step) = (doing.host, doing.began, self.step);
+        if durable && answer.is_ok() {
+            self.deeds.synced(began, step);
+        }
         let since = self
             .handles
             .get(&handle)
             .map_or(doing.since, |handle| handle.since);
         if let Some(file) = self.files.get_mut(&ino) {
             if answer.is_ok() {
-                file.history.commits(host, began, step, durable);
+                file.past.commits(host, began, step, durable);
                 file.durable |= durable;
                 if durable && self.faults && self.random.random_ratio(1, DIES_AFTER_FSYNC) {
                     self.kill_node(Duration::from_millis(100));
                 }
                 return Ok(());
             }
-            file.history.doubts(host);
+            file.past.doubts(host);
+        } else if answer.is_ok() && self.is_shaken(host, doing.since) {
+            // Said before the file died with the node.
+            return Ok(());
         }
         // A handle says once what was lost since it was opened.
         self.excuse_stale((host, since), ino, answer)
     }
 
-    fn opened(&mut self, doing: &Doing, ino: u64, id: rdmafs_fs::handler::HandleId) {
+    fn opened(&mut self, doing: &Doing, (ino, append): (u64, bool), id: rdmafs_fs::handler::HandleId) {
         let handle = Handle {
             host: doing.host,
             ino,
@@ -222,7 +241,7 @@ impl Play {
             closing: false,
         };
         self.handles.insert(self.step, handle);
-        self.new_file(ino);
+        self.new_file(ino, append);
     }
 
     /// The change that began with this operation is done.
@@ -232,20 +251,11 @@ impl Play {
         let Some(file) = self.files.get_mut(&ino) else {
             return;
         };
-        let change = file
-            .history
-            .changes
-            .iter_mut()
-            .find(|change| change.began == doing.began);
-        if let Some(change) = change {
-            change.ends(step);
-            change.doubtful |= shaky && matches!(change.what, What::Put { .. });
-            self.unheard |= matches!(change.what, What::Cut { .. });
-        }
+        self.unheard |= file.past.ends(doing.began, step, shaky);
     }
 
     /// A failure needs a fault, not long ago.
-    fn excuse(&self, doing: &Doing, answer: Answer) -> Result<(), String> {
+    pub(super) fn excuse(&self, doing: &Doing, answer: Answer) -> Result<(), String> {
         self.excuse_since((doing.host, doing.since), answer)
     }
 
@@ -274,7 +284,7 @@ impl Play {
         answer: Answer,
     ) -> Result<(), String> {
         let file = self.files.get(&ino);
-        let lost = file.is_some_and(|file| file.history.may_be_lost(offset, len as u64));
+        let lost = file.is_some_and(|file| file.past.may_be_lost(offset, len as u64));
         if lost && matches!(answer, Err(errno) if is_failure(errno)) {
             return Ok(());
         }
@@ -292,103 +302,6 @@ impl Play {
             .any(|name| name.holds == Some(ino) && !name.unknown && !name.busy)
     }
 
-    /// No more faults: everything ends, leases run out, and the pool holds what its files hold; without files nothing.
-    pub(super) fn come_to_rest(&mut self) -> Result<(), String> {
-        self.faults = false;
-        self.heal()?;
-        self.wait_for_all()?;
-        for host in 0..HOSTS {
-            for handle in self.open_at(host) {
-                let ino = self.handles[&handle].ino;
-                self.begin_plan(host, Plan::Close { handle, ino });
-            }
-        }
-        self.wait_for_all()?;
-        self.rest(LEASE * 3)?;
-        self.account()?;
-        for name in 0..self.names.len() {
-            self.begin_plan(0, Plan::Look { name });
-        }
-        self.wait_for_all()?;
-        for name in 0..self.names.len() {
-            if self.names[name].holds.is_some() {
-                self.begin_plan(0, Plan::Unlink { name });
-            }
-        }
-        self.wait_for_all()?;
-        self.rest(LEASE * 3)?;
-        let room = self.sim.look(Namespace::room);
-        if room != Some((ARENA, 0)) {
-            return Err(format!(
-                "of an empty pool this is free, and in quarantine: {room:?}"
-            ));
-        }
-        self.account()
-    }
-
-    pub(super) fn wait_for_all(&mut self) -> Result<(), String> {
-        let end = self.sim.now() + LEASE * 6;
-        while !self.doing.is_empty() {
-            self.proceed()?;
-            if self.sim.now() > end {
-                return Err(format!("{:?} does not end", self.doing[0].plan));
-            }
-        }
-        Ok(())
-    }
-
-    pub(super) fn rest(&mut self, time: Duration) -> Result<(), String> {
-        let end = self.sim.now() + time;
-        while self.sim.now() < end {
-            self.sim.settle();
-            self.look()?;
-            while self.sim.work() {
-                self.sim.settle();
-                self.look()?;
-            }
-            self.hear();
-            self.judge_answers()?;
-            self.return_due()?;
-            self.sim.pass(end);
-        }
-        self.sim.settle();
-        while self.sim.work() {
-            self.sim.settle();
-        }
-        Ok(())
-    }
-
-    /// What is used is what files hold, closed files hold nothing past their ends, and the store would give a sound namespace.
-    fn account(&mut self) -> Result<(), String> {
-        let checked = self.sim.look(|namespace| {
-            namespace.check()?;
-            let (free, quarantined) = namespace.room();
-            let held: u64 = namespace
-                .places()
-                .filter(|(.., copy)| copy.state == rdmafs_meta::layout::CopyState::Valid)
-                .map(|(.., copy)| copy.extent.len)
-                .sum();
-            if quarantined == 0 && free + held == ARENA {
-                Ok(())
-            } else {
-                Err(format!(
-                    "{free} bytes are free, {quarantined} in quarantine, {held} in files"
-                ))
-            }
-        });
-        checked.unwrap_or_else(|| Err("the node is dead".into()))?;
-        let config = Config {
-            lease: LEASE,
-            root_owner: (0, 0),
-            root_mode: 0o777,
-            ids_after: InodeId::ROOT,
-        };
-        let mut store = self.sim.store().kept();
-        let loaded =
-            Namespace::load(&mut store, config, Now::default()).map_err(|error| error.to_string())?;
-        loaded.check()
-    }
-
     /// Programs on a host hear nothing any more.
     pub(super) fn forget_host(&mut self, host: usize) {
         for doing in std::mem::take(&mut self.doing) {
@@ -397,21 +310,24 @@ impl Play {
                 continue;
             }
             match doing.plan {
-                Plan::Create { name } | Plan::Unlink { name } | Plan::Look { name } => self.lose_name(name),
+                Plan::Create { name, .. } | Plan::Unlink { name } | Plan::Look { name } => {
+                    self.lose_name(name, host)
+                }
                 Plan::Rename { from, to } => {
-                    self.lose_name(from);
-                    self.lose_name(to);
+                    self.lose_name(from, host);
+                    self.lose_name(to, host);
                 }
                 _ => {}
             }
         }
+        self.deeds.loses_host(host);
         self.handles.retain(|_, handle| handle.host != host);
-        self.files.values_mut().for_each(|file| file.history.doubts(host));
+        self.files.values_mut().for_each(|file| file.past.doubts(host));
     }
 
-    fn lose_name(&mut self, name: usize) {
-        self.names[name].busy = false;
-        self.names[name].unknown = true;
+    fn lose_name(&mut self, name: usize, host: usize) {
+        let name = &mut self.names[name];
+        (name.busy, name.unknown, name.lost_by) = (false, true, Some(host));
     }
 
     /// Whether a host's handler runs.

@@ -60,7 +60,7 @@ impl Play {
             let step = self.step;
             self.files
                 .values_mut()
-                .for_each(|file| file.history.heard(host, step));
+                .for_each(|file| file.past.heard(host, step));
             self.tell(format!("host {host} is back"));
         } else {
             self.goes_on[host] = Some(self.sim.now() + MOMENT);
@@ -119,6 +119,7 @@ impl Play {
         self.tell(format!("the node dies for {by:?}"));
         self.sim.kill_node();
         self.ground.lock().renew();
+        self.deeds.died(self.step);
         self.node_returns = Some(self.sim.now() + by);
         (0..HOSTS).for_each(|host| self.shake(host, by));
         self.names.iter_mut().for_each(|name| name.unknown = true);
@@ -145,7 +146,7 @@ impl Play {
     fn shake(&mut self, host: usize, by: Duration) {
         self.trouble(host, by);
         self.shaken[host] = self.shaken[host].max(self.sim.now() + by + AFTERMATH);
-        self.files.values_mut().for_each(|file| file.history.doubts(host));
+        self.files.values_mut().for_each(|file| file.past.doubts(host));
     }
 
     /// After a restart of the node: files are as its store has them, without their bytes.
@@ -163,7 +164,7 @@ impl Play {
                 }
                 continue;
             };
-            file.history
+            file.past
                 .dies(*size, lost.remove(&ino).unwrap_or_default(), step)?;
             self.files.insert(ino, file);
         }

@@ -118,6 +118,16 @@ impl History {
         }
     }
 
+    /// A change was answered well. `shaky`: its host may have lost it all the same. True when others must hear of it.
+    pub(super) fn ends(&mut self, began: u64, now: u64, shaky: bool) -> bool {
+        let Some(change) = self.changes.iter_mut().find(|change| change.began == began) else {
+            return false;
+        };
+        change.ends(now);
+        change.doubtful |= shaky && matches!(change.what, What::Put { .. });
+        matches!(change.what, What::Cut { .. })
+    }
+
     /// A host has heard all that it was sent.
     pub(super) fn heard(&mut self, host: usize, now: u64) {
         for change in &mut self.changes {
@@ -341,7 +351,7 @@ pub(super) fn fill(bytes: &mut [u8], tag: u64) {
 }
 
 /// The tag that fills a cell, or the part of one that ends a file.
-fn tag_of(cell: &[u8]) -> Option<u64> {
+pub(super) fn tag_of(cell: &[u8]) -> Option<u64> {
     let first = cell.first_chunk::<8>().copied().map(u64::from_le_bytes)?;
     let same = cell.chunks_exact(8).all(|word| word == first.to_le_bytes());
     same.then_some(first)

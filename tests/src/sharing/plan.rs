@@ -1,5 +1,6 @@
 //! Operations that are under way, and how they are asked of a mount.
 
+use super::deeds::Deed;
 use super::history::Reader;
 use nix::libc::EIO;
 use rdmafs_fs::errno::Error;
@@ -30,16 +31,23 @@ pub(super) type Answer = Result<Got, i32>;
 pub(super) enum Plan {
     Create {
         name: usize,
+        append: bool,
     },
     Open {
         ino: u64,
         truncate: bool,
+        append: bool,
     },
     Write {
         handle: u64,
         ino: u64,
         from: u64,
         to: u64,
+    },
+    Append {
+        handle: u64,
+        ino: u64,
+        cells: u64,
     },
     Read {
         handle: u64,
@@ -70,6 +78,11 @@ pub(super) enum Plan {
     Look {
         name: usize,
     },
+    /// With a name that all hosts use at once. `ino`: of the file that is linked.
+    Deed {
+        deed: Deed,
+        ino: u64,
+    },
 }
 
 impl Plan {
@@ -77,8 +90,10 @@ impl Plan {
     pub(super) fn file(&self) -> Option<u64> {
         match self {
             Self::Open { ino, .. } | Self::Write { ino, .. } | Self::Read { ino, .. } => Some(*ino),
-            Self::Sync { ino, .. } | Self::Close { ino, .. } | Self::Cut { ino, .. } => Some(*ino),
+            Self::Sync { ino, .. } | Self::Close { ino, .. } => Some(*ino),
+            Self::Append { ino, .. } | Self::Cut { ino, .. } => Some(*ino),
             Self::Create { .. } | Self::Unlink { .. } | Self::Rename { .. } | Self::Look { .. } => None,
+            Self::Deed { .. } => None,
         }
     }
 
@@ -86,9 +101,11 @@ impl Plan {
     pub(super) fn handle(&self) -> Option<u64> {
         match self {
             Self::Write { handle, .. } | Self::Read { handle, .. } => Some(*handle),
+            Self::Append { handle, .. } => Some(*handle),
             Self::Sync { handle, .. } | Self::Close { handle, .. } => Some(*handle),
             Self::Create { .. } | Self::Open { .. } | Self::Cut { .. } => None,
             Self::Unlink { .. } | Self::Rename { .. } | Self::Look { .. } => None,
+            Self::Deed { .. } => None,
         }
     }
 
@@ -99,6 +116,7 @@ impl Plan {
             Self::Open { truncate: false, .. } => "open",
             Self::Open { truncate: true, .. } => "open-truncate",
             Self::Write { .. } => "write",
+            Self::Append { .. } => "append",
             Self::Read { .. } => "read",
             Self::Sync { .. } => "fsync",
             Self::Close { .. } => "close",
@@ -106,6 +124,7 @@ impl Plan {
             Self::Unlink { .. } => "unlink",
             Self::Rename { .. } => "rename",
             Self::Look { .. } => "lookup",
+            Self::Deed { deed, .. } => deed.word(),
         }
     }
 }
@@ -126,7 +145,16 @@ pub(super) fn name(number: usize) -> Vec<u8> {
     format!("n{number}").into_bytes()
 }
 
-const RW: OpenMode = OpenMode {
+/// A name that nobody touches.
+pub(super) fn name_of_file(number: usize) -> Vec<u8> {
+    format!("k{number}").into_bytes()
+}
+
+fn name_of_deed(number: usize) -> Vec<u8> {
+    format!("d{number}").into_bytes()
+}
+
+pub(super) const RW: OpenMode = OpenMode {
     read: true,
     write: true,
     append: false,
@@ -156,19 +184,33 @@ async fn ask(mount: Arc<Mount>, plan: Plan, handle: HandleId, data: Option<Buffe
     let root = Credentials::root();
     let done = |()| Got::Done;
     match plan {
-        Plan::Create { name: number } => {
-            let (entry, opened) = mount.create(root, ROOT, name(number), 0o644, RW, true).await?;
+        Plan::Create { name: number, append } => {
+            let mode = OpenMode { append, ..RW };
+            let (entry, opened) = mount.create(root, ROOT, name(number), 0o644, mode, true).await?;
             Ok(Got::Opened(entry.attr.ino.0, opened.handle))
         }
-        Plan::Open { ino, truncate } => {
-            let opened = mount
-                .open(root, InodeId(ino), OpenMode { truncate, ..RW })
-                .await?;
+        Plan::Open {
+            ino,
+            truncate,
+            append,
+        } => {
+            let mode = OpenMode {
+                truncate,
+                append,
+                ..RW
+            };
+            let opened = mount.open(root, InodeId(ino), mode).await?;
             Ok(Got::Opened(ino, opened.handle))
         }
-        Plan::Write { from, .. } => {
+        Plan::Write { .. } | Plan::Append { .. } => {
             let Some(data) = data else {
                 return Err(Error::BadHandle);
+            };
+            // Where the kernel takes the end of a file to be says nothing.
+            let from = if let Plan::Write { from, .. } = plan {
+                from
+            } else {
+                0
             };
             let offset = from * super::history::CELL as u64;
             mount.write(handle, offset, data, false).await.map(Got::Count)
@@ -206,7 +248,32 @@ async fn ask(mount: Arc<Mount>, plan: Plan, handle: HandleId, data: Option<Buffe
             let found = mount.lookup(root, ROOT, name(number)).await?;
             Ok(Got::Found(found.attr.ino.0))
         }
+        Plan::Deed { deed, ino } => act(mount, deed, InodeId(ino)).await,
     }
+}
+
+async fn act(mount: Arc<Mount>, deed: Deed, ino: InodeId) -> Result<Got, Error> {
+    let root = Credentials::root();
+    let (from, to, mode) = match deed {
+        Deed::Exchange { from, to } => (from, to, RenameMode::Exchange),
+        Deed::Move { from, to } => (from, to, RenameMode::NoReplace),
+        Deed::Replace { from, to } => (from, to, RenameMode::Replace),
+        Deed::Link { to, .. } => {
+            mount.link(root, ino, ROOT, name_of_deed(to)).await?;
+            return Ok(Got::Done);
+        }
+        Deed::Remove { name } => {
+            mount.unlink(root, ROOT, name_of_deed(name)).await?;
+            return Ok(Got::Done);
+        }
+        Deed::Find { name } => {
+            let found = mount.lookup(root, ROOT, name_of_deed(name)).await?;
+            return Ok(Got::Found(found.attr.ino.0));
+        }
+    };
+    let (from, to) = (name_of_deed(from), name_of_deed(to));
+    mount.rename(root, ROOT, from, ROOT, to, mode).await?;
+    Ok(Got::Done)
 }
 
 /// The one error that a failure outside of the file system is.

@@ -1,29 +1,34 @@
 //! The play: who does what next, and when.
 
+use super::deeds::{Deeds, FILES};
 use super::ground::Ground;
-use super::history::{CELL, Change, HOSTS, History, Reader, What, fill};
+use super::history::HOSTS;
+use super::past::Past;
 use super::plan::{Doing, Plan, start};
 use parking_lot::Mutex;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use rdmafs_fs::handler::HandleId;
 use rdmafs_fs::handler::testing::{HostId, Rules, Simulation};
+use rdmafs_rdma::buffer::Buffer;
 use rdmafs_rdma::sim::Pace;
 use std::collections::{BTreeMap, VecDeque};
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
 pub(super) const LEASE: Duration = Duration::from_secs(10);
 pub(super) const ARENA: u64 = 192 * 4096;
-const NAMES: usize = 6;
-/// Cells of the largest file.
-const CELLS: u64 = 96;
+pub(super) const NAMES: usize = 8;
+/// From this one on they are of files that are appended to.
+const LOGS: usize = 6;
 /// Operations under way on a host at most.
 const AT_ONCE: usize = 6;
-/// A file that was changed so often is not changed any more: it is removed some time.
-const CHANGES: usize = 60;
 /// Steps between two faults, on average.
 const CALM: u32 = 400;
+/// The node dies in the middle of one append of so many, so many steps after its beginning.
+const DIES_IN_APPEND: u32 = 80;
+const MIDDLE: Range<u64> = 3..16;
 /// Lines of the trace that are told when something goes wrong.
 const TRACE: usize = 60;
 
@@ -49,7 +54,7 @@ pub struct Played {
 }
 
 pub(super) struct File {
-    pub(super) history: History,
+    pub(super) past: Past,
     /// An fsync of it was answered well, in this life of the node or before.
     pub(super) durable: bool,
 }
@@ -59,6 +64,8 @@ pub(super) struct Name {
     pub(super) holds: Option<u64>,
     /// An answer was lost: somebody must look.
     pub(super) unknown: bool,
+    /// Whose call may still be on its way: it is too early to look.
+    pub(super) lost_by: Option<usize>,
     pub(super) busy: bool,
 }
 
@@ -79,6 +86,9 @@ pub(super) struct Play {
     pub(super) files: BTreeMap<u64, File>,
     pub(super) handles: BTreeMap<u64, Handle>,
     pub(super) doing: Vec<Doing>,
+    pub(super) deeds: Deeds,
+    /// The files of these.
+    pub(super) kept: [u64; FILES],
     pub(super) ground: Arc<Mutex<Ground>>,
     /// Until when each host's failures are excused, and what it writes may be lost.
     pub(super) trouble: [Duration; HOSTS],
@@ -86,6 +96,8 @@ pub(super) struct Play {
     /// When a host that is dead or stopped goes on.
     pub(super) goes_on: [Option<Duration>; HOSTS],
     pub(super) node_returns: Option<Duration>,
+    /// The step at which the node dies.
+    dies_at: Option<u64>,
     pub(super) unheard: bool,
     pub(super) faults: bool,
     pub(super) played: Played,
@@ -98,6 +110,7 @@ pub(super) struct Play {
 /// What broke which promise, after the last steps that led there.
 pub fn play(seed: u64, operations: u64) -> Result<Played, String> {
     let mut play = Play::new(seed);
+    play.keep_files();
     let mut done = Ok(());
     while done.is_ok() && play.played.operations < operations {
         done = play.next();
@@ -147,11 +160,14 @@ impl Play {
             files: BTreeMap::new(),
             handles: BTreeMap::new(),
             doing: Vec::new(),
+            deeds: Deeds::default(),
+            kept: [0; FILES],
             ground,
             trouble: [Duration::ZERO; HOSTS],
             shaken: [Duration::ZERO; HOSTS],
             goes_on: [None; HOSTS],
             node_returns: None,
+            dies_at: None,
             unheard: false,
             faults: true,
             played: Played::default(),
@@ -163,8 +179,12 @@ impl Play {
     fn next(&mut self) -> Result<(), String> {
         self.step += 1;
         self.return_due()?;
+        self.settle_deeds();
         if self.faults && self.random.random_ratio(1, CALM) {
             self.fault();
+        }
+        if self.dies_at.take_if(|at| *at <= self.step).is_some() {
+            self.kill_node(Duration::from_millis(100));
         }
         if self.random.random_ratio(1, 50) {
             // A lull: what was begun ends, leases run on.
@@ -221,7 +241,7 @@ impl Play {
                 let step = self.step;
                 self.files
                     .values_mut()
-                    .for_each(|file| file.history.heard(host, step));
+                    .for_each(|file| file.past.heard(host, step));
             }
         }
         self.unheard = !all;
@@ -243,43 +263,18 @@ impl Play {
 
     pub(super) fn begin_plan(&mut self, host: usize, plan: Plan) {
         self.step += 1;
-        let mut data = None;
-        let mut id = HandleId(0);
-        match plan {
-            Plan::Write {
-                handle,
-                ino,
-                from,
-                to,
-            } => {
-                let cells = usize::try_from(to - from).unwrap_or(1);
-                let tag = ino << 32 | self.step & 0xffff_ffff;
-                let mut bytes = vec![0; cells * CELL];
-                fill(&mut bytes, tag);
-                data = self.sim.buffer(HostId(host), &bytes);
-                if data.is_none() {
-                    return;
-                }
-                id = self.handles[&handle].id;
-                self.change(ino, What::Put { from, to, tag }, host);
-            }
-            Plan::Read { handle, .. } | Plan::Sync { handle, .. } => id = self.handles[&handle].id,
-            Plan::Close { handle, .. } => {
-                let handle = self.handles.get_mut(&handle).expect("an open handle");
-                handle.closing = true;
-                id = handle.id;
-            }
-            Plan::Open { ino, truncate: true } => self.change(ino, What::Cut { size: 0 }, host),
-            Plan::Cut { ino, size } => self.change(ino, What::Cut { size }, host),
-            Plan::Create { name } | Plan::Unlink { name } | Plan::Look { name } => {
-                self.names[name].busy = true
-            }
-            Plan::Rename { from, to } => {
-                self.names[from].busy = true;
-                self.names[to].busy = true;
-            }
-            Plan::Open { truncate: false, .. } => {}
+        let handle = plan.handle().and_then(|handle| self.handles.get(&handle));
+        let id = handle.map_or(HandleId(0), |handle| handle.id);
+        let written = match plan {
+            Plan::Write { ino, from, to, .. } => Some((ino, (from, to))),
+            Plan::Append { ino, cells, .. } => Some((ino, (0, cells))),
+            _ => None,
+        };
+        let data = written.and_then(|(ino, cells)| self.bytes(ino, cells, host));
+        if written.is_some() && data.is_none() {
+            return;
         }
+        self.expect(host, plan);
         self.played.operations += 1;
         self.tell(format!("host {host} begins {plan:?}"));
         let answer = start(&self.sim, host, plan, id, data);
@@ -292,82 +287,45 @@ impl Play {
         });
     }
 
-    fn change(&mut self, ino: u64, what: What, host: usize) {
-        let change = Change::new(what, host, self.step);
+    /// What a write writes.
+    fn bytes(&mut self, ino: u64, cells: (u64, u64), host: usize) -> Option<Buffer> {
+        let file = self.files.get_mut(&ino)?;
+        let bytes = file.past.writes((ino, self.step), cells, host);
+        self.sim.buffer(HostId(host), &bytes)
+    }
+
+    /// What else may happen from now on.
+    fn expect(&mut self, host: usize, plan: Plan) {
+        match plan {
+            Plan::Open {
+                ino, truncate: true, ..
+            } => self.cut(ino, 0, host),
+            Plan::Cut { ino, size } => self.cut(ino, size, host),
+            Plan::Close { handle, .. } => {
+                let handle = self.handles.get_mut(&handle).expect("an open handle");
+                handle.closing = true;
+            }
+            Plan::Create { name, .. } | Plan::Unlink { name } | Plan::Look { name } => {
+                self.names[name].busy = true
+            }
+            Plan::Rename { from, to } => {
+                self.names[from].busy = true;
+                self.names[to].busy = true;
+            }
+            Plan::Append { .. } if self.random.random_ratio(1, DIES_IN_APPEND) => {
+                self.dies_at = Some(self.step + self.random.random_range(MIDDLE));
+            }
+            Plan::Deed { deed, .. } => self.deeds.begins(self.step, deed, host),
+            Plan::Open { .. } | Plan::Write { .. } | Plan::Append { .. } => {}
+            Plan::Read { .. } | Plan::Sync { .. } => {}
+        }
+    }
+
+    fn cut(&mut self, ino: u64, size: u64, host: usize) {
+        let step = self.step;
         if let Some(file) = self.files.get_mut(&ino) {
-            file.history.changes.push(change);
+            file.past.cuts(size, host, step);
         }
-    }
-
-    fn choose(&mut self, host: usize) -> Option<Plan> {
-        let kind = self.random.random_range(0..100);
-        let name = self.random.random_range(0..NAMES);
-        let Name { holds, unknown, busy } = self.names[name];
-        if kind < 22 {
-            return match (kind, holds) {
-                _ if busy => None,
-                _ if unknown => Some(Plan::Look { name }),
-                (0..10, None) => Some(Plan::Create { name }),
-                (10..11, Some(_)) => Some(Plan::Unlink { name }),
-                (11..14, Some(ino)) if self.is_worn(ino) => Some(Plan::Unlink { name }),
-                (14..16, Some(_)) => self.choose_rename(name),
-                (16..22, Some(ino)) => {
-                    let truncate = self.random.random_bool(0.1) && !self.is_worn(ino);
-                    Some(Plan::Open { ino, truncate })
-                }
-                _ => None,
-            };
-        }
-        if (22..26).contains(&kind) {
-            let ino = holds.filter(|ino| !unknown && !self.is_worn(*ino))?;
-            let size = self.random.random_range(0..CELLS) * CELL as u64;
-            return Some(Plan::Cut { ino, size });
-        }
-        let open: Vec<u64> = self.open_at(host);
-        let handle = *open.get(self.random.random_range(0..open.len().max(1)))?;
-        let Handle { ino, opened, .. } = self.handles[&handle];
-        let from = self.random.random_range(0..CELLS - 1);
-        let to = (from + self.random.random_range(1..40)).min(CELLS);
-        // The kernel releases a file when nothing uses it any more.
-        let used = self.doing.iter().any(|doing| doing.plan.handle() == Some(handle));
-        if !self.files.contains_key(&ino) {
-            return (!used).then_some(Plan::Close { handle, ino });
-        }
-        let reader = Reader {
-            host,
-            opened,
-            began: self.step + 1,
-        };
-        let (offset, len) = (from * CELL as u64, usize::try_from(to - from).unwrap_or(1) * CELL);
-        match kind {
-            26..58 if !self.is_worn(ino) => Some(Plan::Write {
-                handle,
-                ino,
-                from,
-                to,
-            }),
-            58..86 => Some(Plan::Read {
-                handle,
-                ino,
-                reader,
-                offset,
-                len,
-            }),
-            86..92 => Some(Plan::Sync { handle, ino }),
-            92.. if !used => Some(Plan::Close { handle, ino }),
-            _ => None,
-        }
-    }
-
-    fn choose_rename(&mut self, from: usize) -> Option<Plan> {
-        let to = self.random.random_range(0..NAMES);
-        let other = self.names[to];
-        (to != from && !other.busy && !other.unknown).then_some(Plan::Rename { from, to })
-    }
-
-    fn is_worn(&self, ino: u64) -> bool {
-        let file = self.files.get(&ino);
-        file.is_none_or(|file| file.history.changes.len() > CHANGES)
     }
 
     pub(super) fn open_at(&self, host: usize) -> Vec<u64> {
@@ -377,10 +335,9 @@ impl Play {
             .collect()
     }
 
-    pub(super) fn new_file(&mut self, ino: u64) {
-        let history = History::of_size(0, 0, Default::default());
+    pub(super) fn new_file(&mut self, ino: u64, log: bool) {
         self.files.entry(ino).or_insert(File {
-            history,
+            past: Past::new(log),
             durable: false,
         });
     }
@@ -392,6 +349,11 @@ impl Play {
         self.trace
             .push_back(format!("  {} {:?} {what}", self.step, self.sim.now()));
     }
+}
+
+/// Whether the file of that name is appended to.
+pub(super) fn is_log(name: usize) -> bool {
+    name >= LOGS
 }
 
 impl Played {

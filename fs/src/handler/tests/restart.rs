@@ -1,6 +1,7 @@
 //! A node that dies and comes back with what its store had.
 
 use super::sweep::lab::{Failure, Lab, RW, pattern};
+use crate::handler::OpenMode;
 use crate::handler::testing::StoreFault;
 use rdmafs_meta::attr::SetAttr;
 use rdmafs_meta::cred::Credentials;
@@ -79,4 +80,36 @@ fn an_fsync_of_a_file_that_died_with_the_node_says_so() {
     lab.dies_at(1);
     assert_eq!(lab.fsync("f"), Err(Failure::Errno(libc::ESTALE)));
     assert!(lab.node_died);
+}
+
+/// The place that was reserved died with the node, too: somebody else may have it now.
+#[test]
+fn an_append_whose_place_died_with_the_node_is_not_written_there() {
+    const APPEND: OpenMode = OpenMode { append: true, ..RW };
+    let mut refused = 0;
+    for n in 1.. {
+        let mut lab = Lab::new();
+        lab.create(lab.a, "f").unwrap();
+        lab.fsync("f").unwrap();
+        lab.open(lab.a, "f", APPEND, "log").unwrap();
+        let slow = StoreFault::Delay(Duration::from_secs(1000));
+        lab.sim.store().fault_at(1, slow);
+        lab.write("log", 0, &pattern(100, 1)).unwrap();
+        lab.dies_at(n);
+        let record = pattern(50, 2);
+        let wrote = lab.write("log", 0, &record);
+        if !lab.node_died {
+            break;
+        }
+        let read = lab.read("f", 0, 1000);
+        match wrote {
+            Ok(()) => assert_eq!(read, Ok(record), "{n}"),
+            Err(why) => {
+                assert_eq!(why, Failure::Errno(libc::EIO), "{n}");
+                assert_eq!(read, Ok(Vec::new()), "{n}");
+                refused += 1;
+            }
+        }
+    }
+    assert!(refused > 0, "no attempt was in the middle of an append");
 }
