@@ -113,11 +113,8 @@ impl Mount {
         let file = self.files.read().get(&call.handle).cloned();
         let ino = file.ok_or(Error::BadHandle)?.inode().ino;
         let by = (ino, call.owner);
-        let kinds = self.locks.lock().kinds(by);
-        let kind = match kinds.as_slice() {
-            [] => return Ok(()),
-            [kind] => *kind,
-            _ => self.kind_of(call.caller, by, call.span).await,
+        let Some(kind) = self.kind_to_unlock(call.caller, by, call.span).await else {
+            return Ok(());
         };
         let Unlocking::Ask { owed, kind } = self.locks.lock().unlocks(by, call.span, kind) else {
             return Ok(());
@@ -139,8 +136,9 @@ impl Mount {
             Ok(_) | Err(Error::Meta(MetaError::SessionEnded)) => ending.unsure = false,
             Err(error) => return Err(error),
         }
-        if call.span == Span::WHOLE && kinds.len() == 1 {
-            self.locks.lock().gave_all_back(by);
+        let mut locks = self.locks.lock();
+        if call.span == Span::WHOLE && locks.kinds(by).len() == 1 {
+            locks.gave_all_back(by);
         }
         Ok(())
     }

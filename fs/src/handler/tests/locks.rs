@@ -80,6 +80,27 @@ fn two_hosts_exclude_each_other_and_who_waits_is_told() {
     }
 }
 
+/// flock(2) of an open file, and fcntl(2) of the same one.
+#[test]
+fn an_unlock_of_one_kind_leaves_the_other_kind() {
+    for (held, other) in [(LockKind::Ofd, LockKind::Flock), (LockKind::Flock, LockKind::Ofd)] {
+        let mut lab = lab();
+        let (host, _, handle) = lab.open["f"];
+        lock(&mut lab, "f", held).unwrap();
+        unlock(&mut lab, "f", other).unwrap();
+        let part = LockCall {
+            span: Span::new(0, 9).unwrap(),
+            ..call(handle, LockKind::Ofd)
+        };
+        if held == LockKind::Flock {
+            lab.call(host, |mount| Box::pin(mount.unlock(part))).unwrap();
+        }
+        assert_eq!(lock(&mut lab, "theirs", held), Err(BUSY), "{held:?}");
+        unlock(&mut lab, "f", held).unwrap();
+        lock(&mut lab, "theirs", held).unwrap();
+    }
+}
+
 #[test]
 fn a_break_keeps_locks_and_waits() {
     for kind in KINDS {
