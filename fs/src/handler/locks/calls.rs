@@ -151,6 +151,8 @@ impl Mount {
         let file = self.file(call.handle)?;
         file.check_locks()?;
         let ino = file.inode().ino;
+        self.pool.leaving.is_settled(ino, (self.id, call.handle));
+        let mut may_end = self.pool.leaving.any(ino);
         let lock = Lock {
             owner: self.locks.lock().owner((ino, call.owner)),
             kind: LockKind::Posix,
@@ -158,17 +160,21 @@ impl Mount {
             span: call.span,
             process: process(&call),
         };
-        match self
-            .pool
-            .call(self.itself(), Request::GetLock { ino, lock })
-            .await?
-        {
-            Reply::LockedBy(found) => Ok(found.map(|found| {
-                let process = u32::try_from(found.process).unwrap_or(0);
-                (found.span, found.exclusive, process)
-            })),
-            _ => Err(Error::Protocol),
-        }
+        let found = loop {
+            let request = Request::GetLock { ino, lock };
+            match self.pool.call(self.itself(), request).await? {
+                // Only of a program that has ended, perhaps.
+                Reply::LockedBy(Some(_)) if std::mem::take(&mut may_end) => {
+                    self.pool.leaving.are_settled(self.executor(), ino).await;
+                }
+                Reply::LockedBy(found) => break found,
+                _ => return Err(Error::Protocol),
+            }
+        };
+        Ok(found.map(|found| {
+            let process = u32::try_from(found.process).unwrap_or(0);
+            (found.span, found.exclusive, process)
+        }))
     }
 }
 

@@ -227,6 +227,24 @@ fn a_lock_of_a_file_that_is_being_closed_refuses_nobody() {
 }
 
 #[test]
+fn a_lock_of_a_file_that_is_being_closed_is_not_told_of() {
+    let mut lab = lab();
+    lab.open(lab.a, "f", RW, "next").unwrap();
+    let (host, _, next) = lab.open["next"];
+    let (_, _, closing) = lab.open["f"];
+    lock(&mut lab, "f", LockKind::Ofd).unwrap();
+    lab.call(host, |mount| Box::pin(mount.flush_by(closing, 5)))
+        .unwrap();
+    let mount: Arc<Mount> = lab.sim.mount(host);
+    let asks = lab.sim.start(host, mount.conflict(call(next, LockKind::Ofd)));
+    lab.sim.pass_by(Duration::from_millis(20));
+    assert!(asks.take().is_none(), "it may be free soon");
+    lab.close("f").unwrap();
+    lab.sim.pass_by(Duration::from_millis(20));
+    assert_eq!(asks.take(), Some(Ok(None)));
+}
+
+#[test]
 fn a_wait_that_is_given_up_leaves_nothing_behind() {
     for kind in KINDS {
         let mut lab = lab();
