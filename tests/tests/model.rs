@@ -17,8 +17,9 @@ use std::ops::Range;
 const LEN: u32 = 2000;
 
 /// What a file system refuses with, each of which must have been seen.
-const REFUSALS: [Errno; 13] = [
+const REFUSALS: [Errno; 14] = [
     Errno::EACCES,
+    Errno::EAGAIN,
     Errno::EBADF,
     Errno::EEXIST,
     Errno::EINVAL,
@@ -43,7 +44,7 @@ fn the_model_agrees_with_tmpfs() {
         protected,
     };
     let mut coverage = Coverage::default();
-    for seed in seeds(60_000) {
+    for seed in seeds(80_000) {
         replay::run(seed, LEN as usize, mix, |ops| {
             let dir = tempfile::tempdir_in("/dev/shm").unwrap();
             set_mode(dir.path(), 0o777);

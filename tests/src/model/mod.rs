@@ -6,6 +6,7 @@
 mod state;
 mod names;
 mod attributes;
+mod locks;
 mod bytes;
 mod space;
 mod xattrs;

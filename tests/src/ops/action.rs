@@ -2,6 +2,7 @@
 
 use crate::ops::attributes::Attributes;
 use crate::ops::bytes::Bytes;
+use crate::ops::locks::Locks;
 use crate::ops::names::Names;
 use crate::ops::outcome::Outcome;
 use crate::ops::space::Space;
@@ -24,6 +25,7 @@ pub enum Action {
     Bytes(Bytes),
     Space(Space),
     Xattrs(Xattrs),
+    Locks(Locks),
 }
 
 /// A system call by somebody, through one of the mounts.
@@ -70,6 +72,7 @@ fn random_action(rng: &mut StdRng, mix: Mix) -> Action {
         24..=38 => Action::Attributes(Attributes::random(rng, mix)),
         39..=45 => Action::Space(Space::random(rng)),
         46..=51 => Action::Xattrs(Xattrs::random(rng)),
+        52..=64 => Action::Locks(Locks::random(rng)),
         _ => Action::Bytes(Bytes::random(rng)),
     }
 }
@@ -90,6 +93,7 @@ impl Action {
             Action::Bytes(bytes) => bytes.kind(outcome, seen),
             Action::Space(space) => space.kind(),
             Action::Xattrs(xattrs) => xattrs.kind(),
+            Action::Locks(locks) => locks.kind(outcome),
         }
     }
 }
@@ -102,6 +106,7 @@ pub fn kinds() -> impl Iterator<Item = &'static str> {
         Bytes::KINDS,
         Space::KINDS,
         Xattrs::KINDS,
+        Locks::KINDS,
     ];
     themes.into_iter().flatten().copied()
 }

@@ -5,6 +5,7 @@
 mod system;
 mod names;
 mod attributes;
+mod locks;
 mod bytes;
 mod space;
 mod xattrs;
