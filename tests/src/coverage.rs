@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 /// Kinds that are told by what came of an operation: a refused one counts as of another.
-const NEVER_REFUSED: [&str; 2] = ["end of file", "get lock, free"];
+const NEVER_REFUSED: [&str; 3] = ["end of file", "get lock, free", "compare, no swap"];
 
 /// How often each kind succeeded, and how often it was refused with which errno.
 #[derive(Clone, Debug, Default)]

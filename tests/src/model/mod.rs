@@ -9,6 +9,7 @@ mod attributes;
 mod locks;
 mod bytes;
 mod space;
+mod words;
 mod xattrs;
 mod apply;
 

@@ -6,6 +6,7 @@ use crate::ops::locks::Locks;
 use crate::ops::names::Names;
 use crate::ops::outcome::Outcome;
 use crate::ops::space::Space;
+use crate::ops::words::Words;
 use crate::ops::xattrs::Xattrs;
 use rand::RngExt;
 use rand::rngs::StdRng;
@@ -26,6 +27,7 @@ pub enum Action {
     Space(Space),
     Xattrs(Xattrs),
     Locks(Locks),
+    Words(Words),
 }
 
 /// A system call by somebody, through one of the mounts.
@@ -48,6 +50,8 @@ pub struct Mix {
     pub callers: usize,
     /// With what the kernel's `fs.protected_*` sysctls change: sticky directories, and hard links by others than root.
     pub protected: bool,
+    /// With [`Words`]. Not on mounts that cache: there a read(2) need not see a change of a word (`docs/rdmafs.h`).
+    pub words: bool,
 }
 
 /// The next random operation.
@@ -73,6 +77,7 @@ fn random_action(rng: &mut StdRng, mix: Mix) -> Action {
         39..=45 => Action::Space(Space::random(rng)),
         46..=51 => Action::Xattrs(Xattrs::random(rng)),
         52..=64 => Action::Locks(Locks::random(rng)),
+        65..=67 if mix.words => Action::Words(Words::random(rng)),
         _ => Action::Bytes(Bytes::random(rng)),
     }
 }
@@ -94,6 +99,7 @@ impl Action {
             Action::Space(space) => space.kind(),
             Action::Xattrs(xattrs) => xattrs.kind(),
             Action::Locks(locks) => locks.kind(outcome),
+            Action::Words(words) => words.kind(outcome),
         }
     }
 }
@@ -107,6 +113,7 @@ pub fn kinds() -> impl Iterator<Item = &'static str> {
         Space::KINDS,
         Xattrs::KINDS,
         Locks::KINDS,
+        Words::KINDS,
     ];
     themes.into_iter().flatten().copied()
 }

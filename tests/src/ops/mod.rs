@@ -13,6 +13,7 @@ mod attributes;
 mod bytes;
 mod space;
 mod xattrs;
+mod words;
 mod locks;
 mod action;
 
@@ -24,4 +25,5 @@ pub use names::{Names, Rename};
 pub use outcome::{CHOSEN_TIME, Kind, Outcome, Stat};
 pub use path::FilePath;
 pub use space::Space;
+pub use words::Words;
 pub use xattrs::{Value, Xattrs};

@@ -6,6 +6,7 @@ mod attributes;
 mod bytes;
 mod space;
 mod xattrs;
+mod words;
 mod locks;
 mod apply;
 
