@@ -11,12 +11,12 @@
 //! | 24..28 | number of runs |
 //! | 32.. | runs of 40 bytes: file offset, length, arena offset, incarnation (8 each), node (2), state (1: valid, 2: lost), padding |
 
+use crate::ioctl_call::ask;
 use rdmafs_meta::extent::Extent;
 use rdmafs_meta::id::{Incarnation, NodeId};
 use rdmafs_meta::layout::{CopyState, LayoutSlice};
 use std::fs::File;
 use std::io;
-use std::os::fd::AsRawFd;
 
 /// Bytes of a page.
 pub const PAGE: usize = 4096;
@@ -91,7 +91,7 @@ pub fn query(file: &File) -> io::Result<(u64, Vec<Located>)> {
     loop {
         let mut page = [0; PAGE];
         put(&mut page, 0, &u64::to_le_bytes(at));
-        ask(file, &mut page)?;
+        ask(file, COMMAND, &mut page)?;
         let malformed = || {
             io::Error::new(
                 io::ErrorKind::InvalidData,
@@ -143,19 +143,6 @@ fn number(bytes: &[u8], at: usize) -> Option<u64> {
 
 fn put(page: &mut [u8], at: usize, bytes: &[u8]) {
     page[at..at + bytes.len()].copy_from_slice(bytes);
-}
-
-mod raw {
-    nix::ioctl_readwrite!(layout, b'R', 1, [u8; super::PAGE]);
-}
-
-#[allow(unsafe_code, reason = "ioctl(2) has no safe form")]
-fn ask(file: &File, page: &mut [u8; PAGE]) -> io::Result<()> {
-    // SAFETY: the descriptor is open for as long as `file` is borrowed. The command's number carries the
-    // size 4,096; a file system that knows it (fuse, by that size) reads and writes at most so many bytes of `page`, which is
-    // exclusively borrowed, of exactly that length, and plain bytes; any other answers ENOTTY.
-    unsafe { raw::layout(file.as_raw_fd(), page) }?;
-    Ok(())
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ pub mod process;
 pub mod options;
 pub mod mount;
 pub mod control;
+mod ioctl_call;
 pub mod layout_ioctl;
 pub mod word_ioctl;
 pub mod node;

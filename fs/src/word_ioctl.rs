@@ -10,7 +10,10 @@
 //! | 2 | in: what the word must be to be replaced; 0 when adding |
 //! | 3 | out: what the word was |
 
+use crate::ioctl_call::ask;
 use rdmafs_meta::wire::AtomicOp;
+use std::fs::File;
+use std::io;
 
 const NUMBERS: usize = 4;
 const BYTES: u32 = 32;
@@ -18,6 +21,20 @@ const BYTES: u32 = 32;
 pub const FETCH_ADD: u32 = command(2);
 /// Compare and swap.
 pub const COMPARE_SWAP: u32 = command(3);
+
+/// Changes the word that begins at `offset`, and gives what it was. Blocking.
+///
+/// # Errors
+/// Those of `docs/rdmafs.h`.
+pub fn change(file: &File, offset: u64, op: AtomicOp) -> io::Result<u64> {
+    let (command, operand, expected) = match op {
+        AtomicOp::FetchAdd(add) => (FETCH_ADD, add, 0),
+        AtomicOp::CompareSwap { expected, new } => (COMPARE_SWAP, new, expected),
+    };
+    let mut bytes = [offset, operand, expected, 0].map(u64::to_ne_bytes);
+    ask(file, command, bytes.as_flattened_mut())?;
+    Ok(u64::from_ne_bytes(bytes[NUMBERS - 1]))
+}
 
 /// First byte of the word, and what is asked to become of it. `None`: it is another command, or makes no sense. Total.
 pub(crate) fn question(command: u32, input: &[u8]) -> Option<(u64, AtomicOp)> {

@@ -115,6 +115,7 @@ mod tests {
         mounts: 1,
         callers: 1,
         protected: false,
+        words: true,
     };
 
     /// What `run` says when a check fails.

@@ -13,10 +13,12 @@ const LEN: usize = 1500;
 fn differ(fabric: &str, caches: &[&str], seeds: std::ops::Range<u64>) {
     let fixture = Fixture::new("256M", fabric, caches);
     let (mounts, callers, protected) = (caches.len(), CALLERS.len(), true);
+    let words = caches.iter().all(|cache| *cache == "none");
     let mix = Mix {
         mounts,
         callers,
         protected,
+        words,
     };
     let run = Cell::new(0);
     for seed in seeds {
@@ -29,7 +31,7 @@ fn differ(fabric: &str, caches: &[&str], seeds: std::ops::Range<u64>) {
             set_mode(&fixture.mounts()[0].join(&fresh), 0o777);
             let roots: Vec<PathBuf> = fixture.mounts().iter().map(|mount| mount.join(&fresh)).collect();
             let mut tmpfs = Posix::new(vec![reference.path().to_owned(); roots.len()]);
-            let mut mounted = Posix::new(roots.clone());
+            let mut mounted = Posix::on_rdmafs(roots.clone());
             let all: Vec<Op> = ops.iter().cloned().chain(look_at_everything()).collect();
             let end = replay::compare(&all, |op| tmpfs.apply(op), |op| mounted.apply(op));
             drop(mounted);

@@ -10,9 +10,11 @@ impl Model {
         match &op.action {
             Action::Names(call) => self.names(who, call),
             Action::Attributes(call) => self.attributes(who, call),
-            Action::Bytes(call) => self.bytes(who, call),
+            Action::Bytes(call) => self.bytes(who, op.mount, call),
             Action::Space(call) => self.space(who, call),
             Action::Xattrs(call) => self.xattrs(who, call),
+            Action::Locks(call) => self.locks(call),
+            Action::Words(call) => self.words(who, call),
         }
         .unwrap_or_else(Outcome::Refused)
     }

@@ -5,10 +5,10 @@ use crate::ops::{Bytes, FilePath, How, Kind, Outcome, pattern};
 use nix::libc::{EACCES, EBADF, EBUSY, EEXIST, EINVAL, EISDIR, ENOENT};
 
 impl Model {
-    pub(super) fn bytes(&mut self, who: Who, call: &Bytes) -> Result<Outcome> {
+    pub(super) fn bytes(&mut self, who: Who, mount: usize, call: &Bytes) -> Result<Outcome> {
         match call {
-            Bytes::Open { slot, path, how } => self.open(who, *slot, path, *how),
-            Bytes::Close { slot } => self.slots[*slot].take().map(|_| Outcome::Done).ok_or(vec![EBADF]),
+            Bytes::Open { slot, path, how } => self.open((who, mount), *slot, path, *how),
+            Bytes::Close { slot } => self.close(*slot),
             Bytes::Read { slot, at, len } => self.read(*slot, *at, *len),
             Bytes::Write { slot, at, len, fill } => self.write(who, *slot, *at, &pattern(*fill, *len)),
             Bytes::Sync { slot } => self.slot(*slot).map(|_| Outcome::Done),
@@ -18,7 +18,13 @@ impl Model {
         }
     }
 
-    fn open(&mut self, who: Who, slot: usize, path: &FilePath, how: How) -> Result<Outcome> {
+    fn open(
+        &mut self,
+        (who, mount): (Who, usize),
+        slot: usize,
+        path: &FilePath,
+        how: How,
+    ) -> Result<Outcome> {
         refuse!(self.slots[slot].is_some() => EBUSY);
         let place = self.walk(who, path, !(how.create && how.exclusive))?;
         let ino = match place.found {
@@ -41,7 +47,7 @@ impl Model {
                 self.create(who, place, Kind::File, how.mode)
             }
         };
-        self.slots[slot] = Some(Slot { ino, how });
+        self.slots[slot] = Some(Slot { ino, how, mount });
         Ok(Outcome::Done)
     }
 

@@ -6,8 +6,10 @@
 mod state;
 mod names;
 mod attributes;
+mod locks;
 mod bytes;
 mod space;
+mod words;
 mod xattrs;
 mod apply;
 

@@ -63,7 +63,7 @@ impl Model {
     }
 
     /// A file that is changed through a slot.
-    fn changed(&mut self, who: Who, slot: usize) -> Result<&mut Inode> {
+    pub(super) fn changed(&mut self, who: Who, slot: usize) -> Result<&mut Inode> {
         let slot = self.slot(slot)?;
         refuse!(!slot.how.write => EBADF);
         let inode = self.get(slot.ino);

@@ -37,12 +37,26 @@ pub(super) struct Inode {
     pub(super) parent: u64,
     pub(super) target: Vec<u8>,
     pub(super) xattrs: BTreeMap<&'static str, Vec<u8>>,
+    /// By slot, whether it is exclusive.
+    pub(super) flocks: BTreeMap<usize, bool>,
+    /// By owner and cell, whether it is exclusive.
+    pub(super) locked: BTreeMap<(LockOwner, usize), bool>,
+}
+
+/// Whose a lock of bytes is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum LockOwner {
+    /// By slot.
+    OpenFile(usize),
+    /// By mount: to the kernel each has files of its own.
+    Process(usize),
 }
 
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Slot {
     pub(super) ino: u64,
     pub(super) how: How,
+    pub(super) mount: usize,
 }
 
 /// Where a path leads: the directory of its last name, and what stands there.

@@ -2,9 +2,11 @@
 
 use crate::ops::attributes::Attributes;
 use crate::ops::bytes::Bytes;
+use crate::ops::locks::Locks;
 use crate::ops::names::Names;
 use crate::ops::outcome::Outcome;
 use crate::ops::space::Space;
+use crate::ops::words::Words;
 use crate::ops::xattrs::Xattrs;
 use rand::RngExt;
 use rand::rngs::StdRng;
@@ -24,6 +26,8 @@ pub enum Action {
     Bytes(Bytes),
     Space(Space),
     Xattrs(Xattrs),
+    Locks(Locks),
+    Words(Words),
 }
 
 /// A system call by somebody, through one of the mounts.
@@ -46,6 +50,8 @@ pub struct Mix {
     pub callers: usize,
     /// With what the kernel's `fs.protected_*` sysctls change: sticky directories, and hard links by others than root.
     pub protected: bool,
+    /// With [`Words`]. Not on mounts that cache: there a read(2) need not see a change of a word (`docs/rdmafs.h`).
+    pub words: bool,
 }
 
 /// The next random operation.
@@ -70,6 +76,8 @@ fn random_action(rng: &mut StdRng, mix: Mix) -> Action {
         24..=38 => Action::Attributes(Attributes::random(rng, mix)),
         39..=45 => Action::Space(Space::random(rng)),
         46..=51 => Action::Xattrs(Xattrs::random(rng)),
+        52..=64 => Action::Locks(Locks::random(rng)),
+        65..=67 if mix.words => Action::Words(Words::random(rng)),
         _ => Action::Bytes(Bytes::random(rng)),
     }
 }
@@ -90,6 +98,8 @@ impl Action {
             Action::Bytes(bytes) => bytes.kind(outcome, seen),
             Action::Space(space) => space.kind(),
             Action::Xattrs(xattrs) => xattrs.kind(),
+            Action::Locks(locks) => locks.kind(outcome),
+            Action::Words(words) => words.kind(outcome),
         }
     }
 }
@@ -102,6 +112,8 @@ pub fn kinds() -> impl Iterator<Item = &'static str> {
         Bytes::KINDS,
         Space::KINDS,
         Xattrs::KINDS,
+        Locks::KINDS,
+        Words::KINDS,
     ];
     themes.into_iter().flatten().copied()
 }

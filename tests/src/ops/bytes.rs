@@ -80,27 +80,27 @@ impl Bytes {
     pub(super) fn random(rng: &mut StdRng) -> Self {
         let slot = rng.random_range(0..SLOTS);
         let at = random_offset(rng);
-        match rng.random_range(0..61) {
+        match rng.random_range(0..63) {
             0..=17 => Bytes::Open {
                 slot,
                 path: path(rng),
                 how: random_how(rng),
             },
-            18..=19 => Bytes::Close { slot },
-            20..=34 => Bytes::Read {
+            18..=21 => Bytes::Close { slot },
+            22..=36 => Bytes::Read {
                 slot,
                 at,
                 len: random_len(rng),
             },
-            35..=49 => Bytes::Write {
+            37..=51 => Bytes::Write {
                 slot,
                 at,
                 len: random_len(rng),
                 fill: rng.random(),
             },
-            50 => Bytes::Sync { slot },
-            51..=54 => Bytes::FileTruncate { slot, size: at },
-            55..=57 => Bytes::FileStat { slot },
+            52 => Bytes::Sync { slot },
+            53..=56 => Bytes::FileTruncate { slot, size: at },
+            57..=59 => Bytes::FileStat { slot },
             // Not to 0: whether that is a change of an empty file is not the same everywhere (docs/semantics.md, Exceptions).
             _ => Bytes::Truncate {
                 path: path(rng),

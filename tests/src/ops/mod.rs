@@ -13,13 +13,17 @@ mod attributes;
 mod bytes;
 mod space;
 mod xattrs;
+mod words;
+mod locks;
 mod action;
 
 pub use action::{Action, CALLERS, Mix, Op, SLOTS, Seen, kinds, random};
 pub use attributes::Attributes;
 pub use bytes::{Bytes, How, pattern};
+pub use locks::{Cells, Hold, Locks, Whose};
 pub use names::{Names, Rename};
 pub use outcome::{CHOSEN_TIME, Kind, Outcome, Stat};
 pub use path::FilePath;
 pub use space::Space;
+pub use words::Words;
 pub use xattrs::{Value, Xattrs};

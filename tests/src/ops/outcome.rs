@@ -58,6 +58,10 @@ pub enum Outcome {
     Stat(Stat),
     Target(Vec<u8>),
     Names(BTreeMap<Vec<u8>, Kind>),
+    /// What a word was.
+    Word(u64),
+    /// Somebody has it: the first and the last byte of an exclusive lock; shared ones may be many, and any be named.
+    Locked(Option<(u64, u64)>),
     /// The model gives every errno that would be right, a system the one it gave.
     Refused(Vec<i32>),
 }
@@ -93,6 +97,8 @@ impl fmt::Debug for Outcome {
                 .debug_map()
                 .entries(names.iter().map(|(n, k)| (n.escape_ascii().to_string(), k)))
                 .finish(),
+            Outcome::Word(before) => write!(f, "word {before:#x}"),
+            Outcome::Locked(bytes) => write!(f, "locked {bytes:?}"),
             Outcome::Refused(errnos) => {
                 let names: Vec<_> = errnos.iter().map(|e| nix::errno::Errno::from_raw(*e)).collect();
                 write!(f, "refused: {names:?}")

@@ -23,6 +23,8 @@ impl Posix {
             Action::Bytes(call) => self.bytes(op.mount, call),
             Action::Space(call) => self.space(call),
             Action::Xattrs(call) => self.xattrs(op.mount, call),
+            Action::Locks(call) => self.locks(call),
+            Action::Words(call) => self.words(call),
         }
     }
 }

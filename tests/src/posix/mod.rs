@@ -6,6 +6,8 @@ mod attributes;
 mod bytes;
 mod space;
 mod xattrs;
+mod words;
+mod locks;
 mod apply;
 
 pub use system::Posix;

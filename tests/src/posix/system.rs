@@ -16,6 +16,8 @@ pub(super) type Result<T> = std::result::Result<T, Errno>;
 pub struct Posix {
     pub(super) roots: Vec<PathBuf>,
     pub(super) slots: [Option<(File, How)>; SLOTS],
+    /// Whether there are ioctls for words.
+    pub(super) is_rdmafs: bool,
 }
 
 impl Posix {
@@ -30,6 +32,17 @@ impl Posix {
         Self {
             roots,
             slots: [const { None }; SLOTS],
+            is_rdmafs: false,
+        }
+    }
+
+    /// The same on mounts of rdmafs, with what only these have.
+    #[must_use]
+    pub fn on_rdmafs(roots: Vec<PathBuf>) -> Self {
+        let plain = Self::new(roots);
+        Self {
+            is_rdmafs: true,
+            ..plain
         }
     }
 

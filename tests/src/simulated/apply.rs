@@ -12,6 +12,8 @@ impl Simulated {
             Action::Bytes(call) => self.bytes(op, call),
             Action::Space(call) => self.space(op, call),
             Action::Xattrs(call) => self.xattrs(op, call),
+            Action::Locks(call) => self.locks(call),
+            Action::Words(call) => self.words(op, call),
         };
         done.unwrap_or_else(|errno| Outcome::Refused(vec![errno]))
     }

@@ -2,6 +2,7 @@
 
 use crate::ops::{Bytes, CALLERS, FilePath, How, Op, Outcome, pattern};
 use crate::simulated::attributes::stat;
+use crate::simulated::locks::PROCESS;
 use crate::simulated::system::{Caller, Result, Simulated, Slot, done, refused_if};
 use nix::libc::{EBADF, EBUSY, EEXIST, EINVAL, EISDIR, ENOENT};
 use rdmafs_fs::handler::{OpenMode, ReadData};
@@ -71,7 +72,7 @@ impl Simulated {
 
     fn close(&mut self, slot: usize) -> Result<Outcome> {
         let open = self.slots[slot].take().ok_or(EBADF)?;
-        self.run(self.at(&open).flush(open.handle))?;
+        self.run(self.at(&open).flush_by(open.handle, PROCESS))?;
         self.run(self.at(&open).release(open.handle))?;
         Ok(Outcome::Done)
     }

@@ -5,7 +5,9 @@
 mod system;
 mod names;
 mod attributes;
+mod locks;
 mod bytes;
+mod words;
 mod space;
 mod xattrs;
 mod apply;

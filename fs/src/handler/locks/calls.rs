@@ -113,11 +113,8 @@ impl Mount {
         let file = self.files.read().get(&call.handle).cloned();
         let ino = file.ok_or(Error::BadHandle)?.inode().ino;
         let by = (ino, call.owner);
-        let kinds = self.locks.lock().kinds(by);
-        let kind = match kinds.as_slice() {
-            [] => return Ok(()),
-            [kind] => *kind,
-            _ => self.kind_of(call.caller, by, call.span).await,
+        let Some(kind) = self.kind_to_unlock(call.caller, by, call.span).await else {
+            return Ok(());
         };
         let Unlocking::Ask { owed, kind } = self.locks.lock().unlocks(by, call.span, kind) else {
             return Ok(());
@@ -139,8 +136,9 @@ impl Mount {
             Ok(_) | Err(Error::Meta(MetaError::SessionEnded)) => ending.unsure = false,
             Err(error) => return Err(error),
         }
-        if call.span == Span::WHOLE && kinds.len() == 1 {
-            self.locks.lock().gave_all_back(by);
+        let mut locks = self.locks.lock();
+        if call.span == Span::WHOLE && locks.kinds(by).len() == 1 {
+            locks.gave_all_back(by);
         }
         Ok(())
     }
@@ -153,6 +151,8 @@ impl Mount {
         let file = self.file(call.handle)?;
         file.check_locks()?;
         let ino = file.inode().ino;
+        self.pool.leaving.is_settled(ino, (self.id, call.handle));
+        let mut may_end = self.pool.leaving.any(ino);
         let lock = Lock {
             owner: self.locks.lock().owner((ino, call.owner)),
             kind: LockKind::Posix,
@@ -160,17 +160,21 @@ impl Mount {
             span: call.span,
             process: process(&call),
         };
-        match self
-            .pool
-            .call(self.itself(), Request::GetLock { ino, lock })
-            .await?
-        {
-            Reply::LockedBy(found) => Ok(found.map(|found| {
-                let process = u32::try_from(found.process).unwrap_or(0);
-                (found.span, found.exclusive, process)
-            })),
-            _ => Err(Error::Protocol),
-        }
+        let found = loop {
+            let request = Request::GetLock { ino, lock };
+            match self.pool.call(self.itself(), request).await? {
+                // Only of a program that has ended, perhaps.
+                Reply::LockedBy(Some(_)) if std::mem::take(&mut may_end) => {
+                    self.pool.leaving.are_settled(self.executor(), ino).await;
+                }
+                Reply::LockedBy(found) => break found,
+                _ => return Err(Error::Protocol),
+            }
+        };
+        Ok(found.map(|found| {
+            let process = u32::try_from(found.process).unwrap_or(0);
+            (found.span, found.exclusive, process)
+        }))
     }
 }
 

@@ -42,6 +42,19 @@ impl Mount {
         }
     }
 
+    /// The kind of what an unlock gives back; `None`: its owner has nothing of that kind.
+    pub(super) async fn kind_to_unlock(&self, caller: Caller, by: By, span: Span) -> Option<LockKind> {
+        let kinds = self.locks.lock().kinds(by);
+        let told = match kinds.as_slice() {
+            [] => return None,
+            [LockKind::Flock] if span != Span::WHOLE => return None,
+            [LockKind::Ofd] if span != Span::WHOLE => LockKind::Ofd,
+            _ => self.kind_of(caller, by, span).await,
+        };
+        let only = if let [kind] = kinds[..] { kind } else { told };
+        kinds.iter().any(|kind| kind.sees(told)).then_some(only)
+    }
+
     async fn look_at(&self, tid: u32) -> Option<LockKind> {
         for look in 0..LOOKS.0 + LOOKS.1 {
             match lock_call(tid) {

@@ -82,6 +82,27 @@ fn two_hosts_exclude_each_other_and_who_waits_is_told() {
     }
 }
 
+/// flock(2) of an open file, and fcntl(2) of the same one.
+#[test]
+fn an_unlock_of_one_kind_leaves_the_other_kind() {
+    for (held, other) in [(LockKind::Ofd, LockKind::Flock), (LockKind::Flock, LockKind::Ofd)] {
+        let mut lab = lab();
+        let (host, _, handle) = lab.open["f"];
+        lock(&mut lab, "f", held).unwrap();
+        unlock(&mut lab, "f", other).unwrap();
+        let part = LockCall {
+            span: Span::new(0, 9).unwrap(),
+            ..call(handle, LockKind::Ofd)
+        };
+        if held == LockKind::Flock {
+            lab.call(host, |mount| Box::pin(mount.unlock(part))).unwrap();
+        }
+        assert_eq!(lock(&mut lab, "theirs", held), Err(BUSY), "{held:?}");
+        unlock(&mut lab, "f", held).unwrap();
+        lock(&mut lab, "theirs", held).unwrap();
+    }
+}
+
 #[test]
 fn a_break_keeps_locks_and_waits() {
     for kind in KINDS {
@@ -240,6 +261,24 @@ fn a_lock_of_a_file_that_is_being_closed_refuses_nobody() {
         lab.sim.pass_by(Duration::from_millis(20));
         assert_eq!(tries.take(), Some(Ok(())));
     }
+}
+
+#[test]
+fn a_lock_of_a_file_that_is_being_closed_is_not_told_of() {
+    let mut lab = lab();
+    lab.open(lab.a, "f", RW, "next").unwrap();
+    let (host, _, next) = lab.open["next"];
+    let (_, _, closing) = lab.open["f"];
+    lock(&mut lab, "f", LockKind::Ofd).unwrap();
+    lab.call(host, |mount| Box::pin(mount.flush_by(closing, 5)))
+        .unwrap();
+    let mount: Arc<Mount> = lab.sim.mount(host);
+    let asks = lab.sim.start(host, mount.conflict(call(next, LockKind::Ofd)));
+    lab.sim.pass_by(Duration::from_millis(20));
+    assert!(asks.take().is_none(), "it may be free soon");
+    lab.close("f").unwrap();
+    lab.sim.pass_by(Duration::from_millis(20));
+    assert_eq!(asks.take(), Some(Ok(None)));
 }
 
 #[test]
