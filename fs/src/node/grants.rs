@@ -95,6 +95,10 @@ impl Intervals {
     }
 
     fn cut(&mut self, range: &Range<u64>) {
+        if range.is_empty() {
+            // It would make two intervals of one.
+            return;
+        }
         for (start, interval) in self.overlapping(range) {
             self.by_start.remove(&start);
             self.put(start..range.start.min(interval.end), interval.write);
@@ -190,6 +194,14 @@ mod tests {
         assert!(grants.may(A, Verb::Write, &(200..300)));
         assert!(!grants.may(A, Verb::Read, &(99..101)));
         assert!(!grants.may(A, Verb::Read, &(199..201)));
+    }
+
+    #[test]
+    fn revoking_nothing_splits_nothing() {
+        let mut intervals = Intervals::default();
+        intervals.grant(0..9, false);
+        intervals.cut(&(7..7));
+        assert_eq!(intervals.by_start.len(), 1);
     }
 
     #[derive(Clone, Debug)]
