@@ -1,6 +1,8 @@
 #!/bin/sh
-# hosts: 1. Without the pool's key nobody gets a queue pair: no key, another pool's key, and a minute of random bytes at every port.
+# hosts: 1. Without the pool's key nobody gets a queue pair: no key, another pool's key, and random bytes at every port for 15 s (FULL=1: a minute).
 . "$(dirname "$0")/lib.sh"
+
+NOISE=$(by_length 15 15 60)
 
 note "a node without a handler has no connected queue pair"
 serve p 64M
@@ -39,9 +41,9 @@ rdma resource show qp
 head -c 1000000 /dev/urandom >"$T/data"
 cp "$T/data" "$M/file"
 
-note "random bytes at every listening port, for 60 s"
+note "random bytes at every listening port, for $NOISE s"
 ss -Hltn | awk '{ print $4 }' | sort -u
-python3 - 60 "$(ss -Hltn | awk '{ print $4 }' | tr '\n' ' ')" <<'PY' || fail "nobody listened to the noise"
+python3 - "$NOISE" "$(ss -Hltn | awk '{ print $4 }' | tr '\n' ' ')" <<'PY' || fail "nobody listened to the noise"
 import os, random, socket, sys, time
 end = time.monotonic() + float(sys.argv[1])
 ports = [(where.rsplit(":", 1)[0].strip("[]"), int(where.rsplit(":", 1)[1])) for where in sys.argv[2].split()]

@@ -1,13 +1,12 @@
 #!/bin/sh
-# A file is truncated on one mount while another reads and writes it at full speed for 30 s, and other files are written
+# A file is truncated on one mount while another reads and writes it at full speed for 10 s (FULL=1: 30 s), and other files are written
 # meanwhile: never a byte of another file, no error, never a read beyond the end.
 # matrix: fabric cache
 . "$(dirname "$0")/lib.sh"
 
 start 128M
 attach p "$T/second"
-seconds=30
-[ "$QUICK" = 1 ] && seconds=10
+seconds=$(by_length 10 10 30)
 python3 - "$M" "$T/second" "$seconds" <<'PY'
 import mmap, os, random, sys, time
 first, second, seconds = sys.argv[1], sys.argv[2], float(sys.argv[3])

@@ -1,5 +1,5 @@
 #!/bin/sh
-# The handler is killed in the middle of a 1 GiB write, of 1,000 creates and of renames, 20 times: every program gets ENOTCONN (calls
+# The handler is killed in the middle of a 1 GiB write, of 1,000 creates and of renames, 6 times (FULL=1: 20): every program gets ENOTCONN (calls
 # that were under way while the process died: ECONNABORTED), nothing hangs, and the node takes back within the lease what no file
 # holds. The handler is started again, by hand or by a mount over the dead one, before the lease is over or after it: all mounts are
 # back by themselves with their options, and everything that was synced is there, byte for byte.
@@ -7,8 +7,7 @@
 # limit: 300
 . "$(dirname "$0")/lib.sh"
 
-ROUNDS=20
-[ "$QUICK" = 1 ] && ROUNDS=3
+ROUNDS=$(by_length 3 6 20)
 LEASE=3
 # Another host that looks on: a handler of its own, on shm.
 OTHER=$T/other

@@ -9,8 +9,7 @@
 LEASE=2
 # Seconds until the programs are in the middle of their work.
 WARM=${WARM:-1}
-ROUNDS=4
-[ "$QUICK" = 1 ] && ROUNDS=1
+ROUNDS=$(by_length 1 2 4)
 # The other host: a handler of its own, on shm for speed.
 OTHER=$T/other
 

@@ -1,12 +1,11 @@
 #!/bin/sh
-# The arena is filled to the last granule and emptied, 50 rounds, by 4 writers: every byte is right, ENOSPC comes only when all of it is
+# The arena is filled to the last granule and emptied, 12 rounds (FULL=1: 50), by 4 writers: every byte is right, ENOSPC comes only when all of it is
 # in use, and at the end of each round nothing is.
 # matrix: fabric
 # limit: 240
 . "$(dirname "$0")/lib.sh"
 
-ROUNDS=50
-[ "$QUICK" = 1 ] && ROUNDS=4
+ROUNDS=$(by_length 4 12 50)
 
 start 128M cache=none
 attach p "$T/second" cache=none

@@ -6,7 +6,7 @@
 . "$(dirname "$0")/lib.sh"
 
 [ "$FABRIC" != verbs ] || ADDS=${ADDS:-200}
-ADDS=${ADDS:-$([ "$QUICK" = 1 ] && echo 1000 || echo 10000)}
+ADDS=${ADDS:-$(by_length 1000 4000 10000)}
 start 64M
 OTHER=$T/other
 mkdir "$OTHER" "$T/far"

@@ -5,11 +5,8 @@
 # limit: 600
 . "$(dirname "$0")/lib.sh"
 
-RECORDS=20000
-[ "${FULL:-0}" = 1 ] && RECORDS=100000
-[ "$QUICK" = 1 ] && RECORDS=5000
-ROUNDS=5
-[ "$QUICK" = 1 ] && ROUNDS=2
+RECORDS=${RECORDS:-$(by_length 5000 10000 100000)}
+ROUNDS=$(by_length 2 3 5)
 # Another host: a handler of its own.
 OTHER=$T/other
 FAR=$T/far

@@ -1,12 +1,11 @@
 #!/bin/sh
-# 100,000 entries in one directory: made, listed while another handler adds and removes others (each that stays is seen exactly once, none
+# 30,000 entries (FULL=1: 100,000) in one directory: made, listed while another handler adds and removes others (each that stays is seen exactly once, none
 # twice), looked at, renamed into another directory in part, removed. The times are shown.
 # matrix: fabric
 # limit: 900
 . "$(dirname "$0")/lib.sh"
 
-ENTRIES=100000
-[ "$QUICK" = 1 ] && ENTRIES=10000
+ENTRIES=$(by_length 10000 30000 100000)
 OTHER=$T/other
 FAR=$T/far
 other() {

@@ -4,7 +4,7 @@
 # A test sources this file, calls `serve` and `attach` (or `start` for both), checks, and calls `finish`. Everything it
 # makes lies under $T; its daemons have RDMAFS_RUN_DIR=$T/run, so a test meets no other one and none of the machine's own.
 #
-# From outside: FABRIC (shm, tcp, verbs), CACHE (auto, none), QUICK (1: shorter loads), RDMAFS (the binary), KEEP (1: keep $T);
+# From outside: FABRIC (shm, tcp, verbs), CACHE (auto, none), QUICK (1: shorter loads), FULL (1: longer ones), RDMAFS (the binary), KEEP (1: keep $T);
 # NODE_ADDRESS (where nodes listen), SERVE_OPTIONS (words for every `serve`), MOUNT_OPTIONS (an option list for every mount).
 set -eu
 # What is checked must not hang on who started the test.
@@ -44,6 +44,11 @@ M=$T/mnt
 RDMAFS_RUN_DIR=$T/run
 export RDMAFS_RUN_DIR RDMAFS FABRIC CACHE QUICK T M
 mkdir "$RDMAFS_RUN_DIR"
+
+# by_length QUICK USUAL FULL: the one of them that this run is to have: how many rounds, records or seconds.
+by_length() {
+    if [ "$QUICK" = 1 ]; then echo "$1"; elif [ "${FULL:-}" = 1 ]; then echo "$3"; else echo "$2"; fi
+}
 
 # --- memory nodes ---
 
