@@ -4,8 +4,7 @@
 # matrix: fabric cache
 . "$(dirname "$0")/lib.sh"
 
-size=1024
-[ "$QUICK" = 1 ] && size=256
+size=$(by_length 256 256 1024)
 serve p "$((size + 128))M"
 attach p "$M"
 attach p "$T/second"

@@ -1,10 +1,10 @@
 #!/bin/sh
 # copy_file_range happens at the node: as on a local file system, seen by mappings and by other mounts, without the bytes crossing the link.
 # matrix: fabric cache
+# limit: 400
 . "$(dirname "$0")/lib.sh"
 
-size=1024
-[ "$QUICK" = 1 ] && size=256
+size=$(by_length 256 512 1024)
 serve p "$((size * 2 + 128))M"
 attach p "$M"
 attach p "$T/second"
