@@ -66,7 +66,7 @@ holder=$!
 same "the program that holds files open" "$(head -n 1 "$T/ready")" ready
 kill -KILL "$(handler_pid)"
 wait_until 5 no_handler
-refused "without a handler" "not connected|aborted" cat "$M/x"
+refused "without a handler" "not connected|connection abort" cat "$M/x"
 kill "$holder"
 wait "$holder" 2>/dev/null || true
 umount "$M" || fail "umount after the handler died"
