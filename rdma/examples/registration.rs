@@ -2,7 +2,6 @@
 //! how many regions the device holds, how many bytes they pin, how long registering takes, and how long a handler then takes to
 //! connect. The last lines are the arena of the same size, as a node registers it. The table of docs/rdma.md.
 
-use ibverbs_sys as ffi;
 use rdmafs_rdma::arena::Arena;
 use rdmafs_rdma::buffer::BufferPool;
 use rdmafs_rdma::clock::{Clock, SystemClock};
@@ -11,6 +10,7 @@ use rdmafs_rdma::fabric::{Crypt, Fabric, FabricKind, Lineage, Target, Verb};
 use rdmafs_rdma::key::Key;
 use rdmafs_rdma::verbs::Verbs;
 use std::error::Error;
+use std::ffi::{c_int, c_void};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::ptr::NonNull;
@@ -19,6 +19,18 @@ use std::time::Duration;
 
 const FILE: usize = 64 << 10;
 const COUNTS: [usize; 4] = [1, 100, 1000, 4000];
+
+/// IBV_ACCESS_LOCAL_WRITE, REMOTE_WRITE and REMOTE_READ.
+const ACCESS: c_int = 1 | 2 | 4;
+
+// By pointers that are passed by only.
+unsafe extern "C" {
+    fn ibv_get_device_list(count: *mut c_int) -> *mut *mut c_void;
+    fn ibv_open_device(device: *mut c_void) -> *mut c_void;
+    fn ibv_alloc_pd(context: *mut c_void) -> *mut c_void;
+    fn ibv_reg_mr(domain: *mut c_void, start: *mut c_void, len: usize, access: c_int) -> *mut c_void;
+    fn ibv_dereg_mr(region: *mut c_void) -> c_int;
+}
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
 
@@ -35,7 +47,7 @@ impl Desk for Open {
 }
 
 /// The first device, open, with a protection domain. Never freed: the process ends soon.
-struct Domain(NonNull<ffi::ibv_pd>);
+struct Domain(NonNull<c_void>);
 
 fn main() -> Outcome<()> {
     let address = std::env::args().nth(1).ok_or("usage: registration ADDRESS")?;
@@ -60,7 +72,7 @@ fn main() -> Outcome<()> {
         line(count, regions.len(), pinned, (took, connect));
         for region in regions {
             // SAFETY: registered above, nothing uses it, and its memory is still there.
-            unsafe { ffi::ibv_dereg_mr(region.as_ptr()) };
+            unsafe { ibv_dereg_mr(region.as_ptr()) };
         }
     }
     for count in COUNTS {
@@ -89,35 +101,25 @@ impl Domain {
     fn open() -> Outcome<Self> {
         let mut count = 0;
         // SAFETY: `count` is written before it returns; the list is never freed, so its entries stay.
-        let list = unsafe { ffi::ibv_get_device_list(&raw mut count) };
+        let list = unsafe { ibv_get_device_list(&raw mut count) };
         if list.is_null() || count == 0 {
             return Err("this host has no RDMA device".into());
         }
         // SAFETY: the list has `count` entries, at least one.
         let device = unsafe { *list };
         // SAFETY: the device is in the list.
-        let context = unsafe { ffi::ibv_open_device(device) };
+        let context = unsafe { ibv_open_device(device) };
         let context = NonNull::new(context).ok_or_else(std::io::Error::last_os_error)?;
         // SAFETY: the context is open, and never closed.
-        let domain = unsafe { ffi::ibv_alloc_pd(context.as_ptr()) };
+        let domain = unsafe { ibv_alloc_pd(context.as_ptr()) };
         Ok(Self(
             NonNull::new(domain).ok_or_else(std::io::Error::last_os_error)?,
         ))
     }
 
-    fn register(&self, file: &mut [u8]) -> Outcome<NonNull<ffi::ibv_mr>> {
-        let access = ffi::ibv_access_flags::IBV_ACCESS_LOCAL_WRITE
-            | ffi::ibv_access_flags::IBV_ACCESS_REMOTE_READ
-            | ffi::ibv_access_flags::IBV_ACCESS_REMOTE_WRITE;
+    fn register(&self, file: &mut [u8]) -> Outcome<NonNull<c_void>> {
         // SAFETY: the domain is never freed, the memory is the caller's and outlives the region, and no peer is told its key.
-        let region = unsafe {
-            ffi::ibv_reg_mr(
-                self.0.as_ptr(),
-                file.as_mut_ptr().cast(),
-                file.len(),
-                i32::try_from(access.0)?,
-            )
-        };
+        let region = unsafe { ibv_reg_mr(self.0.as_ptr(), file.as_mut_ptr().cast(), file.len(), ACCESS) };
         Ok(NonNull::new(region).ok_or_else(std::io::Error::last_os_error)?)
     }
 }

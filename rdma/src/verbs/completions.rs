@@ -2,7 +2,7 @@
 
 use super::device::Device;
 use super::error::{VerbError, done, made};
-use ibverbs_sys as ffi;
+use super::ffi;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use std::io;
 use std::mem::MaybeUninit;

@@ -2,7 +2,7 @@
 
 use super::addressing::{GidEntry, GidKind};
 use super::error::{VerbError, done, made};
-use ibverbs_sys as ffi;
+use super::ffi;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use std::ffi::{CStr, c_int};
 use std::io;
@@ -111,7 +111,7 @@ impl Device {
             verb: "fcntl of the event descriptor",
             source: error.into(),
         })?;
-        let mut attributes = ffi::ibv_device_attr::default();
+        let mut attributes = ffi::ibv_device_attr::empty();
         // SAFETY: the device is open; `attributes` is a valid target of the call.
         let queried = unsafe { ffi::ibv_query_device(raw.as_ptr(), &raw mut attributes) };
         done("ibv_query_device", queried)?;
@@ -133,9 +133,9 @@ impl Device {
         let mut attributes = ffi::ibv_port_attr::default();
         // SAFETY: the device is open. The library writes the old, shorter form of the structure, of which
         // `attributes` is an extension.
-        let queried = unsafe { ffi::ibv_query_port(self.raw.as_ptr(), number, (&raw mut attributes).cast()) };
+        let queried = unsafe { ffi::ibv_query_port(self.raw.as_ptr(), number, &raw mut attributes) };
         done("ibv_query_port", queried)?;
-        if attributes.state != ffi::ibv_port_state::IBV_PORT_ACTIVE {
+        if attributes.state != ffi::IBV_PORT_ACTIVE {
             return Ok(None);
         }
         let entries = u32::try_from(attributes.gid_tbl_len).unwrap_or(0);
@@ -143,8 +143,7 @@ impl Device {
             number,
             mtu: u8::try_from(attributes.active_mtu).unwrap_or(1),
             lid: attributes.lid,
-            ethernet: i32::from(attributes.link_layer)
-                == i32::try_from(ffi::IBV_LINK_LAYER_ETHERNET).unwrap_or(2),
+            ethernet: attributes.link_layer == ffi::IBV_LINK_LAYER_ETHERNET,
             gids: (0..entries.min(256))
                 .filter_map(|index| self.query_gid(number, index))
                 .collect(),
@@ -168,8 +167,7 @@ impl Device {
         if queried != 0 {
             return None;
         }
-        // SAFETY: both arms of the union are 16 bytes, and all bytes are initialised.
-        let gid = unsafe { entry.gid.raw };
+        let gid = entry.gid.raw;
         let kind = match entry.gid_type {
             ffi::IBV_GID_TYPE_ROCE_V2 => GidKind::RoceV2,
             ffi::IBV_GID_TYPE_ROCE_V1 => GidKind::RoceV1,

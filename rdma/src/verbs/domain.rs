@@ -2,7 +2,7 @@
 
 use super::device::Device;
 use super::error::{VerbError, made};
-use ibverbs_sys as ffi;
+use super::ffi;
 use std::ptr::NonNull;
 use std::sync::Arc;
 

@@ -5,11 +5,11 @@ use super::completions::Completions;
 use super::device::Device;
 use super::error::meaning;
 use super::events::{self, DeviceEvent};
+use super::ffi::{self, ibv_wc};
 use super::lane::{Lane, lane_of};
 use super::messages::{Kind, Messages, kind};
 use crate::fabric::{Completion, Endpoint, Event, FabricError, Facts, Work};
 use crate::stream::{Bell, Fate, Received, Socket, ready, watch};
-use ibverbs_sys::{ibv_wc, ibv_wc_status};
 use parking_lot::Mutex;
 use std::io::IoSliceMut;
 use std::sync::Arc;
@@ -134,9 +134,9 @@ impl VerbsEndpoint {
         parcels: &mut Vec<Parcel>,
         events: &mut Vec<Event>,
     ) -> Result<(), FabricError> {
-        let id = completion.wr_id();
-        let status = completion.error().map(|(status, _)| status);
-        if status == Some(ibv_wc_status::IBV_WC_WR_FLUSH_ERR) {
+        let id = completion.wr_id;
+        let status = completion.error();
+        if status == Some(ffi::IBV_WC_WR_FLUSH_ERR) {
             // What it was of comes back when the endpoint is buried.
             let why = "the queue pair has stopped".to_owned();
             return Err(FabricError::Disconnected(why));

@@ -1,7 +1,7 @@
 //! What a device says of its own accord.
 
 use super::device::Device;
-use ibverbs_sys as ffi;
+use super::ffi;
 
 /// An asynchronous event.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -29,6 +29,8 @@ mod error;
 #[cfg(feature = "verbs")]
 mod events;
 #[cfg(feature = "verbs")]
+mod ffi;
+#[cfg(feature = "verbs")]
 mod lane;
 #[cfg(feature = "verbs")]
 mod lender;

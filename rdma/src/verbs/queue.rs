@@ -3,11 +3,10 @@
 use super::completions::Completions;
 use super::domain::Domain;
 use super::error::{VerbError, done, made};
+use super::ffi;
 use super::region::{Local, Region};
 use super::words::Gid;
 use crate::fabric::Verb;
-use ibverbs_sys as ffi;
-use ibverbs_sys::{ibv_access_flags as access, ibv_qp_attr_mask as mask};
 use parking_lot::Mutex;
 use std::io;
 use std::ptr::NonNull;
@@ -90,7 +89,7 @@ impl Queue {
         let mut wanted = ffi::ibv_qp_init_attr {
             send_cq: completions.raw(),
             recv_cq: completions.raw(),
-            qp_type: ffi::ibv_qp_type::IBV_QPT_RC,
+            qp_type: ffi::IBV_QPT_RC,
             ..Default::default()
         };
         wanted.cap.max_send_wr = shape.sends;
@@ -110,16 +109,15 @@ impl Queue {
             domain: Arc::clone(domain),
         };
         let mut attributes = ffi::ibv_qp_attr {
-            qp_state: ffi::ibv_qp_state::IBV_QPS_INIT,
+            qp_state: ffi::IBV_QPS_INIT,
             port_num: shape.port,
             ..Default::default()
         };
         if shape.lends {
-            let lent = access::IBV_ACCESS_REMOTE_READ | access::IBV_ACCESS_REMOTE_WRITE;
-            attributes.qp_access_flags = lent.0;
+            let lent = ffi::IBV_ACCESS_REMOTE_READ | ffi::IBV_ACCESS_REMOTE_WRITE;
+            attributes.qp_access_flags = lent;
         }
-        let named =
-            mask::IBV_QP_STATE | mask::IBV_QP_PKEY_INDEX | mask::IBV_QP_PORT | mask::IBV_QP_ACCESS_FLAGS;
+        let named = ffi::IBV_QP_STATE | ffi::IBV_QP_PKEY_INDEX | ffi::IBV_QP_PORT | ffi::IBV_QP_ACCESS_FLAGS;
         queue.modify(&mut attributes, named)?;
         Ok(Arc::new(queue))
     }
@@ -132,7 +130,7 @@ impl Queue {
     /// Connects it: from now on it serves its peer, and takes work.
     pub(super) fn connect(&self, path: &Path) -> Result<(), VerbError> {
         let mut attributes = ffi::ibv_qp_attr {
-            qp_state: ffi::ibv_qp_state::IBV_QPS_RTR,
+            qp_state: ffi::IBV_QPS_RTR,
             path_mtu: path.mtu.into(),
             dest_qp_num: path.number,
             rq_psn: path.first_theirs,
@@ -149,16 +147,16 @@ impl Queue {
             attributes.ah_attr.grh.hop_limit = 64;
             attributes.ah_attr.grh.traffic_class = path.tclass;
         }
-        let named = mask::IBV_QP_STATE
-            | mask::IBV_QP_AV
-            | mask::IBV_QP_PATH_MTU
-            | mask::IBV_QP_DEST_QPN
-            | mask::IBV_QP_RQ_PSN
-            | mask::IBV_QP_MAX_DEST_RD_ATOMIC
-            | mask::IBV_QP_MIN_RNR_TIMER;
+        let named = ffi::IBV_QP_STATE
+            | ffi::IBV_QP_AV
+            | ffi::IBV_QP_PATH_MTU
+            | ffi::IBV_QP_DEST_QPN
+            | ffi::IBV_QP_RQ_PSN
+            | ffi::IBV_QP_MAX_DEST_RD_ATOMIC
+            | ffi::IBV_QP_MIN_RNR_TIMER;
         self.modify(&mut attributes, named)?;
         let mut attributes = ffi::ibv_qp_attr {
-            qp_state: ffi::ibv_qp_state::IBV_QPS_RTS,
+            qp_state: ffi::IBV_QPS_RTS,
             timeout: path.patience,
             retry_cnt: RETRIES,
             rnr_retry: RNR_RETRIES,
@@ -166,19 +164,18 @@ impl Queue {
             max_rd_atomic: path.asks,
             ..Default::default()
         };
-        let named = mask::IBV_QP_STATE
-            | mask::IBV_QP_TIMEOUT
-            | mask::IBV_QP_RETRY_CNT
-            | mask::IBV_QP_RNR_RETRY
-            | mask::IBV_QP_SQ_PSN
-            | mask::IBV_QP_MAX_QP_RD_ATOMIC;
+        let named = ffi::IBV_QP_STATE
+            | ffi::IBV_QP_TIMEOUT
+            | ffi::IBV_QP_RETRY_CNT
+            | ffi::IBV_QP_RNR_RETRY
+            | ffi::IBV_QP_SQ_PSN
+            | ffi::IBV_QP_MAX_QP_RD_ATOMIC;
         self.modify(&mut attributes, named)
     }
 
-    fn modify(&self, attributes: &mut ffi::ibv_qp_attr, named: mask) -> Result<(), VerbError> {
+    fn modify(&self, attributes: &mut ffi::ibv_qp_attr, named: i32) -> Result<(), VerbError> {
         let raw = self.raw.lock();
         let queue = raw.ok_or_else(destroyed)?;
-        let named = i32::try_from(named.0).unwrap_or(0);
         // SAFETY: the queue pair is not destroyed while the lock is held; `attributes` is a valid argument.
         done("ibv_modify_qp", unsafe {
             ffi::ibv_modify_qp(queue.as_ptr(), attributes, named)
@@ -199,13 +196,13 @@ impl Queue {
     ) -> Result<(), VerbError> {
         let mut request = ffi::ibv_send_wr {
             opcode: match verb {
-                Verb::Read => ffi::ibv_wr_opcode::IBV_WR_RDMA_READ,
-                Verb::Write => ffi::ibv_wr_opcode::IBV_WR_RDMA_WRITE,
+                Verb::Read => ffi::IBV_WR_RDMA_READ,
+                Verb::Write => ffi::IBV_WR_RDMA_WRITE,
             },
             ..Default::default()
         };
-        request.wr.rdma.remote_addr = remote.address;
-        request.wr.rdma.rkey = remote.key;
+        request.wr.remote_addr = remote.address;
+        request.wr.rkey = remote.key;
         // SAFETY: as the caller promises.
         unsafe { self.request(id, request, local) }
     }
@@ -216,7 +213,7 @@ impl Queue {
     /// As for [`Queue::transfer`] with a WRITE.
     pub(super) unsafe fn send(&self, id: u64, local: Local) -> Result<(), VerbError> {
         let request = ffi::ibv_send_wr {
-            opcode: ffi::ibv_wr_opcode::IBV_WR_SEND,
+            opcode: ffi::IBV_WR_SEND,
             ..Default::default()
         };
         // SAFETY: as the caller promises.
@@ -254,7 +251,7 @@ impl Queue {
         request.wr_id = id;
         request.sg_list = &raw mut part;
         request.num_sge = 1;
-        request.send_flags = ffi::ibv_send_flags::IBV_SEND_SIGNALED.0;
+        request.send_flags = ffi::IBV_SEND_SIGNALED;
         let mut bad = std::ptr::null_mut();
         let raw = self.raw.lock();
         let queue = raw.ok_or_else(destroyed)?;

@@ -2,10 +2,10 @@
 
 use super::domain::Domain;
 use super::error::{VerbError, done, made};
+use super::ffi;
 use crate::arena::Arena;
 use crate::buffer::BufferPool;
 use crate::sys::Mapping;
-use ibverbs_sys as ffi;
 use std::io;
 use std::num::NonZeroUsize;
 use std::ptr::NonNull;
@@ -57,11 +57,9 @@ impl Region {
         arena: Arc<Arena>,
         writable: bool,
     ) -> Result<Self, VerbError> {
-        let mut access = ffi::ibv_access_flags::IBV_ACCESS_REMOTE_READ;
+        let mut access = ffi::IBV_ACCESS_REMOTE_READ;
         if writable {
-            access = access
-                | ffi::ibv_access_flags::IBV_ACCESS_LOCAL_WRITE
-                | ffi::ibv_access_flags::IBV_ACCESS_REMOTE_WRITE;
+            access = access | ffi::IBV_ACCESS_LOCAL_WRITE | ffi::IBV_ACCESS_REMOTE_WRITE;
         }
         let (start, len) = arena.mapped();
         Self::register(domain, (start, len), access, Memory::Arena(arena))
@@ -70,7 +68,7 @@ impl Region {
     /// All buffers of a pool, for transfers of this host only.
     pub(super) fn of_buffers(domain: &Arc<Domain>, buffers: BufferPool) -> Result<Self, VerbError> {
         let (start, len) = buffers.slab();
-        let access = ffi::ibv_access_flags::IBV_ACCESS_LOCAL_WRITE;
+        let access = ffi::IBV_ACCESS_LOCAL_WRITE;
         Self::register(domain, (start.cast_mut(), len), access, Memory::Buffers(buffers))
     }
 
@@ -79,17 +77,16 @@ impl Region {
         let len = NonZeroUsize::new(len).ok_or(io::ErrorKind::InvalidInput)?;
         let memory = Mapping::anonymous(len)?.unforked()?;
         let range = (memory.start(), memory.len());
-        let access = ffi::ibv_access_flags::IBV_ACCESS_LOCAL_WRITE;
+        let access = ffi::IBV_ACCESS_LOCAL_WRITE;
         Ok(Self::register(domain, range, access, Memory::Own(memory))?)
     }
 
     fn register(
         domain: &Arc<Domain>,
         (start, len): (*mut u8, usize),
-        access: ffi::ibv_access_flags,
+        access: i32,
         memory: Memory,
     ) -> Result<Self, VerbError> {
-        let access = i32::try_from(access.0).unwrap_or(0);
         // SAFETY: the domain is alive; the range is mapped, and stays so as long as `memory`, which the region keeps
         // until it is deregistered. What the device writes there is never under a Rust reference that forbids it: arenas
         // and own memory are reached by raw copies only, and a buffer under work is owned by the endpoint.

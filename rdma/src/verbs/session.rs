@@ -3,11 +3,11 @@
 use super::chunks::Parcel;
 use super::completions::Completions;
 use super::error::meaning;
+use super::ffi::ibv_wc;
 use super::messages::{Kind, Messages, kind};
 use super::queue::Queue;
 use crate::fabric::{FabricError, Lineage};
 use crate::stream::{Fate, Frame, Received, Socket};
-use ibverbs_sys::ibv_wc;
 use parking_lot::Mutex;
 use std::io::IoSliceMut;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -110,7 +110,7 @@ impl Session {
             let more = self.completions.poll(&mut fetched);
             let more = more.map_err(|error| FabricError::Disconnected(error.to_string()))?;
             for completion in fetched.drain(..) {
-                if let Some((status, _)) = completion.error() {
+                if let Some(status) = completion.error() {
                     return Err(match meaning(status) {
                         FabricError::Flushed => {
                             FabricError::Disconnected("the queue pair has stopped".into())
@@ -118,7 +118,7 @@ impl Session {
                         other => other,
                     });
                 }
-                match kind(completion.wr_id()) {
+                match kind(completion.wr_id) {
                     Kind::Came(slot) => self.messages.came(slot, completion.len(), parcels)?,
                     Kind::Sent(slot) => self.messages.sent(slot),
                     Kind::Work(_) => {}

@@ -128,8 +128,8 @@ impl Bench {
                 self.completions.hush();
             }
         }
-        assert_eq!(came[0].wr_id(), 5);
-        came[0].error().map_or(Ok(()), |(status, _)| Err(meaning(status)))
+        assert_eq!(came[0].wr_id, 5);
+        came[0].error().map_or(Ok(()), |status| Err(meaning(status)))
     }
 }
 
