@@ -38,7 +38,7 @@ mount -t rdmafs "$SOURCE" "$T/second" -o "key=$T/key,ro"
 mount "$M"
 echo both >"$M/file"
 INSIDE
-SOURCE=$(source_of p) unshare -m --propagation private sh "$T/inside" || fail "inside the namespace"
+SOURCE=$(source_of p) unshare -m --propagation private "$HERE/only-ours" sh "$T/inside" || fail "inside the namespace"
 mounted "$M" && fail "a mount made in a namespace is seen outside"
 same "what was written inside" "$(cat "$T/keep/file")" both
 mounts() {
@@ -53,7 +53,7 @@ note "a handler started from inside a namespace ends with an explicit umount"
 umount "$T/keep"
 wait_until 10 no_handler || fail "the handler still runs after its last umount"
 # shellcheck disable=SC2016  # expanded inside
-SOURCE=$(source_of p) unshare -m --propagation private sh -c '
+SOURCE=$(source_of p) unshare -m --propagation private "$HERE/only-ours" sh -c '
 "$RDMAFS" mount "$SOURCE" "$M" -o "key=$T/key,fabric=$FABRIC" >/dev/null && cat "$M/file" && umount "$M"' || fail "in a second namespace"
 wait_until 10 no_handler || fail "the handler started inside still runs"
 

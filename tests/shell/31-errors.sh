@@ -74,7 +74,7 @@ mount --bind "$T/nodev" /dev
 exec "$RDMAFS" mount "$SOURCE" "$M" -o "$GOOD"
 INSIDE
 mkdir "$T/nodev"
-SOURCE=$(source_of p) GOOD=$good one_line 32 "/dev/fuse.*modprobe fuse|modprobe fuse.*/dev/fuse" unshare -m sh -e "$T/nofuse"
+SOURCE=$(source_of p) GOOD=$good one_line 32 "/dev/fuse.*modprobe fuse|modprobe fuse.*/dev/fuse" unshare -m "$HERE/only-ours" sh -e "$T/nofuse"
 
 note "serve"
 memory=$(awk '/^MemTotal/ { print int($2 / 1048576) + 10 }' /proc/meminfo)

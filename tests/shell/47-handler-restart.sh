@@ -246,7 +246,7 @@ exec sleep 600
 INSIDE
 for name in private lost; do
     mkdir "$T/$name"
-    SOURCE=$(source_of p) unshare -m sh -e "$T/namespace" "$T/$name" &
+    SOURCE=$(source_of p) unshare -m "$HERE/only-ours" sh -e "$T/namespace" "$T/$name" &
     echo $! >"$T/$name.pid"
     wait_until 10 test -e "$T/$name.ready" || fail "no mount in a namespace: $(tail -n 2 "$T/mount.log")"
 done
@@ -406,7 +406,7 @@ for again in "$T/fs" "-t rdmafs $SOURCE $T/fs -o key=$T/key,fabric=$FABRIC"; do
 done
 umount "$T/fs"
 INSIDE
-SOURCE=$(source_of p) unshare -m --propagation private sh "$T/inside.sh" || fail "inside the namespace: $(tail -n 5 "$LOG")"
+SOURCE=$(source_of p) unshare -m --propagation private "$HERE/only-ours" sh "$T/inside.sh" || fail "inside the namespace: $(tail -n 5 "$LOG")"
 same "the mount outside" "$(cat "$T/a/file")" kept
 attach q "$T/c"
 
@@ -418,7 +418,7 @@ one_record() {
 wait_until 5 one_record || fail "umount left the record of its mount"
 attach q "$T/c"
 rm "$T/private.ready"
-SOURCE=$(source_of p) unshare -m sh -e "$T/namespace" "$T/private" &
+SOURCE=$(source_of p) unshare -m "$HERE/only-ours" sh -e "$T/namespace" "$T/private" &
 echo $! >"$T/private.pid"
 wait_until 10 test -e "$T/private.ready" || fail "no mount in a namespace: $(tail -n 2 "$T/mount.log")"
 attach p "$T/over"

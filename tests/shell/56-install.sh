@@ -23,7 +23,7 @@ mkdir "$T/etc" "$T/sbin" "$T/prefix"
 cp -a /etc/. "$T/etc/"
 rm -rf "$T/etc/rdmafs"
 # shellcheck disable=SC2016 # the inner shell expands it
-unshare --mount sh -euc '
+unshare --mount "$HERE/only-ours" sh -euc '
     T=$1 install=$2
     mount --bind "$T/etc" /etc
     mount --bind "$T/sbin" /sbin
