@@ -108,6 +108,34 @@ assert os.path.isdir(deep)
 os.mkfifo("pipe")
 assert not os.path.isfile("pipe")
 PY
+
+note "whiteouts: a rename leaves one, everybody may make one, overlayfs keeps its upper layer here"
+python3 - <<'PY' || fail "RENAME_WHITEOUT does not what it does on a tmpfs"
+import ctypes, os, stat
+libc = ctypes.CDLL(None, use_errno=True)
+os.mkdir("w")
+open("w/f", "w").close()
+assert libc.renameat2(-100, b"w/f", -100, b"w/g", 4) == 0, os.strerror(ctypes.get_errno())
+left = os.lstat("w/f")
+assert stat.S_ISCHR(left.st_mode) and left.st_rdev == 0 and left.st_mode & 0o7777 == 0, left
+assert sorted(os.listdir("w")) == ["f", "g"] and os.stat("w/g").st_size == 0
+PY
+chmod 777 w
+as_user 2001 mknod w/mine c 0 0 || fail "an ordinary user makes no whiteout"
+refused "a device by an ordinary user" "not permitted" as_user 2001 mknod w/null c 1 3
+if modprobe overlay 2>/dev/null || grep -qw overlay /proc/filesystems; then
+    mkdir -p ov/upper ov/work "$T/lower/dir" "$T/merged"
+    echo low >"$T/lower/f"
+    echo low >"$T/lower/dir/x"
+    mount -t overlay overlay -o "lowerdir=$T/lower,upperdir=$M/ov/upper,workdir=$M/ov/work" "$T/merged" ||
+        fail "overlayfs takes no directory of the mount as its upper layer"
+    mv "$T/merged/f" "$T/merged/g"
+    rm "$T/merged/dir/x"
+    same "names in the overlay" "$(cd "$T/merged" && find . | sort | tr '\n' ' ')" ". ./dir ./g "
+    same "bytes that were copied up" "$(cat "$T/merged/g")" low
+    umount "$T/merged"
+    same "what the rename left" "$(stat -c '%F %t:%T' ov/upper/f)" "character special file 0:0"
+fi
 cd /
 rm -r "${M:?}"/*
 same "all gone" "$(ls -A "$M")" ""

@@ -260,7 +260,7 @@ def renames():
         elif what == "fifo":
             os.mkfifo(path)
     kinds = ("file", "hard", "empty", "full", "symlink", "fifo", "none")
-    words = {0: "", 1: "NOREPLACE ", 2: "EXCHANGE ", 3: "BOTH ", 8: "UNKNOWN "}
+    words = {0: "", 1: "NOREPLACE ", 2: "EXCHANGE ", 3: "BOTH ", 4: "WHITEOUT ", 5: "WHITEOUT NOREPLACE ", 6: "WHITEOUT EXCHANGE ", 8: "UNKNOWN "}
     number = 0
     for flag, word in words.items():
         for across in (False, True):

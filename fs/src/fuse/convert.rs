@@ -104,17 +104,18 @@ pub(super) fn fopen_flags(opened: &Opened) -> FopenFlags {
     flags
 }
 
-/// `None` for what is not offered: RENAME_WHITEOUT, and flags of the future.
+/// `None` for what makes no sense together (the kernel refuses that itself), and for flags of the future.
 pub(super) fn rename_mode(flags: RenameFlags) -> Option<RenameMode> {
-    if flags.is_empty() {
-        Some(RenameMode::Replace)
-    } else if flags == RenameFlags::RENAME_NOREPLACE {
-        Some(RenameMode::NoReplace)
-    } else if flags == RenameFlags::RENAME_EXCHANGE {
-        Some(RenameMode::Exchange)
-    } else {
-        None
-    }
+    let spares = flags.contains(RenameFlags::RENAME_NOREPLACE);
+    let rest = flags.difference(RenameFlags::RENAME_NOREPLACE);
+    Some(match spares {
+        false if rest.is_empty() => RenameMode::Replace,
+        true if rest.is_empty() => RenameMode::NoReplace,
+        false if rest == RenameFlags::RENAME_EXCHANGE => RenameMode::Exchange,
+        false if rest == RenameFlags::RENAME_WHITEOUT => RenameMode::Whiteout,
+        true if rest == RenameFlags::RENAME_WHITEOUT => RenameMode::WhiteoutNoReplace,
+        _ => return None,
+    })
 }
 
 /// `None` for what is not offered: collapsing, inserting, unsharing, and modes of the future.
@@ -265,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn renames_that_are_not_offered_are_told_apart() {
+    fn each_kind_of_rename_is_told_apart() {
         assert_eq!(rename_mode(RenameFlags::empty()), Some(RenameMode::Replace));
         assert_eq!(
             rename_mode(RenameFlags::RENAME_NOREPLACE),
@@ -275,8 +276,20 @@ mod tests {
             rename_mode(RenameFlags::RENAME_EXCHANGE),
             Some(RenameMode::Exchange)
         );
-        assert_eq!(rename_mode(RenameFlags::RENAME_WHITEOUT), None);
-        assert_eq!(rename_mode(RenameFlags::all()), None);
+        let whiteout = RenameFlags::RENAME_WHITEOUT;
+        assert_eq!(rename_mode(whiteout), Some(RenameMode::Whiteout));
+        assert_eq!(
+            rename_mode(whiteout | RenameFlags::RENAME_NOREPLACE),
+            Some(RenameMode::WhiteoutNoReplace)
+        );
+        let exchange = RenameFlags::RENAME_EXCHANGE;
+        for both in [
+            exchange | whiteout,
+            exchange | RenameFlags::RENAME_NOREPLACE,
+            RenameFlags::all(),
+        ] {
+            assert_eq!(rename_mode(both), None, "{both:?}");
+        }
     }
 
     #[test]

@@ -87,6 +87,7 @@ impl Tree {
                 0,
             ),
             NewInode::Symlink(target) => (FileKind::Symlink, symlink(target)?, 0),
+            what if *what == NewInode::WHITEOUT => (FileKind::CharDevice, Body::Special, 0),
             NewInode::Special { kind, rdev } => (special(who, *kind)?, Body::Special, *rdev),
         };
         let (gid, mode) = permission::inherit(who, parent, kind, new.mode);

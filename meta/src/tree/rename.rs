@@ -1,6 +1,6 @@
 //! `renameat2(2)`: every check first, then one of three ways to do it.
 
-use super::inode::{Body, Directory};
+use super::inode::{Body, Directory, Inode, blank};
 use super::table::{MAX_LINKS, Tree};
 use crate::attr::FileKind;
 use crate::cred::Credentials;
@@ -33,7 +33,7 @@ impl Tree {
             found => Some(found?),
         };
         match (rename.mode, target) {
-            (RenameMode::NoReplace, Some(_)) => return Err(MetaError::Exists),
+            (mode, Some(_)) if mode.spares() => return Err(MetaError::Exists),
             (RenameMode::Exchange, None) => return Err(MetaError::NotFound),
             _ => self.check_ancestors(rename, source, target)?,
         }
@@ -45,13 +45,33 @@ impl Tree {
             }
             (_, Some(target)) => {
                 self.check_replace(who, rename, source, target)?;
+                self.vacate(who, rename, now)?;
                 self.replace(rename, source, target, now)
             }
             (_, None) => {
                 self.check_move(who, rename, source)?;
+                self.vacate(who, rename, now)?;
                 self.place(rename, source, now, Directory::add).map(|()| None)
             }
         }
+    }
+
+    /// Takes the source's entry out of its directory, or leaves a whiteout in its place: the caller's, and nobody may open it
+    /// (`shmem_whiteout` of Linux). Whoever may take the entry out may.
+    fn vacate(&mut self, who: &Credentials, rename: &Move, now: Timestamp) -> Result<(), MetaError> {
+        let (parent, name) = &rename.from;
+        if !rename.mode.leaves_whiteout() {
+            return self.edit_entry(*parent, name, now, Directory::remove);
+        }
+        let (gid, mode) = permission::inherit(who, &self.get(*parent)?.attr, FileKind::CharDevice, 0);
+        let whiteout = self.new_id();
+        let mut attr = blank(whiteout, FileKind::CharDevice, now);
+        (attr.uid, attr.gid, attr.mode, attr.nlink) = (who.uid, gid, mode, 1);
+        let body = Body::Special;
+        self.insert(Inode { attr, body });
+        self.edit_entry(*parent, name, now, |entries, name| {
+            entries.redirect(name, whiteout)
+        })
     }
 
     /// No directory goes below itself, and none is replaced by what lies below it.
@@ -135,7 +155,7 @@ impl Tree {
         Ok(())
     }
 
-    /// Takes the source out and puts it where `put` says.
+    /// Puts the source, whose place was vacated, where `put` says.
     fn place(
         &mut self,
         rename: &Move,
@@ -143,7 +163,6 @@ impl Tree {
         now: Timestamp,
         put: fn(&mut Directory, &Name, InodeId),
     ) -> Result<(), MetaError> {
-        self.edit_entry(rename.from.0, &rename.from.1, now, Directory::remove)?;
         self.edit_entry(rename.to.0, &rename.to.1, now, |entries, name| {
             put(entries, name, source)
         })?;

@@ -29,13 +29,21 @@ pub enum NewInode {
     Directory,
     /// A symbolic link with this target, at most [`MAX_SYMLINK`] bytes.
     Symlink(Vec<u8>),
-    /// A pipe, socket or device node. Devices: root only.
+    /// A pipe, socket or device node. Devices other than [`NewInode::WHITEOUT`]: root only.
     Special {
         /// Fifo, socket, character or block device.
         kind: FileKind,
         /// Device number.
         rdev: u32,
     },
+}
+
+impl NewInode {
+    /// What a layer of overlayfs has in the place of a name that it hides. No device: everybody may make one (mknod(2), since Linux 5.8).
+    pub const WHITEOUT: NewInode = NewInode::Special {
+        kind: FileKind::CharDevice,
+        rdev: 0,
+    };
 }
 
 /// How a file is opened; `execute` stands for `FMODE_EXEC` and asks x instead of r.
@@ -60,6 +68,24 @@ pub enum RenameMode {
     NoReplace,
     /// RENAME_EXCHANGE.
     Exchange,
+    /// RENAME_WHITEOUT: replace what is there, and leave a whiteout (a character device 0:0) under the old name.
+    Whiteout,
+    /// RENAME_WHITEOUT with RENAME_NOREPLACE.
+    WhiteoutNoReplace,
+}
+
+impl RenameMode {
+    /// Nothing that is there may be replaced.
+    #[must_use]
+    pub fn spares(self) -> bool {
+        matches!(self, RenameMode::NoReplace | RenameMode::WhiteoutNoReplace)
+    }
+
+    /// The old name leads to a whiteout afterwards.
+    #[must_use]
+    pub fn leaves_whiteout(self) -> bool {
+        matches!(self, RenameMode::Whiteout | RenameMode::WhiteoutNoReplace)
+    }
 }
 
 /// What becomes of 8 bytes of a file, which are a number in little-endian order.

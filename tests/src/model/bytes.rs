@@ -2,7 +2,7 @@
 
 use crate::model::state::{Model, READ, Result, Slot, WRITE, Who, kept_bits, refuse};
 use crate::ops::{Bytes, FilePath, How, Kind, Outcome, pattern};
-use nix::libc::{EACCES, EBADF, EBUSY, EEXIST, EINVAL, EISDIR, ENOENT};
+use nix::libc::{EACCES, EBADF, EBUSY, EEXIST, EINVAL, EISDIR, ENOENT, ENXIO};
 
 impl Model {
     pub(super) fn bytes(&mut self, who: Who, mount: usize, call: &Bytes) -> Result<Outcome> {
@@ -36,6 +36,9 @@ impl Model {
                     dir && (how.create || how.write) => EISDIR,
                     !self.may(who, ino, want) => EACCES,
                     dir => EISDIR,
+                    // A mount without devices says so first.
+                    self.is_whiteout(ino) => EACCES,
+                    self.is_whiteout(ino) => ENXIO,
                 );
                 if how.truncate {
                     self.resize(who, ino, 0, true);
@@ -80,7 +83,11 @@ impl Model {
 
     fn truncate(&mut self, who: Who, path: &FilePath, size: u64) -> Result<Outcome> {
         let ino = self.find(who, path, true)?;
-        refuse!(self.is_dir(ino) => EISDIR, !self.may(who, ino, WRITE) => EACCES);
+        refuse!(
+            self.is_dir(ino) => EISDIR,
+            self.is_whiteout(ino) => EINVAL,
+            !self.may(who, ino, WRITE) => EACCES,
+        );
         Ok(self.resize(who, ino, size, false))
     }
 

@@ -98,6 +98,9 @@ impl Model {
             None => {}
         }
         self.place(to.dir, to.name.clone(), moved);
+        if how == Rename::Whiteout {
+            self.create(who, from.clone(), Kind::Whiteout, 0);
+        }
         Ok(Outcome::Done)
     }
 

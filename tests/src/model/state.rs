@@ -60,7 +60,7 @@ pub(super) struct Slot {
 }
 
 /// Where a path leads: the directory of its last name, and what stands there.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Place {
     pub(super) dir: u64,
     pub(super) name: Vec<u8>,
@@ -143,6 +143,10 @@ impl Model {
 
     pub(super) fn is_dir(&self, ino: u64) -> bool {
         self.inodes[&ino].stat.kind == Kind::Directory
+    }
+
+    pub(super) fn is_whiteout(&self, ino: u64) -> bool {
+        self.inodes[&ino].stat.kind == Kind::Whiteout
     }
 
     pub(super) fn stat(&self, ino: u64) -> Outcome {

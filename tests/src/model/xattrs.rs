@@ -42,7 +42,7 @@ impl Model {
         let (user, trusted) = (name.starts_with("user."), name.starts_with("trusted."));
         refuse!(
             trusted && who.0 != 0 => ENODATA,
-            user && self.inodes[&ino].stat.kind == Kind::Symlink => ENODATA,
+            user && self.has_no_user_xattrs(ino) => ENODATA,
             user && !self.may(who, ino, READ) => EACCES,
             name == "strange.name" && !self.may(who, ino, READ) => EACCES,
             name == "user." => EINVAL,
@@ -50,6 +50,10 @@ impl Model {
         );
         let value = self.inodes[&ino].xattrs.get(name);
         value.cloned().map(Outcome::Bytes).ok_or(vec![ENODATA])
+    }
+
+    fn has_no_user_xattrs(&self, ino: u64) -> bool {
+        matches!(self.inodes[&ino].stat.kind, Kind::Symlink | Kind::Whiteout)
     }
 
     /// The inode, if this caller may set and remove this attribute of it.
@@ -63,7 +67,7 @@ impl Model {
         let sticky = stat.kind == Kind::Directory && stat.mode & 0o1000 != 0;
         refuse!(
             of_root && who.0 != 0 => EPERM,
-            user && stat.kind == Kind::Symlink => EPERM,
+            user && self.has_no_user_xattrs(ino) => EPERM,
             user && sticky && !self.owns(who, ino) => EPERM,
             user && !self.may(who, ino, WRITE) => EACCES,
             name == "strange.name" && !self.may(who, ino, WRITE) => EACCES,

@@ -11,6 +11,7 @@ pub enum Rename {
     Replace,
     NoReplace,
     Exchange,
+    Whiteout,
 }
 
 /// A system call on names.
@@ -60,6 +61,7 @@ impl Names {
         "rename",
         "rename, no replace",
         "rename, exchange",
+        "rename, whiteout",
         "list",
     ];
 
@@ -101,6 +103,7 @@ impl Names {
                 Rename::Replace => "rename",
                 Rename::NoReplace => "rename, no replace",
                 Rename::Exchange => "rename, exchange",
+                Rename::Whiteout => "rename, whiteout",
             },
             Names::List { .. } => "list",
         }
@@ -111,6 +114,7 @@ fn random_rename(rng: &mut StdRng) -> Rename {
     match rng.random_range(0..10) {
         0 => Rename::NoReplace,
         1 => Rename::Exchange,
+        2 => Rename::Whiteout,
         _ => Rename::Replace,
     }
 }

@@ -14,6 +14,8 @@ pub enum Kind {
     File,
     Directory,
     Symlink,
+    /// A character device 0:0.
+    Whiteout,
 }
 
 /// What stat(2) shows, as far as it can be compared.

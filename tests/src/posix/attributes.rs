@@ -43,6 +43,7 @@ pub(super) fn stat(stat: FileStat) -> Outcome {
     let kind = match stat.st_mode & libc::S_IFMT {
         libc::S_IFDIR => Kind::Directory,
         libc::S_IFLNK => Kind::Symlink,
+        libc::S_IFCHR => Kind::Whiteout,
         _ => Kind::File,
     };
     Outcome::Stat(Stat {

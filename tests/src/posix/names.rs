@@ -6,6 +6,7 @@ use nix::fcntl::{AT_FDCWD, AtFlags, RenameFlags};
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 
 impl Posix {
@@ -41,6 +42,7 @@ fn rename(old: &Path, new: &Path, how: Rename) -> Result<Outcome> {
         Rename::Replace => RenameFlags::empty(),
         Rename::NoReplace => RenameFlags::RENAME_NOREPLACE,
         Rename::Exchange => RenameFlags::RENAME_EXCHANGE,
+        Rename::Whiteout => RenameFlags::RENAME_WHITEOUT,
     };
     done(nix::fcntl::renameat2(AT_FDCWD, old, AT_FDCWD, new, flags))
 }
@@ -53,6 +55,7 @@ fn list(path: &Path) -> Result<Outcome> {
         let kind = match () {
             () if kind.is_dir() => Kind::Directory,
             () if kind.is_symlink() => Kind::Symlink,
+            () if kind.is_char_device() => Kind::Whiteout,
             () => Kind::File,
         };
         let double = names.insert(entry.file_name().into_vec(), kind);

@@ -38,6 +38,7 @@ pub(super) fn kind(kind: FileKind) -> Kind {
     match kind {
         FileKind::Directory => Kind::Directory,
         FileKind::Symlink => Kind::Symlink,
+        FileKind::CharDevice => Kind::Whiteout,
         _ => Kind::File,
     }
 }

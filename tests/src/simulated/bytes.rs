@@ -4,7 +4,7 @@ use crate::ops::{Bytes, CALLERS, FilePath, How, Op, Outcome, pattern};
 use crate::simulated::attributes::stat;
 use crate::simulated::locks::PROCESS;
 use crate::simulated::system::{Caller, Result, Simulated, Slot, done, refused_if};
-use nix::libc::{EBADF, EBUSY, EEXIST, EINVAL, EISDIR, ENOENT};
+use nix::libc::{EBADF, EBUSY, EEXIST, EINVAL, EISDIR, ENOENT, ENXIO};
 use rdmafs_fs::handler::{OpenMode, ReadData};
 use rdmafs_meta::attr::{FileKind, SetAttr};
 
@@ -45,6 +45,10 @@ impl Simulated {
                 let dir = self.run(caller.mount.clone().opendir(caller.who, attr.ino))?;
                 self.run(caller.mount.releasedir(dir))?;
                 return Err(EISDIR);
+            }
+            Some(attr) if attr.kind == FileKind::CharDevice => {
+                // The kernel opens devices itself, and a whiteout is none.
+                return Err(ENXIO);
             }
             Some(attr) => (
                 attr.ino,

@@ -64,6 +64,7 @@ impl Simulated {
             Rename::Replace => RenameMode::Replace,
             Rename::NoReplace => RenameMode::NoReplace,
             Rename::Exchange => RenameMode::Exchange,
+            Rename::Whiteout => RenameMode::Whiteout,
         };
         let Caller { mount, who } = caller;
         let renamed = self.run(mount.rename(who, from.dir, from.name, to.dir, to.name, mode));

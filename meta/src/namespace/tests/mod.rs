@@ -7,6 +7,7 @@ mod files;
 mod recall;
 mod restart;
 mod space;
+mod whiteout;
 mod words;
 mod random;
 mod examine;

@@ -59,8 +59,13 @@ fn tree_request(kind: u8, inodes: &[InodeId], [a, b, c]: [u64; 3]) -> Request {
         },
         9 => Request::Parent { ino },
         _ => {
-            let mode =
-                [RenameMode::Replace, RenameMode::NoReplace, RenameMode::Exchange][usize::from(kind % 3)];
+            let mode = [
+                RenameMode::Replace,
+                RenameMode::NoReplace,
+                RenameMode::Exchange,
+                RenameMode::Whiteout,
+                RenameMode::WhiteoutNoReplace,
+            ][usize::from(kind % 5)];
             Request::Rename {
                 parent: ino,
                 name,
