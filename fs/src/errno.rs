@@ -16,6 +16,12 @@ pub enum Error {
     /// The pool has no live link now.
     #[error("no connection to {0}")]
     Down(String),
+    /// ESTALE: another pool is served where this one was.
+    #[error("another pool is served at {0} now")]
+    OtherPool(String),
+    /// EIO: what is open is of a pool in whose place another one is served.
+    #[error("the pool that this file is of is not served any more")]
+    PoolReplaced,
     /// The service answered something else than was asked.
     #[error("the node sent an answer that does not fit the request")]
     Protocol,
@@ -56,7 +62,8 @@ impl Error {
             Self::Meta(error) => meta_errno(*error),
             Self::Link(error) => link_errno(error),
             Self::Down(_) | Self::Protocol | Self::Internal(_) => libc::EIO,
-            Self::LocksLost => libc::EIO,
+            Self::LocksLost | Self::PoolReplaced => libc::EIO,
+            Self::OtherPool(_) => libc::ESTALE,
             Self::Interrupted => libc::EINTR,
             Self::BadHandle => libc::EBADF,
             Self::ReadOnly => libc::EROFS,
@@ -95,6 +102,7 @@ fn meta_errno(error: MetaError) -> i32 {
         MetaError::Locked => libc::EAGAIN,
         MetaError::Deadlock => libc::EDEADLK,
         MetaError::TooManyLocks => libc::ENOLCK,
+        MetaError::OtherPool => libc::ESTALE,
     }
 }
 
@@ -119,10 +127,12 @@ mod tests {
             Error::Protocol,
             MetaError::Lost.into(),
             MetaError::SessionEnded.into(),
+            Error::PoolReplaced,
         ];
         assert!(broken.iter().all(|error| error.errno() == libc::EIO));
         assert_eq!(Error::from(MetaError::AccessDenied).errno(), libc::EACCES);
         assert_eq!(Error::from(MetaError::Cleaning).errno(), libc::ENOSPC);
         assert_eq!(Error::Interrupted.errno(), libc::EINTR);
+        assert_eq!(Error::OtherPool("node1".into()).errno(), libc::ESTALE);
     }
 }

@@ -95,4 +95,7 @@ pub enum MetaError {
     /// ENOLCK.
     #[error("there are too many locks")]
     TooManyLocks,
+    /// ESTALE: this service serves another pool than the one that was meant.
+    #[error("another pool is served here")]
+    OtherPool,
 }

@@ -5,7 +5,7 @@
 use crate::attr::{Attr, SetAttr};
 use crate::cred::Credentials;
 use crate::extent::{Extent, GRANULE};
-use crate::id::{Incarnation, InodeId, Lineage, NodeId, RequestId, SessionId};
+use crate::id::{Incarnation, InodeId, Lineage, NodeId, PoolId, RequestId, SessionId};
 use crate::layout::LayoutSlice;
 use crate::name::Name;
 use crate::namespace::{Config, Namespace, Output, examine};
@@ -141,6 +141,7 @@ fn sound(namespace: &Namespace) {
 
 fn config() -> Config {
     Config {
+        pool: PoolId([7; 16]),
         lease: Duration::from_secs(10),
         root_owner: (0, 0),
         root_mode: 0o755,
@@ -198,6 +199,7 @@ impl World {
             request: Request::Begin {
                 host: "host".into(),
                 lineage: Lineage([number; 16]),
+                pool: None,
             },
         };
         match self.call(call) {

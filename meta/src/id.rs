@@ -56,6 +56,23 @@ impl RequestId {
     pub const NOT_KEPT: RequestId = RequestId(0);
 }
 
+/// Which pool this is, whatever its name and address: 128 random bits, made with its namespace and kept with it. A node that keeps no
+/// state makes a new pool at each start.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct PoolId(pub [u8; 16]);
+
+impl fmt::Display for PoolId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", u128::from_be_bytes(self.0))
+    }
+}
+
+impl fmt::Debug for PoolId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "PoolId({self})")
+    }
+}
+
 /// Names the connections of one handler to one pool: a session goes on over the next connection of its lineage. Random, and known to
 /// that handler and the service only.
 #[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -10,7 +10,7 @@
 
 use rdmafs_meta::cred::Credentials;
 use rdmafs_meta::error::MetaError;
-use rdmafs_meta::id::{InodeId, Lineage, RequestId, SessionId};
+use rdmafs_meta::id::{InodeId, Lineage, PoolId, RequestId, SessionId};
 use rdmafs_meta::name::Name;
 use rdmafs_meta::namespace::{Config, Namespace};
 use rdmafs_meta::store::MemoryStore;
@@ -35,6 +35,7 @@ impl World {
     /// A namespace whose store forgets: what is measured is the namespace.
     fn new() -> Self {
         let config = Config {
+            pool: PoolId([7; 16]),
             lease: LEASE,
             root_owner: (0, 0),
             root_mode: 0o755,
@@ -47,7 +48,11 @@ impl World {
         };
         let host = "host".into();
         let lineage = Lineage([1; 16]);
-        match world.ask(Request::Begin { host, lineage }) {
+        match world.ask(Request::Begin {
+            host,
+            lineage,
+            pool: None,
+        }) {
             Ok(Reply::Begun(begun)) => world.session = begun.session,
             other => panic!("{other:?}"),
         }

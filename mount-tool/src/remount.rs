@@ -197,6 +197,7 @@ mod tests {
             mounts: vec![MountStatus {
                 dir: PathBuf::from("/m"),
                 source: "n:/p".to_owned(),
+                stale: false,
                 cache: "auto".to_owned(),
                 share: Share::default(),
                 traffic: Default::default(),

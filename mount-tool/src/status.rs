@@ -136,7 +136,7 @@ fn span(ms: u64) -> String {
 fn mount(mount: &MountStatus) -> Vec<String> {
     vec![
         mount.dir.display().to_string(),
-        mount.source.clone(),
+        source(mount),
         mount.cache.clone(),
         qos::show(&mount.share),
         show_size(mount.traffic.read_bytes),
@@ -146,6 +146,11 @@ fn mount(mount: &MountStatus) -> Vec<String> {
         mount.parked.to_string(),
         format!("{} ms", mount.traffic.throttled_us / 1000),
     ]
+}
+
+fn source(mount: &MountStatus) -> String {
+    let stale = if mount.stale { " (stale)" } else { "" };
+    format!("{}{stale}", mount.source)
 }
 
 fn pool(pool: &PoolStatus) -> Vec<String> {
@@ -197,6 +202,7 @@ mod tests {
             mounts: vec![MountStatus {
                 dir: PathBuf::from("/mnt/far"),
                 source: "127.0.0.1:/p".to_owned(),
+                stale: false,
                 cache: "auto".to_owned(),
                 share: Share {
                     bw: 200 << 20,
@@ -209,6 +215,7 @@ mod tests {
             }],
             pools: vec![PoolStatus {
                 pool: "p".to_owned(),
+                id: "0".repeat(32),
                 total: 1 << 30,
                 used: 0,
                 free: 1 << 30,
@@ -247,6 +254,13 @@ mod tests {
         let mut status = example();
         status.pools[0].total = 0;
         assert!(table(&status).contains("unreachable"));
+    }
+
+    #[test]
+    fn a_mount_whose_pool_was_replaced_is_said_so() {
+        let mut status = example();
+        status.mounts[0].stale = true;
+        assert!(table(&status).contains("  127.0.0.1:/p (stale)  "));
     }
 
     #[test]

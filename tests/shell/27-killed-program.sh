@@ -5,7 +5,7 @@
 # matrix: fabric
 . "$(dirname "$0")/lib.sh"
 
-serve p 64M --lease 30s
+serve p 64M --lease 30s --state "$T/state"
 attach p "$M" timeout=120s
 
 # Opens what it needs, says so, and makes one call when a line comes.
@@ -116,13 +116,13 @@ works() {
 wait_until 20 works || fail "the mount does not work once the node does"
 try dead KILL
 rm "$T/p.pid" "$RDMAFS_RUN_DIR"/node-*
-serve p 64M --lease 30s
+serve p 64M --lease 30s --state "$T/state"
 wait_until 20 works || fail "the mount does not work once there is a node again"
 try dead-too TERM
 
 note "stores through a mapping, with a timeout of 3 s"
 rm "$T/p.pid" "$RDMAFS_RUN_DIR"/node-*
-serve p 64M --lease 30s
+serve p 64M --lease 30s --state "$T/state"
 wait_until 20 works || fail "the mount does not work once there is a node again"
 umount "$M"
 attach p "$M" timeout=3s

@@ -102,7 +102,7 @@ pub struct LinkStatus {
     pub qps: usize,
     /// Device, or "".
     pub device: String,
-    /// `up`, `draining` (the node ends soon), or `down`.
+    /// `up`, `draining` (the node ends soon), `down`, or `stale` (another pool is served in its place).
     pub state: String,
     /// For how long, in milliseconds.
     pub for_ms: u64,
@@ -137,6 +137,9 @@ pub struct MountStatus {
     pub dir: PathBuf,
     /// What is mounted.
     pub source: String,
+    /// Another pool is served in its place: every call is ESTALE, and EIO for what is open.
+    #[serde(default)]
+    pub stale: bool,
     /// `auto` or `none`.
     pub cache: String,
     /// Its share.
@@ -156,6 +159,9 @@ pub struct MountStatus {
 pub struct PoolStatus {
     /// Name.
     pub pool: String,
+    /// Which of all pools of that name, 32 hexadecimal digits; "" before its node was reached for the first time.
+    #[serde(default)]
+    pub id: String,
     /// Bytes; 0 while unreachable.
     pub total: u64,
     /// Bytes.

@@ -52,6 +52,7 @@ impl Daemon {
                     namespace: place.namespace,
                     device: place.device,
                     unmade: false,
+                    pool: None,
                     beneath: self.beneath(place.beneath),
                 };
                 self.mount(record, fuse, caller)
@@ -143,6 +144,7 @@ fn mount_status(live: &Live) -> MountStatus {
     MountStatus {
         dir: live.record.dir.clone(),
         source: live.record.source.to_string(),
+        stale: live.mount.is_stale(),
         cache: cache.into(),
         share: live.mount.share(),
         traffic: live.mount.traffic(),

@@ -98,6 +98,7 @@ impl Daemon {
         }
         let mut record = live.record.clone();
         record.options.share = live.mount.share();
+        record.pool = live.mount.pool_id().or(record.pool);
         if let Err(error) = self.records.save(live.number, &record) {
             tracing::warn!(dir = %record.dir.display(), "cannot record this mount: after a crash it would not come back as it is: {error}");
         }

@@ -6,6 +6,7 @@
 use crate::control::records_folder;
 use crate::mount::{Device, Identity, KernelFlags, NamespaceId};
 use crate::options::{MountOptions, Source};
+use rdmafs_meta::id::PoolId;
 use serde::{Deserialize, Serialize};
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -54,6 +55,9 @@ pub(super) struct Record {
     /// It is being made again: it may have another device, or not be there.
     pub(super) unmade: bool,
     pub(super) beneath: Beneath,
+    /// Which pool is mounted: no other one takes its place. `None` where its node has not been reached yet.
+    #[serde(default)]
+    pub(super) pool: Option<PoolId>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -311,6 +315,7 @@ mod tests {
                 device: Device { major: 8, minor: 1 },
                 inode: u64::MAX,
             }),
+            pool: Some(PoolId([7; 16])),
         }
     }
 

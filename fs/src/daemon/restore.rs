@@ -175,7 +175,7 @@ fn put_up(daemon: &Arc<Daemon>, namespace: &Namespace, lost: &[Lost], index: usi
     let beneath = beneath(daemon, lost, record)?;
     let mount = daemon
         .handler
-        .mount_unreached(&record.source, &record.options)
+        .mount_unreached(&record.source, &record.options, record.pool)
         .map_err(State::Waits)?;
     let source = record.source.to_string();
     let attached = namespace.enter(|view| view.attach(&source, &record.dir, record.flags, Some(beneath)));

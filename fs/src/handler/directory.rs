@@ -79,6 +79,7 @@ impl Mount {
     }
 
     fn directory(&self, handle: HandleId) -> Result<InodeId, Error> {
+        self.check_pool()?;
         self.directories
             .read()
             .get(&handle)

@@ -9,6 +9,7 @@ use crate::errno::Error;
 use crate::executor::Executor;
 use crate::options::{MountOptions, NodeAddress, Source};
 use parking_lot::Mutex;
+use rdmafs_meta::id::PoolId;
 use rdmafs_meta::wire::{Reply, Request};
 use rdmafs_rdma::buffer::BufferPool;
 use rdmafs_rdma::fabric::{Crypt, FabricKind, VerbsOptions};
@@ -35,18 +36,38 @@ struct PoolKey {
     verbs: VerbsOptions,
 }
 
-/// A pool's place; its lock is held while the pool is being connected to, so that two mounts share one attempt.
+/// A place for pools that are reached alike; its lock is held while one is being connected to, so that two mounts share one attempt.
 #[derive(Default)]
 struct Slot {
     connecting: Mutex<()>,
-    pool: Mutex<Option<Arc<Pool>>>,
+    /// More than one where another pool took the place of one that is still mounted.
+    pools: Mutex<Vec<Arc<Pool>>>,
+}
+
+impl Slot {
+    /// The newest that is open and fits.
+    fn find(&self, fits: impl Fn(&Pool) -> bool) -> Option<Arc<Pool>> {
+        let pools = self.open();
+        pools.into_iter().rev().find(|pool| fits(pool))
+    }
+
+    /// All that have mounts; forgets the others.
+    fn open(&self) -> Vec<Arc<Pool>> {
+        let mut pools = self.pools.lock();
+        pools.retain(|pool| !matches!(*pool.state.read(), State::Closed));
+        pools.clone()
+    }
+
+    fn add(&self, pool: Arc<Pool>) {
+        self.pools.lock().push(pool);
+    }
 }
 
 /// All mounts, pools and links of this host.
 pub struct Handler {
     executor: Executor,
     run_dir: PathBuf,
-    /// Lock order: `slots`, or a slot's `connecting`, before a slot's `pool`.
+    /// Lock order: `slots`, or a slot's `connecting`, before a slot's `pools`.
     slots: Mutex<HashMap<PoolKey, Arc<Slot>>>,
 }
 
@@ -73,22 +94,22 @@ impl Handler {
     ) -> Result<(Arc<Mount>, String), String> {
         let (slot, nodes) = self.slot(source, options)?;
         let _alone = slot.connecting.lock();
-        let present = slot.pool.lock().clone();
-        if let Some(pool) = present
+        if let Some(pool) = slot.find(|pool| !pool.is_replaced())
             && let Some(mount) = attach(&pool, options)
         {
             // It may be on its way back, or on its first way.
-            let reached = self.executor.block_on(pool.session(mount.timeout)).is_ok();
-            if let State::Down { why, .. } = &*pool.state.read()
-                && !reached
-            {
+            let reached = self.executor.block_on(pool.session(mount.timeout));
+            if let (State::Down { why, .. }, Err(_)) = (&*pool.state.read(), &reached) {
                 return Err(format!("no connection to {} now: {why}", pool.connect.label()));
             }
-            let note = pool.note.lock().clone();
-            return Ok((mount, note));
+            // Else another pool is served there: that is the one to mount.
+            if !matches!(reached, Err(Error::OtherPool(_))) {
+                let note = pool.note.lock().clone();
+                return Ok((mount, note));
+            }
         }
         let pool = open_pool(&self.executor, &source.pool, options, Box::new(nodes))?;
-        *slot.pool.lock() = Some(pool.clone());
+        slot.add(pool.clone());
         let mount =
             attach(&pool, options).ok_or("the pool was closed while it was being mounted: mount it again")?;
         let note = pool.note.lock().clone();
@@ -96,7 +117,7 @@ impl Handler {
     }
 
     /// Opens a mount on the pool without waiting for its node: until that is reached, operations are EIO after the mount's timeout.
-    /// Never blocks for long.
+    /// Where another pool than `known` is served by then, they are ESTALE. Never blocks for long.
     ///
     /// # Errors
     /// One line: the key cannot be read, or memory or threads cannot be had.
@@ -104,16 +125,23 @@ impl Handler {
         self: &Arc<Self>,
         source: &Source,
         options: &MountOptions,
+        known: Option<PoolId>,
     ) -> Result<Arc<Mount>, String> {
         let (slot, nodes) = self.slot(source, options)?;
         let _alone = slot.connecting.lock();
-        let present = slot.pool.lock().clone();
+        let present = slot.find(|pool| match known {
+            Some(_) => pool.identity() == known,
+            None => !pool.is_replaced(),
+        });
         if let Some(mount) = present.and_then(|pool| attach(&pool, options)) {
             return Ok(mount);
         }
         let pool = new_pool(&self.executor, &source.pool, options, Box::new(nodes))?;
+        if let Some(known) = known {
+            pool.identify(known);
+        }
         keep(&pool)?;
-        *slot.pool.lock() = Some(pool.clone());
+        slot.add(pool.clone());
         attach(&pool, options).ok_or_else(|| "the pool was closed while it was being mounted".into())
     }
 
@@ -174,7 +202,7 @@ impl Handler {
             });
         }
         drop(send);
-        let mut statuses: Vec<_> = pools.iter().map(|pool| unreachable(&pool.name)).collect();
+        let mut statuses: Vec<_> = pools.iter().map(|pool| unreachable(pool)).collect();
         while let Ok((index, answer)) = spaces.recv_timeout(STATUS) {
             if let Ok(Reply::Space(space)) = answer {
                 let status: &mut PoolStatus = &mut statuses[index];
@@ -190,18 +218,7 @@ impl Handler {
     /// Pools with mounts; forgets the others.
     fn open_pools(&self) -> Vec<Arc<Pool>> {
         let slots: Vec<_> = self.slots.lock().values().cloned().collect();
-        let mut pools = Vec::new();
-        for slot in slots {
-            let mut pool = slot.pool.lock();
-            if pool
-                .as_ref()
-                .is_some_and(|pool| matches!(*pool.state.read(), State::Closed))
-            {
-                *pool = None;
-            }
-            pools.extend(pool.clone());
-        }
-        pools
+        slots.iter().flat_map(|slot| slot.open()).collect()
     }
 }
 
@@ -281,6 +298,11 @@ fn link_status(pool: &Pool) -> LinkStatus {
             status.for_ms = milliseconds(pool.clock.now().saturating_sub(*since));
             status.why.clone_from(why);
         }
+        State::Replaced { since } => {
+            status.state = "stale".into();
+            status.for_ms = milliseconds(pool.clock.now().saturating_sub(*since));
+            status.why = pool.replacement();
+        }
         State::Closed => status.why = "closed".into(),
     }
     status
@@ -290,9 +312,10 @@ fn milliseconds(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
-fn unreachable(pool: &str) -> PoolStatus {
+fn unreachable(pool: &Pool) -> PoolStatus {
     PoolStatus {
-        pool: pool.to_owned(),
+        pool: pool.name.clone(),
+        id: pool.identity().map(|id| id.to_string()).unwrap_or_default(),
         total: 0,
         used: 0,
         free: 0,

@@ -5,6 +5,7 @@ use super::pool::{Pool, State};
 use super::session::Session;
 use crate::errno::Error;
 use crate::executor::Executor;
+use rdmafs_meta::error::MetaError;
 use rdmafs_meta::id::InodeId;
 use rdmafs_meta::wire::{Notice, Reply, Request, decode};
 use rdmafs_rdma::fabric::FabricError;
@@ -19,6 +20,8 @@ const WINDOW: u64 = 8 << 20;
 const SLICE: usize = 256 << 10;
 /// Waits between attempts to connect again: twice as long each time, from and to.
 const RETRY: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
+/// Between attempts to find a pool again in whose place another one was met.
+const REPLACED: Duration = Duration::from_secs(5);
 /// Inodes in one [`Request::Reopen`]: each takes at most 15 bytes.
 const REOPEN: usize = 2048;
 
@@ -44,6 +47,10 @@ pub(super) async fn establish(pool: &Arc<Pool>) -> Result<(), String> {
     started.map_err(|error| format!("cannot start a thread: {error}"))?;
     let session = begin(pool, &link, &events).await.map_err(|error| {
         link.close();
+        if error == Error::Meta(MetaError::OtherPool) {
+            pool.replaced();
+            return pool.replacement();
+        }
         format!("{} does not begin a session: {error}", pool.connect.label())
     })?;
     *pool.note.lock() = note;
@@ -137,7 +144,7 @@ async fn keep(pool: &Arc<Pool>) -> bool {
     let up = match &*pool.state.read() {
         State::Closed => return false,
         State::Up { session, .. } => Some(session.clone()),
-        State::Down { .. } => None,
+        State::Down { .. } | State::Replaced { .. } => None,
     };
     match up {
         Some(session) => {
@@ -174,10 +181,13 @@ fn renew(pool: &Arc<Pool>, session: Arc<Session>) {
 
 async fn connect_again(pool: &Arc<Pool>) {
     let longer = |wait: &Duration| Some((*wait * 2).min(RETRY.1));
-    for wait in std::iter::successors(Some(RETRY.0), longer) {
+    for mut wait in std::iter::successors(Some(RETRY.0), longer) {
+        if pool.is_replaced() {
+            wait = REPLACED;
+        }
         pause(pool, wait).await;
         let down = match &*pool.state.read() {
-            State::Down { since, .. } => *since,
+            State::Down { since, .. } | State::Replaced { since } => *since,
             State::Up { .. } | State::Closed => return,
         };
         match establish(pool).await {

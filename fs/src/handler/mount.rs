@@ -14,7 +14,7 @@ use crate::options::{AccessTimes, CacheMode, MountOptions};
 use parking_lot::{Mutex, RwLock};
 use rdmafs_meta::attr::Attr;
 use rdmafs_meta::cred::Credentials;
-use rdmafs_meta::id::InodeId;
+use rdmafs_meta::id::{InodeId, PoolId};
 use rdmafs_meta::time::{AccessTime, Timestamp};
 use rdmafs_rdma::link::{Flow, FlowCounters};
 use rdmafs_rdma::qos::share::Share;
@@ -207,14 +207,64 @@ impl Mount {
     /// The open file behind a handle.
     ///
     /// # Errors
-    /// [`Error::BadHandle`]; ESTALE when it did not survive a restart of the node.
+    /// [`Error::BadHandle`]; ESTALE when it did not survive a restart of the node; [`Error::PoolReplaced`].
     pub(super) fn file(&self, handle: HandleId) -> Result<Arc<OpenFile>, Error> {
+        self.check_pool()?;
         let file = self.files.read().get(&handle).cloned().ok_or(Error::BadHandle)?;
         file.inode().check()?;
         if let Some(fresh) = file.first_use() {
             self.seen.lock().used(fresh);
         }
         Ok(file)
+    }
+
+    /// For what is open.
+    ///
+    /// # Errors
+    /// [`Error::PoolReplaced`].
+    pub(super) fn check_pool(&self) -> Result<(), Error> {
+        match self.pool.is_replaced() {
+            true => Err(Error::PoolReplaced),
+            false => Ok(()),
+        }
+    }
+
+    /// Which pool is mounted; `None` before its node was reached for the first time.
+    #[must_use]
+    pub fn pool_id(&self) -> Option<PoolId> {
+        self.pool.identity()
+    }
+
+    /// Another pool is served where this one was.
+    #[must_use]
+    pub fn is_stale(&self) -> bool {
+        self.pool.is_replaced()
+    }
+
+    /// Nothing that the kernel has of this mount is to be believed any more: not of what it may have heard just now, nor of what is
+    /// open. Attributes first: a path cannot be walked over directories whose attributes must be asked for.
+    pub(super) fn kernel_forgets_all(&self) {
+        let open = self
+            .files
+            .read()
+            .values()
+            .map(|file| file.inode().ino)
+            .collect::<Vec<_>>();
+        let directories = self.directories.read().values().copied().collect::<Vec<_>>();
+        let seen = self.seen.lock().forget_all();
+        let all = [InodeId::ROOT]
+            .into_iter()
+            .chain(directories)
+            .chain(open)
+            .chain(seen);
+        let Some(notify) = self.notify.get() else { return };
+        let all: Vec<InodeId> = all.collect();
+        for ino in &all {
+            notify.attributes_changed(*ino, None);
+        }
+        for ino in all {
+            notify.data_changed(ino);
+        }
     }
 
     /// This mount's place on the session's link.

@@ -15,14 +15,14 @@ use crate::executor::Executor;
 use event_listener::Event;
 use parking_lot::{Mutex, RwLock};
 use rdmafs_meta::attr::Attr;
-use rdmafs_meta::id::{InodeId, Lineage, RequestId};
+use rdmafs_meta::id::{InodeId, Lineage, PoolId, RequestId};
 use rdmafs_meta::wire::{MAX_STAGED, Reply, Request};
 use rdmafs_rdma::buffer::BufferPool;
 use rdmafs_rdma::clock::Clock;
 use rdmafs_rdma::log_limit::LogLimit;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 use tokio::sync::Semaphore;
 
@@ -35,6 +35,9 @@ pub(super) enum State {
     Up { session: Arc<Session>, since: Duration },
     /// It does not, since then (on the pool's clock), because of this.
     Down { since: Duration, why: String },
+    /// Another pool is served in its place, since then: nothing is asked of that one. Whatever is tried meets an error at once, until
+    /// this pool is served again.
+    Replaced { since: Duration },
     /// The last mount is gone.
     Closed,
 }
@@ -51,6 +54,8 @@ pub(super) struct Pool {
     pub(super) connect: Box<dyn Connect>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) state: RwLock<State>,
+    /// Which pool it is, once its first session or a record of a mount has said so. It never changes.
+    identity: OnceLock<PoolId>,
     /// Of this pool's connections.
     pub(super) lineage: Lineage,
     /// The last session that worked.
@@ -138,6 +143,7 @@ impl Pool {
                 since: Duration::ZERO,
                 why: "not connected yet".into(),
             }),
+            identity: OnceLock::new(),
             lineage,
             last: Mutex::default(),
             connections: AtomicU64::new(0),
@@ -158,23 +164,65 @@ impl Pool {
         }))
     }
 
+    /// Which pool it is; `None` before its first session.
+    pub(super) fn identity(&self) -> Option<PoolId> {
+        self.identity.get().copied()
+    }
+
+    /// Takes in which pool it is. False when it is another one.
+    pub(super) fn identify(&self, id: PoolId) -> bool {
+        *self.identity.get_or_init(|| id) == id
+    }
+
+    /// Another pool is served in its place.
+    pub(super) fn is_replaced(&self) -> bool {
+        matches!(*self.state.read(), State::Replaced { .. })
+    }
+
+    /// Another pool was met where this one was: all mounts of this one answer so from now on, and their kernels forget what they know.
+    pub(super) fn replaced(&self) {
+        {
+            let mut state = self.state.write();
+            if !matches!(*state, State::Down { .. }) {
+                return;
+            }
+            let since = self.clock.now();
+            *state = State::Replaced { since };
+        }
+        tracing::error!(pool = %self.name, "{}", self.replacement());
+        self.changed.notify(usize::MAX);
+        self.lock_waits.look_again();
+        for mount in self.mounts() {
+            mount.kernel_forgets_all();
+        }
+    }
+
+    /// What became of it then, and what to do.
+    pub(super) fn replacement(&self) -> String {
+        let node = self.connect.label();
+        format!(
+            "another pool is served at {node} now: mounts of the one before answer ESTALE until they are unmounted (umount -l) and mounted again, or its node serves it again (with its --state)"
+        )
+    }
+
     /// The session, if it works now.
     pub(super) fn session_now(&self) -> Option<Arc<Session>> {
         match &*self.state.read() {
             State::Up { session, .. } => Some(session.clone()),
-            State::Down { .. } | State::Closed => None,
+            State::Down { .. } | State::Replaced { .. } | State::Closed => None,
         }
     }
 
     /// The session; waits for a new connection while the link is down, but not longer than `patience` from its failure.
     ///
     /// # Errors
-    /// [`Error::Down`].
+    /// [`Error::Down`], [`Error::OtherPool`].
     pub(super) async fn session(&self, patience: Duration) -> Result<Arc<Session>, Error> {
         loop {
             let listener = match &*self.state.read() {
                 State::Up { session, .. } => return Ok(session.clone()),
                 State::Closed => return Err(Error::Down(self.connect.label())),
+                State::Replaced { .. } => return Err(Error::OtherPool(self.connect.label())),
                 State::Down { since, .. } => {
                     let left = (*since + patience).saturating_sub(self.clock.now());
                     (!left.is_zero()).then(|| (self.changed.listen(), left))
@@ -193,7 +241,7 @@ impl Pool {
             let listener = match &*self.state.read() {
                 State::Up { session, .. } => return (session.origin == origin).then(|| session.clone()),
                 State::Closed => return None,
-                State::Down { .. } => self.changed.listen(),
+                State::Down { .. } | State::Replaced { .. } => self.changed.listen(),
             };
             listener.await;
         }

@@ -118,6 +118,13 @@ impl Seen {
         self.session += 1;
     }
 
+    /// Nothing that the kernel was told is true any more: of these inodes it may have something.
+    pub(super) fn forget_all(&mut self) -> Vec<InodeId> {
+        let all = self.beliefs.iter().map(|(ino, _)| *ino).collect();
+        self.forget();
+        all
+    }
+
     /// Another changed the file. True when the kernel may have cached something of it.
     pub(super) fn changed(&mut self, ino: InodeId) -> bool {
         self.beliefs.pop(&ino).is_some()

@@ -4,6 +4,7 @@ use super::call_counter::CallCounter;
 use super::pool::Pool;
 use crate::errno::Error;
 use rdmafs_meta::cred::Credentials;
+use rdmafs_meta::error::MetaError;
 use rdmafs_meta::id::{RequestId, SessionId, Term};
 use rdmafs_meta::time::AccessTime;
 use rdmafs_meta::wire::{Answer, Arena, Call, Reply, Request, decode, encode};
@@ -45,7 +46,7 @@ impl Session {
     /// Begins a session on a fresh link, or goes on with that of `before`.
     ///
     /// # Errors
-    /// The link's, or the service's refusal.
+    /// The link's, or the service's refusal: [`MetaError::OtherPool`] where it serves another pool than the one that is mounted.
     pub(super) async fn begin(pool: &Pool, link: Arc<Link>, before: Option<Before>) -> Result<Self, Error> {
         let call = Call {
             session: SessionId(0),
@@ -56,11 +57,15 @@ impl Session {
             request: Request::Begin {
                 host: super::connect::host_name(),
                 lineage: pool.lineage,
+                pool: pool.identity(),
             },
         };
         let Reply::Begun(begun) = send(&link, &pool.counter, &call, pool.timeout).await? else {
             return Err(Error::Protocol);
         };
+        if !pool.identify(begun.pool) {
+            return Err(MetaError::OtherPool.into());
+        }
         let connection = pool.next_connection();
         let same = |before: &Before| (before.id, before.term) == (begun.session, begun.term);
         let goes_on = before.filter(same).map(|before| before.origin);

@@ -52,19 +52,22 @@ fn compare(stored: &Identity, dir: &Path, config: &ServeConfig) -> Result<(), St
 mod tests {
     use super::*;
     use crate::node::tests::client::config;
+    use rdmafs_meta::id::PoolId;
+
+    const ID: PoolId = PoolId([3; 16]);
 
     #[test]
     fn both_values_and_what_to_type_are_said() {
         let dir = Path::new("/state");
         let config = config(Path::new("/x"), true);
-        let same = Identity::new("test", 8 << 20);
+        let same = Identity::new(ID, "test", 8 << 20);
         assert_eq!(compare(&same, dir, &config), Ok(()));
-        let line = compare(&Identity::new("other", 8 << 20), dir, &config).unwrap_err();
+        let line = compare(&Identity::new(ID, "other", 8 << 20), dir, &config).unwrap_err();
         assert_eq!(
             line,
             "/state keeps the names of pool 'other', not of 'test': give --pool other, or another --state"
         );
-        let line = compare(&Identity::new("test", 4096), dir, &config).unwrap_err();
+        let line = compare(&Identity::new(ID, "test", 4096), dir, &config).unwrap_err();
         assert_eq!(
             line,
             "/state is of a pool with --memory 4K, not 8M: give --memory 4K, or resize it first: rdmafs fsck --state /state --memory 8M"

@@ -9,7 +9,7 @@ use super::serve::{Ready, ServeConfig};
 use super::service::{Parts, Service};
 use super::state_dir::{Purpose, StateDir};
 use crate::process::{PidFile, prepare_run_dir};
-use rdmafs_meta::id::{Incarnation, InodeId, NodeId};
+use rdmafs_meta::id::{Incarnation, InodeId, NodeId, PoolId};
 use rdmafs_meta::namespace::{Config, Identity, Namespace};
 use rdmafs_meta::store::{MemoryStore, Store};
 use rdmafs_meta::time::Now;
@@ -192,21 +192,30 @@ fn door_config(config: ServeConfig, key: Key) -> DoorConfig {
 
 /// Loads the namespace from the store, or makes a new one where there is none.
 fn load(config: &ServeConfig, store: Option<&mut StateDir>, now: Now) -> Result<Namespace, String> {
-    let random = random().map_err(|error| format!("cannot read /dev/urandom: {error}"))?;
-    let namespace = Config {
+    let no_random = |error| format!("cannot read /dev/urandom: {error}");
+    let id = PoolId(bytes().map_err(no_random)?);
+    let after = random().map_err(no_random)?;
+    let mut namespace = Config {
+        pool: id,
         lease: config.lease,
         root_owner: config.root_owner,
         root_mode: config.root_mode,
-        ids_after: InodeId(random >> IDS_SHIFT),
+        ids_after: InodeId(after >> IDS_SHIFT),
     };
     let (Some(store), Some(dir)) = (store, config.state.as_deref()) else {
         let loaded = Namespace::load(&mut MemoryStore::default(), namespace, now);
         return loaded.map_err(|error| format!("cannot make a namespace: {error}"));
     };
     let known = identity::check(store, dir, config)?;
+    namespace.pool = known.as_ref().and_then(|known| known.id).unwrap_or(id);
+    let told = Identity {
+        id: Some(namespace.pool),
+        ..known
+            .clone()
+            .unwrap_or_else(|| Identity::new(id, &config.pool, config.memory))
+    };
     let loaded = Namespace::load(store, namespace, now).map_err(|error| identity::unsound(dir, &error))?;
-    if known.is_none() {
-        let told = Identity::new(&config.pool, config.memory);
+    if known.as_ref() != Some(&told) {
         store
             .commit(&[told.batch()], loaded.term())
             .map_err(|error| identity::unsound(dir, &error))?;
@@ -219,7 +228,11 @@ fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> io::Result<JoinHan
 }
 
 fn random() -> io::Result<u64> {
-    let mut bytes = [0; 8];
+    bytes().map(u64::from_le_bytes)
+}
+
+fn bytes<const N: usize>() -> io::Result<[u8; N]> {
+    let mut bytes = [0; N];
     File::open("/dev/urandom")?.read_exact(&mut bytes)?;
-    Ok(u64::from_le_bytes(bytes))
+    Ok(bytes)
 }

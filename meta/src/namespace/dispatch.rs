@@ -25,7 +25,10 @@ impl Namespace {
     }
 
     fn serve(&mut self, call: Call, now: Now, out: &mut Output) -> Answer {
-        if let Request::Begin { lineage, .. } = call.request {
+        if let Request::Begin { lineage, pool, .. } = call.request {
+            if pool.is_some_and(|meant| meant != self.config.pool) {
+                return Err(MetaError::OtherPool);
+            }
             return self.begin(lineage, now, out);
         }
         if let Request::Examine { skip } = call.request {

@@ -2,7 +2,7 @@
 
 use crate::cred::Credentials;
 use crate::extent::Extent;
-use crate::id::{InodeId, RequestId, SessionId};
+use crate::id::{InodeId, PoolId, RequestId, SessionId};
 use crate::layout::LayoutSlice;
 use crate::store::Batch;
 use crate::wire::{Answer, AtomicOp, Notice};
@@ -11,6 +11,8 @@ use std::time::Duration;
 /// How a namespace behaves.
 #[derive(Clone, Debug)]
 pub struct Config {
+    /// Which pool this is.
+    pub pool: PoolId,
     /// A session that does not renew for this long is over.
     pub lease: Duration,
     /// Owner of the root directory when it is made: uid, gid.

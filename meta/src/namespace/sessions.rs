@@ -23,6 +23,7 @@ impl Namespace {
         });
         Ok(Reply::Begun(Begun {
             session,
+            pool: self.config.pool,
             term: self.term,
             lease_ms: u64::try_from(self.config.lease.as_millis()).unwrap_or(u64::MAX),
             arenas: arenas.collect(),

@@ -1,7 +1,7 @@
 //! What the service answers.
 
 use crate::attr::Attr;
-use crate::id::{Incarnation, InodeId, NodeId, SessionId, Term};
+use crate::id::{Incarnation, InodeId, NodeId, PoolId, SessionId, Term};
 use crate::layout::LayoutSlice;
 use crate::lock::{Lock, LockState};
 use crate::problem::Examination;
@@ -110,6 +110,8 @@ pub enum Sought {
 pub struct Begun {
     /// Its id.
     pub session: SessionId,
+    /// The pool that is served.
+    pub pool: PoolId,
     /// The service's term.
     pub term: Term,
     /// The lease runs this long without renewal, in milliseconds.

@@ -1,7 +1,7 @@
 //! What a handler may ask of the service. What answers each is [`Reply`](super::Reply)'s to say.
 
 use crate::attr::{FileKind, SetAttr};
-use crate::id::{InodeId, Lineage, LockOwner, LockTicket, RecallId, RequestId};
+use crate::id::{InodeId, Lineage, LockOwner, LockTicket, PoolId, RecallId, RequestId};
 use crate::lock::{Lock, LockKind, Span};
 use crate::name::Name;
 use crate::time::Timestamp;
@@ -120,6 +120,8 @@ pub enum Request {
         host: String,
         /// Of the handler's connections to this pool.
         lineage: Lineage,
+        /// The pool that is meant, if the handler knows it: a service of another one answers `MetaError::OtherPool`.
+        pool: Option<PoolId>,
     },
     /// Renew the lease. Answer: `Reply::Done`.
     Renew,

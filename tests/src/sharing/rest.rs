@@ -4,7 +4,7 @@ use super::deeds::{Deed, NAMES};
 use super::history::HOSTS;
 use super::plan::Plan;
 use super::play::{ARENA, LEASE, Play};
-use rdmafs_meta::id::InodeId;
+use rdmafs_meta::id::{InodeId, PoolId};
 use rdmafs_meta::layout::CopyState;
 use rdmafs_meta::namespace::{Config, Namespace};
 use rdmafs_meta::time::Now;
@@ -102,6 +102,7 @@ impl Play {
         });
         checked.unwrap_or_else(|| Err("the node is dead".into()))?;
         let config = Config {
+            pool: PoolId([7; 16]),
             lease: LEASE,
             root_owner: (0, 0),
             root_mode: 0o777,

@@ -16,7 +16,7 @@ use crate::handler::pool::State;
 use crate::options::CacheMode;
 use parking_lot::Mutex;
 use rdmafs_meta::extent::Extent;
-use rdmafs_meta::id::{Incarnation, InodeId};
+use rdmafs_meta::id::{Incarnation, InodeId, PoolId};
 use rdmafs_meta::namespace::{Config, Namespace};
 use rdmafs_meta::time::{Now, Timestamp};
 use rdmafs_rdma::buffer::Buffer;
@@ -53,6 +53,7 @@ pub struct Simulation {
     place: Arc<Place>,
     clock: Arc<dyn Clock>,
     store: SimStore,
+    pool: PoolId,
     hosts: Vec<Option<Host>>,
     lives: u64,
     next_tick: Duration,
@@ -75,6 +76,7 @@ impl Simulation {
             place: Arc::new(Place::new(sim, rules.pace)),
             clock,
             store: SimStore::default(),
+            pool: PoolId([7; 16]),
             hosts: Vec::new(),
             lives: 0,
             next_tick: Duration::ZERO,
@@ -132,6 +134,7 @@ impl Simulation {
         self.store_free = Duration::ZERO;
         let clock = self.clock.clone();
         let config = Config {
+            pool: self.pool,
             lease: self.rules.lease,
             root_owner: (0, 0),
             root_mode: 0o777,
@@ -142,6 +145,15 @@ impl Simulation {
         let (store, life) = (self.store.clone(), Incarnation(self.lives));
         let node = Life::start(store, config, arena, life, Box::new(now));
         *self.place.node.lock() = Some(Arc::new(node.expect("a sound namespace")));
+    }
+
+    /// A node starts in the place of the one that died: with another pool, or with what that pool's store has.
+    ///
+    /// # Panics
+    /// As [`Simulation::start_node`].
+    pub fn start_node_of(&mut self, pool: PoolId, store: SimStore) {
+        (self.pool, self.store) = (pool, store);
+        self.start_node();
     }
 
     /// The node dies with its arena. What was not durable is lost.

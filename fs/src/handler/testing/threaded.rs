@@ -9,7 +9,7 @@ use crate::node::words;
 use crate::options::{AccessTimes, CacheMode, MountOptions};
 use parking_lot::Mutex;
 use rdmafs_meta::extent::Extent;
-use rdmafs_meta::id::{Incarnation, InodeId, NodeId, SessionId};
+use rdmafs_meta::id::{Incarnation, InodeId, NodeId, PoolId, SessionId};
 use rdmafs_meta::namespace::{ByteMove, Config, Moving, Namespace, Output};
 use rdmafs_meta::store::{MemoryStore, Store};
 use rdmafs_meta::time::{Now, Timestamp};
@@ -126,6 +126,7 @@ struct Node {
 impl SimNode {
     fn new(arena_len: u64, seed: u64) -> Arc<Self> {
         let config = Config {
+            pool: PoolId([7; 16]),
             lease: LEASE,
             root_owner: (0, 0),
             root_mode: 0o755,

@@ -4,6 +4,7 @@ mod bytes;
 mod failure;
 mod locks;
 mod once;
+mod replaced;
 mod restart;
 mod sharing;
 mod space;

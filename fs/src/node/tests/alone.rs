@@ -6,7 +6,7 @@ use parking_lot::Mutex;
 use rdmafs_meta::cred::Credentials;
 use rdmafs_meta::error::MetaError;
 use rdmafs_meta::extent::Extent;
-use rdmafs_meta::id::{Incarnation, InodeId, Lineage, NodeId, RequestId, SessionId, Term};
+use rdmafs_meta::id::{Incarnation, InodeId, Lineage, NodeId, PoolId, RequestId, SessionId, Term};
 use rdmafs_meta::name::Name;
 use rdmafs_meta::namespace::{Config, Namespace};
 use rdmafs_meta::store::{Batch, MemoryStore, Store, StoreError};
@@ -95,6 +95,7 @@ impl Rig {
             broken: Arc::clone(&broken),
         };
         let config = Config {
+            pool: PoolId([7; 16]),
             lease: LEASE,
             root_owner: (0, 0),
             root_mode: 0o755,
@@ -150,7 +151,11 @@ impl Rig {
         let mut guest = self.silent(id);
         let host = "recorder".into();
         let lineage = Lineage([u8::try_from(guest.peer.identity.id.0).unwrap(); 16]);
-        match guest.call(Request::Begin { host, lineage }) {
+        match guest.call(Request::Begin {
+            host,
+            lineage,
+            pool: None,
+        }) {
             Ok(Reply::Begun(Begun { session, term, .. })) => guest.begun = (session, term),
             other => panic!("{other:?}"),
         }

@@ -4,7 +4,7 @@ use crate::node::framing;
 use crate::node::running::{Node, Prepared};
 use crate::node::serve::ServeConfig;
 use rdmafs_meta::cred::Credentials;
-use rdmafs_meta::id::{InodeId, Lineage, RequestId, SessionId, Term};
+use rdmafs_meta::id::{InodeId, Lineage, PoolId, RequestId, SessionId, Term};
 use rdmafs_meta::layout::{CopyState, LayoutSlice};
 use rdmafs_meta::name::Name;
 use rdmafs_meta::time::AccessTime;
@@ -167,6 +167,7 @@ impl Client {
             notices: Vec::new(),
             begun: Begun {
                 session: SessionId(0),
+                pool: PoolId([0; 16]),
                 term: Term(0),
                 lease_ms: 0,
                 arenas: Vec::new(),
@@ -177,7 +178,14 @@ impl Client {
     /// Asks for a session.
     pub(super) fn begin(&mut self) -> Answer {
         let (host, lineage) = ("tests".into(), self.lineage);
-        self.call_as(SessionId(0), Request::Begin { host, lineage })
+        self.call_as(
+            SessionId(0),
+            Request::Begin {
+                host,
+                lineage,
+                pool: None,
+            },
+        )
     }
 
     /// Calls as root in its own session.

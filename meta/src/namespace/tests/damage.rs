@@ -6,7 +6,7 @@ use super::random::{play, steps};
 use super::world::{READ, ROOT, World};
 use crate::attr::FileKind;
 use crate::error::MetaError;
-use crate::id::{Incarnation, InodeId, Term, Version};
+use crate::id::{Incarnation, InodeId, PoolId, Term, Version};
 use crate::layout::{CopyState, PIECE};
 use crate::namespace::identity::{self, Identity};
 use crate::namespace::record::{self, encode};
@@ -578,8 +578,8 @@ fn one_file_does_not_use_memory_twice() {
 fn nothing_lies_past_the_largest_arena_that_there_was() {
     let patient = broken(
         |patient| {
-            let identity = Identity::new("p", granules(64));
-            patient.put(identity::KEY, Some(encode(&identity)));
+            let identity = Identity::new(PoolId([3; 16]), "p", granules(64));
+            patient.put(identity::KEY, Some(identity.encode()));
             let mut runs = patient.runs(patient.file, 0);
             runs[0].copies[0].extent.offset = granules(63);
             patient.set_runs(patient.file, 0, runs);

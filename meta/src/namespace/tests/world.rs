@@ -7,7 +7,7 @@ use crate::attr::{Attr, SetAttr};
 use crate::cred::Credentials;
 use crate::error::MetaError;
 use crate::extent::{Extent, GRANULE};
-use crate::id::{Incarnation, InodeId, Lineage, NodeId, RecallId, RequestId, SessionId};
+use crate::id::{Incarnation, InodeId, Lineage, NodeId, PoolId, RecallId, RequestId, SessionId};
 use crate::layout::{Copy, LayoutSlice};
 use crate::name::Name;
 use crate::namespace::{ByteMove, Config, GrantChange, Moving, Namespace, Output, WordChange};
@@ -32,6 +32,7 @@ pub(super) const WRITE: OpenAccess = OpenAccess { write: true, ..READ };
 
 pub(super) fn config() -> Config {
     Config {
+        pool: PoolId([7; 16]),
         lease: LEASE,
         root_owner: (0, 0),
         root_mode: 0o777,
@@ -114,8 +115,8 @@ impl World {
 
     /// A connection of this lineage begins its session, or goes on with it.
     pub(super) fn begin(&mut self, lineage: Lineage) -> Result<SessionId, MetaError> {
-        let host = "host".into();
-        match self.ask(SessionId(0), Request::Begin { host, lineage })? {
+        let (host, pool) = ("host".into(), None);
+        match self.ask(SessionId(0), Request::Begin { host, lineage, pool })? {
             Reply::Begun(begun) => Ok(begun.session),
             other => panic!("{other:?}"),
         }

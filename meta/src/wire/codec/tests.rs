@@ -6,8 +6,8 @@ use crate::cred::Credentials;
 use crate::error::MetaError;
 use crate::extent::{Extent, GRANULE};
 use crate::id::{
-    Incarnation, InodeId, Lineage, LockOwner, LockTicket, NodeId, RecallId, RequestId, SessionId, Term,
-    Version,
+    Incarnation, InodeId, Lineage, LockOwner, LockTicket, NodeId, PoolId, RecallId, RequestId, SessionId,
+    Term, Version,
 };
 use crate::layout::{Copy, CopyState, LayoutSlice, Run};
 use crate::lock::{LAST_BYTE, Lock, LockKind, LockState, Span};
@@ -121,9 +121,12 @@ fn lock() -> impl Strategy<Value = Lock> {
 
 fn file_request() -> impl Strategy<Value = Request> {
     prop_oneof![
-        (".{0,40}", any::<[u8; 16]>()).prop_map(|(host, lineage)| Request::Begin {
-            host,
-            lineage: Lineage(lineage)
+        (".{0,40}", any::<[u8; 16]>(), any::<Option<[u8; 16]>>()).prop_map(|(host, lineage, pool)| {
+            Request::Begin {
+                host,
+                lineage: Lineage(lineage),
+                pool: pool.map(PoolId),
+            }
         }),
         Just(Request::Renew),
         Just(Request::Sync),
@@ -335,6 +338,7 @@ fn answer() -> impl Strategy<Value = Answer> {
     };
     let begun = Begun {
         session: SessionId(1),
+        pool: PoolId([9; 16]),
         term: Term(2),
         lease_ms: 3,
         arenas: vec![arena],

@@ -4,7 +4,7 @@ use super::cases::{CASES, Case};
 use super::lab::{ARENA, Failure, LEASE, Lab};
 use super::picture::{Allowed, Picture};
 use crate::handler::testing::StoreFault;
-use rdmafs_meta::id::InodeId;
+use rdmafs_meta::id::{InodeId, PoolId};
 use rdmafs_meta::namespace::{Config, Namespace, examine};
 use rdmafs_meta::store::MemoryStore;
 use rdmafs_meta::time::{Now, Timestamp};
@@ -238,6 +238,7 @@ fn check_store(mut store: MemoryStore) {
     let found = examine(&store, Timestamp::default()).unwrap();
     assert_eq!(found.examination.problems, []);
     let config = Config {
+        pool: PoolId([7; 16]),
         lease: LEASE,
         root_owner: (0, 0),
         root_mode: 0o777,

@@ -4,7 +4,7 @@ use super::reader::{FRESH, Reader, shown};
 use crate::id::InodeId;
 use crate::namespace::fsck::found::Found;
 use crate::namespace::identity::{self, Identity};
-use crate::namespace::record::{self, decode, number};
+use crate::namespace::record::{self, number};
 use crate::problem::ProblemKind;
 
 impl Reader {
@@ -22,7 +22,7 @@ impl Reader {
                     "find a free one",
                 ),
             },
-            identity::KEY => match decode::<Identity>(key, value) {
+            identity::KEY => match Identity::decode(value) {
                 Ok(identity) => self.largest = identity.largest,
                 Err(_) => {
                     self.leave_out(key);
