@@ -168,13 +168,17 @@ pub enum ConnectError {
         seconds: u64,
     },
     /// The peer does not hold our key, or is no memory node.
-    #[error("{address} refused the key: use the key file that 'rdmafs serve' wrote there (option key=FILE)")]
+    #[error(
+        "{address} refused the key: another pool than '{pool}' is served there, or it has another key: use the key file that 'rdmafs serve' wrote there (option key=FILE)"
+    )]
     BadKey {
         /// Address and port.
         address: String,
+        /// What was asked for: without the key a node does not say what it serves.
+        pool: String,
     },
     /// The node serves another pool.
-    #[error("{address} serves no pool '{pool}'")]
+    #[error("{address} serves no pool '{pool}': the name after ':/' must be that of its --pool")]
     NoSuchPool {
         /// Address and port.
         address: String,

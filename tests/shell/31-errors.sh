@@ -30,12 +30,12 @@ try_mount() {
 
 try_mount 32 'no-such-host\.invalid' "no-such-host.invalid:/p" "$M" -o "$good"
 try_mount 32 "127.0.0.1.*$(port x)|$(port x)" "127.0.0.1:$(port x):/p" "$M" -o "$good"
-try_mount 32 "pool.*wrong|wrong.*pool" "127.0.0.1:$(port p):/wrong" "$M" -o "$good"
+try_mount 32 "serves no pool 'wrong': the name after ':/' must be that of its --pool" "127.0.0.1:$(port p):/wrong" "$M" -o "$good"
 umask 077
 "$RDMAFS" serve --help >/dev/null
 head -c 100 "$T/key" | tr 'a-f0-5' 'b-f0-6' >"$T/wrong"
 umask 022
-try_mount 32 "key" "$(source_of p)" "$M" -o "key=$T/wrong,fabric=$FABRIC"
+try_mount 32 "refused the key: another pool than 'p' is served there, or it has another key: use the key file" "$(source_of p)" "$M" -o "key=$T/wrong,fabric=$FABRIC"
 try_mount 32 "$T/nokey" "$(source_of p)" "$M" -o "key=$T/nokey,fabric=$FABRIC"
 try_mount 1 "fabrik.*fabric" "$(source_of p)" "$M" -o "$good,fabrik=tcp"
 try_mount 1 "bw" "$(source_of p)" "$M" -o "$good,bw=fast"

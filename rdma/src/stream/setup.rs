@@ -47,7 +47,10 @@ impl SetupError {
                 step,
                 seconds: target.step_timeout.as_secs(),
             },
-            Self::Rejected(Rejected::WrongKey) => ConnectError::BadKey { address },
+            Self::Rejected(Rejected::WrongKey) => ConnectError::BadKey {
+                address,
+                pool: target.pool.clone(),
+            },
             Self::Rejected(Rejected::Version(theirs)) => ConnectError::Version {
                 address,
                 theirs,

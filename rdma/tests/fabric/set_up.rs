@@ -27,7 +27,12 @@ fn a_wrong_key_and_an_unknown_id_are_refused_alike() {
         let wrong = error(way, &target);
         assert!(matches!(wrong, ConnectError::BadKey { .. }), "{wrong}");
         assert_eq!(unknown.to_string(), wrong.to_string());
-        assert!(wrong.to_string().contains("key=FILE"));
+        let wanted = format!(
+            "{} refused the key: another pool than '{}' is served there, or it has another key: use the key file that 'rdmafs serve' wrote there (option key=FILE)",
+            target.address(),
+            target.pool
+        );
+        assert_eq!(wrong.to_string(), wanted);
         rig.door.close();
         rig.desk.until("nobody has arrived", |books| books.arrived == 0);
     }
@@ -41,7 +46,11 @@ fn another_pool_is_named() {
         target.pool = "other".into();
         let said = error(way, &target);
         assert!(matches!(said, ConnectError::NoSuchPool { .. }));
-        assert!(said.to_string().contains("no pool 'other'"));
+        let wanted = format!(
+            "{} serves no pool 'other': the name after ':/' must be that of its --pool",
+            target.address()
+        );
+        assert_eq!(said.to_string(), wanted);
     }
 }
 
