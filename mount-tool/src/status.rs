@@ -112,7 +112,7 @@ fn link(link: &LinkStatus) -> Vec<String> {
         .collect()
 }
 
-/// Like `up 5m`, and how often the link was lost.
+/// Like `up 5m` or `not answering for 12 s`, and how often the link was lost.
 fn state(link: &LinkStatus) -> String {
     let lost = link.connections.saturating_sub(1);
     let times = if lost > 0 {
@@ -120,7 +120,10 @@ fn state(link: &LinkStatus) -> String {
     } else {
         String::new()
     };
-    format!("{} {}{times}", link.state, span(link.for_ms))
+    match link.state.as_str() {
+        "not answering" => format!("not answering for {} s{times}", link.for_ms / 1000),
+        state => format!("{state} {}{times}", span(link.for_ms)),
+    }
 }
 
 /// A time as people say it, in its largest unit.
@@ -241,6 +244,13 @@ mod tests {
             "{text}"
         );
         assert_eq!(lines[7], "p     1.0 GiB  0 B   1.0 GiB  1");
+    }
+
+    #[test]
+    fn a_node_that_is_silent_is_said_so() {
+        let mut status = example();
+        (status.links[0].state, status.links[0].for_ms) = ("not answering".to_owned(), 12_345);
+        assert_eq!(state(&status.links[0]), "not answering for 12 s, lost 1x");
     }
 
     #[test]

@@ -9,7 +9,7 @@ use rdmafs_rdma::qos::share::Share;
 use rdmafs_rdma::sim::{Fault, Pace, PeerFn, Sim, SimEndpoint};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
@@ -284,6 +284,32 @@ fn each_flow_and_call_has_its_own_time_limit() {
     assert!(matches!(rig.fallen(), FabricError::Disconnected(_)));
     assert!(matches!(rig.drive(late), Err(LinkError::Fabric(_))));
     assert_eq!(rig.elapsed(), 2 * TIMEOUT);
+}
+
+/// A program makes one call after the other: each of them would wait for its own time.
+#[test]
+fn calls_to_a_silent_node_share_their_time_until_it_answers() {
+    let deaf = Arc::new(AtomicBool::new(true));
+    let hears = deaf.clone();
+    let peer = move |message: &[u8]| match hears.load(Ordering::SeqCst) {
+        true => Vec::new(),
+        false => vec![message.to_vec()],
+    };
+    let rig = Rig::new(latency(MILLI, MILLI), Box::new(peer));
+    let call = || rig.drive(rig.link.call(b"are you there?", TIMEOUT));
+    assert_eq!(call().unwrap_err(), LinkError::TimedOut(TIMEOUT));
+    assert_eq!(rig.elapsed(), TIMEOUT);
+    for nth in 1..4 {
+        assert_eq!(call().unwrap_err(), LinkError::TimedOut(TIMEOUT));
+        assert_eq!(rig.elapsed(), TIMEOUT + nth * TIMEOUT / 10);
+    }
+    assert_eq!(rig.link.silence(), rig.elapsed());
+    deaf.store(false, Ordering::SeqCst);
+    call().unwrap();
+    deaf.store(true, Ordering::SeqCst);
+    let begun = rig.elapsed();
+    assert_eq!(call().unwrap_err(), LinkError::TimedOut(TIMEOUT));
+    assert_eq!(rig.elapsed() - begun, TIMEOUT, "it had answered since");
 }
 
 #[test]

@@ -64,6 +64,28 @@ wait_until 20 recovered || fail "20 s after SIGCONT the mount still fails"
 echo after >"$M/after"
 same "a new file" "$(cat "$M/after")" after
 
+note "df of a stopped node takes about one timeout in all, and status says for how long it has not answered"
+attach p "$T/impatient" cache=none,timeout=2s
+pause
+begun=$(now_ms)
+refused "df" "Input/output error" timeout 30 df "$T/impatient"
+took=$(($(now_ms) - begun))
+[ "$took" -lt 4000 ] || fail "df took $took ms with timeout=2s"
+echo "  df: $took ms"
+# silent SECONDS: for so long at least, as the table and the JSON say.
+silent() {
+    "$RDMAFS" status | grep -Eq "not answering for [0-9]+ s" &&
+        "$RDMAFS" status --json | python3 -c 'import json, sys
+link = next(link for link in json.load(sys.stdin)["links"] if link["pool"] == "p")
+sys.exit(link["state"] != "not answering" or link["for_ms"] < int(sys.argv[1]) * 1000)' "$1"
+}
+silent 2 || fail "status of a stopped node: $("$RDMAFS" status)"
+# Its connection is given up meanwhile.
+wait_until 10 silent 6 || fail "status of a node that is stopped for long: $("$RDMAFS" status)"
+kill -CONT "$(pid p)"
+wait_until 20 recovered || fail "20 s after SIGCONT the mount still fails"
+umount "$T/impatient"
+
 note "each mount has its own timeout: EIO on one, waiting on the other"
 umount "$M"
 attach p "$M" cache=none,timeout=60s

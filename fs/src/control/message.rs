@@ -102,7 +102,8 @@ pub struct LinkStatus {
     pub qps: usize,
     /// Device, or "".
     pub device: String,
-    /// `up`, `draining` (the node ends soon), `down`, or `stale` (another pool is served in its place).
+    /// `up`, `draining` (the node ends soon), `down`, `not answering` (connected or not, the node
+    /// is silent), or `stale` (another pool is served in its place).
     pub state: String,
     /// For how long, in milliseconds.
     pub for_ms: u64,

@@ -100,10 +100,12 @@ impl Daemon {
     }
 
     fn status(&self) -> Status {
+        // Asks the nodes: what the links say next is true of now.
+        let pools = self.handler.pools();
         Status {
             links: self.handler.links(),
             mounts: self.mounts.all().iter().map(|live| mount_status(live)).collect(),
-            pools: self.handler.pools(),
+            pools,
         }
     }
 

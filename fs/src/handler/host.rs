@@ -3,7 +3,7 @@
 use super::connect::{Connect, Nodes};
 use super::keeper;
 use super::mount::Mount;
-use super::pool::{Pool, State};
+use super::pool::{Pool, SILENT, State};
 use crate::control::{LinkStatus, PoolStatus};
 use crate::errno::Error;
 use crate::executor::Executor;
@@ -286,15 +286,27 @@ fn link_status(pool: &Pool) -> LinkStatus {
             status.qps = facts.queues;
             status.device.clone_from(&facts.device);
             status.encrypted = facts.encrypted;
-            status.state = if draining { "draining" } else { "up" }.into();
-            status.for_ms = milliseconds(pool.clock.now().saturating_sub(*since));
+            let silence = session.link.silence();
+            (status.state, status.for_ms) = match silence >= SILENT {
+                true => ("not answering".into(), milliseconds(silence)),
+                false => {
+                    let state = if draining { "draining" } else { "up" };
+                    (
+                        state.into(),
+                        milliseconds(pool.clock.now().saturating_sub(*since)),
+                    )
+                }
+            };
             status.lease_ms = milliseconds(session.lease);
             if draining {
                 status.why =
                     "the node ends soon and takes no new mounts; what is written is committed".into();
             }
         }
-        State::Down { since, why } => {
+        State::Down { since, why, silent } => {
+            if *silent {
+                status.state = "not answering".into();
+            }
             status.for_ms = milliseconds(pool.clock.now().saturating_sub(*since));
             status.why.clone_from(why);
         }

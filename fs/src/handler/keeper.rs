@@ -190,6 +190,7 @@ async fn connect_again(pool: &Arc<Pool>) {
             State::Down { since, .. } | State::Replaced { since } => *since,
             State::Up { .. } | State::Closed => return,
         };
+        let began = pool.clock.now();
         match establish(pool).await {
             Ok(()) => {
                 let took = pool.clock.now().saturating_sub(down).as_secs_f64();
@@ -198,8 +199,10 @@ async fn connect_again(pool: &Arc<Pool>) {
                 return;
             }
             Err(error) => {
-                if let State::Down { why, .. } = &mut *pool.state.write() {
-                    *why = error;
+                // Who refuses, or is not there at all, says so sooner.
+                let waited = pool.clock.now().saturating_sub(began) >= pool.timeout * 9 / 10;
+                if let State::Down { why, silent, .. } = &mut *pool.state.write() {
+                    (*why, *silent) = (error, waited);
                 }
             }
         }

@@ -29,12 +29,19 @@ use tokio::sync::Semaphore;
 /// Lines about the link in ten seconds that are said at once.
 const LINES: u32 = 8;
 
+/// A node that has owed an answer for so long is said not to answer.
+pub(super) const SILENT: Duration = Duration::from_secs(1);
+
 /// Where the session stands.
 pub(super) enum State {
     /// It works, since then.
     Up { session: Arc<Session>, since: Duration },
-    /// It does not, since then (on the pool's clock), because of this.
-    Down { since: Duration, why: String },
+    /// It does not, since then (on the pool's clock), because of this. `silent`: the node is there, as it seems, and does not answer.
+    Down {
+        since: Duration,
+        why: String,
+        silent: bool,
+    },
     /// Another pool is served in its place, since then: nothing is asked of that one. Whatever is tried meets an error at once, until
     /// this pool is served again.
     Replaced { since: Duration },
@@ -142,6 +149,7 @@ impl Pool {
             state: RwLock::new(State::Down {
                 since: Duration::ZERO,
                 why: "not connected yet".into(),
+                silent: false,
             }),
             identity: OnceLock::new(),
             lineage,
@@ -349,16 +357,18 @@ impl Pool {
         all
     }
 
-    /// The session's connection has failed. Said by the link, by a call, or both.
+    /// The session's connection has failed. Said by the link, by a call, or both. What is not answered any more is down since it was not.
     pub(super) fn lost(&self, session: &Session, why: &str) {
+        let silence = session.link.silence();
         {
             let mut state = self.state.write();
             if !matches!(&*state, State::Up { session: up, .. } if up.connection == session.connection) {
                 return;
             }
             *state = State::Down {
-                since: self.clock.now(),
+                since: self.clock.now().saturating_sub(silence),
                 why: why.into(),
+                silent: silence >= SILENT,
             };
         }
         // An ended lease ends what is left of the connection; on one that has failed this does nothing.

@@ -119,7 +119,14 @@ impl Link {
         })
     }
 
-    /// Sends a call before it returns; the future waits (parked) for its answer, at most for `timeout`.
+    /// For how long the node has owed an answer to a call and not said anything, zero when it owes none; of a link that is down: when it went.
+    #[must_use]
+    pub fn silence(&self) -> Duration {
+        self.core.silence()
+    }
+
+    /// Sends a call before it returns; the future waits (parked) for its answer, at most for `timeout`. While the node does not answer at all,
+    /// calls share that time: the first waits for it, later ones for what is left of it, or a tenth.
     /// Messages are framed `id: u64 little-endian, payload`: the node answers with the same id; id 0 is a notice.
     ///
     /// # Errors

@@ -20,9 +20,14 @@ pub(super) enum Heard {
     Broken,
 }
 
+/// The part of its timeout that a call waits in any case: a node that has been silent for long may be back.
+const LEAST: u32 = 10;
+
 struct Call {
     sent_at: Duration,
     timeout: Duration,
+    /// It fails when it has waited for so long: at most its timeout.
+    patience: Duration,
     /// The node has not answered.
     open: bool,
     /// The future exists and has not taken the outcome.
@@ -35,27 +40,41 @@ struct Call {
 #[derive(Default)]
 pub(super) struct Calls {
     last_id: u64,
+    /// When the last message came.
+    heard_at: Duration,
     calls: BTreeMap<u64, Call>,
     down: Option<FabricError>,
 }
 
 impl Calls {
-    /// A place for an answer, under a new id.
-    pub(super) fn begin(&mut self, now: Duration, timeout: Duration) -> Result<u64, FabricError> {
+    /// A place for an answer, under a new id, and how long that is waited for. All calls of a link share their time: what the node has been
+    /// silent for already, while it owed an answer, is not waited for again.
+    pub(super) fn begin(&mut self, now: Duration, timeout: Duration) -> Result<(u64, Duration), FabricError> {
         if let Some(error) = &self.down {
             return Err(error.clone());
         }
+        let left = timeout.saturating_sub(self.silence(now));
+        let patience = left.max(timeout / LEAST);
         self.last_id += 1;
         let call = Call {
             sent_at: now,
             timeout,
+            patience,
             open: true,
             awaited: true,
             outcome: None,
             waker: None,
         };
         self.calls.insert(self.last_id, call);
-        Ok(self.last_id)
+        Ok((self.last_id, patience))
+    }
+
+    /// For how long the node has owed an answer and not said anything.
+    pub(super) fn silence(&self, now: Duration) -> Duration {
+        // Ids rise, and so do the times.
+        let oldest = self.calls.values().find(|call| call.open);
+        let since = oldest.map_or(now, |call| call.sent_at.max(self.heard_at));
+        now.saturating_sub(since)
     }
 
     /// The call was not sent after all.
@@ -91,7 +110,8 @@ impl Calls {
     }
 
     /// Sorts a message. Answers that nobody waits for are ignored.
-    pub(super) fn hear(&mut self, mut message: Vec<u8>) -> Heard {
+    pub(super) fn hear(&mut self, mut message: Vec<u8>, now: Duration) -> Heard {
+        self.heard_at = now;
         let Some((id, payload)) = message.split_first_chunk::<8>() else {
             return Heard::Broken;
         };
@@ -130,8 +150,8 @@ impl Calls {
     ) -> (Duration, Duration) {
         let (mut next, mut dead_at) = (Duration::MAX, Duration::MAX);
         self.calls.retain(|_, call| {
-            let due = call.sent_at.saturating_add(call.timeout);
-            let forgotten = due.saturating_add(call.timeout);
+            let due = call.sent_at.saturating_add(call.patience);
+            let forgotten = call.sent_at.saturating_add(call.timeout.saturating_mul(2));
             if call.open {
                 dead_at = dead_at.min(silence_ends(call.sent_at, last_event, call.timeout));
             }

@@ -33,6 +33,8 @@ pub(super) struct Core {
     /// The shortest timeout that anything has, in milliseconds: limits are looked at as often.
     cadence: AtomicU64,
     sooner: AtomicBool,
+    /// For how long the node had been silent when the link went down.
+    silent: OnceLock<Duration>,
     /// Why this side closed the endpoint.
     closed: OnceLock<FabricError>,
 }
@@ -53,6 +55,7 @@ impl Core {
             up: AtomicBool::new(true),
             cadence: AtomicU64::new(IDLE_CADENCE),
             sooner: AtomicBool::new(false),
+            silent: OnceLock::new(),
             closed: OnceLock::new(),
         }
     }
@@ -196,7 +199,6 @@ impl Core {
 
     /// Sends a call.
     pub(super) fn call(self: &Arc<Self>, payload: &[u8], timeout: Duration) -> Answer {
-        self.watch_for(timeout);
         let mut message = Vec::with_capacity(8 + payload.len());
         message.extend_from_slice(&[0; 8]);
         message.extend_from_slice(payload);
@@ -205,10 +207,11 @@ impl Core {
             return Answer::failed(FabricError::Protocol(why).into());
         }
         let begun = self.calls.lock().begin(self.now(), timeout);
-        let id = match begun {
-            Ok(id) => id,
+        let (id, patience) = match begun {
+            Ok(begun) => begun,
             Err(error) => return Answer::failed(error.into()),
         };
+        self.watch_for(patience);
         message[..8].copy_from_slice(&id.to_le_bytes());
         if let Err(error) = self.endpoint.send(&message) {
             self.calls.lock().forget(id);
@@ -217,9 +220,17 @@ impl Core {
         Answer::pending(Arc::clone(self), id)
     }
 
+    /// For how long the node has owed an answer and not said anything; until the link went down, if it has.
+    pub(super) fn silence(&self) -> Duration {
+        match self.silent.get() {
+            Some(silent) => *silent,
+            None => self.calls.lock().silence(self.now()),
+        }
+    }
+
     /// Sorts a message; a broken one ends the link.
     pub(super) fn hear(&self, message: Vec<u8>, after: &mut Aftermath) -> Option<Vec<u8>> {
-        let heard = self.calls.lock().hear(message);
+        let heard = self.calls.lock().hear(message, self.now());
         match heard {
             Heard::Answer(waker) => after.wake(waker),
             Heard::Notice(payload) => return Some(payload),
@@ -274,6 +285,8 @@ impl Core {
     pub(super) fn end(&self, error: FabricError, after: &mut Aftermath) -> FabricError {
         self.up.store(false, Ordering::Release);
         let error = self.closed.get().cloned().unwrap_or(error);
+        // Its calls end now: the first answer stands.
+        let _ = self.silent.set(self.silence());
         self.table.lock().go_down(&error, after);
         self.calls.lock().go_down(&error, after.wakers());
         error
