@@ -98,7 +98,34 @@ pub struct Examination {
     pub wrong: u64,
     /// What is wrong, or a part of it.
     pub problems: Vec<Problem>,
+    /// What files have lost with the memory that held it. Nothing is wrong with the namespace for it, and no repair brings it back.
+    pub lost: Lost,
 }
+
+/// What files have lost.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lost {
+    /// Files that have lost bytes.
+    pub files: u64,
+    /// Bytes that they lost, in units of memory (4 KiB).
+    pub bytes: u64,
+    /// The first of these files, at most [`MAX_LISTED`].
+    pub listed: Vec<LostFile>,
+}
+
+/// A file that has lost bytes: reading these is EIO until it is truncated before them or removed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LostFile {
+    /// The file.
+    pub inode: InodeId,
+    /// A path to it, as in [`Problem::path`].
+    pub path: Option<String>,
+    /// Bytes that it lost.
+    pub bytes: u64,
+}
+
+/// Most files that are listed as having lost bytes: they fit a message beside the problems.
+pub const MAX_LISTED: usize = 40;
 
 impl ProblemKind {
     /// The word for it, as text and JSON show it.

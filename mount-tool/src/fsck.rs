@@ -7,8 +7,8 @@ use crate::options::default_key;
 use crate::output::{self, Progress};
 use crate::serve::parse_memory;
 use crate::settings::run_dir;
-use crate::units::{parse_time, show_size};
-use rdmafs_fs::fsck::{Asking, Examination, Outcome, Problem, ask, resize, state_dir};
+use crate::units::{self, parse_time, show_size};
+use rdmafs_fs::fsck::{Asking, Examination, Lost, LostFile, Outcome, Problem, ask, resize, state_dir};
 use rdmafs_fs::options::Source;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
@@ -32,6 +32,10 @@ about it. The last line counts. What has lost its name is put into /lost+found a
 A pool in use is examined by its node, which serves nobody else meanwhile: about 0.2 s for 100,000
 inodes. It is not repaired: end its node and repair its state directory. Bytes of files have no
 checksums and are not looked at. There are no quotas in this version.
+
+What files lost with the memory that held it (a node that ended, or was restarted) is listed as
+'lost', the first 40 files of it, and counted. That is no damage, no repair brings it back, and it
+does not change the exit code: restore the files, or remove them.
 
 Exit codes are those of fsck(8): 0 nothing is wrong, 1 all problems were repaired, 4 problems are
 left, 8 it cannot be examined, 16 wrong words or not root.";
@@ -71,12 +75,29 @@ struct Report<'a> {
     entries: u64,
     /// That files have in memory.
     bytes: u64,
+    /// What files have lost with the memory that held it.
+    lost: LostReport<'a>,
     /// What was found.
     problems: Vec<Line<'a>>,
     /// A repair was done.
     repaired: bool,
     /// How many problems there are now.
     left: u64,
+}
+
+#[derive(Serialize)]
+struct LostReport<'a> {
+    files: u64,
+    bytes: u64,
+    /// The first of them.
+    listed: Vec<LostLine<'a>>,
+}
+
+#[derive(Serialize)]
+struct LostLine<'a> {
+    inode: u64,
+    path: Option<&'a str>,
+    bytes: u64,
 }
 
 #[derive(Serialize)]
@@ -176,20 +197,31 @@ fn text(name: &str, outcome: &Outcome) -> String {
         entries,
         bytes,
         wrong,
+        ref lost,
         ..
     } = outcome.found;
     let mut lines: Vec<String> = outcome.found.problems.iter().map(line).collect();
     for problem in outcome.left.iter().flat_map(|left| &left.problems) {
         lines.push(format!("left: {}", line(problem)));
     }
+    lines.extend(lost_lines(lost));
     let verdict = match (wrong, &outcome.left) {
+        (0, _) if lost.files > 0 => "no damage".to_owned(),
         (0, _) => "clean".to_owned(),
         (_, None) => format!("{}, nothing was changed", count(wrong)),
         (_, Some(left)) => format!("{}, {} left after the repair", count(wrong), left.wrong),
     };
-    let bytes = show_size(bytes);
+    let bytes = show_size(bytes.saturating_sub(lost.bytes));
+    let lost = match lost.files {
+        0 => String::new(),
+        files => format!(
+            ", {} lost in {}",
+            show_size(lost.bytes),
+            units::count(files, "file")
+        ),
+    };
     lines.push(format!(
-        "{name}: {inodes} inodes, {entries} entries, {bytes} in memory: {verdict}"
+        "{name}: {inodes} inodes, {entries} entries, {bytes} in memory{lost}: {verdict}"
     ));
     lines.join("\n")
 }
@@ -199,10 +231,22 @@ fn line(problem: &Problem) -> String {
 }
 
 fn count(problems: u64) -> String {
-    match problems {
-        1 => "1 problem".to_owned(),
-        _ => format!("{problems} problems"),
+    units::count(problems, "problem")
+}
+
+/// A line for each file that is listed, and one for the others.
+fn lost_lines(lost: &Lost) -> Vec<String> {
+    let line = |file: &LostFile| {
+        let path = file.path.as_deref().unwrap_or("no name");
+        let bytes = show_size(file.bytes);
+        format!("lost: inode {} ({path}): {bytes}", file.inode)
+    };
+    let mut lines: Vec<String> = lost.listed.iter().map(line).collect();
+    let more = lost.files.saturating_sub(lines.len() as u64);
+    if more > 0 {
+        lines.push(format!("lost: and {}", units::count(more, "more file")));
     }
+    lines
 }
 
 fn report<'a>(name: &'a str, outcome: &'a Outcome) -> Report<'a> {
@@ -218,10 +262,23 @@ fn report<'a>(name: &'a str, outcome: &'a Outcome) -> Report<'a> {
         examined: name,
         inodes: found.inodes,
         entries: found.entries,
-        bytes: found.bytes,
+        bytes: found.bytes.saturating_sub(found.lost.bytes),
+        lost: LostReport {
+            files: found.lost.files,
+            bytes: found.lost.bytes,
+            listed: found.lost.listed.iter().map(lost_file).collect(),
+        },
         problems: found.problems.iter().map(line).collect(),
         repaired: outcome.left.is_some(),
         left: left(outcome),
+    }
+}
+
+fn lost_file(file: &LostFile) -> LostLine<'_> {
+    LostLine {
+        inode: file.inode.0,
+        path: file.path.as_deref(),
+        bytes: file.bytes,
     }
 }
 
@@ -248,7 +305,7 @@ fn end(outcome: &Outcome, remedy: &str) -> Result<(), Failure> {
 mod tests {
     use super::*;
     use clap::Parser;
-    use rdmafs_fs::fsck::ProblemKind;
+    use rdmafs_fs::fsck::{InodeId, ProblemKind};
 
     #[derive(Parser)]
     struct Wrapper {
@@ -274,6 +331,7 @@ mod tests {
             bytes: 4096,
             wrong: 1,
             problems: vec![problem.clone()],
+            lost: Lost::default(),
         };
         let left = left.map(|wrong| Examination {
             wrong,
@@ -328,10 +386,39 @@ mod tests {
     }
 
     #[test]
+    fn what_is_lost_is_listed_and_counted_and_is_no_damage() {
+        let file = |inode, path: Option<&str>| LostFile {
+            inode: InodeId(inode),
+            path: path.map(str::to_owned),
+            bytes: 4096,
+        };
+        let found = Examination {
+            inodes: 5,
+            entries: 4,
+            bytes: 20_480,
+            lost: Lost {
+                files: 4,
+                bytes: 16_384,
+                listed: vec![file(7, Some("/a")), file(8, None)],
+            },
+            ..Examination::default()
+        };
+        let outcome = Outcome { found, left: None };
+        let lines = "lost: inode 7 (/a): 4.0 KiB\nlost: inode 8 (no name): 4.0 KiB\nlost: and 2 more files";
+        let last = "p: 5 inodes, 4 entries, 4.0 KiB in memory, 16.0 KiB lost in 4 files: no damage";
+        assert_eq!(text("p", &outcome), format!("{lines}\n{last}"));
+        assert_eq!(code(&outcome), 0);
+        let json = serde_json::to_string(&report("p", &outcome)).unwrap();
+        let lost = r#""bytes":4096,"lost":{"files":4,"bytes":16384,"listed":[{"inode":7,"path":"/a","bytes":4096},{"inode":8,"path":null,"bytes":4096}]}"#;
+        assert!(json.contains(lost), "{json}");
+    }
+
+    #[test]
     fn json_has_the_same_and_what_is_left() {
         let json = |outcome: &Outcome| serde_json::to_string(&report("p", outcome)).unwrap();
         let problem = r#"{"kind":"wrong-links","inode":null,"path":"/a","what":"its link count is 2 and should be 1","repair":"say 1"}"#;
-        let head = r#"{"examined":"p","inodes":3,"entries":2,"bytes":4096"#;
+        let head =
+            r#"{"examined":"p","inodes":3,"entries":2,"bytes":4096,"lost":{"files":0,"bytes":0,"listed":[]}"#;
         let wanted = |repaired, left| {
             format!(r#"{head},"problems":[{problem}],"repaired":{repaired},"left":{left}}}"#)
         };

@@ -4,7 +4,7 @@ use crate::control::{Refusal, ask, unexpected};
 use crate::failure::Failure;
 use crate::output::{self, columns};
 use crate::qos;
-use crate::units::show_size;
+use crate::units::{count, show_size};
 use rdmafs_fs::control::{ControlReply, ControlRequest, LinkStatus, MountStatus, PoolStatus, Status};
 use std::io::IsTerminal;
 use std::time::Duration;
@@ -88,7 +88,7 @@ fn table(status: &Status) -> String {
         status.mounts.iter().map(mount).collect(),
     );
     let pools = columns(
-        &["POOL", "SIZE", "USED", "FREE", "INODES"],
+        &["POOL", "SIZE", "USED", "FREE", "INODES", "LOST"],
         status.pools.iter().map(pool).collect(),
     );
     [links, mounts, pools].join("\n\n")
@@ -151,6 +151,14 @@ fn mount(mount: &MountStatus) -> Vec<String> {
     ]
 }
 
+/// What died with the memory of an earlier start of the node.
+fn lost(pool: &PoolStatus) -> String {
+    match pool.lost_files {
+        0 => "none".to_owned(),
+        files => format!("{} in {}", show_size(pool.lost_bytes), count(files, "file")),
+    }
+}
+
 fn source(mount: &MountStatus) -> String {
     let stale = if mount.stale { " (stale)" } else { "" };
     format!("{}{stale}", mount.source)
@@ -165,13 +173,14 @@ fn pool(pool: &PoolStatus) -> Vec<String> {
             unknown(),
             unknown(),
             unknown(),
+            unknown(),
         ];
     }
     let sizes = [pool.total, pool.used, pool.free].map(show_size);
     [pool.pool.clone()]
         .into_iter()
         .chain(sizes)
-        .chain([pool.inodes.to_string()])
+        .chain([pool.inodes.to_string(), lost(pool)])
         .collect()
 }
 
@@ -223,6 +232,8 @@ mod tests {
                 used: 0,
                 free: 1 << 30,
                 inodes: 1,
+                lost_files: 0,
+                lost_bytes: 0,
             }],
         }
     }
@@ -243,7 +254,7 @@ mod tests {
             lines[4].contains("bw=200.0 MiB/s") && lines[4].contains("12 us"),
             "{text}"
         );
-        assert_eq!(lines[7], "p     1.0 GiB  0 B   1.0 GiB  1");
+        assert_eq!(lines[7], "p     1.0 GiB  0 B   1.0 GiB  1       none");
     }
 
     #[test]
@@ -257,6 +268,15 @@ mod tests {
     fn spans_have_one_unit() {
         let spans = [0, 119_999, 120_000, 7_199_000, 7_200_000, 172_800_000].map(span);
         assert_eq!(spans, ["0s", "119s", "2m", "119m", "2h", "2d"]);
+    }
+
+    #[test]
+    fn what_a_pool_has_lost_is_counted() {
+        let mut status = example();
+        (status.pools[0].lost_files, status.pools[0].lost_bytes) = (1, 4096);
+        assert!(table(&status).ends_with("  4.0 KiB in 1 file"));
+        status.pools[0].lost_files = 2;
+        assert!(table(&status).ends_with("  4.0 KiB in 2 files"));
     }
 
     #[test]

@@ -70,6 +70,14 @@ pub(crate) fn show_rate(bytes: u64) -> String {
     }
 }
 
+/// Like `1 file`, `2 files`.
+pub(crate) fn count(number: u64, what: &str) -> String {
+    match number {
+        1 => format!("1 {what}"),
+        _ => format!("{number} {what}s"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

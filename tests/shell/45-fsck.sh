@@ -75,12 +75,13 @@ got=0
 as_user 12345 "$RDMAFS" fsck "$P" --key "$T/shared.key" >"$T/fsck.out" 2>&1 || got=$?
 same "a user's question ends with" "$got" 16
 
-note "at rest it is clean, and looking changes nothing"
+note "at rest there is no damage, what was in memory is lost and listed, and looking changes nothing"
 umount "$M"
 stop p
 sum=$(digest <"$T/state/namespace.redb")
 ends 0 "a state directory" --state "$T/state"
-grep -q "^$T/state: 5 inodes, 5 entries, .* in memory: clean$" "$T/fsck.out" || fail "it said $(cat "$T/fsck.out")"
+grep -q "^$T/state: 5 inodes, 5 entries, 0 B in memory, .* lost in 2 files: no damage$" "$T/fsck.out" || fail "it said $(cat "$T/fsck.out")"
+grep -Eq "^lost: inode [0-9]+ \(/bytes\): 296.0 KiB$" "$T/fsck.out" || fail "it said $(cat "$T/fsck.out")"
 ends 0 "as JSON" --state "$T/state" --json
 same "inodes" "$(of_json '["inodes"]')" 5
 same "the store" "$(digest <"$T/state/namespace.redb")" "$sum"
@@ -100,5 +101,25 @@ ends 0 "a repair of it" --state "$T/state" --repair
 serve p 64M --state "$T/state"
 attach p "$M"
 [ -e "$M/more" ] || fail "a synced file is gone"
+
+note "what was lost with the old memory is counted and listed, and is no damage"
+# lost: files and bytes, as status says.
+lost() {
+    "$RDMAFS" status --json | python3 -c 'import json, sys
+pool = json.load(sys.stdin)["pools"][0]
+print(pool["lost_files"], pool["lost_bytes"])'
+}
+same "files and bytes in status" "$(lost)" "3 311296"
+"$RDMAFS" status | grep -Eq "304.0 KiB in 3 files$" || fail "status: $("$RDMAFS" status)"
+ends 0 "a pool that lost bytes" "$P" --key "$T/key"
+grep -q "^$P: .* 0 B in memory, 304.0 KiB lost in 3 files: no damage$" "$T/fsck.out" || fail "it said $(cat "$T/fsck.out")"
+grep -Eq "^lost: inode [0-9]+ \(/more\): 4.0 KiB$" "$T/fsck.out" || fail "it said $(cat "$T/fsck.out")"
+ends 0 "the same as JSON" "$P" --key "$T/key" --json
+same "lost files" "$(of_json '["lost"]["files"]')" 3
+same "bytes in memory" "$(of_json '["bytes"]')" 0
+"$RDMAFS" layout "$M/more" | grep -q "lost$" || fail "layout: $("$RDMAFS" layout "$M/more")"
+: >"$M/more"
+rm "$M/bytes"
+same "after one was written anew and one removed" "$(lost)" "1 4096"
 
 finish

@@ -171,4 +171,10 @@ pub struct PoolStatus {
     pub free: u64,
     /// Inodes.
     pub inodes: u64,
+    /// Files that have lost bytes with the memory of an earlier start of the node: `rdmafs fsck` lists them.
+    #[serde(default)]
+    pub lost_files: u64,
+    /// Bytes that they lost.
+    #[serde(default)]
+    pub lost_bytes: u64,
 }

@@ -5,4 +5,5 @@ mod offline;
 
 pub use live::{Asking, ask};
 pub use offline::{Outcome, resize, state_dir};
-pub use rdmafs_meta::problem::{Examination, Problem, ProblemKind};
+pub use rdmafs_meta::id::InodeId;
+pub use rdmafs_meta::problem::{Examination, Lost, LostFile, Problem, ProblemKind};

@@ -210,6 +210,7 @@ impl Handler {
                 status.free = space.free;
                 status.used = space.total.saturating_sub(space.free);
                 status.inodes = space.inodes;
+                (status.lost_files, status.lost_bytes) = (space.lost_files, space.lost_bytes);
             }
         }
         statuses
@@ -332,5 +333,7 @@ fn unreachable(pool: &Pool) -> PoolStatus {
         used: 0,
         free: 0,
         inodes: 0,
+        lost_files: 0,
+        lost_bytes: 0,
     }
 }

@@ -1,6 +1,6 @@
 //! What must be true between two calls. Tests ask after every step, a load before it serves, and `rdmafs fsck` of a pool in use.
 
-use super::fsck::{Found, examine_names, examine_space, examine_xattrs, report};
+use super::fsck::{Found, examine_names, examine_space, examine_xattrs, lost, report};
 use super::service::Namespace;
 use crate::error::MetaError;
 use crate::id::InodeId;
@@ -45,6 +45,7 @@ impl Namespace {
             bytes,
             wrong: problems.len() as u64,
             problems,
+            lost: lost(&self.tree, true),
         }
     }
 
@@ -62,6 +63,10 @@ impl Namespace {
             bytes <= PAGE_BYTES
         };
         let problems = std::mem::take(&mut examination.problems).into_iter();
+        if skip > 0 {
+            // The first page has listed them.
+            examination.lost.listed.clear();
+        }
         examination.problems = problems.skip(skip).take_while(fits).collect();
         Ok(Reply::Examined(examination))
     }

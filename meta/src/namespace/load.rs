@@ -17,6 +17,7 @@ use crate::session::Sessions;
 use crate::store::{Batch, Store, StoreError};
 use crate::time::Now;
 use crate::tree::Body;
+use std::collections::BTreeMap;
 
 impl Namespace {
     /// Loads what the store holds, or makes a root directory in an empty one. The new [`Term`] and a fresh block of
@@ -41,6 +42,7 @@ impl Namespace {
             locks: Locks::default(),
             alloc: Allocator::default(),
             doomed,
+            lost: BTreeMap::new(),
             ceiling: InodeId(next.0 + ID_BLOCK / 2),
             config,
         };

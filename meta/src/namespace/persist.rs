@@ -5,6 +5,7 @@
 //! long layout, and the attributes of what is removed, may need more. Whatever of them a crash leaves behind lies past the size, or under no
 //! inode, and is dropped at load.
 
+use super::fsck::lost_bytes;
 use super::output::Output;
 use super::record::{self, InodeRecord, encode};
 use super::service::Namespace;
@@ -30,7 +31,29 @@ impl Namespace {
     pub(super) fn take_changes(&mut self) -> Vec<Change> {
         let mut changes: Vec<Change> = self.raised_ceiling().into_iter().collect();
         changes.extend(changes_of(&mut self.tree));
+        self.recount_lost(&changes);
         changes
+    }
+
+    /// Of the files that have lost bytes, those that changed may have fewer now. None ever loses more while the service lives.
+    fn recount_lost(&mut self, changes: &[Change]) {
+        if self.lost.is_empty() {
+            return;
+        }
+        let of_files = |key: &[u8]| key.starts_with(record::INODES) || key.starts_with(record::PIECES);
+        let keys = changes.iter().map(|(key, _)| key.as_slice());
+        for (ino, _) in keys
+            .filter(|key| of_files(key))
+            .filter_map(|key| record::split_key(key).ok())
+        {
+            let Some(bytes) = self.lost.get_mut(&ino) else {
+                continue;
+            };
+            *bytes = self.tree.layout(ino).map_or(0, lost_bytes);
+            if *bytes == 0 {
+                self.lost.remove(&ino);
+            }
+        }
     }
 
     /// Reserves the next block of ids when half of the last one is used, long before the store could be late.

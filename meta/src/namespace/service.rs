@@ -1,5 +1,6 @@
 //! The state of the service, and its life apart from calls.
 
+use super::fsck::lost_bytes;
 use super::locks::tell;
 use super::output::{Config, Output};
 use crate::alloc::Allocator;
@@ -11,7 +12,7 @@ use crate::locks::{Grants, Locks};
 use crate::session::Sessions;
 use crate::time::Now;
 use crate::tree::{Body, Tree};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// All metadata of a pool, in memory. One owner calls it, a call at a time; it never waits.
@@ -25,6 +26,8 @@ pub struct Namespace {
     pub(super) locks: Locks,
     /// Inodes without names and opens whose extents are still to be freed.
     pub(super) doomed: BTreeSet<InodeId>,
+    /// Files that have lost bytes, and how many.
+    pub(super) lost: BTreeMap<InodeId, u64>,
     /// Ids below this are known to the store as used.
     pub(super) ceiling: InodeId,
 }
@@ -40,6 +43,11 @@ impl Namespace {
                 self.alloc.claim(copy.extent);
             }
         }
+        let files = self.tree.iter().filter_map(|inode| match &inode.body {
+            Body::File { layout, .. } => Some((inode.attr.ino, lost_bytes(layout))),
+            _ => None,
+        });
+        self.lost = files.filter(|(_, bytes)| *bytes > 0).collect();
     }
 
     /// Where every file's bytes are: the inode, the first byte, and a copy. For those who check from outside; it takes time in proportion

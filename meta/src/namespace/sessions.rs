@@ -71,6 +71,8 @@ impl Namespace {
             total: self.alloc.total(),
             free: self.alloc.free_bytes() + self.alloc.quarantined_bytes(),
             inodes: self.tree.len(),
+            lost_files: self.lost.len() as u64,
+            lost_bytes: self.lost.values().sum(),
         }))
     }
 

@@ -151,4 +151,8 @@ pub struct Space {
     pub free: u64,
     /// Inodes that exist.
     pub inodes: u64,
+    /// Files that have lost bytes.
+    pub lost_files: u64,
+    /// Bytes that files have lost, in units of memory.
+    pub lost_bytes: u64,
 }

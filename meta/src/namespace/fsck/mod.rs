@@ -1,19 +1,21 @@
 //! Finding everything that is wrong with a namespace, and mending it.
 //!
 //! Records are read leniently ([`reading`]): what cannot be is reported and left out or put right in memory. Then the tree is
-//! examined ([`names`], [`space`]); a namespace that is being served is examined by the same code. Mending ([`mend`]) happens in
+//! examined ([`names`], [`space`], [`lost`]); a namespace that is being served is examined by the same code. Mending ([`mend`]) happens in
 //! memory too, so that a repair is known to end in a sound namespace before the store is touched ([`offline`]).
 
 mod found;
 mod paths;
 mod names;
 mod space;
+mod lost;
 mod xattrs;
 mod mend;
 mod reading;
 mod offline;
 
 pub(super) use found::{Fix, Found, report};
+pub(super) use lost::{lost, lost_bytes};
 pub use offline::{Examined, examine};
 pub(super) use reading::read;
 pub(super) use {

@@ -1,6 +1,7 @@
 //! Examining a store that nobody serves, and repairing it.
 
 use super::found::report;
+use super::lost::lost;
 use super::mend::mend;
 use super::reading::{Reading, read};
 use super::{names, space, xattrs};
@@ -40,6 +41,8 @@ pub fn examine(store: &dyn Store, now: Timestamp) -> Result<Examined, StoreError
         bytes,
         wrong: problems.len() as u64,
         problems,
+        // Memory ends with the node.
+        lost: lost(&reading.tree, false),
     };
     mend(&mut reading.tree, &found, now);
     let repair = if examination.problems.is_empty() {

@@ -16,7 +16,11 @@ pub(super) struct Paths<'a> {
 impl<'a> Paths<'a> {
     /// Ready to tell the paths of what was found.
     pub(super) fn of(tree: &'a Tree, found: &[Found]) -> Self {
-        let wanted: BTreeSet<InodeId> = found.iter().filter_map(|found| found.ino).collect();
+        Self::to_these(tree, found.iter().filter_map(|found| found.ino).collect())
+    }
+
+    /// Ready to tell the paths of these inodes.
+    pub(super) fn to_these(tree: &'a Tree, wanted: BTreeSet<InodeId>) -> Self {
         let mut names = BTreeMap::new();
         if wanted.is_empty() {
             return Self { names };

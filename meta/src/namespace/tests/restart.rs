@@ -6,6 +6,7 @@ use crate::extent::GRANULE;
 use crate::id::{InodeId, Term};
 use crate::layout::CopyState;
 use crate::namespace::Namespace;
+use crate::problem::Lost;
 use crate::store::{Batch, MemoryStore, Store, StoreError};
 use crate::time::Now;
 use crate::wire::{NewInode, Reply, Request};
@@ -170,4 +171,43 @@ fn a_damaged_store_is_told_from_a_namespace() {
         ))
         .is_ok()
     );
+}
+
+#[test]
+fn what_is_lost_is_counted_until_it_is_gone() {
+    let mut w = World::new(64);
+    let s = w.session();
+    let files = ["a", "b"].map(|name| {
+        let ino = w.file(s, name);
+        w.write(s, ino, 5000);
+        w.release(s, ino);
+        ino
+    });
+    assert_eq!(w.space.examine().lost, Lost::default());
+    w.restart();
+    let lost = w.space.examine().lost;
+    assert_eq!((lost.files, lost.bytes), (2, 4 * GRANULE));
+    let listed: Vec<_> = lost
+        .listed
+        .iter()
+        .map(|file| (file.inode, file.path.as_deref(), file.bytes))
+        .collect();
+    let wanted = [
+        (files[0], Some("/a"), 2 * GRANULE),
+        (files[1], Some("/b"), 2 * GRANULE),
+    ];
+    assert_eq!(listed, wanted);
+    let s = w.session();
+    let counted = |w: &mut World| match w.ask(s, Request::StatFs) {
+        Ok(Reply::Space(space)) => (space.lost_files, space.lost_bytes),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(counted(&mut w), (2, 4 * GRANULE));
+    w.truncate(s, files[0], GRANULE).unwrap();
+    assert_eq!(counted(&mut w), (2, 3 * GRANULE));
+    w.truncate(s, files[0], 0).unwrap();
+    assert_eq!(counted(&mut w), (1, 2 * GRANULE));
+    w.unlink(s, "b");
+    assert_eq!(counted(&mut w), (0, 0));
+    assert_eq!(w.space.examine().lost, Lost::default());
 }

@@ -12,7 +12,7 @@ use crate::id::{
 use crate::layout::{Copy, CopyState, LayoutSlice, Run};
 use crate::lock::{LAST_BYTE, Lock, LockKind, LockState, Span};
 use crate::name::Name;
-use crate::problem::{Examination, Problem, ProblemKind};
+use crate::problem::{Examination, Lost, LostFile, Problem, ProblemKind};
 use crate::time::{AccessTime, Timestamp};
 use crate::wire::{
     Arena, AtomicOp, Begun, DirEntry, NewInode, OpenAccess, RenameMode, Reply, Request, Sought, Space,
@@ -376,7 +376,9 @@ fn answer() -> impl Strategy<Value = Answer> {
         any::<u64>().prop_map(|total| Ok(Reply::Space(Space {
             total,
             free: 1,
-            inodes: 2
+            inodes: 2,
+            lost_files: 3,
+            lost_bytes: 4,
         }))),
         examination().prop_map(|found| Ok(Reply::Examined(found))),
         Just(Ok(Reply::LockIs(LockState::Waiting))),
@@ -403,6 +405,15 @@ fn examination() -> impl Strategy<Value = Examination> {
             bytes,
             wrong,
             problems,
+            lost: Lost {
+                files: wrong,
+                bytes,
+                listed: vec![LostFile {
+                    inode: InodeId(wrong),
+                    path: None,
+                    bytes,
+                }],
+            },
         },
     )
 }
