@@ -34,8 +34,10 @@ try_mount 32 "serves no pool 'wrong': the name after ':/' must be that of its --
 umask 077
 "$RDMAFS" serve --help >/dev/null
 head -c 100 "$T/key" | tr 'a-f0-5' 'b-f0-6' >"$T/wrong"
+awk '{ print $1, $2, (/0$/ ? substr($3, 1, length($3) - 1) "1" : substr($3, 1, length($3) - 1) "0") }' "$T/key" >"$T/another"
 umask 022
-try_mount 32 "refused the key: another pool than 'p' is served there, or it has another key: use the key file" "$(source_of p)" "$M" -o "key=$T/wrong,fabric=$FABRIC"
+try_mount 32 "refused the key: another pool than 'p' is served there, or it has another key: use the key file" "$(source_of p)" "$M" -o "key=$T/another,fabric=$FABRIC"
+try_mount 32 "key" "$(source_of p)" "$M" -o "key=$T/wrong,fabric=$FABRIC"
 try_mount 32 "$T/nokey" "$(source_of p)" "$M" -o "key=$T/nokey,fabric=$FABRIC"
 try_mount 1 "fabrik.*fabric" "$(source_of p)" "$M" -o "$good,fabrik=tcp"
 try_mount 1 "bw" "$(source_of p)" "$M" -o "$good,bw=fast"

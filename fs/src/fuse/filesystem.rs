@@ -46,10 +46,17 @@ impl Filesystem for Adapter {
         );
     }
 
-    fn getattr(&self, req: &Request, node: INodeNo, _: Option<FileHandle>, reply: ReplyAttr) {
+    fn getattr(&self, req: &Request, node: INodeNo, fh: Option<FileHandle>, reply: ReplyAttr) {
         self.serve(
             req,
-            |mount| mount.getattr(self.caller(req), ino(node)),
+            |mount| {
+                let caller = self.caller(req);
+                async move {
+                    // The kernel asks for an open file before it reads what it has cached.
+                    fh.map_or(Ok(()), |_| mount.check_pool())?;
+                    mount.getattr(caller, ino(node)).await
+                }
+            },
             |found| reply::attr(reply, found),
         );
     }

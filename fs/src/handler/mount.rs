@@ -222,7 +222,7 @@ impl Mount {
     ///
     /// # Errors
     /// [`Error::PoolReplaced`].
-    pub(super) fn check_pool(&self) -> Result<(), Error> {
+    pub fn check_pool(&self) -> Result<(), Error> {
         match self.pool.is_replaced() {
             true => Err(Error::PoolReplaced),
             false => Ok(()),
