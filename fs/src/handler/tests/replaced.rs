@@ -62,6 +62,7 @@ fn a_call_that_waits_for_the_node_meets_an_error_as_soon_as_the_other_pool_is_fo
     lab.create(lab.a, "f").unwrap();
     lab.fsync("f").unwrap();
     lab.sim.kill_node();
+    lab.sim.pass_by(Duration::from_millis(100));
     let started = lab.sim.start(lab.a, {
         let mount = lab.sim.mount(lab.a);
         mount.lookup(Credentials::root(), ROOT, b"f".to_vec())
