@@ -221,6 +221,21 @@ impl Locks {
         }
     }
 
+    /// All locks that are held, and all waits with their times, inode by inode.
+    pub(crate) fn all(&self) -> impl Iterator<Item = (InodeId, SessionId, Lock, Option<Duration>)> {
+        self.files.iter().flat_map(|(ino, file)| {
+            let held = file
+                .owners
+                .iter()
+                .flat_map(|((session, _), owned)| owned.iter().map(|lock| (*ino, *session, *lock, None)));
+            let waits = file.queue.iter().map(|waiter| {
+                let waited = self.now.saturating_sub(waiter.since);
+                (*ino, waiter.session, waiter.lock, Some(waited))
+            });
+            held.chain(waits)
+        })
+    }
+
     pub(super) fn file(&self, ino: InodeId) -> Option<&File> {
         self.files.get(&ino)
     }

@@ -10,6 +10,7 @@ mod space;
 mod fsck;
 mod load;
 mod locks;
+mod locked;
 mod sessions;
 mod xattrs;
 mod names;
@@ -24,5 +25,6 @@ mod tests;
 
 pub use fsck::{Examined, examine};
 pub use identity::Identity;
+pub use locked::Locked;
 pub use output::{ByteMove, Config, GrantChange, Moving, Output, WordChange};
 pub use service::Namespace;

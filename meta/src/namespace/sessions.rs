@@ -6,7 +6,7 @@ use super::step::Step;
 use crate::error::MetaError;
 use crate::id::{InodeId, Lineage, RecallId, RequestId, SessionId};
 use crate::time::Now;
-use crate::wire::{Answer, Arena, Begun, Reply, Space};
+use crate::wire::{Answer, Arena, Begun, Reply};
 
 impl Namespace {
     pub(super) fn begin(&mut self, lineage: Lineage, now: Now, out: &mut Output) -> Answer {
@@ -67,13 +67,7 @@ impl Namespace {
     }
 
     pub(super) fn stat_fs(&self) -> Answer {
-        Ok(Reply::Space(Space {
-            total: self.alloc.total(),
-            free: self.alloc.free_bytes() + self.alloc.quarantined_bytes(),
-            inodes: self.tree.len(),
-            lost_files: self.lost.len() as u64,
-            lost_bytes: self.lost.values().sum(),
-        }))
+        Ok(Reply::Space(self.space()))
     }
 
     /// The session's last open is gone. The handler has nothing in flight when it gives that back, so it owes no recall

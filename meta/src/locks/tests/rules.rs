@@ -409,3 +409,31 @@ fn the_first_lock_in_the_way_is_told_with_its_process_to_its_own_session_only() 
     let reads = lock(7, Posix, false, (10, 50));
     assert_eq!(bench.locks.conflict(A, FILE, &reads), None);
 }
+
+#[test]
+fn all_locks_and_waits_are_listed_file_by_file() {
+    let mut bench = Bench::default();
+    bench.take(A, lock(1, Posix, true, (0, 9))).unwrap();
+    bench.take(A, lock(1, Posix, false, (20, 29))).unwrap();
+    assert_eq!(bench.wait(B, lock(2, Posix, true, (5, 5))), Ok(Waiting));
+    bench
+        .ask(B, InodeId(4), lock(3, Flock, true, ALL), false)
+        .unwrap();
+    bench.now += Duration::from_secs(2);
+    bench.locks.tick(bench.now, &mut bench.granted);
+    let all: Vec<_> = bench.locks.all().collect();
+    assert_eq!(
+        all,
+        [
+            (InodeId(4), B, lock(3, Flock, true, ALL), None),
+            (FILE, A, lock(1, Posix, true, (0, 9)), None),
+            (FILE, A, lock(1, Posix, false, (20, 29)), None),
+            (
+                FILE,
+                B,
+                lock(2, Posix, true, (5, 5)),
+                Some(Duration::from_secs(2) + MOMENT)
+            ),
+        ]
+    );
+}

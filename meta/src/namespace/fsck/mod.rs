@@ -17,6 +17,7 @@ mod offline;
 pub(super) use found::{Fix, Found, report};
 pub(super) use lost::{lost, lost_bytes};
 pub use offline::{Examined, examine};
+pub(super) use paths::Paths;
 pub(super) use reading::read;
 pub(super) use {
     names::examine as examine_names, space::examine as examine_space, xattrs::examine as examine_xattrs,

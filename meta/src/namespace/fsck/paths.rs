@@ -9,7 +9,7 @@ use crate::tree::{Body, Tree};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Where inodes are named.
-pub(super) struct Paths<'a> {
+pub(in crate::namespace) struct Paths<'a> {
     names: BTreeMap<InodeId, (InodeId, &'a Name)>,
 }
 
@@ -21,15 +21,25 @@ impl<'a> Paths<'a> {
 
     /// Ready to tell the paths of these inodes.
     pub(super) fn to_these(tree: &'a Tree, wanted: BTreeSet<InodeId>) -> Self {
+        Self::to_any_of(tree, wanted, usize::MAX)
+    }
+
+    /// Ready to tell the paths of those of these inodes that the first `most` names in the tree lead to.
+    pub(in crate::namespace) fn to_any_of(tree: &'a Tree, wanted: BTreeSet<InodeId>, most: usize) -> Self {
         let mut names = BTreeMap::new();
         if wanted.is_empty() {
             return Self { names };
         }
+        let mut left = most;
         for inode in tree.iter() {
             let Body::Directory(directory) = &inode.body else {
                 continue;
             };
             for (name, _, child) in directory.entries() {
+                if left == 0 {
+                    return Self { names };
+                }
+                left -= 1;
                 let child_directory = tree.directory(child).ok();
                 if child_directory.is_none() && !wanted.contains(&child) {
                     continue;
@@ -44,7 +54,7 @@ impl<'a> Paths<'a> {
     }
 
     /// The path of an inode, or of an entry of it. `None` where none leads there.
-    pub(super) fn to(&self, ino: InodeId, entry: Option<&Name>) -> Option<String> {
+    pub(in crate::namespace) fn to(&self, ino: InodeId, entry: Option<&Name>) -> Option<String> {
         let mut steps: Vec<&[u8]> = entry.map(Name::as_bytes).into_iter().collect();
         let mut at = ino;
         while at != InodeId::ROOT {
