@@ -230,7 +230,13 @@ fn agree(
             (ends, base, key)
         }
         Some(Deal::Refused(why)) => {
-            return Err(ConnectError::NotHere(format!("{}: {why}", target.address())));
+            return Err(ConnectError::NotHere(format!(
+                "{}: {why} (this host offered {} of {}, gid_index={})",
+                target.address(),
+                ip_of(way.gid.gid),
+                way.name(),
+                way.gid.index
+            )));
         }
         _ => return Err(failed(SetupError::Ended("queue pair"))),
     };

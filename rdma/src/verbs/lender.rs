@@ -47,15 +47,22 @@ impl Lender {
     /// Opens the device and registers the arena: about 0.1 s per GiB.
     ///
     /// # Errors
-    /// One line: no device, or it does not take the arena.
+    /// One line: no device ([`io::ErrorKind::Unsupported`]), or it does not take the arena (any other kind).
     pub(crate) fn open(device: Option<&str>, arena: &Arc<Arena>) -> io::Result<Self> {
         let said =
             |why: String| io::Error::new(io::ErrorKind::Unsupported, format!("cannot offer verbs: {why}"));
         let device = Device::open_active(device).map_err(said)?.remove(0);
         let name = device.name().to_owned();
         let of_device = |error: io::Error| {
-            let line = format!("cannot offer verbs on RDMA device {name}: {error}");
-            io::Error::new(error.kind(), line)
+            let line = format!(
+                "cannot offer verbs: RDMA device {name} does not take {} bytes of memory ({error}; soft-RoCE takes 1 GiB at most)",
+                arena.len()
+            );
+            let kind = match error.kind() {
+                io::ErrorKind::Unsupported => io::ErrorKind::Other,
+                kind => kind,
+            };
+            io::Error::new(kind, line)
         };
         Self::on(device, arena).map_err(of_device)
     }
@@ -147,8 +154,14 @@ impl Lender {
             .map_err(refused)?;
         let (completions, queues) = queues;
         // From here on packets of the peer are answered.
-        way.connect(&queues, &offer.ends, 0)
-            .map_err(|error| refused(error.into()))?;
+        let nowhere = |error| {
+            let (ours, theirs) = (ip_of(way.gid.gid), ip_of(offer.ends.gid));
+            let (name, index) = (way.name(), way.gid.index);
+            format!(
+                "the node finds no way from its RDMA address {ours} ({name}, GID {index}) to {theirs}: {error}; choose with gid_index= or device="
+            )
+        };
+        way.connect(&queues, &offer.ends, 0).map_err(nowhere)?;
         let deal = Deal::Accepted {
             ends: way.ends(&queues),
             base: self.lent.start(),
