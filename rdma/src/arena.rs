@@ -41,6 +41,17 @@ impl Arena {
     /// # Errors
     /// Not enough memory, a length that is no positive multiple of 4,096, or a system call failed.
     pub fn allocate(len: u64, progress: &mut dyn FnMut(u64)) -> io::Result<Self> {
+        Self::allocate_while(len, &mut |done| {
+            progress(done);
+            true
+        })
+    }
+
+    /// The same, for as long as `progress` answers `true`.
+    ///
+    /// # Errors
+    /// As those of [`Arena::allocate`]; [`io::ErrorKind::Interrupted`] when it was told to stop.
+    pub fn allocate_while(len: u64, progress: &mut dyn FnMut(u64) -> bool) -> io::Result<Self> {
         let bytes = whole_pages(len)?;
         let fd = memfd_create(
             "rdmafs-arena",
@@ -53,7 +64,9 @@ impl Arena {
             let (at, step_len) = (to_off(start as u64)?, to_off(step as u64)?);
             fallocate(&fd, FallocateFlags::empty(), at, step_len)?;
             memory.populate(start, step)?;
-            progress((start + step) as u64);
+            if !progress((start + step) as u64) {
+                return Err(io::ErrorKind::Interrupted.into());
+            }
         }
         fcntl(&fd, FcntlArg::F_ADD_SEALS(SEALS))?;
         Ok(Self { memory, fd })

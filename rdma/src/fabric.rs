@@ -195,6 +195,14 @@ pub enum ConnectError {
         /// Its limit.
         most: u32,
     },
+    /// The node does not serve yet.
+    #[error("{address} is preparing its memory, {percent} %: try again in a moment")]
+    Preparing {
+        /// Address and port.
+        address: String,
+        /// How much of it is prepared.
+        percent: u8,
+    },
     /// The node has no descriptor or thread for another connection.
     #[error(
         "{address} has no descriptor or thread left for another connection: its log says which (LimitNOFILE, TasksMax of its service)"

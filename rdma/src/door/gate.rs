@@ -18,8 +18,8 @@ use parking_lot::Mutex;
 use std::io;
 use std::net::IpAddr;
 use std::os::fd::OwnedFd;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 /// Most data connections of a peer.
 const MAX_QUEUES: u8 = 16;
@@ -67,16 +67,24 @@ impl Arrival {
 /// What all connections of a door share.
 pub(super) struct Gate {
     pub(super) config: DoorConfig,
-    pub(super) arena: Arc<Arena>,
-    /// The device of verbs, if that is offered.
-    pub(super) lender: Option<Lender>,
-    pub(super) desk: Arc<dyn Desk>,
+    /// What is lent, once it can be.
+    pub(super) inside: OnceLock<Inside>,
+    /// Until then: how much of it is prepared, in percent.
+    pub(super) prepared: AtomicU8,
     pub(super) roll: Arc<Roll>,
     pub(super) last_peer: AtomicU64,
     /// Most strangers of a listener.
     pub(super) strangers: usize,
     pub(super) clock: SystemClock,
     pub(super) refusals: Refusals,
+}
+
+/// What peers come for.
+pub(super) struct Inside {
+    pub(super) arena: Arc<Arena>,
+    /// The device of verbs, if that is offered.
+    pub(super) lender: Option<Lender>,
+    pub(super) desk: Arc<dyn Desk>,
 }
 
 /// A connection whose key is proved and whose Hello is heard.
@@ -135,6 +143,9 @@ impl Gate {
             Why::Setup(error @ (SetupError::Ended("key") | SetupError::Io(_))) => {
                 tracing::debug!(%from, %error, "a connection ended early");
             }
+            Why::Refused(why @ Refusal::Preparing(_)) => {
+                tracing::debug!(%from, %why, "a connection came too early");
+            }
             why => self.refusals.note(self.clock.now(), from, why),
         }
     }
@@ -163,32 +174,42 @@ impl Gate {
     fn receive(&self, guest: Guest) -> Result<(), SetupError> {
         let wrong_pool = guest.hello.pool != self.config.pool;
         let served = guest.arrival.fabric(&guest.hello.role);
+        if wrong_pool {
+            return guest.refuse(Refusal::NoSuchPool);
+        }
+        let Some(inside) = self.inside.get() else {
+            return guest.refuse(Refusal::Preparing(self.prepared.load(Ordering::Relaxed)));
+        };
         match (&guest.hello.role, guest.arrival) {
-            _ if wrong_pool => guest.refuse(Refusal::NoSuchPool),
             _ if !self.config.fabrics.contains(&served) => guest.refuse(Refusal::NoSuchFabric),
             (Role::Control { queues, .. }, _) if *queues > MAX_QUEUES => guest.refuse(Refusal::TooManyQueues),
             (Role::Control { fabric, .. }, _) if *fabric != served => guest.refuse(Refusal::NoSuchFabric),
             (Role::Control { queues, .. }, Arrival::Tcp { .. }) if served == FabricKind::Verbs => {
                 let queues = *queues;
-                self.queues(guest, queues)
+                self.queues(inside, guest, queues)
             }
-            (Role::Control { .. }, Arrival::Tcp { .. }) => self.control(guest, None),
+            (Role::Control { .. }, Arrival::Tcp { .. }) => self.control(inside, guest, None),
             (Role::Control { .. }, Arrival::Local { pid: 0 }) => guest.refuse(Refusal::ProcessHidden),
             (Role::Control { .. }, Arrival::Local { pid }) => match sys::pidfd(pid) {
-                Ok(process) => self.control(guest, Some((pid, process))),
+                Ok(process) => self.control(inside, guest, Some((pid, process))),
                 Err(error) if is_scarcity(&error) => self.no_room(guest, &error),
                 Err(_) => guest.refuse(Refusal::ProcessHidden),
             },
             (Role::Data { token, encrypted }, Arrival::Tcp { .. }) => {
                 let (token, encrypted) = (*token, *encrypted);
-                self.data(guest, &token, encrypted)
+                self.data(inside, guest, (&token, encrypted))
             }
             (Role::Data { .. }, Arrival::Local { .. }) => guest.refuse(Refusal::NoSuchFabric),
         }
     }
 
     /// A new peer on tcp or shm. On shm, `process` is the pid and what tells its end.
-    fn control(&self, mut guest: Guest, process: Option<(u32, OwnedFd)>) -> Result<(), SetupError> {
+    fn control(
+        &self,
+        inside: &Inside,
+        mut guest: Guest,
+        process: Option<(u32, OwnedFd)>,
+    ) -> Result<(), SetupError> {
         let Some(seat) = self.roll.seat(self.config.peers) else {
             return guest.refuse(Refusal::TooManySessions(self.config.peers));
         };
@@ -198,9 +219,9 @@ impl Gate {
         };
         let mut token = Token::default();
         sys::random(&mut token)?;
-        guest.welcome(self.arena.len(), token)?;
+        guest.welcome(inside.arena.len(), token)?;
         if process.is_some() {
-            send_descriptor(&guest.socket, self.arena.fd())?;
+            send_descriptor(&guest.socket, inside.arena.fd())?;
         }
         // From here on the peer may touch the arena: it must arrive, and leave.
         let pid = process.as_ref().map(|(pid, _)| *pid);
@@ -215,13 +236,13 @@ impl Gate {
         let mailbox = Mailbox::new(guest.socket, guest.secure, BACKLOG);
         drop(guest.place);
         let member = Member::new(identity, Line::Stream(Box::new(mailbox)), bell, side);
-        self.host(token, &member, seat);
+        self.host(inside, token, (&member, seat));
         Ok(())
     }
 
     /// A new peer on verbs.
-    fn queues(&self, mut guest: Guest, queues: u8) -> Result<(), SetupError> {
-        let Some(lender) = &self.lender else {
+    fn queues(&self, inside: &Inside, mut guest: Guest, queues: u8) -> Result<(), SetupError> {
+        let Some(lender) = &inside.lender else {
             return guest.refuse(Refusal::NoSuchFabric);
         };
         let Some(seat) = self.roll.seat(self.config.peers) else {
@@ -233,7 +254,7 @@ impl Gate {
         };
         let mut token = Token::default();
         sys::random(&mut token)?;
-        guest.welcome(self.arena.len(), Token::default())?;
+        guest.welcome(inside.arena.len(), Token::default())?;
         let identity = self.identify(&mut guest, None);
         let Guest {
             socket,
@@ -245,7 +266,7 @@ impl Gate {
         let session = lender.admit(&socket, secure, queues, &limits)?;
         drop(place);
         let member = Member::new(identity, Line::Queues(session), bell, Side::Verbs);
-        self.host(token, &member, seat);
+        self.host(inside, token, (&member, seat));
         Ok(())
     }
 
@@ -266,18 +287,23 @@ impl Gate {
     }
 
     /// Serves a peer from its arrival until it has left.
-    fn host(&self, token: Token, member: &Arc<Member>, _seat: Seat) {
-        self.desk.arrived(Arc::clone(member) as Arc<dyn Peer>);
+    fn host(&self, inside: &Inside, token: Token, (member, _seat): (&Arc<Member>, Seat)) {
+        inside.desk.arrived(Arc::clone(member) as Arc<dyn Peer>);
         self.roll.add(token, member);
-        let gone = member.serve(&*self.desk, &self.roll, self.config.step_timeout);
+        let gone = member.serve(&*inside.desk, &self.roll, self.config.step_timeout);
         self.roll.remove(&token);
         if gone {
-            self.desk.left(member.identity().id);
+            inside.desk.left(member.identity().id);
         }
     }
 
     /// A peer's data connection.
-    fn data(&self, mut guest: Guest, token: &Token, encrypted: bool) -> Result<(), SetupError> {
+    fn data(
+        &self,
+        inside: &Inside,
+        mut guest: Guest,
+        (token, encrypted): (&Token, bool),
+    ) -> Result<(), SetupError> {
         let Some(member) = self.roll.find(token, self.config.step_timeout) else {
             return guest.refuse(Refusal::NoSuchPeer);
         };
@@ -285,7 +311,7 @@ impl Gate {
             Ok(joined) => joined,
             Err(refusal) => return guest.refuse(refusal),
         };
-        guest.welcome(self.arena.len(), Token::default())?;
+        guest.welcome(inside.arena.len(), Token::default())?;
         let Guest {
             socket,
             secure,
@@ -295,8 +321,8 @@ impl Gate {
         drop(place);
         let id = member.identity().id;
         let secure = encrypted.then_some(secure);
-        let served = tcp::serve(&socket, secure, &self.arena, &|verb, range| {
-            self.desk.may(id, verb, range)
+        let served = tcp::serve(&socket, secure, &inside.arena, &|verb, range| {
+            inside.desk.may(id, verb, range)
         });
         if let Err(error) = served {
             tracing::debug!("a data connection of {} failed: {error}", member.identity().host);

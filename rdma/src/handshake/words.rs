@@ -96,6 +96,9 @@ pub(crate) enum Refusal {
     /// It has no descriptor, thread or place left for this connection.
     #[error("it has no descriptor or thread left for another connection")]
     NoRoom,
+    /// So much of its memory is prepared, in percent: nobody is let in before all is.
+    #[error("it is preparing its memory, {0} %")]
+    Preparing(u8),
 }
 
 impl std::fmt::Debug for Welcome {

@@ -64,6 +64,7 @@ impl SetupError {
                 ConnectError::NotHere(format!("{address} does not offer {}", kind.name()))
             }
             Self::Refused(Refusal::TooManySessions(most)) => ConnectError::TooManySessions { address, most },
+            Self::Refused(Refusal::Preparing(percent)) => ConnectError::Preparing { address, percent },
             Self::Refused(Refusal::NoRoom) => ConnectError::NoRoom { address },
             Self::Refused(refusal @ Refusal::ProcessHidden) => {
                 ConnectError::NotHere(format!("{address}: {refusal}"))

@@ -217,3 +217,40 @@ fn sim_is_not_offered_by_a_door() {
         .to_string();
     assert!(said.contains("cannot offer sim"), "{said}");
 }
+
+#[test]
+fn who_comes_while_the_memory_is_prepared_hears_how_far_it_is() {
+    let run_dir = tempfile::tempdir().unwrap();
+    let (key, _) = Key::load_or_create(&run_dir.path().join("key")).unwrap();
+    let config = DoorConfig {
+        listen: "127.0.0.1:0".parse().unwrap(),
+        pool: "pool".into(),
+        key: key.clone(),
+        fabrics: vec![FabricKind::Shm, FabricKind::Tcp],
+        device: None,
+        peers: 64,
+        step_timeout: Duration::from_secs(5),
+        run_dir: run_dir.path().to_owned(),
+    };
+    let door = Door::listen(config).unwrap();
+    door.preparing(40);
+    let to = |way| crate::rig::target(way, door.address().port(), &key, run_dir.path());
+    for way in WAYS {
+        let said = error(way, &to(way));
+        assert!(
+            matches!(said, ConnectError::Preparing { percent: 40, .. }),
+            "{said}"
+        );
+        let line = said.to_string();
+        assert!(
+            line.ends_with("is preparing its memory, 40 %: try again in a moment"),
+            "{line}"
+        );
+    }
+    let arena = Arc::new(Arena::allocate(1 << 20, &mut |_| ()).unwrap());
+    let desk = Arc::new(crate::rig::TestDesk::default());
+    assert_eq!(door.begin(arena, desk).unwrap(), None);
+    for way in WAYS {
+        drop(connect(way, &to(way)).unwrap());
+    }
+}
