@@ -46,6 +46,7 @@ fn serves_when_asked() {
         fabrics: FABRICS.to_vec(),
         device: None,
         state: None,
+        new: false,
         key: dir.join("key"),
         root_owner: (0, 0),
         root_mode: 0o755,

@@ -1,7 +1,9 @@
 //! The words of the command line: which subcommand, and how its end is told.
 
 use crate::failure::{Code, Failure};
-use crate::{drain, fsck, handler, layout, man, mount, qos, serve, status, umount};
+use crate::{
+    completions, drain, fsck, handler, layout, man, mount, qos, serve, status, stop, umount, version,
+};
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, Subcommand};
 use std::ffi::OsString;
@@ -14,18 +16,30 @@ Try it on one machine (as root):
   rdmafs mount 127.0.0.1:/pool /mnt
   cp -r /usr/share/doc /mnt; rdmafs status
   rdmafs umount /mnt
-  rdmafs drain
+  rdmafs stop --yes
 
+'rdmafs help COMMAND' says more of each.
 RDMAFS_RUN_DIR moves /run/rdmafs. RUST_LOG sets what the daemons log (default info).
 Exit codes are those of mount(8): 0 done, 1 wrong words or not root, 2 system error, 32 mount failure; fsck has those of fsck(8).";
 
-const NAMES: [&str; 9] = [
-    "serve", "handler", "mount", "umount", "status", "qos", "layout", "drain", "fsck",
+const NAMES: [&str; 12] = [
+    "serve",
+    "stop",
+    "handler",
+    "mount",
+    "umount",
+    "status",
+    "qos",
+    "layout",
+    "drain",
+    "fsck",
+    "completions",
+    "version",
 ];
 
 /// A directory whose bytes lie in the memory of another process or host
 #[derive(Parser)]
-#[command(name = "rdmafs", version, after_help = EXAMPLES, disable_help_subcommand = true)]
+#[command(name = "rdmafs", version, after_help = EXAMPLES)]
 pub(crate) struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -34,6 +48,7 @@ pub(crate) struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Serve(serve::Args),
+    Stop(stop::Args),
     Handler(handler::Args),
     Mount(mount::Args),
     Umount(umount::Args),
@@ -42,6 +57,8 @@ enum Command {
     Layout(layout::Args),
     Drain(drain::Args),
     Fsck(fsck::Args),
+    Completions(completions::Args),
+    Version(version::Args),
     #[command(hide = true)]
     Man(man::Args),
 }
@@ -92,6 +109,7 @@ fn run(args: Vec<OsString>) -> (&'static str, Result<(), Failure>) {
     };
     let result = match cli.command {
         Command::Serve(args) => serve::run(args),
+        Command::Stop(args) => stop::run(args),
         Command::Handler(args) => handler::run(args),
         Command::Mount(args) => mount::run(args, mount::Caller::Person),
         Command::Umount(args) => umount::run(args),
@@ -100,6 +118,8 @@ fn run(args: Vec<OsString>) -> (&'static str, Result<(), Failure>) {
         Command::Layout(args) => layout::run(args),
         Command::Drain(args) => drain::run(args),
         Command::Fsck(args) => fsck::run(args),
+        Command::Completions(args) => completions::run(args, Cli::command()),
+        Command::Version(args) => version::run(args, &Cli::command()),
         Command::Man(args) => man::run(args, Cli::command(), Helper::command()),
     };
     (named, result)
@@ -199,10 +219,48 @@ mod tests {
         let line = refused(&["rdmafs"]);
         assert_eq!(
             line,
-            "rdmafs : say what to do: serve, handler, mount, umount, status, qos, layout, drain, fsck (see 'rdmafs --help')"
+            "rdmafs : say what to do: serve, stop, handler, mount, umount, status, qos, layout, drain, fsck, completions, version (see 'rdmafs --help')"
         );
         let line = refused(&["rdmafs", "status", "--jsn"]);
         assert!(!line.contains('\n') && line.contains("'--json'"), "{line}");
+    }
+
+    fn shown(args: &[&str]) -> String {
+        let args = args.iter().map(OsString::from);
+        let Err(error) = Cli::try_parse_from(args) else {
+            panic!("it is run");
+        };
+        assert!(!error.use_stderr(), "{error}");
+        error.to_string()
+    }
+
+    #[test]
+    fn help_is_there_as_a_word_too() {
+        assert_eq!(
+            shown(&["rdmafs", "help", "stop"]),
+            shown(&["rdmafs", "stop", "--help"])
+        );
+        assert_eq!(shown(&["rdmafs", "help"]), shown(&["rdmafs", "--help"]));
+        let line = refused(&["rdmafs", "help", "mout"]);
+        assert!(line.contains("'mout'"), "{line}");
+    }
+
+    #[test]
+    fn a_drain_names_stop_whatever_is_said() {
+        for args in [&["rdmafs", "drain"][..], &["rdmafs", "drain", "7471", "--force"]] {
+            assert!(refused(args).contains("'rdmafs stop'"));
+        }
+    }
+
+    #[test]
+    fn a_state_directory_needs_a_whole_path_and_new_needs_one() {
+        let serve = ["rdmafs", "serve", "--pool", "p", "--memory", "1G"];
+        let line = refused(&[&serve[..], &["--state", "s"]].concat());
+        assert!(line.contains("'s'") && line.contains("did you mean /"), "{line}");
+        let line = refused(&[&serve[..], &["--new"]].concat());
+        assert!(line.contains("--state"), "{line}");
+        let line = refused(&["rdmafs", "serve", "--pool", "p", "--memory", "4"]);
+        assert!(line.contains("use at least 1M (did you mean 4G?)"), "{line}");
     }
 
     #[test]
@@ -224,6 +282,7 @@ mod tests {
         for name in [
             "rdmafs",
             "rdmafs-serve",
+            "rdmafs-stop",
             "rdmafs-mount",
             "rdmafs-qos",
             "rdmafs-fsck",
@@ -231,10 +290,15 @@ mod tests {
         ] {
             let page = std::fs::read_to_string(dir.path().join(format!("{name}.8"))).unwrap();
             assert!(page.contains(".TH") && page.contains("NAME"), "{name}");
+            for section in ["EXIT STATUS", "FILES", "SEE ALSO"] {
+                assert_eq!(page.matches(&format!(".SH \"{section}\"")).count(), 1, "{name}");
+            }
         }
         let page = std::fs::read_to_string(dir.path().join("mount.rdmafs.8")).unwrap();
         assert!(page.contains("timeout=TIME"), "the options are in the page");
-        assert!(!dir.path().join("rdmafs-man.8").exists());
+        for none in ["rdmafs-man.8", "rdmafs-help.8"] {
+            assert!(!dir.path().join(none).exists(), "{none}");
+        }
         let failure = write_pages(&dir.path().join("no")).unwrap_err();
         assert!(failure.to_string().starts_with("cannot write "), "{failure}");
     }

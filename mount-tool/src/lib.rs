@@ -13,10 +13,13 @@ mod options;
 
 mod control;
 mod fabrics;
+mod nodes;
 
+mod completions;
 mod drain;
 mod handler;
 mod layout;
+mod manual;
 mod man;
 mod qos;
 mod remount;
@@ -24,7 +27,9 @@ mod mount;
 mod serve;
 mod fsck;
 mod status;
+mod stop;
 mod umount;
+mod version;
 
 mod cli;
 

@@ -1,6 +1,7 @@
 //! `rdmafs man DIR` (hidden): writes the manual pages, from the same source as `--help`. `scripts/install` calls it.
 
 use crate::failure::Failure;
+use crate::manual::sections;
 use clap::Command;
 use clap_mangen::Man;
 use std::path::{Path, PathBuf};
@@ -26,10 +27,15 @@ pub(crate) fn run(args: Args, whole: Command, helper: Command) -> Result<(), Fai
 fn write(dir: &Path, name: &str, command: Command) -> Result<(), Failure> {
     let path = dir.join(format!("{name}.8"));
     let mut page = Vec::new();
+    // `help` is told in the page of the whole.
+    let command = command.disable_help_subcommand(true);
     Man::new(command)
         .title(name.to_uppercase())
         .section("8")
         .render(&mut page)
-        .and_then(|()| std::fs::write(&path, page))
+        .and_then(|()| {
+            page.extend_from_slice(sections(name).as_bytes());
+            std::fs::write(&path, page)
+        })
         .map_err(|error| Failure::system(format!("cannot write {}: {error}", path.display())))
 }

@@ -7,7 +7,7 @@ use crate::control::{Refusal, ask, start_handler, unexpected};
 use crate::failure::Failure;
 use crate::mounts;
 use crate::options::{self, Kind, Meaning, TABLE};
-use crate::output;
+use crate::output::{self, Progress};
 use crate::remount::remount;
 use rdmafs_fs::control::{ControlReply, ControlRequest};
 use rdmafs_fs::mount::{Attached, Detach, Device, Namespace, Sought, Unmade, View};
@@ -15,6 +15,10 @@ use rdmafs_fs::options::Source;
 use std::io::{Error, ErrorKind};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// How a node says that it serves soon.
+const PREPARING: &str = "is preparing its memory";
 
 /// Mount a pool on a directory
 #[derive(clap::Args)]
@@ -101,11 +105,12 @@ fn mount(source: &Source, found: &Found, place: &Place, meaning: Meaning) -> Res
     let dir = &found.dir;
     let failed = |line: String| Failure::mount(format!("cannot mount {source} on {}: {line}", dir.display()));
     let Meaning { options, flags } = meaning;
-    prepare(&ControlRequest::Prepare {
+    let request = ControlRequest::Prepare {
         source: source.clone(),
         options: options.clone(),
-    })
-    .map_err(|refusal| failed(refusal.into_line()))?;
+    };
+    prepare(&request, Duration::from_millis(options.timeout_ms))
+        .map_err(|refusal| failed(refusal.into_line()))?;
     let Attached { fuse, place: made } = place.within(|view, _| {
         if let Some(dead) = &found.dead {
             // It is what a handler that was started just now has made of it, if it is alive by now.
@@ -148,9 +153,25 @@ fn take_away(view: &View, dir: &Path, source: &str, device: Option<Device>) -> R
     }
 }
 
+/// While the node prepares its memory it is asked again, for as long as the mount's `timeout=`.
+fn prepare(request: &ControlRequest, limit: Duration) -> Result<(), Refusal> {
+    const PAUSE: Duration = Duration::from_millis(250);
+    let (mut line, mut waited) = (Progress::new(), Duration::ZERO);
+    loop {
+        match prepare_once(request) {
+            Err(Refusal::Said(said)) if said.contains(PREPARING) && waited < limit => {
+                line.show(&said);
+                std::thread::sleep(PAUSE);
+                waited += PAUSE;
+            }
+            answer => return answer,
+        }
+    }
+}
+
 /// Has the handler reach the pool; starts one where none runs. One that is just ending, or that another mount
 /// starts at the same moment, makes this go round again.
-fn prepare(request: &ControlRequest) -> Result<(), Refusal> {
+fn prepare_once(request: &ControlRequest) -> Result<(), Refusal> {
     const ROUNDS: usize = 3;
     let mut last = None;
     for _ in 0..ROUNDS {

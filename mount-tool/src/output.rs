@@ -2,6 +2,7 @@
 
 use crate::failure::Failure;
 use std::io::{ErrorKind, IsTerminal, Write};
+use std::time::{Duration, Instant};
 
 /// Prints a text and a newline.
 ///
@@ -17,24 +18,50 @@ pub(crate) fn print(text: &str) -> Result<(), Failure> {
     }
 }
 
-/// One line on the terminal that is written over and over; nothing where standard error is no terminal.
+/// Between two lines of progress where standard error is no terminal.
+const PAUSE: Duration = Duration::from_secs(2);
+
+/// One line on the terminal that is written over and over; where standard error is no terminal, a line every 2 s.
 pub(crate) struct Progress {
     shown: bool,
+    last: Instant,
 }
 
 impl Progress {
     pub(crate) fn new() -> Self {
-        Self { shown: false }
-    }
-
-    pub(crate) fn show(&mut self, text: &str) {
-        let mut err = std::io::stderr();
-        if err.is_terminal() {
-            self.shown = true;
-            // What cannot be shown is not worth failing for.
-            let _ = write!(err, "\r\x1b[K{text}").and_then(|()| err.flush());
+        Self {
+            shown: false,
+            last: now(),
         }
     }
+
+    /// Shows how far it is.
+    pub(crate) fn show(&mut self, text: &str) {
+        let mut err = std::io::stderr();
+        // What cannot be shown is not worth failing for.
+        if err.is_terminal() {
+            self.shown = true;
+            let _ = write!(err, "\r\x1b[K{text}").and_then(|()| err.flush());
+        } else if now().duration_since(self.last) >= PAUSE {
+            self.say(text);
+        }
+    }
+
+    /// Says something at once.
+    pub(crate) fn say(&mut self, text: &str) {
+        let mut err = std::io::stderr();
+        self.last = now();
+        if err.is_terminal() {
+            self.show(text);
+        } else {
+            let _ = writeln!(err, "{text}");
+        }
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "how often a person is told: the edge")]
+fn now() -> Instant {
+    Instant::now()
 }
 
 /// The line is wiped.

@@ -19,13 +19,16 @@ use std::time::Duration;
 
 /// What is allocated and mapped at a time.
 const GRANULE: u64 = 4096;
+/// Less is a slip of the hand: a unit was left out.
+const LEAST: u64 = 1 << 20;
 
 const EXAMPLES: &str = "\
 Examples:
   rdmafs serve --pool pool --memory 4G                             for this host
   rdmafs serve --pool pool --memory 4G --listen 10.0.0.1:7470      for others: copy the key file to them
   rdmafs serve --pool pool --memory 4G --state /var/lib/rdmafs     names survive a restart; bytes do not
-Stop it with SIGTERM: kill \"$(cat /run/rdmafs/node-7470.pid)\"";
+                                                                   the first time; a new pool in another directory needs --new
+End it with 'rdmafs stop', or SIGTERM.";
 
 /// Lend memory of this host as a pool
 #[derive(clap::Args, Clone, Debug)]
@@ -46,9 +49,15 @@ pub(crate) struct Args {
     /// RDMA device to offer verbs on, as 'rdma link' shows it [default: one with an active port]
     #[arg(long, value_name = "NAME")]
     device: Option<String>,
-    /// Keep the namespace in this directory over restarts
-    #[arg(long, value_name = "DIR")]
+    /// Keep the namespace in this directory over restarts; an absolute path
+    ///
+    /// A directory that is missing or empty begins a new pool where the key file is new too, or with --new: a wrong path must not
+    /// begin an empty pool in the place of the one that is meant.
+    #[arg(long, value_name = "DIR", value_parser = parse_state)]
     state: Option<PathBuf>,
+    /// Begin a new pool in the --state directory, which must keep none
+    #[arg(long, requires = "state")]
+    new: bool,
     /// Key file, made when it is missing [default: /etc/rdmafs/POOL.key]
     #[arg(long, value_name = "FILE")]
     key: Option<PathBuf>,
@@ -66,7 +75,7 @@ pub(crate) struct Args {
     sessions: u32,
     /// After SIGTERM, how long to wait for handlers to commit what their programs wrote, 0s to 10m
     ///
-    /// The node ends at most 6 s later. A second SIGTERM (or 'rdmafs drain --force') ends the wait.
+    /// The node ends at most 6 s later. A second SIGTERM (or 'rdmafs stop --force') ends the wait.
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = parse_drain)]
     drain: Duration,
     /// Stay in the foreground and log to standard error
@@ -158,7 +167,8 @@ fn resolve(args: Args) -> Result<ServeConfig, Failure> {
     }
     Ok(ServeConfig {
         key: absolute(args.key.unwrap_or_else(|| default_key(&args.pool)))?,
-        state: args.state.map(absolute).transpose()?,
+        state: args.state,
+        new: args.new,
         pool: args.pool,
         memory: args.memory,
         listen: args.listen,
@@ -201,6 +211,7 @@ fn foreground_words(args: &Args, config: &ServeConfig) -> Vec<OsString> {
     say("sessions", args.sessions.to_string().into());
     say("lease", format!("{}ms", args.lease.as_millis()).into());
     say("drain", format!("{}ms", args.drain.as_millis()).into());
+    words.extend(args.new.then(|| OsString::from("--new")));
     words
 }
 
@@ -216,6 +227,12 @@ fn ready_text(pool: &str, memory: u64, key: &Path, ready: &Ready) -> String {
             "made key file {}; copy it to every host that mounts the pool\n",
             key.display()
         );
+    }
+    if let Some(dir) = &ready.new_pool {
+        text.push_str(&format!("began a new pool in {}\n", dir.display()));
+    }
+    if let Some(warning) = &ready.warning {
+        text.push_str(&format!("warning: {warning}\n"));
     }
     let default = key == default_key(pool);
     let option = if default {
@@ -288,14 +305,33 @@ fn parse_pool(text: &str) -> Result<String, String> {
     Err("use 1 to 64 letters, digits, '.', '_' or '-', not starting with '.' or '-'".to_owned())
 }
 
-/// Rounded up to whole granules.
+/// At least [`LEAST`], rounded up to whole granules.
 pub(crate) fn parse_memory(text: &str) -> Result<u64, String> {
-    match parse_size(text)? {
-        0 => Err("a pool needs memory: use at least 4K".to_owned()),
-        bytes => bytes
-            .checked_next_multiple_of(GRANULE)
-            .ok_or_else(|| "give less".to_owned()),
+    let bytes = parse_size(text)?;
+    if bytes < LEAST {
+        let digits = text.trim_end_matches(['b', 'B']);
+        let meant = match digits.parse::<u64>() {
+            Ok(1..) => format!(" (did you mean {digits}G?)"),
+            _ => String::new(),
+        };
+        return Err(format!("a pool needs memory: use at least 1M{meant}"));
     }
+    bytes
+        .checked_next_multiple_of(GRANULE)
+        .ok_or_else(|| "give less".to_owned())
+}
+
+/// Where a relative path leads depends on who starts the node, and from where.
+fn parse_state(text: &str) -> Result<PathBuf, String> {
+    let path = PathBuf::from(text);
+    if path.is_absolute() {
+        return Ok(path);
+    }
+    let whole = std::path::absolute(&path).unwrap_or_else(|_| Path::new("/").join(&path));
+    Err(format!(
+        "a relative path leads somewhere else from another directory: did you mean {}?",
+        whole.display()
+    ))
 }
 
 fn parse_listen(text: &str) -> Result<SocketAddr, String> {
@@ -398,7 +434,8 @@ mod tests {
             "--fabric",
             "tcp",
             "--state",
-            "s",
+            "/s",
+            "--new",
             "--key",
             "k",
             "--root-owner",
@@ -425,6 +462,8 @@ mod tests {
         let ready = Ready {
             address: "127.0.0.1:7470".parse().unwrap(),
             key_created: false,
+            new_pool: None,
+            warning: None,
         };
         let text = ready_text("p", 1 << 30, Path::new("/etc/rdmafs/p.key"), &ready);
         assert!(
@@ -439,8 +478,14 @@ mod tests {
         let ready = Ready {
             address: "[::1]:99".parse().unwrap(),
             key_created: true,
+            new_pool: Some("/s".into()),
+            warning: Some("no verbs".to_owned()),
         };
         let text = ready_text("p", 1 << 30, Path::new("/k"), &ready);
+        assert!(
+            text.contains("\nbegan a new pool in /s\nwarning: no verbs\nserving"),
+            "{text}"
+        );
         assert!(text.starts_with("made key file /k; copy it"), "{text}");
         assert!(
             text.contains("\n  mount -t rdmafs [::1]:99:/p /mnt/far -o key=/k"),
@@ -457,8 +502,19 @@ mod tests {
     #[test]
     fn wrong_words_are_refused_with_the_remedy() {
         assert!(parse_pool("a/b").unwrap_err().contains("use 1 to 64"));
-        assert!(parse_memory("0").unwrap_err().contains("at least 4K"));
-        assert_eq!(parse_memory("4097"), Ok(8192));
+        assert!(parse_memory("0").unwrap_err().ends_with("use at least 1M"));
+        for (slip, meant) in [("4", "did you mean 4G?"), ("512b", "did you mean 512G?")] {
+            assert!(parse_memory(slip).unwrap_err().contains(meant), "{slip}");
+        }
+        assert!(parse_memory("1023K").unwrap_err().ends_with("use at least 1M"));
+        assert_eq!(parse_memory("1048577"), Ok((1 << 20) + 4096));
+        assert_eq!(parse_state("/s"), Ok(PathBuf::from("/s")));
+        let line = parse_state("s").unwrap_err();
+        let there = std::env::current_dir().unwrap().join("s");
+        assert!(
+            line.contains(&format!("did you mean {}?", there.display())),
+            "{line}"
+        );
         assert!(parse_memory("lots").unwrap_err().contains("for example 512M"));
         assert!(parse_listen("node").unwrap_err().contains("ADDRESS:PORT"));
         assert_eq!(parse_listen("10.0.0.1").unwrap().port(), 7470);

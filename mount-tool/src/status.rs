@@ -1,11 +1,17 @@
-//! `rdmafs status`: links, mounts and pools of this host, as text or JSON.
+//! `rdmafs status`: what this host has mounted and what it serves, as text or JSON.
 
 use crate::control::{Refusal, ask, unexpected};
 use crate::failure::Failure;
+use crate::nodes::{self, Node};
 use crate::output::{self, columns};
 use crate::qos;
+use crate::settings::run_dir;
 use crate::units::{count, show_size};
-use rdmafs_fs::control::{ControlReply, ControlRequest, LinkStatus, MountStatus, PoolStatus, Status};
+use rdmafs_fs::control::{
+    ControlReply, ControlRequest, LinkStatus, LockList, LockStatus, MountStatus, NodeReply, NodeRequest,
+    NodeSession, NodeStatus, PoolStatus, Status, ask_node,
+};
+use serde::Serialize;
 use std::io::IsTerminal;
 use std::time::Duration;
 
@@ -13,9 +19,10 @@ const EXAMPLES: &str = "\
 Examples:
   rdmafs status                     tables
   rdmafs status --watch             again every second
-  rdmafs status --json              {\"links\":[...],\"mounts\":[...],\"pools\":[...]}";
+  rdmafs status --json              {\"links\":[...],\"mounts\":[...],\"pools\":[...],\"nodes\":[...]}
+  rdmafs status --locks             on a memory node's host: who holds and who waits for which file locks";
 
-/// Show links, mounts and pools of this host
+/// Show links, mounts and pools of this host, and the memory nodes that run on it
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
@@ -25,16 +32,35 @@ pub(crate) struct Args {
     /// Again every second, until interrupted
     #[arg(long)]
     watch: bool,
+    /// File locks of the pools whose nodes run on this host, instead
+    #[arg(long)]
+    locks: bool,
+}
+
+/// What `--json` prints.
+#[derive(Default, Serialize)]
+struct All {
+    #[serde(flatten)]
+    mounted: Status,
+    /// Memory nodes of this host.
+    nodes: Vec<NodeStatus>,
 }
 
 /// Prints it once, or until interrupted.
 pub(crate) fn run(args: Args) -> Result<(), Failure> {
     loop {
-        let status = fetch()?;
-        let text = if args.json {
-            json(status)?
-        } else {
-            status.map_or_else(nothing, |status| table(&status))
+        let text = match (args.locks, args.json) {
+            (true, true) => json(&locks()?)?,
+            (true, false) => lock_table(&locks()?),
+            (false, true) => {
+                let (status, nodes) = (fetch()?, nodes::nodes(&run_dir())?);
+                let nodes = nodes.into_iter().map(told);
+                json(&All {
+                    mounted: status.unwrap_or_default(),
+                    nodes: nodes.collect(),
+                })?
+            }
+            (false, false) => text(fetch()?.as_ref(), &nodes::nodes(&run_dir())?),
         };
         if args.watch && !args.json && std::io::stdout().is_terminal() {
             output::print(&format!("\x1b[H\x1b[2J{text}"))?;
@@ -58,13 +84,153 @@ fn fetch() -> Result<Option<Status>, Failure> {
     }
 }
 
-fn nothing() -> String {
-    "no handler runs: nothing is mounted".to_owned()
+fn json(value: &impl Serialize) -> Result<String, Failure> {
+    serde_json::to_string(value)
+        .map_err(|error| Failure::system(format!("cannot write the status as JSON: {error}")))
 }
 
-fn json(status: Option<Status>) -> Result<String, Failure> {
-    serde_json::to_string(&status.unwrap_or_default())
-        .map_err(|error| Failure::system(format!("cannot write the status as JSON: {error}")))
+fn text(status: Option<&Status>, nodes: &[Node]) -> String {
+    let mut tables = Vec::new();
+    match (status, nodes) {
+        (None, []) => {
+            return "no handler runs: nothing is mounted; no memory node runs: nothing is served".to_owned();
+        }
+        (None, _) => {}
+        (Some(status), _) => tables.push(table(status)),
+    }
+    if !nodes.is_empty() {
+        let nodes: Vec<NodeStatus> = nodes.iter().cloned().map(told).collect();
+        tables.push(node_tables(&nodes));
+    }
+    tables.join("\n\n")
+}
+
+/// A node that does not answer is shown by what is known of it.
+fn told(node: Node) -> NodeStatus {
+    node.status.unwrap_or_else(|| NodeStatus {
+        node: format!("port {}", node.port),
+        state: "not answering".to_owned(),
+        ..NodeStatus::default()
+    })
+}
+
+fn node_tables(nodes: &[NodeStatus]) -> String {
+    let served = columns(
+        &[
+            "NODE", "SERVES", "FABRICS", "STATE", "SIZE", "USED", "FREE", "INODES", "NAMES IN",
+        ],
+        nodes.iter().map(node).collect(),
+    );
+    let sessions: Vec<_> = nodes
+        .iter()
+        .flat_map(|node| node.sessions.iter().map(|guest| session(node, guest)))
+        .collect();
+    let warnings = nodes.iter().flat_map(|node| &node.warnings);
+    let warnings = warnings.map(|warning| format!("warning: {warning}"));
+    let mut tables = vec![served];
+    if !sessions.is_empty() {
+        tables.push(columns(
+            &["SESSION OF", "AT", "FABRIC", "NUMBER", "LAST CALL"],
+            sessions,
+        ));
+    }
+    tables.extend(warnings);
+    tables.join("\n\n")
+}
+
+fn node(node: &NodeStatus) -> Vec<String> {
+    let state = match node.state.as_str() {
+        "preparing" => format!("preparing its memory, {} %", node.prepared),
+        state => format!("{state} {}", span(node.for_ms)),
+    };
+    let sizes = match node.state.as_str() {
+        "serving" | "stopping" => [node.total, node.used, node.free].map(show_size),
+        _ => Default::default(),
+    };
+    let kept = node.state_dir.as_ref().map(|dir| dir.display().to_string());
+    let inodes = if node.inodes == 0 {
+        String::new()
+    } else {
+        node.inodes.to_string()
+    };
+    [
+        node.node.clone(),
+        node.pool.clone(),
+        node.fabrics.join(","),
+        state,
+    ]
+    .into_iter()
+    .chain(sizes)
+    .chain([inodes, kept.unwrap_or_default()])
+    .collect()
+}
+
+fn session(node: &NodeStatus, guest: &NodeSession) -> Vec<String> {
+    let number = guest.session.map(|number| number.to_string());
+    vec![
+        guest.host.clone(),
+        node.node.clone(),
+        guest.fabric.clone(),
+        number.unwrap_or_default(),
+        format!("{} ago", span(guest.silent_ms)),
+    ]
+}
+
+/// The locks of all pools whose nodes run here.
+fn locks() -> Result<LockList, Failure> {
+    let mut all = LockList::default();
+    let run_dir = run_dir();
+    let nodes = nodes::nodes(&run_dir)?;
+    if nodes.is_empty() {
+        return Err(Failure::system(format!(
+            "no memory node of this host runs (looked in {}): ask on the host where 'rdmafs serve' runs, which knows the locks of all hosts",
+            run_dir.display()
+        )));
+    }
+    for node in nodes {
+        match ask_node(&run_dir, node.port, &NodeRequest::Locks) {
+            Ok(NodeReply::Locks(list)) => {
+                all.locks.extend(list.locks);
+                all.more += list.more;
+            }
+            Ok(other) => return Err(Failure::system(nodes::unexpected(&other))),
+            Err(error) => return Err(Failure::system(error.to_string())),
+        }
+    }
+    Ok(all)
+}
+
+fn lock_table(list: &LockList) -> String {
+    if list.locks.is_empty() {
+        return "no file is locked".to_owned();
+    }
+    let mut text = columns(
+        &["POOL", "FILE", "HOST", "PID", "KIND", "MODE", "BYTES", "STATE"],
+        list.locks.iter().map(lock).collect(),
+    );
+    if list.more > 0 {
+        text.push_str(&format!("\nand {} more", list.more));
+    }
+    text
+}
+
+fn lock(lock: &LockStatus) -> Vec<String> {
+    let path = lock.path.clone();
+    let state = match lock.waiting {
+        true => format!("waits {}", span(lock.waits_ms)),
+        false => "held".to_owned(),
+    };
+    let last = lock.last.map(|last| last.to_string());
+    vec![
+        lock.pool.clone(),
+        path.unwrap_or_else(|| format!("inode {}", lock.inode)),
+        lock.host.clone(),
+        lock.pid.map(|pid| pid.to_string()).unwrap_or_default(),
+        lock.kind.clone(),
+        if lock.exclusive { "write" } else { "read" }.to_owned(),
+        format!("{}-{}", lock.start, last.as_deref().unwrap_or("end")),
+        state,
+    ]
 }
 
 fn table(status: &Status) -> String {
@@ -294,12 +460,103 @@ mod tests {
     }
 
     #[test]
-    fn json_has_three_lists_also_where_no_handler_runs() {
-        assert_eq!(json(None).unwrap(), r#"{"links":[],"mounts":[],"pools":[]}"#);
-        let value: serde_json::Value = serde_json::from_str(&json(Some(example())).unwrap()).unwrap();
+    fn json_has_four_lists_also_where_no_handler_runs() {
+        assert_eq!(
+            json(&All::default()).unwrap(),
+            r#"{"links":[],"mounts":[],"pools":[],"nodes":[]}"#
+        );
+        let all = All {
+            mounted: example(),
+            nodes: vec![served()],
+        };
+        let value: serde_json::Value = serde_json::from_str(&json(&all).unwrap()).unwrap();
+        assert_eq!(value["nodes"][0]["sessions"][0]["host"], "far");
         assert_eq!(value["links"][0]["qps"], 2);
         assert_eq!(value["mounts"][0]["share"]["bw"], 200 << 20);
         assert_eq!(value["pools"][0]["total"], 1 << 30);
-        assert_eq!(value.as_object().unwrap().len(), 3);
+        assert_eq!(value.as_object().unwrap().len(), 4);
+    }
+
+    fn served() -> NodeStatus {
+        NodeStatus {
+            node: "10.0.0.1:7470".to_owned(),
+            pool: "p".to_owned(),
+            state: "serving".to_owned(),
+            for_ms: 61_000,
+            total: 1 << 30,
+            used: 1 << 20,
+            free: 1023 << 20,
+            inodes: 3,
+            fabrics: vec!["shm".to_owned(), "tcp".to_owned()],
+            state_dir: Some("/s".into()),
+            sessions: vec![NodeSession {
+                host: "far".to_owned(),
+                fabric: "tcp".to_owned(),
+                session: Some(7),
+                ..NodeSession::default()
+            }],
+            warnings: vec!["no verbs".to_owned()],
+            ..NodeStatus::default()
+        }
+    }
+
+    #[test]
+    fn a_hosts_nodes_are_shown_whether_anything_is_mounted_or_not() {
+        let here = |status| Node { port: 7470, status };
+        let shown = text(None, &[here(Some(served()))]);
+        let lines: Vec<&str> = shown.lines().collect();
+        assert_eq!(
+            lines[1],
+            "10.0.0.1:7470  p       shm,tcp  serving 61s  1.0 GiB  1.0 MiB  1023.0 MiB  3       /s"
+        );
+        assert_eq!(lines[4], "far         10.0.0.1:7470  tcp     7       0s ago");
+        assert_eq!(lines[6], "warning: no verbs");
+        assert!(text(Some(&example()), &[here(Some(served()))]).contains("\n\nNODE "));
+        let preparing = NodeStatus {
+            state: "preparing".to_owned(),
+            prepared: 40,
+            ..served()
+        };
+        assert!(text(None, &[here(Some(preparing))]).contains("preparing its memory, 40 %"));
+        assert!(text(None, &[here(None)]).contains("port 7470  -       -        not answering"));
+        assert!(text(None, &[]).contains("nothing is served"));
+    }
+
+    #[test]
+    fn locks_are_a_table() {
+        let held = LockStatus {
+            pool: "p".to_owned(),
+            inode: 5,
+            path: Some("/d/f".to_owned()),
+            host: "far".to_owned(),
+            pid: Some(77),
+            kind: "posix".to_owned(),
+            exclusive: true,
+            start: 10,
+            last: Some(19),
+            ..LockStatus::default()
+        };
+        let waits = LockStatus {
+            path: None,
+            pid: None,
+            exclusive: false,
+            last: None,
+            waiting: true,
+            waits_ms: 2500,
+            ..held.clone()
+        };
+        let list = LockList {
+            locks: vec![held, waits],
+            more: 3,
+        };
+        let shown = lock_table(&list);
+        let lines: Vec<&str> = shown.lines().collect();
+        assert_eq!(lines[1], "p     /d/f     far   77   posix  write  10-19   held");
+        assert_eq!(
+            lines[2],
+            "p     inode 5  far   -    posix  read   10-end  waits 2s"
+        );
+        assert_eq!(lines[3], "and 3 more");
+        assert_eq!(lock_table(&LockList::default()), "no file is locked");
     }
 }

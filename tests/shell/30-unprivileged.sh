@@ -14,7 +14,7 @@ note "files"
 same "mode of the key" "$(stat -c %a "$T/key")" 600
 refused "the key" "Permission denied" as_user 2001 cat "$T/key"
 same "mode of the handler's socket" "$(stat -c %a "$RDMAFS_RUN_DIR/handler.sock")" 600
-for socket in "$RDMAFS_RUN_DIR"/*.sock; do
+for socket in "$RDMAFS_RUN_DIR"/*.sock "$RDMAFS_RUN_DIR"/*.control; do
     refused "connecting to $(basename "$socket")" "Permission denied|PermissionError" as_user 2001 python3 -c '
 import socket, sys
 socket.socket(socket.AF_UNIX).connect(sys.argv[1])' "$socket"

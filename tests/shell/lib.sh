@@ -93,15 +93,24 @@ serving_or_dead() {
     serving "$1" || ! alive "$(pid "$1")"
 }
 
+# begins OPTION...: `--new` where the options name a state directory that keeps no pool: what tests name is what they mean.
+begins() {
+    while [ $# -gt 1 ]; do
+        if [ "$1" = --state ] && [ -e "$T/key" ] && [ ! -e "$2/namespace.redb" ]; then echo --new; fi
+        shift
+    done
+}
+
 # serve POOL MEMORY [OPTION...]: a memory node of our own, ready when this returns.
 serve() {
     pool=$1
     memory=$2
     port "$pool" >/dev/null
     shift 2
+    new=$(begins "$@")
     # shellcheck disable=SC2086  # words on purpose
     "$RDMAFS" serve --pool "$pool" --memory "$memory" --listen "$NODE_ADDRESS:$(port "$pool")" --key "$T/key" \
-        --foreground ${SERVE_OPTIONS:-} "$@" >>"$T/$pool.log" 2>&1 &
+        --foreground ${SERVE_OPTIONS:-} $new "$@" >>"$T/$pool.log" 2>&1 &
     echo $! >"$T/$pool.pid"
     wait_until 60 serving_or_dead "$pool" || fail "the node of pool $pool is not ready after 60 s: $(tail -n 3 "$T/$pool.log")"
     serving "$pool" || fail "the node of pool $pool ended: $(tail -n 3 "$T/$pool.log")"

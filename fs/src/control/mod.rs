@@ -7,10 +7,15 @@ mod client;
 mod descriptor;
 pub(crate) mod frame;
 mod message;
+mod node;
 mod server;
 
 pub use client::{ControlError, call, records_folder, socket_path};
 pub use message::{
     CallTraffic, ControlReply, ControlRequest, LinkStatus, MountStatus, PoolStatus, ShareChange, Status,
+};
+pub use node::{
+    LockList, LockStatus, NodeError, NodeReply, NodeRequest, NodeSession, NodeStatus, ask_node, node_ports,
+    node_socket_path,
 };
 pub use server::{Connection, Listener, Refusal};

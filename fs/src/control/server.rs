@@ -10,6 +10,8 @@ use nix::sys::socket::{MsgFlags, Shutdown, getsockopt, recv, send, shutdown, soc
 use nix::sys::stat::{SFlag, fstat, major, minor};
 use nix::unistd::geteuid;
 use parking_lot::Mutex;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use std::fs::{self, File, Permissions};
 use std::io::{self, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -29,7 +31,7 @@ const DEV_FUSE: (u64, u64) = (10, 229);
 #[derive(Debug, Error)]
 pub enum Refusal {
     /// Neither root nor the handler's own uid.
-    #[error("uid {0} may not talk to the rdmafs handler: only root may")]
+    #[error("uid {0} may not talk to this daemon of rdmafs: only root and who runs it may")]
     Uid(u32),
     /// No whole request came.
     #[error("bad control request: {0}")]
@@ -65,7 +67,14 @@ impl Listener {
     /// # Errors
     /// bind(2) or chmod(2) failed.
     pub fn bind(run_dir: &Path) -> io::Result<Self> {
-        let path = socket_path(run_dir);
+        Self::bind_at(socket_path(run_dir))
+    }
+
+    /// Listens at `path`, in place of a socket that a dead daemon left there: the caller knows that none lives.
+    ///
+    /// # Errors
+    /// bind(2) or chmod(2) failed.
+    pub fn bind_at(path: PathBuf) -> io::Result<Self> {
         match fs::remove_file(&path) {
             Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
             _ => {}
@@ -142,13 +151,7 @@ impl Connection {
     /// The caller may not ask, or asked nonsense; descriptors that came are closed.
     pub fn receive(&self) -> Result<(ControlRequest, Option<OwnedFd>), Refusal> {
         let bad = |error: FrameError| Refusal::Request(error.to_string());
-        self.may_ask()?;
-        self.socket
-            .set_read_timeout(Some(PATIENCE))
-            .map_err(|e| bad(e.into()))?;
-        self.socket
-            .set_write_timeout(Some(PATIENCE))
-            .map_err(|e| bad(e.into()))?;
+        self.begin()?;
         let mut receiver = Receiver::new(&self.socket);
         let request = read(&mut receiver, MAX_REQUEST).map_err(bad)?;
         let (mut descriptors, cut) = (receiver.descriptors, receiver.cut);
@@ -164,6 +167,24 @@ impl Connection {
             check_fuse(device)?;
         }
         Ok((request, device))
+    }
+
+    /// A request without descriptors. Waits 5 s for each part of it.
+    ///
+    /// # Errors
+    /// The caller may not ask, or asked nonsense.
+    pub fn hear<T: DeserializeOwned>(&self) -> Result<T, Refusal> {
+        self.begin()?;
+        read(&self.socket, MAX_REQUEST).map_err(|error| Refusal::Request(error.to_string()))
+    }
+
+    fn begin(&self) -> Result<(), Refusal> {
+        self.may_ask()?;
+        let limited = self
+            .socket
+            .set_read_timeout(Some(PATIENCE))
+            .and_then(|()| self.socket.set_write_timeout(Some(PATIENCE)));
+        limited.map_err(|error| Refusal::Request(error.to_string()))
     }
 
     /// True when the caller is root or who runs this process.
@@ -210,7 +231,7 @@ impl Connection {
     }
 
     /// Answers. A caller that does not listen any more is no error of ours.
-    pub fn reply(&self, reply: &ControlReply) {
+    pub fn reply(&self, reply: &impl Serialize) {
         let sent = encode(reply).and_then(|line| Ok((&self.socket).write_all(&line)?));
         if let Err(error) = sent {
             tracing::debug!("control reply not delivered: {error}");

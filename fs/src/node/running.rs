@@ -2,9 +2,12 @@
 
 use super::cleaner;
 use super::clocks::Clocks;
+use super::front::{Control, Front};
 use super::identity;
 use super::journal::Journal;
 use super::limits;
+use super::made::Made;
+use super::place::{self, Wanted};
 use super::serve::{Ready, ServeConfig};
 use super::service::{Parts, Service};
 use super::state_dir::{Purpose, StateDir};
@@ -33,33 +36,57 @@ const IDS_SHIFT: u32 = 17;
 /// Time limit of a set-up with a handler until its key is proved, and of each step after that.
 const STEP_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Everything that a node needs before its first thread starts.
+/// Everything that a node needs before its first session. It listens already, and says that it prepares its memory.
 pub(super) struct Prepared {
     config: ServeConfig,
-    key: Key,
     key_created: bool,
+    new_pool: bool,
     arena: Arena,
     incarnation: Incarnation,
     namespace: Namespace,
     store: Option<StateDir>,
     clocks: Clocks,
+    door: Door,
+    front: Arc<Front>,
+    control: Control,
+    /// Dropped last: what it removes is closed by then.
+    made: Made,
 }
 
 impl Prepared {
-    /// Checks the configuration, opens the store, prepares the memory. Blocking: about 0.3 s per GiB of memory.
+    /// Checks the configuration, opens the store, listens, prepares the memory. Blocking: about 0.3 s per GiB of memory. `go_on` is told how
+    /// many bytes of it are prepared, and may say `false` to give it up.
     ///
     /// # Errors
-    /// One line: what failed and how to mend it.
-    pub(super) fn new(config: ServeConfig, mut progress: impl FnMut(u64)) -> Result<Self, String> {
+    /// One line: what failed and how to mend it. What was made on the way is gone then.
+    pub(super) fn new(config: ServeConfig, mut go_on: impl FnMut(u64) -> bool) -> Result<Self, String> {
         limits::check(&config)?;
         prepare_run_dir(&config.run_dir)?;
-        let (key, key_created) = Key::load_or_create(&config.key).map_err(|error| error.to_string())?;
+        let mut made = Made::default();
+        let (key, key_created) = load_key(&config, &mut made)?;
+        let wanted = Wanted {
+            new: config.new,
+            first: key_created,
+        };
+        let state = config.state.as_deref();
+        let check = |dir| place::check(dir, wanted, &mut made);
+        let new_pool = state.map(check).transpose()?.unwrap_or(false);
         let open = |dir| StateDir::open(dir, Purpose::Serve);
-        let mut store = config.state.as_deref().map(open).transpose()?;
+        let mut store = state.map(open).transpose()?;
         let clocks = Clocks::default();
         let mut namespace = load(&config, store.as_mut(), clocks.now())?;
-        let arena = Arena::allocate(config.memory, &mut progress).map_err(|error| {
-            format!("cannot prepare the memory to lend: {error}; give less with --memory")
+        let door = Door::listen(door_config(&config, key)).map_err(|error| error.to_string())?;
+        let front = Arc::new(Front::new(&config, door.address()));
+        let control = Control::open(&front, &config)?;
+        let progress = &mut |done: u64| {
+            let percent = u8::try_from(done.saturating_mul(100) / config.memory.max(1)).unwrap_or(100);
+            door.preparing(percent.min(99));
+            front.preparing(percent.min(99));
+            go_on(done)
+        };
+        let arena = Arena::allocate_while(config.memory, progress).map_err(|error| match error.kind() {
+            io::ErrorKind::Interrupted => "ended by a signal while it prepared its memory".to_owned(),
+            _ => format!("cannot prepare the memory to lend: {error}; give less with --memory"),
         })?;
         let random = random().map_err(|error| format!("cannot read /dev/urandom: {error}"))?;
         // No two lives of an arena share it, whatever the node remembers.
@@ -67,15 +94,31 @@ impl Prepared {
         namespace.add_arena(NODE, incarnation, arena.len());
         Ok(Self {
             config,
-            key,
             key_created,
+            new_pool,
             arena,
             incarnation,
             namespace,
             store,
             clocks,
+            door,
+            front,
+            control,
+            made,
         })
     }
+}
+
+fn load_key(config: &ServeConfig, made: &mut Made) -> Result<(Key, bool), String> {
+    let folder = config.key.parent().filter(|folder| !folder.exists());
+    let (key, created) = Key::load_or_create(&config.key).map_err(|error| error.to_string())?;
+    if created {
+        if let Some(folder) = folder {
+            made.directory(folder.to_owned());
+        }
+        made.file(config.key.clone());
+    }
+    Ok((key, created))
 }
 
 /// A node that serves.
@@ -85,6 +128,8 @@ pub(super) struct Node {
     door: Door,
     ticker: Worker,
     cleaner: JoinHandle<()>,
+    front: Arc<Front>,
+    _control: Control,
     _pid_file: PidFile,
 }
 
@@ -95,10 +140,10 @@ struct Worker {
 }
 
 impl Node {
-    /// Starts the threads and opens the doors.
+    /// Starts the threads and lets handlers in.
     ///
     /// # Errors
-    /// One line: an address or socket cannot be had, or a thread cannot be started.
+    /// One line: a device does not take the memory, a file cannot be written, or a thread cannot be started.
     pub(super) fn start(prepared: Prepared) -> Result<Self, String> {
         let no_thread = |error: io::Error| format!("cannot start a thread: {error}");
         let arena = Arc::new(prepared.arena);
@@ -119,23 +164,31 @@ impl Node {
             lease: prepared.config.lease,
             now: Box::new(move || clocks.now()),
         }));
-        let run_dir = prepared.config.run_dir.clone();
-        let config = door_config(prepared.config, prepared.key);
+        let (door, front) = (prepared.door, prepared.front);
         let desk = Arc::clone(&service) as Arc<dyn Desk>;
-        let door = Door::open(config, arena, desk).map_err(|error| error.to_string())?;
+        let warning = door.begin(arena, desk).map_err(|error| error.to_string())?;
         let address = door.address();
-        let pid_file = PidFile::write(run_dir.join(format!("node-{}.pid", address.port())))?;
+        let pid_file = format!("node-{}.pid", address.port());
+        let pid_file = PidFile::write(prepared.config.run_dir.join(pid_file))?;
         let (stop, stopped) = mpsc::channel();
         let (at_ticks, at_dirt) = (Arc::clone(&service), Arc::clone(&service));
         let thread = spawn("tick", move || cleaner::tick(&at_ticks, &stopped)).map_err(no_thread)?;
         let cleaner = spawn("cleaner", move || cleaner::clean(&at_dirt, &cleaning)).map_err(no_thread)?;
-        let key_created = prepared.key_created;
+        front.serves(&service, warning.as_deref());
+        prepared.made.keep();
         Ok(Self {
-            ready: Ready { address, key_created },
+            ready: Ready {
+                address,
+                key_created: prepared.key_created,
+                new_pool: prepared.config.state.filter(|_| prepared.new_pool),
+                warning,
+            },
             service,
             door,
             ticker: Worker { stop, thread },
             cleaner,
+            front,
+            _control: prepared.control,
             _pid_file: pid_file,
         })
     }
@@ -148,9 +201,11 @@ impl Node {
     /// Lets no session begin any more and waits, at most for `limit`, until the handlers have committed what their programs wrote, or
     /// until `hurry` says so. Blocking.
     pub(super) fn drain(&self, signal: &str, limit: Duration, hurry: &dyn Fn() -> bool) {
+        self.front.stops();
         let sessions = self.service.drain();
         tracing::info!(signal, sessions, ?limit, "draining");
-        match self.service.wait_until_drained(limit, hurry) {
+        let hurry = || self.front.is_hurried() || hurry();
+        match self.service.wait_until_drained(limit, &hurry) {
             0 => tracing::info!("drained: the handlers have committed what they had"),
             left => tracing::warn!(left, "not drained: what these sessions did not commit is lost"),
         }
@@ -177,16 +232,16 @@ impl Node {
     }
 }
 
-fn door_config(config: ServeConfig, key: Key) -> DoorConfig {
+fn door_config(config: &ServeConfig, key: Key) -> DoorConfig {
     DoorConfig {
         listen: config.listen,
-        pool: config.pool,
+        pool: config.pool.clone(),
         key,
-        fabrics: config.fabrics,
-        device: config.device,
+        fabrics: config.fabrics.clone(),
+        device: config.device.clone(),
         peers: config.sessions,
         step_timeout: STEP_TIMEOUT,
-        run_dir: config.run_dir,
+        run_dir: config.run_dir.clone(),
     }
 }
 

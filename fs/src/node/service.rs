@@ -67,8 +67,8 @@ pub(super) struct Service {
 
 pub(super) struct State {
     /// No session begins any more.
-    draining: bool,
-    namespace: Namespace,
+    pub(super) draining: bool,
+    pub(super) namespace: Namespace,
     pub(super) guests: HashMap<PeerId, Guest>,
     sessions: HashMap<SessionId, PeerId>,
     pub(super) recalls: Recalls,
@@ -80,7 +80,7 @@ pub(super) struct Guest {
     pub(super) peer: Arc<dyn Peer>,
     pub(super) session: Option<SessionId>,
     /// It has nothing uncommitted, and knows that the node ends.
-    drained: bool,
+    pub(super) drained: bool,
     /// When it arrived, or was last served, as leases count.
     pub(super) since: Duration,
     /// Why the node ends its connection, if it does.

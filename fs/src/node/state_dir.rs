@@ -3,6 +3,7 @@
 //! The lock is a `flock(2)` on `DIR/lock`: the kernel drops it with the process, so a crash leaves nothing to clean up.
 
 use super::overlay::Overlay;
+use super::place::{LOCK, STORE as FILE};
 use rdmafs_meta::id::Term;
 use rdmafs_meta::store::{Batch, Store, StoreError};
 use redb::backends::FileBackend;
@@ -17,9 +18,6 @@ use std::path::{Path, PathBuf};
 const PAIRS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("namespace");
 /// One entry: the term. A table of its own, so that no key of the namespace can ever stand for it.
 const TERM: TableDefinition<'_, (), u64> = TableDefinition::new("term");
-
-/// The store's file.
-const FILE: &str = "namespace.redb";
 
 /// Memory for redb's pages. The namespace itself lives in memory: the store is read at start and written from then on.
 const CACHE_BYTES: usize = 32 << 20;
@@ -184,7 +182,7 @@ fn database(path: &Path, purpose: Purpose) -> Result<Database, String> {
     };
     let damaged = |how: String| {
         format!(
-            "the namespace {0} is damaged: {how}; restore it from a copy, or give up its names and attributes: mv {0} {0}.damaged",
+            "the namespace {0} is damaged: {how}; restore it from a copy, or give up its names and attributes: mv {0} {0}.damaged, then serve with --new",
             path.display()
         )
     };
@@ -238,7 +236,7 @@ fn damage(error: &DatabaseError) -> bool {
 
 /// Takes the directory's lock and leaves this process's id in it, for the message to the next one.
 fn lock(dir: &Path) -> Result<File, String> {
-    let path = dir.join("lock");
+    let path = dir.join(LOCK);
     let fail = |error: io::Error| format!("cannot lock the state directory {}: {error}", dir.display());
     let mut file = private_file(&path).map_err(fail)?;
     match file.try_lock() {

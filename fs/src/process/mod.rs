@@ -5,6 +5,7 @@ pub(crate) mod detach;
 mod harden;
 mod of_task;
 pub(crate) mod lock_call;
+mod manager;
 mod roce_rule;
 mod run_dir;
 mod signals;
@@ -14,6 +15,7 @@ mod testing;
 
 pub use detach::{Daemon, Report, detach};
 pub use harden::{LeftOut, abort_on_panic, harden};
+pub use manager::notify_manager;
 pub(crate) use of_task::of_task;
 pub use roce_rule::warn_without_roce_rule;
 pub use run_dir::{PidFile, prepare_run_dir};

@@ -51,7 +51,7 @@ impl TestNode {
     /// Starts another node on the same directories.
     pub(super) fn launch(&self, durable: bool) -> Result<Node, String> {
         let config = config(self.dir.path(), durable);
-        Node::start(Prepared::new(config, |_| {})?)
+        Node::start(Prepared::new(config, |_| true)?)
     }
 
     pub(super) fn node(&self) -> &Node {
@@ -93,6 +93,7 @@ pub(in crate::node) fn config(dir: &Path, durable: bool) -> ServeConfig {
         fabrics: FABRICS.to_vec(),
         device: None,
         state: durable.then(|| dir.join("state")),
+        new: false,
         key: dir.join("key"),
         root_owner: (0, 0),
         root_mode: 0o755,

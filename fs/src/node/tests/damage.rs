@@ -29,7 +29,7 @@ fn file(dir: &Path) -> PathBuf {
 }
 
 fn refusal(config: ServeConfig) -> String {
-    match Prepared::new(config, |_| {}) {
+    match Prepared::new(config, |_| true) {
         Err(line) => line,
         Ok(_) => panic!("it would be served"),
     }
@@ -60,7 +60,7 @@ fn another_pool_or_size_is_refused_and_the_remedy_helps() {
     let state = dir.path().join("state");
     let found = state_dir(&state, false, |_| {}).unwrap().found;
     assert_eq!((found.wrong, found.entries), (0, 200));
-    Prepared::new(right(), |_| {}).unwrap();
+    Prepared::new(right(), |_| true).unwrap();
     // What the line says to do is what helps.
     resize(&state, 16 << 20).unwrap();
     assert!(refusal(right()).contains("--memory 16M, not 8M"));
@@ -68,7 +68,7 @@ fn another_pool_or_size_is_refused_and_the_remedy_helps() {
         memory: 16 << 20,
         ..right()
     };
-    Prepared::new(other_size, |_| {}).unwrap();
+    Prepared::new(other_size, |_| true).unwrap();
 }
 
 #[test]
@@ -84,7 +84,7 @@ fn a_directory_from_before_it_was_kept_is_adopted() {
         memory: 4 << 20,
         ..config(dir.path(), true)
     };
-    Prepared::new(other, |_| {}).unwrap();
+    Prepared::new(other, |_| true).unwrap();
     assert!(refusal(config(dir.path(), true)).contains("--memory 4M, not 8M"));
 }
 
@@ -161,5 +161,5 @@ fn a_file_that_is_too_short_or_another_is_told() {
         }
     }
     fs::write(&path, &sound).unwrap();
-    Prepared::new(config(dir.path(), true), |_| {}).unwrap();
+    Prepared::new(config(dir.path(), true), |_| true).unwrap();
 }

@@ -1,12 +1,12 @@
 #!/bin/sh
-# A node that is drained: what programs wrote without syncing it is committed first, no new session comes in, `status` says so, and it
-# ends within its time whatever a handler does. `--force` and a second SIGTERM do not wait.
+# A node that is stopped: what programs wrote without syncing it is committed first, no new session comes in, `status` says so, and it
+# ends within its time whatever a handler does. A pool in use is ended only with --yes. `--force` and a second SIGTERM do not wait.
 # matrix: fabric
 . "$(dirname "$0")/lib.sh"
 
-# drained POOL: its process has ended in good order.
-drained() {
-    wait "$(pid "$1")" || fail "the drained node ended with $?: $(tail -n 3 "$T/$1.log")"
+# ended POOL: its process has ended in good order.
+ended() {
+    wait "$(pid "$1")" || fail "the stopped node ended with $?: $(tail -n 3 "$T/$1.log")"
     rm "$T/$1.pid"
 }
 
@@ -30,13 +30,27 @@ time.sleep(600)
 PY
 held=$!
 wait_until 30 test -e "$M/written" || fail "the program does not write: $(cat "$T/held.out")"
+
+# "$RDMAFS" stop, refused with code 1 and a line that matches; the node goes on.
+not_stopped() {
+    code=0
+    "$RDMAFS" stop "$(port p)" >"$T/stop.out" 2>&1 </dev/null || code=$?
+    same "the code of a stop of a pool in use ($(cat "$T/stop.out"))" "$code" 1
+    same "its lines" "$(wc -l <"$T/stop.out")" 1
+    grep -Eq -- "$1" "$T/stop.out" || fail "stop said '$(cat "$T/stop.out")', wanted '$1'"
+}
+not_stopped "pool 'p' at .* is in use: 1 session \($(hostname)\), .*names stay in $T/state; .*give --yes"
+alive "$(pid p)" || fail "the node ended all the same"
+echo still >"$M/still"
+rm "$M/still"
 begun=$(now_ms)
-"$RDMAFS" drain "$(port p)" >"$T/drain.out" 2>&1 || fail "drain ended with $?: $(cat "$T/drain.out")"
+"$RDMAFS" stop "$(port p)" --yes >"$T/stop.out" 2>&1 || fail "stop ended with $?: $(cat "$T/stop.out")"
 took=$(($(now_ms) - begun))
-[ "$took" -lt 6000 ] || fail "nothing was in its way, and the drain took $took ms"
-drained p
+[ "$took" -lt 6000 ] || fail "nothing was in its way, and the stop took $took ms"
+grep -q "at most 66 s" "$T/stop.out" || fail "stop does not say how long it takes: $(cat "$T/stop.out")"
+ended p
 serve p 64M --state "$T/state"
-python3 - "$M" <<'PY' || fail "what was written before the drain is not there"
+python3 - "$M" <<'PY' || fail "what was written before the stop is not there"
 import os, sys
 os.chdir(sys.argv[1])
 got = {name: os.stat("dir/" + name).st_size for name in os.listdir("dir")}
@@ -61,17 +75,18 @@ stopped() {
 kill -STOP "$handler"
 wait_until 10 stopped || fail "the handler does not stop"
 begun=$(now_ms)
-"$RDMAFS" drain "$(port p)" >"$T/drain.out" 2>&1 &
-drain=$!
+"$RDMAFS" stop --yes "$NODE_ADDRESS:$(port p)" >"$T/stop.out" 2>&1 &
+stopping=$!
 sleep 1
-alive "$drain" || fail "the drain did not wait for the handler: $(cat "$T/drain.out")"
+alive "$stopping" || fail "the stop did not wait for the handler: $(cat "$T/stop.out")"
 mkdir -p "$T/other" "$T/new"
-refused "a new session of a node that drains" "drain|ends|refus" env RDMAFS_RUN_DIR="$T/other" timeout 30 "$RDMAFS" mount \
+refused "a new session of a node that ends" "drain|ends|refus" env RDMAFS_RUN_DIR="$T/other" timeout 30 "$RDMAFS" mount \
     "$(source_of p)" "$T/new" -o "key=$T/key,fabric=tcp,timeout=1s"
-wait "$drain" || fail "drain ended with $?: $(cat "$T/drain.out")"
+wait "$stopping" || fail "stop ended with $?: $(cat "$T/stop.out")"
+grep -q "waiting for $(hostname) to commit" "$T/stop.out" || fail "stop does not say whom it waits for: $(cat "$T/stop.out")"
 took=$(($(now_ms) - begun))
-if [ "$took" -lt 2500 ] || [ "$took" -ge 9500 ]; then fail "a drain of 3 s ended after $took ms"; fi
-drained p
+if [ "$took" -lt 2500 ] || [ "$took" -ge 9500 ]; then fail "a stop of 3 s ended after $took ms"; fi
+ended p
 kill -CONT "$handler"
 
 note "status says that it drains; --force and a second SIGTERM do not wait"
@@ -82,7 +97,7 @@ for end in force signal; do
     wait_until 10 stopped || fail "the handler does not stop"
     begun=$(now_ms)
     if [ $end = force ]; then
-        "$RDMAFS" drain "$(port p)" --force >"$T/drain.out" 2>&1 || fail "drain --force ended with $?: $(cat "$T/drain.out")"
+        "$RDMAFS" stop --yes --force >"$T/stop.out" 2>&1 || fail "stop --force ended with $?: $(cat "$T/stop.out")"
     else
         kill -TERM "$(pid p)"
         sleep 1
@@ -92,10 +107,11 @@ for end in force signal; do
     fi
     took=$(($(now_ms) - begun))
     [ "$took" -lt 11000 ] || fail "$end: the end took $took ms"
-    drained p
+    ended p
     kill -CONT "$handler"
 done
-refused "a drain without a node" "no memory node of this host serves on port" "$RDMAFS" drain "$(port p)"
+refused "a stop without a node" "no memory node of this host serves on port" "$RDMAFS" stop "$(port p)"
+refused "a drain" "'rdmafs stop' ends that node" "$RDMAFS" drain "$(port p)"
 
 serve p 64M --state "$T/state"
 wait_until 20 reached || fail "the mount does not come back"
