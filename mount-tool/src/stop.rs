@@ -8,7 +8,7 @@ use crate::failure::Failure;
 use crate::nodes::{Node, meant, nodes, unexpected};
 use crate::output::{self, Progress};
 use crate::settings::run_dir;
-use crate::units::show_size;
+use crate::units::{count, show_size};
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -138,11 +138,6 @@ fn in_use(status: &NodeStatus) -> String {
         status.node,
         has.join(", ")
     )
-}
-
-fn count(number: u64, what: &str) -> String {
-    let more = if number == 1 { "" } else { "s" };
-    format!("{number} {what}{more}")
 }
 
 fn names(hosts: &[&NodeSession]) -> String {
