@@ -9,6 +9,7 @@ export RDMAFS
 note "DESTDIR holds all of it, and nothing points out of the tree"
 DESTDIR=$T/tree "$install" --prefix /usr >"$T/said" || fail "no tree: $(cat "$T/said")"
 for path in usr/bin/rdmafs usr/sbin/mount.rdmafs usr/share/man/man8/rdmafs.8 usr/share/man/man8/mount.rdmafs.8 \
+    usr/share/bash-completion/completions/rdmafs usr/share/zsh/site-functions/_rdmafs usr/share/fish/vendor_completions.d/rdmafs.fish \
     usr/lib/systemd/system/rdmafs-handler.service usr/lib/systemd/system/rdmafs-roce.service etc/rdmafs/roce.nft; do
     [ -e "$T/tree/$path" ] || [ -L "$T/tree/$path" ] || fail "$path is not in the tree"
 done
