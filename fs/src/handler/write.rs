@@ -27,8 +27,24 @@ struct Wanted {
     offset: u64,
     end: u64,
     clear_set_id: bool,
-    /// The place was reserved in the session that began over this connection: in a later one somebody else may have it.
-    only_in: Option<Connection>,
+    /// The place is one that was reserved.
+    reserved: Option<Reserved>,
+}
+
+/// Until when a place is this write's alone.
+#[derive(Clone, Copy)]
+struct Reserved {
+    /// As long as the session lasts that began over this connection.
+    origin: Connection,
+    /// As long as the file is not cut.
+    shrinks: u64,
+}
+
+/// # Errors
+/// EFBIG.
+fn end_of(offset: u64, len: u64) -> Result<u64, MetaError> {
+    let end = offset.checked_add(len).filter(|end| *end <= MAX_SIZE);
+    end.ok_or(MetaError::TooBig)
 }
 
 impl Mount {
@@ -88,20 +104,16 @@ impl Mount {
         }
         file.check_locks()?;
         let len = u64::try_from(data.len()).unwrap_or(u64::MAX);
-        let (offset_at, only_in) = if mode.append {
-            let (place, origin) = self.append(&file, offset, len).await?;
-            (place, Some(origin))
-        } else {
-            (offset, None)
-        };
-        let end = offset_at.checked_add(len).filter(|end| *end <= MAX_SIZE);
-        let wanted = Wanted {
-            offset: offset_at,
-            end: end.ok_or(MetaError::TooBig)?,
+        let mut wanted = Wanted {
+            offset,
+            end: end_of(offset, len)?,
             clear_set_id: writer.is_some(),
-            only_in,
+            reserved: None,
         };
-        let (written, takes) = self.put(&file, &wanted, data).await?;
+        if mode.append {
+            self.reserve(&file, &mut wanted).await?;
+        }
+        let (written, takes) = self.put(&file, &mut wanted, data).await?;
         if takes != Takes::Nothing {
             // Whose group it is decides about set-group-id.
             let who = writer.unwrap_or_else(Credentials::root);
@@ -111,7 +123,7 @@ impl Mount {
             // It knows that a write changes size and times, and would show the old mode for a second.
             self.kernel_forgets(file.inode().ino).await;
         }
-        if offset_at != offset && !file.direct {
+        if wanted.offset != offset && !file.direct {
             // O_APPEND came by fcntl(2): its pages have the bytes where the kernel took the end to be.
             self.drop_pages(file.inode().ino);
         }
@@ -121,10 +133,9 @@ impl Mount {
         Ok(written)
     }
 
-    /// Reserves the next `len` bytes at the end of the file, wherever the kernel thinks that is. Gives the place, and over which connection
-    /// the session began in which it is reserved.
-    async fn append(&self, file: &OpenFile, offset: u64, len: u64) -> Result<(u64, Connection), Error> {
-        let len = u32::try_from(len).map_err(|_| MetaError::Invalid)?;
+    /// Reserves as many bytes at the end of the file, wherever the kernel thinks that is.
+    async fn reserve(&self, file: &OpenFile, wanted: &mut Wanted) -> Result<(), Error> {
+        let len = u32::try_from(wanted.end - wanted.offset).map_err(|_| MetaError::Invalid)?;
         let inode = file.inode();
         if inode.outgrew_service() {
             // Bytes written at an offset and not committed yet count as the end of the file, too.
@@ -144,15 +155,19 @@ impl Mount {
                         layout,
                     },
                 )) => {
+                    let (origin, shrinks) = (session.origin, attr.shrinks);
                     inode.show(attr);
                     inode.learn(&session, generation, &layout, true)?;
-                    if place != offset {
+                    if place != wanted.offset {
                         self.pool
                             .mounts()
                             .iter()
                             .for_each(|mount| mount.attributes_changed(inode.ino, None));
                     }
-                    return Ok((place, session.origin));
+                    wanted.offset = place;
+                    wanted.end = end_of(place, len.into())?;
+                    wanted.reserved = Some(Reserved { origin, shrinks });
+                    return Ok(());
                 }
                 Ok(_) => return Err(Error::Protocol),
                 Err(error) => {
@@ -163,8 +178,13 @@ impl Mount {
         }
     }
 
-    /// Writes at an offset. Gives the bytes written, and what must go now.
-    async fn put(&self, file: &OpenFile, wanted: &Wanted, mut data: Buffer) -> Result<(usize, Takes), Error> {
+    /// Writes at an offset. Gives the bytes written, and what must go now. A reserved place that was cut off is reserved anew.
+    async fn put(
+        &self,
+        file: &OpenFile,
+        wanted: &mut Wanted,
+        mut data: Buffer,
+    ) -> Result<(usize, Takes), Error> {
         let inode = file.inode();
         let mut waits = Waits::new(self);
         let again = Again::new(&self.pool, self.timeout);
@@ -172,10 +192,15 @@ impl Mount {
             let shared = inode.data.read().await;
             let session = self.pool.session(self.timeout).await?;
             file.check_locks()?;
-            if wanted.only_in.is_some_and(|origin| origin != session.origin) {
+            let (reserved, origin) = (wanted.reserved, session.origin);
+            if reserved.is_some_and(|reserved| reserved.origin != origin) {
                 return Err(Error::Down(self.pool.connect.label()));
             }
             match resolve(inode, &session, (wanted.offset, wanted.end), true).await {
+                Ok(transfer) if reserved.is_some_and(|reserved| reserved.shrinks != transfer.shrinks) => {
+                    drop((shared, transfer));
+                    self.reserve(file, wanted).await?;
+                }
                 Ok(transfer) => {
                     let shrinks = transfer.shrinks;
                     let spare = data.spare();

@@ -1,8 +1,10 @@
 //! A connection that breaks under a call, wherever: the call is answered as if nothing had happened, and was done once.
 
+use super::sweep::lab::Lab;
 use super::world::{RW, World, pattern, world};
 use crate::handler::{HandleId, OpenMode};
 use crate::word_ioctl::FETCH_ADD;
+use rdmafs_meta::attr::SetAttr;
 use rdmafs_meta::cred::Credentials;
 use rdmafs_meta::id::InodeId;
 use rdmafs_meta::wire::{NewInode, RenameMode};
@@ -150,4 +152,45 @@ fn a_word_that_was_changed_is_newer_than_what_was_written_before() {
     assert_ne!(changed, written);
     world.flush(file);
     assert_eq!(world.attr(ino).unwrap().mtime, changed);
+}
+
+/// The file is cut, and others append to it, while an append that has its place waits for a new connection.
+#[test]
+fn an_append_whose_place_was_cut_off_takes_nobody_elses() {
+    const APPEND: OpenMode = OpenMode { append: true, ..RW };
+    let mut crossed = 0;
+    for n in 1..=12 {
+        let mut lab = Lab::new();
+        lab.create(lab.a, "f").unwrap();
+        lab.write("f", 0, &pattern(100, 1)).unwrap();
+        lab.fsync("f").unwrap();
+        lab.open(lab.a, "f", APPEND, "log").unwrap();
+        lab.open(lab.b, "f", APPEND, "theirs").unwrap();
+        let (host, ino, log) = lab.open["log"];
+        let (ours, theirs) = (pattern(50, 2), pattern(160, 3));
+        lab.sim.sim().fault_at(n, Fault::Disconnect);
+        let buffer = lab.sim.buffer(host, &ours).unwrap();
+        let write = lab.sim.mount(host).write(log, 0, buffer, false);
+        let write = lab.sim.start(host, write);
+        let cut = SetAttr {
+            size: Some(0),
+            ..SetAttr::default()
+        };
+        lab.call(lab.b, |mount| {
+            Box::pin(mount.setattr(Credentials::root(), ino, cut, None))
+        })
+        .unwrap();
+        let before = write.take();
+        lab.write("theirs", 0, &theirs).unwrap();
+        lab.sim.pass_by(Duration::from_secs(5));
+        let has = |whole: &[u8], part: &[u8]| whole.windows(part.len()).any(|some| some == part);
+        let file = lab.read("theirs", 0, 1000).unwrap();
+        assert!(has(&file, &theirs), "{n}: a record of another host is torn");
+        if before.is_none() {
+            assert_eq!(write.take(), Some(Ok(50)), "{n}");
+            assert!(has(&file, &ours), "{n}");
+            crossed += 1;
+        }
+    }
+    assert!(crossed > 0, "no append was under way");
 }
