@@ -359,6 +359,8 @@ fn sum(a: FlowCounters, b: FlowCounters) -> FlowCounters {
         operations: a.operations + b.operations,
         throttled: a.throttled + b.throttled,
         throttled_us: a.throttled_us + b.throttled_us,
+        queued: a.queued + b.queued,
+        queued_us: a.queued_us + b.queued_us,
     }
 }
 

@@ -125,7 +125,7 @@ impl Core {
             }
         };
         if let Some(slot) = own {
-            table.note_throttled(slot);
+            table.note_wait(slot);
         }
         let wake = until < table.poller_until;
         if wake {

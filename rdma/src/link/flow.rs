@@ -27,10 +27,25 @@ pub struct FlowCounters {
     pub write_bytes: u64,
     /// Transfers completed.
     pub operations: u64,
-    /// Transfers that had to wait for the share or the window.
+    /// Transfers of a limited share that had to wait for it (or, behind it, for the window of the link).
     pub throttled: u64,
     /// Time transfers waited for that, in microseconds.
     pub throttled_us: u64,
+    /// Transfers of a share without limits that had to wait: for the window of the link, which others fill.
+    #[serde(default)]
+    pub queued: u64,
+    /// Time transfers waited for that, in microseconds.
+    #[serde(default)]
+    pub queued_us: u64,
+}
+
+/// What a transfer waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum HeldBy {
+    /// Its share, which has limits.
+    Share,
+    /// The window of the link.
+    Window,
 }
 
 impl Flow {
@@ -49,6 +64,8 @@ impl Flow {
             operations: counters.operations.load(Relaxed),
             throttled: counters.throttled.load(Relaxed),
             throttled_us: counters.throttled_us.load(Relaxed),
+            queued: counters.queued.load(Relaxed),
+            queued_us: counters.queued_us.load(Relaxed),
         }
     }
 }
@@ -72,6 +89,8 @@ pub(super) struct Counters {
     operations: AtomicU64,
     throttled: AtomicU64,
     throttled_us: AtomicU64,
+    queued: AtomicU64,
+    queued_us: AtomicU64,
 }
 
 impl Counters {
@@ -87,12 +106,18 @@ impl Counters {
         self.operations.fetch_add(1, Relaxed);
     }
 
-    pub(super) fn throttled(&self) {
-        self.throttled.fetch_add(1, Relaxed);
+    pub(super) fn waits(&self, by: HeldBy) {
+        match by {
+            HeldBy::Share => self.throttled.fetch_add(1, Relaxed),
+            HeldBy::Window => self.queued.fetch_add(1, Relaxed),
+        };
     }
 
-    pub(super) fn waited(&self, time: Duration) {
+    pub(super) fn waited(&self, by: HeldBy, time: Duration) {
         let micros = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
-        self.throttled_us.fetch_add(micros, Relaxed);
+        match by {
+            HeldBy::Share => self.throttled_us.fetch_add(micros, Relaxed),
+            HeldBy::Window => self.queued_us.fetch_add(micros, Relaxed),
+        };
     }
 }

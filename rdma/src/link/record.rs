@@ -1,6 +1,6 @@
 //! One transfer, from its first queued byte to its last completion.
 
-use super::flow::Counters;
+use super::flow::{Counters, HeldBy};
 use super::types::{Keep, LinkError};
 use crate::buffer::Buffer;
 use crate::fabric::{Completion, FabricError, Verb, Work};
@@ -44,8 +44,8 @@ pub(super) struct Record {
     pub(super) queued_at: Duration,
     /// When the node was last known to owe nothing older: the first post into quiet, or the last completion.
     pub(super) since: Duration,
-    /// It had to wait for the share or the window.
-    pub(super) throttled: bool,
+    /// What it had to wait for.
+    pub(super) held_by: Option<HeldBy>,
     pub(super) error: Option<LinkError>,
     /// What its future shall find; the future is told before the end only of a timeout.
     pub(super) outcome: Option<Result<Buffer, LinkError>>,
@@ -72,7 +72,7 @@ impl Record {
             in_flight: 0,
             queued_at: now,
             since: now,
-            throttled: false,
+            held_by: None,
             error: None,
             outcome: None,
             awaited: true,
@@ -107,8 +107,8 @@ impl Record {
         }
         self.posted += 1;
         self.in_flight += 1;
-        if self.rest.is_none() && self.throttled {
-            self.counters.waited(now.saturating_sub(self.queued_at));
+        if let (None, Some(by)) = (&self.rest, self.held_by) {
+            self.counters.waited(by, now.saturating_sub(self.queued_at));
         }
         Some(work)
     }

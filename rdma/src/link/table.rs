@@ -3,6 +3,7 @@
 //! Methods are short and run no foreign code. What they free or wake is put into an [`Aftermath`], which the caller
 //! lets happen after unlocking.
 
+use super::flow::HeldBy;
 use super::record::{Record, Request, slot_of};
 use super::types::{Keep, LinkError};
 use crate::buffer::Buffer;
@@ -131,10 +132,17 @@ impl Table {
     }
 
     /// The caller could not post all at once: it waits for the share or the window.
-    pub(super) fn note_throttled(&mut self, slot: u32) {
+    pub(super) fn note_wait(&mut self, slot: u32) {
+        let Some(flow) = self.record(slot).map(|record| record.flow) else {
+            return;
+        };
+        let by = match self.scheduler.is_limited(flow) {
+            true => HeldBy::Share,
+            false => HeldBy::Window,
+        };
         if let Some(record) = self.record(slot).filter(|record| record.rest.is_some()) {
-            record.throttled = true;
-            record.counters.throttled();
+            record.held_by = Some(by);
+            record.counters.waits(by);
         }
     }
 

@@ -130,6 +130,13 @@ impl Scheduler {
         }
     }
 
+    /// Whether the flow's share has a limit.
+    #[must_use]
+    pub fn is_limited(&self, id: FlowId) -> bool {
+        let flow = self.flows.get(id.0).and_then(Option::as_ref);
+        flow.is_some_and(|flow| flow.limited)
+    }
+
     /// Queues a request of `bytes` behind the others of its flow.
     pub fn enqueue(&mut self, id: FlowId, bytes: usize, token: Token) {
         let Some(flow) = self.flow(id) else { return };
@@ -305,6 +312,7 @@ struct Flow {
     queue: VecDeque<Request>,
     bytes: Bucket,
     operations: Bucket,
+    limited: bool,
     slice: usize,
     /// Credit per round, in bytes: one slice for weight 100.
     quantum: i128,
@@ -320,6 +328,7 @@ impl Flow {
             queue: VecDeque::new(),
             bytes: Bucket::new(0, 1, now),
             operations: Bucket::new(0, 1, now),
+            limited: false,
             slice,
             quantum: 1,
             credit: 0,
@@ -333,6 +342,7 @@ impl Flow {
     fn set_share(&mut self, share: Share, slice: usize, now: Duration) {
         self.bytes.change(share.bw, share.burst_bytes(), now);
         self.operations.change(share.iops, share.iops / 10, now);
+        self.limited = share.bw > 0 || share.iops > 0;
         // Half a burst: while a slice waits for its tokens, those of the next are not lost over the brim.
         let capped = (self.bytes.depth() / 2).max(GRANULE);
         self.slice = match share.bw {
