@@ -63,6 +63,9 @@ pub struct MountOptions {
     pub verbs: VerbsOptions,
     /// `timeout=` in milliseconds, 100 to 600,000; default 5,000.
     pub timeout_ms: u64,
+    /// `commit=` in seconds, 1 to 600; default 5.
+    #[serde(default = "default_commit")]
+    pub commit_s: u64,
     /// `cache=`.
     pub cache: CacheMode,
     /// `bw= iops= burst= weight=`.
@@ -72,6 +75,13 @@ pub struct MountOptions {
     /// `noatime nodiratime relatime strictatime`.
     #[serde(default)]
     pub access_times: AccessTimes,
+}
+
+/// Seconds after which what a program wrote and keeps open is committed, unless `commit=` says another number.
+pub const DEFAULT_COMMIT: u64 = 5;
+
+fn default_commit() -> u64 {
+    DEFAULT_COMMIT
 }
 
 /// What reading does to access times.

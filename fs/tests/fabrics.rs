@@ -111,6 +111,7 @@ fn options(dir: &Path, fabric: Option<FabricKind>) -> MountOptions {
         crypt: Crypt::Auto,
         verbs: Default::default(),
         timeout_ms: 1000,
+        commit_s: 5,
         cache: CacheMode::None,
         share: Share::default(),
         read_only: false,

@@ -1,4 +1,4 @@
-//! `-o remount`: changes the share of a live mount. It never stacks a second mount.
+//! `-o remount`: changes the share and the times of a live mount. It never stacks a second mount.
 //!
 //! mount(8) hands over every option of the mount's fstab line, changed or not; so an option that
 //! cannot change is refused only when it differs from what the mount has.
@@ -8,7 +8,7 @@ use crate::failure::Failure;
 use crate::mounts::{self, Mounted};
 use crate::options::Given;
 use crate::qos;
-use rdmafs_fs::control::{ControlReply, ControlRequest, LinkStatus, ShareChange, Status};
+use rdmafs_fs::control::{ControlReply, ControlRequest, LinkStatus, ShareChange, Status, TimesChange};
 use rdmafs_fs::options::{CacheMode, NodeAddress, Source};
 use std::path::Path;
 
@@ -23,13 +23,34 @@ pub(crate) fn remount(source: &Source, dir: &Path, given: &Given) -> Result<Stri
         Err(refusal) => return Err(failed(refusal.into_line())),
     };
     check_handler_side(&status, dir, source, given).map_err(failed)?;
-    if given.share == ShareChange::default() {
+    let times = TimesChange {
+        timeout_ms: given.timeout_ms,
+        commit_s: given.commit_s,
+    };
+    if given.share == ShareChange::default() && times == TimesChange::default() {
         return Ok(format!("nothing to change on {}", dir.display()));
     }
+    // Not asked without need: a handler from before this knows no times.
+    let times = match times == TimesChange::default() {
+        true => String::new(),
+        false => change_times(dir, times).map_err(failed)?,
+    };
     let share = qos::change(dir, given.share)
         .map_err(Refusal::into_line)
         .map_err(failed)?;
-    Ok(format!("{}: {}", dir.display(), qos::show(&share)))
+    Ok(format!("{}: {}{times}", dir.display(), qos::show(&share)))
+}
+
+/// Asks the handler for new times. Gives what they are: ` timeout=5000ms commit=5`.
+fn change_times(dir: &Path, change: TimesChange) -> Result<String, String> {
+    let dir = dir.to_owned();
+    match ask(&ControlRequest::Times { dir, change }, None) {
+        Ok(ControlReply::Times { timeout_ms, commit_s }) => {
+            Ok(format!(" timeout={timeout_ms}ms commit={commit_s}"))
+        }
+        Ok(other) => Err(unexpected(&other)),
+        Err(refusal) => Err(refusal.into_line()),
+    }
 }
 
 /// What the kernel knows of the mount must not differ from what was said.
@@ -70,7 +91,7 @@ fn check_kernel_side(mounted: &Mounted, source: &Source, given: &Given) -> Resul
     Ok(())
 }
 
-/// The same for what the handler knows. Key, encryption, time limit and the details of verbs are not shown by it: they stay as
+/// The same for what the handler knows. Key, encryption and the details of verbs are not shown by it: they stay as
 /// they are.
 fn check_handler_side(status: &Status, dir: &Path, source: &Source, given: &Given) -> Result<(), String> {
     let mount = status

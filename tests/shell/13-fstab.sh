@@ -28,6 +28,8 @@ cat "$M/file"
 
 mount -o remount,bw=10M "$M"
 [ "$(findmnt -n -o TARGET "$M" | wc -l)" = 1 ] || { echo "remount stacked a second mount" >&2; exit 1; }
+mount -o remount,timeout=7s,commit=9 "$M" || { echo "remount does not change times" >&2; exit 1; }
+grep -q '"timeout_ms":7000,"commit_s":9' "$RDMAFS_RUN_DIR"/mounts/* || { echo "remount changed no times: $(cat "$RDMAFS_RUN_DIR"/mounts/*)" >&2; exit 1; }
 "$RDMAFS" qos "$M" | grep -Eq '10(\.0)? ?Mi?B?|10M|10485760' || { echo "remount did not change bw: $("$RDMAFS" qos "$M")" >&2; exit 1; }
 umount "$M"
 ! findmnt "$M" >/dev/null

@@ -23,8 +23,17 @@ attach_other() {
 serve p 256M --lease 3s
 mkdir "$OTHER" "$FAR"
 ln "$RDMAFS_RUN_DIR/node-$(port p).sock" "$OTHER/"
-attach p "$M"
+attach p "$M" commit=1
 attach_other
+
+note "what is written to a file that stays open is on the other host soon"
+exec 9>"$M/open"
+echo "not closed" >&9
+on_the_other_host() {
+    [ "$(cat "$FAR/open" 2>/dev/null)" = "not closed" ]
+}
+wait_until 3 on_the_other_host || fail "after 3 s with commit=1 the other host sees: $(ls -l "$FAR/open")"
+exec 9>&-
 
 # A record: writer, number, length, checksum, bytes. All of it follows from writer and number.
 cat >"$T/records.py" <<'PY'

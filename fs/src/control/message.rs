@@ -34,6 +34,13 @@ pub enum ControlRequest {
     },
     /// Answer: [`ControlReply::Status`].
     Status,
+    /// Show or change a live mount's times. Answer: [`ControlReply::Times`].
+    Times {
+        /// Mount directory, absolute and canonical; the topmost mount there is meant.
+        dir: PathBuf,
+        /// What to change.
+        change: TimesChange,
+    },
     /// Show or change a live mount's share. Answer: [`ControlReply::Share`].
     Qos {
         /// Mount directory, absolute and canonical; the topmost mount there is meant.
@@ -41,6 +48,15 @@ pub enum ControlRequest {
         /// What to change.
         change: ShareChange,
     },
+}
+
+/// New values for some of a mount's times.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TimesChange {
+    /// `timeout=` in milliseconds, 100 to 600,000.
+    pub timeout_ms: Option<u64>,
+    /// `commit=` in seconds, 1 to 600.
+    pub commit_s: Option<u64>,
 }
 
 /// New values for some fields of a share.
@@ -72,6 +88,13 @@ pub enum ControlReply {
     },
     /// The state of everything.
     Status(Status),
+    /// A mount's times as they are now.
+    Times {
+        /// `timeout=` in milliseconds.
+        timeout_ms: u64,
+        /// `commit=` in seconds.
+        commit_s: u64,
+    },
     /// A share as it is now.
     Share(Share),
     /// It failed: one line that says what and how to mend it.

@@ -13,6 +13,7 @@ mod server;
 pub use client::{ControlError, call, records_folder, socket_path};
 pub use message::{
     CallTraffic, ControlReply, ControlRequest, LinkStatus, MountStatus, PoolStatus, ShareChange, Status,
+    TimesChange,
 };
 pub use node::{
     LockList, LockStatus, NodeError, NodeReply, NodeRequest, NodeSession, NodeStatus, ask_node, node_ports,

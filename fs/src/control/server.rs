@@ -280,6 +280,7 @@ mod tests {
                 crypt: Crypt::Auto,
                 verbs: Default::default(),
                 timeout_ms: 5000,
+                commit_s: 5,
                 cache: CacheMode::Auto,
                 share: Share::default(),
                 read_only: false,

@@ -2,8 +2,8 @@
 
 use super::begin::Beginning;
 use super::mounts::{Live, Mounts};
-use super::records::{Record, Records};
-use crate::control::{ControlReply, ControlRequest, MountStatus, ShareChange, Status};
+use super::records::{COMMIT_S, Record, Records, TIMEOUT_MS};
+use crate::control::{ControlReply, ControlRequest, MountStatus, ShareChange, Status, TimesChange};
 use crate::handler::Handler;
 use crate::options::{CacheMode, MountOptions, Source};
 use rdmafs_rdma::qos::share::Share;
@@ -62,6 +62,7 @@ impl Daemon {
                 Err("a mount request must carry an open /dev/fuse".into())
             }
             (ControlRequest::Status, _) => Ok(ControlReply::Status(self.status())),
+            (ControlRequest::Times { dir, change }, _) => self.times(&dir, change),
             (ControlRequest::Qos { dir, change }, _) => self.qos(&dir, change).map(ControlReply::Share),
         };
         answer.unwrap_or_else(ControlReply::Error)
@@ -109,11 +110,38 @@ impl Daemon {
         }
     }
 
-    fn qos(&self, dir: &Path, change: ShareChange) -> Result<Share, String> {
-        let live = self.mounts.find(|live| live.record.dir == dir).ok_or_else(|| {
+    fn find(&self, dir: &Path) -> Result<Arc<Live>, String> {
+        self.mounts.find(|live| live.record.dir == dir).ok_or_else(|| {
             let dir = dir.display();
             format!("{dir} is no mount of this handler: 'rdmafs status' lists them")
-        })?;
+        })
+    }
+
+    fn times(&self, dir: &Path, change: TimesChange) -> Result<ControlReply, String> {
+        let live = self.find(dir)?;
+        let timeout_ms = change
+            .timeout_ms
+            .unwrap_or_else(|| u64::try_from(live.mount.timeout().as_millis()).unwrap_or(u64::MAX));
+        let commit_s = change
+            .commit_s
+            .unwrap_or_else(|| live.mount.commit_after().as_secs());
+        if !TIMEOUT_MS.contains(&timeout_ms) {
+            return Err(format!("timeout={timeout_ms}ms is out of range: 100ms to 10m"));
+        }
+        if !COMMIT_S.contains(&commit_s) {
+            return Err(format!("commit={commit_s} is out of range: 1 to 600"));
+        }
+        if change != TimesChange::default() {
+            let seconds = Duration::from_secs(commit_s);
+            live.mount.set_times(Duration::from_millis(timeout_ms), seconds);
+            self.record(&live);
+            tracing::info!(dir = %live.record.dir.display(), timeout_ms, commit_s, "times changed");
+        }
+        Ok(ControlReply::Times { timeout_ms, commit_s })
+    }
+
+    fn qos(&self, dir: &Path, change: ShareChange) -> Result<Share, String> {
+        let live = self.find(dir)?;
         let share = changed(live.mount.share(), change)?;
         if change != ShareChange::default() {
             live.mount.set_share(share);

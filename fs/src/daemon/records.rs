@@ -21,7 +21,9 @@ const LONGEST: u64 = 64 * 1024;
 /// Bytes of a path (PATH_MAX).
 const LONGEST_PATH: usize = 4096;
 /// What `timeout=` and `weight=` may be.
-const TIMEOUT_MS: std::ops::RangeInclusive<u64> = 100..=600_000;
+pub(super) const TIMEOUT_MS: std::ops::RangeInclusive<u64> = 100..=600_000;
+/// `commit=` in seconds.
+pub(super) const COMMIT_S: std::ops::RangeInclusive<u64> = 1..=600;
 const WEIGHT: std::ops::RangeInclusive<u32> = 1..=10_000;
 
 /// Tells the records of a run directory apart: a later mount has a higher one.
@@ -230,7 +232,8 @@ fn check(record: &Record) -> Result<(), String> {
     check_path(&record.dir)?;
     check_path(&record.options.key)?;
     let options = &record.options;
-    if !TIMEOUT_MS.contains(&options.timeout_ms) || !WEIGHT.contains(&options.share.weight) {
+    let times_fit = TIMEOUT_MS.contains(&options.timeout_ms) && COMMIT_S.contains(&options.commit_s);
+    if !times_fit || !WEIGHT.contains(&options.share.weight) {
         return Err("a number in it is out of range".into());
     }
     if options.read_only != record.flags.read_only {
@@ -293,6 +296,7 @@ mod tests {
                 crypt: Crypt::On,
                 verbs: VerbsOptions::default(),
                 timeout_ms: 2500,
+                commit_s: 5,
                 cache: CacheMode::None,
                 share: Share {
                     bw: 1 << 20,
@@ -416,7 +420,12 @@ mod tests {
         assert!(refused(|value| value["mount"]["source"] = "node1".into()).contains("names no pool"));
         let key = refused(|value| value["mount"]["options"]["key"] = "pool.key".into());
         assert_eq!(key, "a path in it is none");
-        for (name, bad) in [("timeout_ms", 99), ("timeout_ms", 600_001)] {
+        for (name, bad) in [
+            ("timeout_ms", 99),
+            ("timeout_ms", 600_001),
+            ("commit_s", 0),
+            ("commit_s", 601),
+        ] {
             assert!(refused(|value| value["mount"]["options"][name] = bad.into()).contains("out of range"));
         }
         assert!(refused(|value| value["mount"]["options"]["share"]["weight"] = 0.into()).contains("range"));

@@ -53,6 +53,10 @@ impl Pool {
         by: By,
         (who, sync): (&Credentials, bool),
     ) -> Result<(), Error> {
+        if inode.uncommitted().is_none() {
+            return if sync { self.sync(by).await } else { Ok(()) };
+        }
+        let _alone = inode.committing.lock().await;
         let again = Again::new(self, by.timeout);
         loop {
             if inode.uncommitted().is_none() {

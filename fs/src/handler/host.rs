@@ -98,7 +98,7 @@ impl Handler {
             && let Some(mount) = attach(&pool, options)
         {
             // It may be on its way back, or on its first way.
-            let reached = self.executor.block_on(pool.session(mount.timeout));
+            let reached = self.executor.block_on(pool.session(mount.timeout()));
             if let (State::Down { why, .. }, Err(_)) = (&*pool.state.read(), &reached) {
                 return Err(format!("no connection to {} now: {why}", pool.connect.label()));
             }

@@ -1,6 +1,6 @@
 //! What a pool's handler knows of one inode that is open or has state that is not committed yet.
 //!
-//! Lock order: `data` (held across waits) before `state` (never held across a wait). Under `state` no other lock is taken.
+//! Lock order: `data` (held across waits) before `committing` (the same) before `state` (never held across a wait). Under `state` no other lock is taken.
 
 use super::epoch::Epoch;
 use super::pieces::{Missing, Pieces, Segment};
@@ -14,6 +14,7 @@ use rdmafs_meta::layout::LayoutSlice;
 use rdmafs_meta::permission::{SET_GID, SET_UID};
 use rdmafs_meta::time::Timestamp;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// An inode.
 #[derive(Debug)]
@@ -22,6 +23,10 @@ pub(super) struct Inode {
     /// Reads and writes of bytes share it; a truncate through this handler has it alone, so it waits for them. First come,
     /// first served: neither side starves the other.
     pub(super) data: tokio::sync::RwLock<()>,
+    /// Held while a commit is under way: one that was asked for earlier must not undo what came after a later one.
+    pub(super) committing: tokio::sync::Mutex<()>,
+    /// It waits for its time to be committed.
+    waits_for_commit: AtomicBool,
     state: Mutex<State>,
 }
 
@@ -112,6 +117,8 @@ impl Inode {
         Arc::new(Self {
             ino,
             data: tokio::sync::RwLock::new(()),
+            committing: tokio::sync::Mutex::new(()),
+            waits_for_commit: AtomicBool::new(false),
             state: Mutex::new(State {
                 attr: None,
                 stale: true,
@@ -339,6 +346,16 @@ impl Inode {
             .map_or((0, 0), |attr| (attr.shrinks, attr.size));
         let written = state.written.as_ref();
         written.is_some_and(|written| written.shrinks >= known.0 && written.size > known.1)
+    }
+
+    /// To be asked after a write. True when a time is to be set at which it is committed.
+    pub(super) fn is_first_to_commit(&self) -> bool {
+        !self.waits_for_commit.load(Ordering::Relaxed) && !self.waits_for_commit.swap(true, Ordering::AcqRel)
+    }
+
+    /// That time has come: what is written from now on has another one.
+    pub(super) fn begins_to_commit(&self) {
+        self.waits_for_commit.swap(false, Ordering::AcqRel);
     }
 
     /// What a commit must say.

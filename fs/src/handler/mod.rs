@@ -8,6 +8,7 @@ mod again;
 mod attributes;
 mod call_counter;
 mod commit;
+mod commit_later;
 mod connect;
 mod copy;
 mod directory;

@@ -36,8 +36,10 @@ pub struct Mount {
     pub(super) id: u64,
     pub(super) pool: Arc<Pool>,
     pub(super) cache: CacheMode,
-    /// How long the node may take, and be away, before an operation is EIO.
-    pub(super) timeout: Duration,
+    /// `timeout=` in milliseconds.
+    timeout_ms: AtomicU64,
+    /// `commit=` in seconds.
+    commit_s: AtomicU64,
     read_only: bool,
     access_times: AccessTimes,
     place: Mutex<Place>,
@@ -66,7 +68,8 @@ impl Mount {
             id: NEXT_MOUNT.fetch_add(1, Ordering::Relaxed),
             pool,
             cache: options.cache,
-            timeout: Duration::from_millis(options.timeout_ms),
+            timeout_ms: AtomicU64::new(options.timeout_ms),
+            commit_s: AtomicU64::new(options.commit_s),
             read_only: options.read_only,
             access_times: options.access_times,
             place: Mutex::new(Place {
@@ -121,6 +124,30 @@ impl Mount {
         }
     }
 
+    /// How long the node may take, and be away, before an operation is EIO.
+    #[must_use]
+    pub fn timeout(&self) -> Duration {
+        Duration::from_millis(self.timeout_ms.load(Ordering::Relaxed))
+    }
+
+    /// After how long what is written is committed at the latest. The shortest of a pool's mounts counts.
+    #[must_use]
+    pub fn commit_after(&self) -> Duration {
+        Duration::from_secs(self.commit_s.load(Ordering::Relaxed))
+    }
+
+    /// Changes both: for operations that begin and bytes that are written from now on.
+    pub fn set_times(&self, timeout: Duration, commit_after: Duration) {
+        let timeout_ms = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX);
+        self.timeout_ms.store(timeout_ms, Ordering::Relaxed);
+        self.commit_s.store(commit_after.as_secs(), Ordering::Relaxed);
+        // A place on the link has the time limit that it was opened with.
+        let mut place = self.place.lock();
+        if let Some((_, old)) = place.flow.take() {
+            place.past = sum(place.past, old.counters());
+        }
+    }
+
     /// Link traffic since the mount was made.
     #[must_use]
     pub fn traffic(&self) -> FlowCounters {
@@ -145,7 +172,7 @@ impl Mount {
         }
         drop(done);
         // Ends when the last sender is gone.
-        let _ended = all_done.recv_timeout(self.timeout);
+        let _ended = all_done.recv_timeout(self.timeout());
         self.pool.detach(self.id);
     }
 
@@ -175,7 +202,7 @@ impl Mount {
         Asker {
             who,
             access_time: self.access_times.files,
-            timeout: self.timeout,
+            timeout: self.timeout(),
         }
     }
 
@@ -196,7 +223,7 @@ impl Mount {
     pub(super) fn by(&self) -> By {
         By {
             mount: self.id,
-            timeout: self.timeout,
+            timeout: self.timeout(),
         }
     }
 
@@ -275,7 +302,7 @@ impl Mount {
         {
             return flow.clone();
         }
-        let new = Arc::new(session.link.open_flow(place.share, self.timeout));
+        let new = Arc::new(session.link.open_flow(place.share, self.timeout()));
         let old = place.flow.replace((session.connection, new.clone()));
         if let Some((_, old)) = old {
             place.past = sum(place.past, old.counters());

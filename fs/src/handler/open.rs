@@ -339,7 +339,7 @@ impl Mount {
                 }
             }
         };
-        self.executor().within(self.timeout, wait).await.is_some()
+        self.executor().within(self.timeout(), wait).await.is_some()
     }
 
     /// close(2): commits what was written.

@@ -5,6 +5,7 @@
 
 use super::again::{Asker, Question, UNDER_WAY};
 use super::call_counter::CallCounter;
+use super::commit_later::Later;
 use super::connect::Connect;
 use super::inode::Inode;
 use super::locks::{Leaving, Waits};
@@ -80,6 +81,8 @@ pub(super) struct Pool {
     /// Operations that ask for locks.
     pub(super) lock_waits: Waits,
     pub(super) leaving: Leaving,
+    /// What is to be committed when its time comes.
+    pub(super) later: Later,
     /// The connection whose node said that it ends soon.
     pub(super) draining: Mutex<Connection>,
     /// Which fabric is used, and why.
@@ -162,6 +165,7 @@ impl Pool {
             staging: Semaphore::new(MAX_STAGED),
             lock_waits: Waits::default(),
             leaving: Leaving::default(),
+            later: Later::default(),
             draining: Mutex::default(),
             note: Mutex::default(),
             lines: Mutex::new(LogLimit::new(LINES)),

@@ -29,9 +29,9 @@ impl Mount {
             return Err(MetaError::Invalid.into());
         }
         let _shared = file.inode().data.read().await;
-        let again = Again::new(&self.pool, self.timeout);
+        let again = Again::new(&self.pool, self.timeout());
         loop {
-            let session = self.pool.session(self.timeout).await?;
+            let session = self.pool.session(self.timeout()).await?;
             file.check_locks()?;
             match self.read_over(&session, &file, (offset, len)).await {
                 Err(error) if again.after(&session, &error).await => {}

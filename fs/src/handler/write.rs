@@ -187,10 +187,10 @@ impl Mount {
     ) -> Result<(usize, Takes), Error> {
         let inode = file.inode();
         let mut waits = Waits::new(self);
-        let again = Again::new(&self.pool, self.timeout);
+        let again = Again::new(&self.pool, self.timeout());
         loop {
             let shared = inode.data.read().await;
-            let session = self.pool.session(self.timeout).await?;
+            let session = self.pool.session(self.timeout()).await?;
             file.check_locks()?;
             let (reserved, origin) = (wanted.reserved, session.origin);
             if reserved.is_some_and(|reserved| reserved.origin != origin) {
@@ -217,6 +217,9 @@ impl Mount {
                         _ => inode.wrote(session.origin, self.written(wanted, done, shrinks)),
                     };
                     drop(shared);
+                    if takes == Takes::Nothing && done > 0 {
+                        self.pool.commit_later(inode);
+                    }
                     return match failure {
                         Some(error) if done == 0 => Err(error),
                         _ => Ok((done, takes)),

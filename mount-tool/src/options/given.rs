@@ -15,6 +15,7 @@ pub(crate) struct Given {
     pub(crate) key: Option<PathBuf>,
     pub(crate) crypt: Option<Crypt>,
     pub(crate) timeout_ms: Option<u64>,
+    pub(crate) commit_s: Option<u64>,
     pub(crate) cache: Option<CacheMode>,
     pub(crate) share: ShareChange,
     pub(crate) flags: KernelFlags,

@@ -3,7 +3,9 @@
 use super::given::Given;
 use rdmafs_fs::control::ShareChange;
 use rdmafs_fs::mount::KernelFlags;
-use rdmafs_fs::options::{AccessTime, AccessTimes, FabricKind, MountOptions, Share, Source, VerbsOptions};
+use rdmafs_fs::options::{
+    AccessTime, AccessTimes, DEFAULT_COMMIT, FabricKind, MountOptions, Share, Source, VerbsOptions,
+};
 use std::path::PathBuf;
 
 /// Everything a new mount needs.
@@ -38,6 +40,7 @@ pub(crate) fn resolve(source: &Source, given: &Given) -> Result<Meaning, String>
         crypt: given.crypt.unwrap_or_default(),
         verbs: given.verbs.clone(),
         timeout_ms: given.timeout_ms.unwrap_or(5_000),
+        commit_s: given.commit_s.unwrap_or(DEFAULT_COMMIT),
         cache: given.cache.unwrap_or_default(),
         share,
         read_only: given.flags.read_only,

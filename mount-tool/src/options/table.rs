@@ -115,7 +115,12 @@ pub(crate) static TABLE: &[Word] = &[
     value(
         "timeout",
         timeout,
-        "TIME: 100ms to 10m; a dead node is EIO after this long (default 5s); one for all mounts of a pool, the first says it",
+        "TIME: 100ms to 10m; a dead node is EIO after this long (default 5s)",
+    ),
+    value(
+        "commit",
+        commit,
+        "SECONDS: 1 to 600; what is written to a file that stays open is committed after this long (default 5); the shortest of a pool's mounts counts",
     ),
     value(
         "cache",
@@ -147,7 +152,7 @@ pub(crate) static TABLE: &[Word] = &[
     flag(
         "remount",
         |g| g.remount = true,
-        "change bw, iops, burst and weight of the mount that is there",
+        "change bw, iops, burst, weight, timeout and commit of the mount that is there",
     ),
     flag(
         "suid",
@@ -283,6 +288,11 @@ fn crypt(given: &mut Given, value: &str) -> Result<(), String> {
 fn timeout(given: &mut Given, value: &str) -> Result<(), String> {
     let ms = u64::try_from(parse_time(value)?.as_millis()).unwrap_or(u64::MAX);
     given.timeout_ms = Some(in_range(ms, 100..=600_000, "use 100ms to 10m")?);
+    Ok(())
+}
+
+fn commit(given: &mut Given, value: &str) -> Result<(), String> {
+    given.commit_s = Some(in_range(parse_number(value)?, 1..=600, "use 1 to 600 seconds")?);
     Ok(())
 }
 

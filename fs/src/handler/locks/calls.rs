@@ -50,7 +50,7 @@ impl Mount {
         let mut may_end = self.pool.leaving.any(ino);
         let asking = self.clone().begin(&file, &call).await?;
         loop {
-            let session = self.pool.session(self.timeout).await?;
+            let session = self.pool.session(self.timeout()).await?;
             // The session may have been lost since.
             file.check_locks()?;
             let woken = asking.wait.listen();

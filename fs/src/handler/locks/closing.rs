@@ -78,7 +78,7 @@ impl Mount {
             }
             Ok::<(), Error>(())
         });
-        let (executor, timeout) = (self.executor().clone(), self.timeout);
+        let (executor, timeout) = (self.executor().clone(), self.timeout());
         async move {
             let _late = executor.within(timeout, unlocks).await;
         }

@@ -403,6 +403,7 @@ pub(super) fn options(cache: CacheMode) -> MountOptions {
         crypt: Crypt::Auto,
         verbs: Default::default(),
         timeout_ms: 2000,
+        commit_s: 5,
         cache,
         share: Share::default(),
         read_only: false,

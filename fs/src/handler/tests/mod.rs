@@ -2,6 +2,7 @@
 
 mod bytes;
 mod failure;
+mod later;
 mod locks;
 mod once;
 mod replaced;
