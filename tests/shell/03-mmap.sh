@@ -1,6 +1,8 @@
 #!/bin/sh
-# Shared mappings: stores are seen by read(2) and by a second process, and survive msync; private ones change nothing.
+# Shared mappings: stores are seen by read(2) and by a second process, and survive msync; private ones change nothing. Stores, and whatever else
+# changes bytes of the same pages at the same time, lose nothing of each other. FULL=1: for two minutes.
 # matrix: fabric cache
+# limit: 300
 . "$(dirname "$0")/lib.sh"
 
 start 256M
@@ -54,6 +56,11 @@ PY
 note "stores are in the node: a second mount reads them after msync and close"
 attach p "$T/second"
 same_bytes "what was stored, read elsewhere" "$M/file" "$T/second/file"
+
+note "stores, writes of every kind, holes, copies, appends and truncates of one file at the same time"
+for seed in 1 2; do
+    timeout 250 python3 "$HERE/page-mix.py" "$M/mixed-$seed" "$(by_length 2 3 60)" "$seed" || fail "bytes were lost, or it hangs"
+done
 
 note "a program that maps a file of 40 MB and changes each page"
 head -c 41943040 /dev/urandom >"$T/big"

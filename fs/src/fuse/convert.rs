@@ -94,6 +94,7 @@ pub(super) fn write_mode(kind: WriteFlags, flags: OpenFlags) -> WriteMode {
         append: by_program && flags.0 & libc::O_APPEND != 0,
         // O_SYNC has the bit of O_DSYNC.
         sync: by_program && flags.0 & libc::O_DSYNC != 0,
+        write_back: !by_program,
     }
 }
 
@@ -330,7 +331,11 @@ mod tests {
         assert!(write_mode(WriteFlags::empty(), append).append);
         assert!(!write_mode(WriteFlags::empty(), OpenFlags(libc::O_RDWR)).append);
         let stores = WriteFlags::FUSE_WRITE_CACHE | WriteFlags::FUSE_WRITE_KILL_SUIDGID;
-        assert_eq!(write_mode(stores, append), WriteMode::default());
+        let stored = WriteMode {
+            write_back: true,
+            ..WriteMode::default()
+        };
+        assert_eq!(write_mode(stores, append), stored);
         for sync in [libc::O_SYNC, libc::O_DSYNC] {
             assert!(write_mode(WriteFlags::empty(), OpenFlags(libc::O_WRONLY | sync)).sync);
             assert!(!write_mode(stores, OpenFlags(libc::O_WRONLY | sync)).sync);

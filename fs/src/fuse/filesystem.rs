@@ -49,14 +49,7 @@ impl Filesystem for Adapter {
     fn getattr(&self, req: &Request, node: INodeNo, fh: Option<FileHandle>, reply: ReplyAttr) {
         self.serve(
             req,
-            |mount| {
-                let caller = self.caller(req);
-                async move {
-                    // The kernel asks for an open file before it reads what it has cached.
-                    fh.map_or(Ok(()), |_| mount.check_pool())?;
-                    mount.getattr(caller, ino(node)).await
-                }
-            },
+            |mount| mount.getattr_as(self.caller(req), ino(node), fh.is_some()),
             |found| reply::attr(reply, found),
         );
     }
@@ -209,12 +202,14 @@ impl Filesystem for Adapter {
         offset: u64,
         size: u32,
         _: OpenFlags,
-        _: Option<LockOwner>,
+        owner: Option<LockOwner>,
         reply: ReplyData,
     ) {
+        // Only of a read that passes the kernel's cache by is it said whose locks count.
+        let cached = owner.is_none();
         self.serve(
             req,
-            |mount| mount.read(handle(fh), offset, size as usize),
+            |mount| mount.read_as(handle(fh), offset, size as usize, cached),
             |data| reply::data(reply, data),
         );
     }

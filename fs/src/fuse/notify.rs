@@ -1,15 +1,19 @@
 //! Tells the kernel of a mount what changed behind its back.
 //!
-//! Two threads per mount, because dropping cached pages may have to wait for dirty ones to be written back - by requests to this
+//! Three threads per mount, because dropping cached pages may have to wait for dirty ones to be written back - by requests to this
 //! very mount - while the news of an attribute waits for nothing; an open that waits for the news of an attribute therefore never
-//! waits for a page. What is said twice about one inode before the kernel heard it is said once.
+//! waits for a page, and a write that waits for its own range never for a whole file. What is said twice about one inode, or range of
+//! it, before the kernel heard it is said once.
 
 use crate::handler::KernelNotify;
 use fuser::INodeNo;
 use parking_lot::{Condvar, Mutex};
 use rdmafs_meta::id::InodeId;
 use std::collections::{HashMap, VecDeque};
+use std::fmt::Debug;
+use std::hash::Hash;
 use std::io;
+use std::ops::Range;
 use std::sync::Arc;
 use std::thread;
 
@@ -18,27 +22,33 @@ type Done = Box<dyn FnOnce() + Send>;
 /// The sending half: never blocks, may be used by any thread. After [`Notify::stop`] nothing is sent, and every `done` is
 /// called at once.
 pub(super) struct Notify {
-    attributes: Arc<Queue>,
-    data: Arc<Queue>,
+    attributes: Arc<Queue<InodeId>>,
+    data: Arc<Queue<InodeId>>,
+    ranges: Arc<Queue<(InodeId, Range<u64>)>>,
 }
 
 impl Notify {
-    /// Starts the two threads for the kernel at the other end of `notifier`.
+    /// Starts the threads for the kernel at the other end of `notifier`.
     pub(super) fn start(notifier: fuser::Notifier) -> io::Result<Self> {
         let notify = Self {
             attributes: Arc::default(),
             data: Arc::default(),
+            ranges: Arc::default(),
         };
-        let kernel = notifier.clone();
+        let (kernel, dropper) = (notifier.clone(), notifier.clone());
         // A negative offset means: attributes only.
         notify
             .attributes
             .clone()
-            .serve("notify-attr", move |ino| kernel.inval_inode(ino, -1, 0))?;
+            .serve("notify-attr", move |ino| kernel.inval_inode(node(*ino), -1, 0))?;
         notify
             .data
             .clone()
-            .serve("notify-data", move |ino| notifier.inval_inode(ino, 0, 0))?;
+            .serve("notify-data", move |ino| notifier.inval_inode(node(*ino), 0, 0))?;
+        notify.ranges.clone().serve("notify-range", move |(ino, range)| {
+            let (offset, len) = offset_and_len(range);
+            dropper.inval_inode(node(*ino), offset, len)
+        })?;
         Ok(notify)
     }
 
@@ -46,6 +56,7 @@ impl Notify {
     pub(super) fn stop(&self) {
         self.attributes.stop();
         self.data.stop();
+        self.ranges.stop();
     }
 }
 
@@ -61,25 +72,51 @@ impl KernelNotify for Notify {
     fn write_back(&self, ino: InodeId, done: Done) {
         self.data.push(ino, Some(done));
     }
+
+    fn drop_range(&self, ino: InodeId, range: Range<u64>, done: Done) {
+        self.ranges.push((ino, range), Some(done));
+    }
 }
 
-/// Inodes that the kernel has not heard of yet, each once, in the order in which they came. The lock is never held while the kernel
+fn node(ino: InodeId) -> INodeNo {
+    INodeNo(ino.0)
+}
+
+/// As the kernel takes it: a length of 0 is all the rest, and no file is longer than an `i64` says.
+fn offset_and_len(range: &Range<u64>) -> (i64, i64) {
+    let offset = i64::try_from(range.start).unwrap_or(i64::MAX);
+    (offset, i64::try_from(range.end - range.start).unwrap_or(0))
+}
+
+/// Inodes, or ranges of them, that the kernel has not heard of yet, each once, in the order in which they came. The lock is never held while the kernel
 /// is called, nor while a `done` runs.
-#[derive(Default)]
-struct Queue {
-    state: Mutex<State>,
+struct Queue<What> {
+    state: Mutex<State<What>>,
     filled: Condvar,
 }
 
-#[derive(Default)]
-struct State {
-    order: VecDeque<InodeId>,
-    waiting: HashMap<InodeId, Vec<Done>>,
+struct State<What> {
+    order: VecDeque<What>,
+    waiting: HashMap<What, Vec<Done>>,
     stopped: bool,
 }
 
-impl Queue {
-    fn push(&self, ino: InodeId, done: Option<Done>) {
+impl<What> Default for Queue<What> {
+    fn default() -> Self {
+        let state = State {
+            order: VecDeque::new(),
+            waiting: HashMap::new(),
+            stopped: false,
+        };
+        Self {
+            state: Mutex::new(state),
+            filled: Condvar::new(),
+        }
+    }
+}
+
+impl<What: Clone + Debug + Eq + Hash + Send + 'static> Queue<What> {
+    fn push(&self, what: What, done: Option<Done>) {
         let mut state = self.state.lock();
         if state.stopped {
             drop(state);
@@ -87,21 +124,22 @@ impl Queue {
             return;
         }
         let state = &mut *state;
-        let waiting = state.waiting.entry(ino).or_insert_with(|| {
-            state.order.push_back(ino);
+        let order = &mut state.order;
+        let waiting = state.waiting.entry(what).or_insert_with_key(|what| {
+            order.push_back(what.clone());
             Vec::new()
         });
         waiting.extend(done);
         self.filled.notify_one();
     }
 
-    /// The next inode and who waits for it; `None` once stopped and empty. Blocking.
-    fn pop(&self) -> Option<(InodeId, Vec<Done>)> {
+    /// The next one and who waits for it; `None` once stopped and empty. Blocking.
+    fn pop(&self) -> Option<(What, Vec<Done>)> {
         let mut state = self.state.lock();
         loop {
-            if let Some(ino) = state.order.pop_front() {
-                let waiting = state.waiting.remove(&ino).unwrap_or_default();
-                return Some((ino, waiting));
+            if let Some(what) = state.order.pop_front() {
+                let waiting = state.waiting.remove(&what).unwrap_or_default();
+                return Some((what, waiting));
             }
             if state.stopped {
                 return None;
@@ -123,12 +161,12 @@ impl Queue {
     fn serve(
         self: Arc<Self>,
         name: &str,
-        tell: impl Fn(INodeNo) -> io::Result<()> + Send + 'static,
+        tell: impl Fn(&What) -> io::Result<()> + Send + 'static,
     ) -> io::Result<()> {
         let serve = move || {
-            while let Some((ino, waiting)) = self.pop() {
-                if let Err(error) = tell(INodeNo(ino.0)) {
-                    tracing::debug!(%ino, "kernel not notified: {error}");
+            while let Some((what, waiting)) = self.pop() {
+                if let Err(error) = tell(&what) {
+                    tracing::debug!(?what, "kernel not notified: {error}");
                 }
                 waiting.into_iter().for_each(|done| done());
             }
@@ -171,6 +209,12 @@ mod tests {
     }
 
     #[test]
+    fn a_range_is_told_with_its_offset_and_length() {
+        assert_eq!(offset_and_len(&(4096..4100)), (4096, 4));
+        assert_eq!(offset_and_len(&(1..i64::MAX.unsigned_abs())), (1, i64::MAX - 1));
+    }
+
+    #[test]
     fn an_inode_is_told_again_when_it_changes_while_the_kernel_is_being_told() {
         let queue = Arc::new(Queue::default());
         queue.push(InodeId(1), None);
@@ -181,7 +225,7 @@ mod tests {
 
     #[test]
     fn an_error_of_the_kernel_still_wakes_the_waiter() {
-        let queue = Arc::new(Queue::default());
+        let queue = Arc::new(Queue::<InodeId>::default());
         queue
             .clone()
             .serve("test", |_| Err(io::ErrorKind::NotConnected.into()))
@@ -193,7 +237,7 @@ mod tests {
 
     #[test]
     fn a_mount_that_ends_leaves_nobody_waiting() {
-        let queue = Queue::default();
+        let queue = Queue::<InodeId>::default();
         let heard = Arc::new(AtomicU32::new(0));
         queue.push(InodeId(1), counting(&heard));
         queue.stop();

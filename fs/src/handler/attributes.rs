@@ -22,6 +22,22 @@ impl Mount {
         Ok(self.entry(attr))
     }
 
+    /// The same; the kernel asks for an open file, as it does before it reads what it has cached.
+    ///
+    /// # Errors
+    /// EIO when the file's pool was replaced; the namespace's.
+    pub async fn getattr_as(
+        self: Arc<Self>,
+        caller: Credentials,
+        ino: InodeId,
+        open: bool,
+    ) -> Result<Entry, Error> {
+        if open {
+            self.check_pool()?;
+        }
+        self.getattr(caller, ino).await
+    }
+
     /// Changes attributes; `handle` when through an open file.
     ///
     /// # Errors

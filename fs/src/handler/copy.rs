@@ -11,6 +11,7 @@ use super::write::Waits;
 use crate::errno::Error;
 use rdmafs_meta::cred::Credentials;
 use rdmafs_meta::error::MetaError;
+use rdmafs_meta::extent::GRANULE;
 use rdmafs_meta::wire::{Reply, Request};
 use std::sync::Arc;
 use tokio::sync::{RwLockReadGuard, RwLockWriteGuard};
@@ -50,7 +51,16 @@ impl Mount {
         let len = len.min(MOST);
         let end = to.offset.max(from.offset).checked_add(len);
         end.filter(|end| *end <= MAX_SIZE).ok_or(MetaError::TooBig)?;
+        if self.copies_part_of_a_mapped_page((&source, &target), (from.offset, to.offset, len)) {
+            // The kernel throws away what programs store to the rest of the page meanwhile. Refused, it reads and writes instead.
+            return Err(MetaError::Unsupported.into());
+        }
         let clears = clears_set_id(&caller, target.inode());
+        let turn = target
+            .inode()
+            .pages
+            .change(self.id, to.offset..to.offset + len)
+            .await;
         let (mut done, mut failure) = (0, None);
         while done < len && failure.is_none() {
             let part = Part {
@@ -64,6 +74,7 @@ impl Mount {
                 Err(error) => failure = Some(error),
             }
         }
+        self.drop_old_pages(target.inode(), turn, done).await?;
         if done > 0 && clears {
             self.kernel_forgets(target.inode().ino).await;
         }
@@ -71,6 +82,23 @@ impl Mount {
             Some(error) if done == 0 => Err(error),
             _ => usize::try_from(done).map_err(|_| Error::Protocol),
         }
+    }
+
+    /// Whether a program may store to a page of which only a part is copied. What lies past the end of the file is nobody's.
+    fn copies_part_of_a_mapped_page(
+        &self,
+        (source, target): (&OpenFile, &OpenFile),
+        (from, to, len): (u64, u64, u64),
+    ) -> bool {
+        let (source, target) = (source.inode(), target.inode());
+        if !target.pages.has_pages(self.id) || !self.may_be_mapped(target.ino) {
+            return false;
+        }
+        let most = |size: u64| size.saturating_sub(from).min(len);
+        let end = source.size().map(|size| to + most(size));
+        let ends_whole = end
+            .is_some_and(|end| end.is_multiple_of(GRANULE) || target.size().is_some_and(|size| size <= end));
+        !(to.is_multiple_of(GRANULE) && ends_whole)
     }
 
     /// Copies as much as one call does, once there is space for it.

@@ -1,8 +1,9 @@
 //! What a pool's handler knows of one inode that is open or has state that is not committed yet.
 //!
-//! Lock order: `data` (held across waits) before `committing` (the same) before `state` (never held across a wait). Under `state` no other lock is taken.
+//! Lock order: `pages` (a turn, held across waits) before `data` (held across waits) before `committing` (the same) before `state` (never held across a wait). Under `state` no other lock is taken.
 
 use super::epoch::Epoch;
+use super::page_order::PageOrder;
 use super::pieces::{Missing, Pieces, Segment};
 use super::session::{Connection, Session};
 use crate::errno::Error;
@@ -23,6 +24,8 @@ pub(super) struct Inode {
     /// Reads and writes of bytes share it; a truncate through this handler has it alone, so it waits for them. First come,
     /// first served: neither side starves the other.
     pub(super) data: tokio::sync::RwLock<()>,
+    /// Requests for its pages, and changes past them: waited for before `data`.
+    pub(super) pages: Arc<PageOrder>,
     /// Held while a commit is under way: one that was asked for earlier must not undo what came after a later one.
     pub(super) committing: tokio::sync::Mutex<()>,
     /// It waits for its time to be committed.
@@ -117,6 +120,7 @@ impl Inode {
         Arc::new(Self {
             ino,
             data: tokio::sync::RwLock::new(()),
+            pages: Arc::default(),
             committing: tokio::sync::Mutex::new(()),
             waits_for_commit: AtomicBool::new(false),
             state: Mutex::new(State {

@@ -81,6 +81,10 @@ impl Mount {
             offset,
             op,
         };
+        let turn = inode
+            .pages
+            .change(self.id, offset..offset.saturating_add(8))
+            .await;
         let mut waits = Waits::new(self);
         loop {
             // The service must know of the file's end, and a later commit must not set the time of this change back.
@@ -96,6 +100,7 @@ impl Mount {
                         inode.changed();
                     }
                     drop(shared);
+                    self.drop_old_pages(inode, turn, 8).await?;
                     if clears {
                         self.kernel_forgets(inode.ino).await;
                     }

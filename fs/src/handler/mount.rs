@@ -19,6 +19,7 @@ use rdmafs_meta::time::{AccessTime, Timestamp};
 use rdmafs_rdma::link::{Flow, FlowCounters};
 use rdmafs_rdma::qos::share::Share;
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, mpsc};
 use std::time::Duration;
@@ -361,6 +362,14 @@ impl Mount {
             (Some(notify), done) => notify.attributes_changed(ino, done),
             (None, Some(done)) => done(),
             (None, None) => {}
+        }
+    }
+
+    /// The kernel drops what it has of the range, after writing back what is dirty. `done` is called in every case.
+    pub(super) fn drop_range(&self, ino: InodeId, range: Range<u64>, done: Box<dyn FnOnce() + Send>) {
+        match self.notify.get() {
+            Some(notify) => notify.drop_range(ino, range, done),
+            None => done(),
         }
     }
 

@@ -323,7 +323,7 @@ impl Mount {
         self.told(|done| self.write_back(ino, done)).await;
     }
 
-    async fn told(&self, say: impl FnOnce(Box<dyn FnOnce() + Send>)) -> bool {
+    pub(super) async fn told(&self, say: impl FnOnce(Box<dyn FnOnce() + Send>)) -> bool {
         let told = Arc::new((AtomicBool::new(false), Event::new()));
         let tell = told.clone();
         let done = move || {

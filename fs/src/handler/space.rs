@@ -40,20 +40,47 @@ impl Mount {
         }
         let inode = file.inode();
         let clears = clears_set_id(&caller, inode);
-        let mut waits = Waits::new(&self);
-        let mut at = offset;
-        while at < end {
-            let request = request(inode.ino, (at, end), change);
-            match self.change_space(&caller, &file, request).await {
-                Ok(done) if done > at => at = done,
-                Ok(_) => return Err(Error::Protocol),
-                Err(error) => waits.wait_or(error).await?,
-            }
+        let changes_bytes = !matches!(change, SpaceChange::Allocate { .. });
+        let turn = match changes_bytes {
+            true => Some(inode.pages.change(self.id, offset..end).await),
+            false => None,
+        };
+        let (at, failure) = self.change_all(&caller, &file, (offset, end), change).await;
+        if let Some(turn) = turn {
+            self.drop_old_pages(inode, turn, at - offset).await?;
         }
-        if clears {
-            self.kernel_forgets(inode.ino).await;
+        match failure {
+            Some(error) => return Err(error),
+            None if clears => drop(self.kernel_forgets(inode.ino).await),
+            None => {}
         }
         Ok(())
+    }
+
+    /// All steps of it: how far they went, and why no further.
+    async fn change_all(
+        &self,
+        caller: &Credentials,
+        file: &Arc<OpenFile>,
+        (mut at, end): (u64, u64),
+        change: SpaceChange,
+    ) -> (u64, Option<Error>) {
+        let mut waits = Waits::new(self);
+        while at < end {
+            let request = request(file.inode().ino, (at, end), change);
+            let failure = match self.change_space(caller, file, request).await {
+                Ok(done) if done > at => {
+                    at = done;
+                    continue;
+                }
+                Ok(_) => Some(Error::Protocol),
+                Err(error) => waits.wait_or(error).await.err(),
+            };
+            if failure.is_some() {
+                return (at, failure);
+            }
+        }
+        (at.min(end), None)
     }
 
     /// One step of it; says how far it went.
@@ -114,7 +141,7 @@ impl Mount {
     }
 
     /// A mapping that can be stored to keeps its file open for reading and writing.
-    fn may_be_mapped(&self, ino: InodeId) -> bool {
+    pub(super) fn may_be_mapped(&self, ino: InodeId) -> bool {
         let files = self.files.read();
         files
             .values()

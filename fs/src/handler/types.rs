@@ -3,6 +3,7 @@
 use rdmafs_meta::attr::Attr;
 use rdmafs_meta::id::InodeId;
 use rdmafs_rdma::buffer::Buffer;
+use std::ops::Range;
 use std::time::Duration;
 
 /// What a mount tells its kernel, from a thread of its own (never a FUSE worker).
@@ -14,6 +15,9 @@ pub trait KernelNotify: Send + Sync {
     /// What programs stored through mappings of the inode is to be written now; pages may be dropped. `done` is called when all of it
     /// was.
     fn write_back(&self, ino: InodeId, done: Box<dyn FnOnce() + Send>);
+    /// Bytes of this range were changed past the kernel's cache: what it has of it is to be written back, then dropped. `done` is called
+    /// when it was.
+    fn drop_range(&self, ino: InodeId, range: Range<u64>, done: Box<dyn FnOnce() + Send>);
 }
 
 /// An open file or directory of one mount.
@@ -73,6 +77,8 @@ pub struct WriteMode {
     pub append: bool,
     /// O_SYNC or O_DSYNC. After a write through its cache the kernel asks for an fsync by itself, after a direct one it does not.
     pub sync: bool,
+    /// The kernel writes pages of its cache.
+    pub write_back: bool,
 }
 
 /// How the kernel shall treat an opened file.

@@ -5,6 +5,7 @@ use super::inode::{Takes, Transfer, Written};
 use super::layout::resolve;
 use super::mount::{Mount, wall_clock};
 use super::open::OpenFile;
+use super::page_order::Turn;
 use super::pieces::{MAX_SIZE, Place};
 use super::session::{Connection, Session};
 use super::types::{HandleId, WriteMode};
@@ -14,6 +15,7 @@ use rdmafs_meta::error::MetaError;
 use rdmafs_meta::wire::{Reply, Request};
 use rdmafs_rdma::buffer::{Buffer, BufferPool};
 use rdmafs_rdma::link::Keep;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,8 +25,8 @@ const CLEANING: Duration = Duration::from_secs(30);
 const CLEANING_STEPS: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(100));
 
 /// A write as the mount was asked for it.
-struct Wanted {
-    offset: u64,
+pub(super) struct Wanted {
+    pub(super) offset: u64,
     end: u64,
     clear_set_id: bool,
     /// The place is one that was reserved.
@@ -38,6 +40,29 @@ struct Reserved {
     origin: Connection,
     /// As long as the file is not cut.
     shrinks: u64,
+}
+
+/// What came of a write at an offset.
+pub(super) enum Put {
+    /// So many bytes were written; this must go now.
+    Written(usize, Takes),
+    /// The reserved place was cut off before these bytes were written.
+    CutOff(Buffer),
+}
+
+impl Wanted {
+    pub(super) fn range(&self) -> Range<u64> {
+        self.offset..self.end
+    }
+
+    /// A part of it.
+    pub(super) fn part(&self, range: Range<u64>) -> Self {
+        Self {
+            offset: range.start,
+            end: range.end,
+            ..*self
+        }
+    }
 }
 
 /// # Errors
@@ -80,7 +105,7 @@ impl Mount {
     ) -> Result<usize, Error> {
         let mode = WriteMode {
             append: self.file(handle)?.mode.append,
-            sync: false,
+            ..WriteMode::default()
         };
         let writer = clear_set_id.then(Credentials::root);
         self.write_as(handle, offset, data, mode, writer).await
@@ -110,10 +135,17 @@ impl Mount {
             clear_set_id: writer.is_some(),
             reserved: None,
         };
-        if mode.append {
-            self.reserve(&file, &mut wanted).await?;
-        }
-        let (written, takes) = self.put(&file, &mut wanted, data).await?;
+        let mut dropped = Ok(());
+        let (written, takes) = if mode.write_back {
+            self.write_pages(&file, &wanted, data).await?
+        } else {
+            let (turn, written, takes) = self.write_bytes(&file, &mut wanted, mode, data).await?;
+            if let Some(turn) = turn {
+                let len = u64::try_from(written).unwrap_or(u64::MAX);
+                dropped = self.drop_old_pages(file.inode(), turn, len).await;
+            }
+            (written, takes)
+        };
         if takes != Takes::Nothing {
             // Whose group it is decides about set-group-id.
             let who = writer.unwrap_or_else(Credentials::root);
@@ -130,7 +162,33 @@ impl Mount {
         if mode.sync && file.direct {
             file.settle(self.by(), true).await?;
         }
-        Ok(written)
+        dropped.map(|()| written)
+    }
+
+    /// Writes what a program gives. A reserved place that was cut off is reserved anew. Gives the place among the requests for pages, too, where
+    /// the bytes pass the kernel's cache by.
+    async fn write_bytes(
+        &self,
+        file: &OpenFile,
+        wanted: &mut Wanted,
+        mode: WriteMode,
+        mut data: Buffer,
+    ) -> Result<(Option<Turn>, usize, Takes), Error> {
+        let inode = file.inode();
+        loop {
+            if mode.append {
+                self.reserve(file, wanted).await?;
+            }
+            // Where the bytes go through the kernel's cache, it holds the locks of their pages meanwhile.
+            let turn = match file.direct {
+                true => Some(inode.pages.change(self.id, wanted.range()).await),
+                false => None,
+            };
+            match self.put(file, wanted, data).await? {
+                Put::Written(written, takes) => return Ok((turn, written, takes)),
+                Put::CutOff(back) => data = back,
+            }
+        }
     }
 
     /// Reserves as many bytes at the end of the file, wherever the kernel thinks that is.
@@ -178,13 +236,8 @@ impl Mount {
         }
     }
 
-    /// Writes at an offset. Gives the bytes written, and what must go now. A reserved place that was cut off is reserved anew.
-    async fn put(
-        &self,
-        file: &OpenFile,
-        wanted: &mut Wanted,
-        mut data: Buffer,
-    ) -> Result<(usize, Takes), Error> {
+    /// Writes at an offset.
+    pub(super) async fn put(&self, file: &OpenFile, wanted: &Wanted, mut data: Buffer) -> Result<Put, Error> {
         let inode = file.inode();
         let mut waits = Waits::new(self);
         let again = Again::new(&self.pool, self.timeout());
@@ -198,8 +251,7 @@ impl Mount {
             }
             match resolve(inode, &session, (wanted.offset, wanted.end), true).await {
                 Ok(transfer) if reserved.is_some_and(|reserved| reserved.shrinks != transfer.shrinks) => {
-                    drop((shared, transfer));
-                    self.reserve(file, wanted).await?;
+                    return Ok(Put::CutOff(data));
                 }
                 Ok(transfer) => {
                     let shrinks = transfer.shrinks;
@@ -222,7 +274,7 @@ impl Mount {
                     }
                     return match failure {
                         Some(error) if done == 0 => Err(error),
-                        _ => Ok((done, takes)),
+                        _ => Ok(Put::Written(done, takes)),
                     };
                 }
                 Err(error) => {

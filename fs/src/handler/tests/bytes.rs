@@ -193,7 +193,10 @@ fn a_write_appends_when_it_says_so_whatever_the_open_said() {
     let appending = world.open(ino, OpenMode { append: true, ..RW }).unwrap();
     world.write(appending, 0, b"one,two").unwrap();
     let write = |file, append, bytes| {
-        let mode = WriteMode { append, sync: false };
+        let mode = WriteMode {
+            append,
+            ..WriteMode::default()
+        };
         let buffer = world.pool.buffer(&world.mount, bytes);
         world
             .pool
@@ -212,7 +215,10 @@ fn a_synchronous_direct_write_is_seen_elsewhere_without_a_close() {
     let file = world.open(ino, OpenMode { direct: true, ..RW }).unwrap();
     for (sync, size) in [(false, 0), (true, 5)] {
         let buffer = world.pool.buffer(&world.mount, b"bytes");
-        let mode = WriteMode { append: false, sync };
+        let mode = WriteMode {
+            sync,
+            ..WriteMode::default()
+        };
         let wrote = world.mount.clone().write_as(file, 0, buffer, mode, None);
         assert_eq!(world.pool.run(wrote), Ok(5));
         assert_eq!(elsewhere.attr(ino).unwrap().size, size);

@@ -1,6 +1,7 @@
 //! The handler on a simulated node.
 
 mod bytes;
+mod direct;
 mod failure;
 mod later;
 mod locks;

@@ -112,6 +112,10 @@ impl KernelNotify for Kernel {
     fn write_back(&self, _: InodeId, done: Box<dyn FnOnce() + Send>) {
         done();
     }
+
+    fn drop_range(&self, _: InodeId, _: std::ops::Range<u64>, done: Box<dyn FnOnce() + Send>) {
+        done();
+    }
 }
 
 #[test]

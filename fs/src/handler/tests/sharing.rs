@@ -8,6 +8,7 @@ use parking_lot::Mutex;
 use rdmafs_meta::attr::SetAttr;
 use rdmafs_meta::cred::Credentials;
 use rdmafs_meta::id::InodeId;
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -38,6 +39,13 @@ impl KernelNotify for Kernel {
     fn write_back(&self, ino: InodeId, done: Done) {
         self.told.lock().push(("write back", ino));
         done();
+    }
+    fn drop_range(&self, ino: InodeId, _: Range<u64>, done: Done) {
+        self.told.lock().push(("range", ino));
+        match self.busy.lock().as_mut() {
+            Some(waiting) => waiting.push(done),
+            None => done(),
+        }
     }
 }
 
