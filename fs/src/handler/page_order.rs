@@ -228,6 +228,7 @@ fn without(parts: Vec<Range<u64>>, gone: &Range<u64>) -> Vec<Range<u64>> {
 }
 
 #[cfg(test)]
+#[expect(clippy::single_range_in_vec_init, reason = "lists of one range are meant")]
 mod tests {
     use super::*;
     use std::pin::{Pin, pin};

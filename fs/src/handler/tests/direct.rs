@@ -1,4 +1,5 @@
 //! Changes that pass the kernel's page cache by, while it has pages of the file.
+#![expect(clippy::single_range_in_vec_init, reason = "lists of one range are meant")]
 
 use super::world::{World, pattern, world};
 use crate::executor::Executor;
