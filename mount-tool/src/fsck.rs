@@ -22,7 +22,7 @@ const SOON: Duration = Duration::from_secs(1);
 const EXAMPLES: &str = "\
 Examples:
   rdmafs fsck 10.0.0.1:/pool                           a pool in use; nothing is changed
-  rdmafs drain; rdmafs fsck --state /var/lib/rdmafs    what a node keeps, while it does not run
+  rdmafs stop; rdmafs fsck --state /var/lib/rdmafs    what a node keeps, while it does not run
   rdmafs fsck --state /var/lib/rdmafs --repair         put right what is wrong
   rdmafs fsck --state /var/lib/rdmafs --memory 8G      resize the pool: 8 GiB from its next start
 
@@ -174,9 +174,9 @@ fn in_use(pool: &str, args: &Args) -> Result<(), Failure> {
 
 fn live_remedy(repair: bool) -> &'static str {
     if repair {
-        "a pool in use is not repaired: end its node (rdmafs drain), then rdmafs fsck --state DIR --repair"
+        "a pool in use is not repaired: end its node (rdmafs stop), then rdmafs fsck --state DIR --repair"
     } else {
-        "end its node (rdmafs drain), then rdmafs fsck --state DIR --repair"
+        "end its node (rdmafs stop), then rdmafs fsck --state DIR --repair"
     }
 }
 
@@ -437,7 +437,7 @@ mod tests {
         let line = end(&outcome(None), live_remedy(true)).unwrap_err().to_string();
         assert_eq!(
             line,
-            "1 problem left: a pool in use is not repaired: end its node (rdmafs drain), then rdmafs fsck --state DIR --repair"
+            "1 problem left: a pool in use is not repaired: end its node (rdmafs stop), then rdmafs fsck --state DIR --repair"
         );
     }
 }
