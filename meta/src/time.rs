@@ -12,6 +12,22 @@ pub struct Timestamp {
     pub nanos: u32,
 }
 
+impl Timestamp {
+    /// So much later; the end of time stays the end of time.
+    #[must_use]
+    pub fn plus(self, span: std::time::Duration) -> Timestamp {
+        let nanos = self.nanos + span.subsec_nanos();
+        let whole = i64::try_from(span.as_secs()).unwrap_or(i64::MAX);
+        Timestamp {
+            seconds: self
+                .seconds
+                .saturating_add(whole)
+                .saturating_add(i64::from(nanos / 1_000_000_000)),
+            nanos: nanos % 1_000_000_000,
+        }
+    }
+}
+
 /// When an access renews a file's access time, as the options of the same names of mount(8) say.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum AccessTime {

@@ -170,9 +170,11 @@ async fn pause(pool: &Pool, duration: Duration) -> bool {
 fn renew(pool: &Arc<Pool>, session: Arc<Session>) {
     let owner = pool.clone();
     let renewal = async move {
-        let renewed = session.call_as_root(Request::Renew).await;
-        if matches!(renewed, Err(Error::Meta(_))) {
-            owner.lost(&session, "the lease ran out");
+        let asked = owner.clock.now();
+        match session.call_as_root(Request::Renew).await {
+            Ok(Reply::Renewed { wall }) => owner.node_clock.said(wall, asked, owner.clock.now()),
+            Err(Error::Meta(_)) => owner.lost(&session, "the lease ran out"),
+            _ => {}
         }
         Ok(())
     };

@@ -22,6 +22,7 @@ mod layout;
 mod locks;
 mod mount;
 mod names;
+mod node_clock;
 mod open;
 mod page_order;
 mod pieces;

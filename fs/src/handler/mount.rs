@@ -15,7 +15,7 @@ use parking_lot::{Mutex, RwLock};
 use rdmafs_meta::attr::Attr;
 use rdmafs_meta::cred::Credentials;
 use rdmafs_meta::id::{InodeId, PoolId};
-use rdmafs_meta::time::{AccessTime, Timestamp};
+use rdmafs_meta::time::AccessTime;
 use rdmafs_rdma::link::{Flow, FlowCounters};
 use rdmafs_rdma::qos::share::Share;
 use std::collections::HashMap;
@@ -397,20 +397,5 @@ fn sum(a: FlowCounters, b: FlowCounters) -> FlowCounters {
         throttled_us: a.throttled_us + b.throttled_us,
         queued: a.queued + b.queued,
         queued_us: a.queued_us + b.queued_us,
-    }
-}
-
-/// The time of a write, for mtime: the client's clock, as on other network file systems.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the handler is the edge at which times of writes arise"
-)]
-pub(super) fn wall_clock() -> Timestamp {
-    let since = std::time::SystemTime::now()
-        .duration_since(std::time::UNIX_EPOCH)
-        .unwrap_or_default();
-    Timestamp {
-        seconds: i64::try_from(since.as_secs()).unwrap_or(i64::MAX),
-        nanos: since.subsec_nanos(),
     }
 }

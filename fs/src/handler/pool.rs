@@ -10,6 +10,7 @@ use super::connect::Connect;
 use super::inode::Inode;
 use super::locks::{Leaving, Waits};
 use super::mount::Mount;
+use super::node_clock::NodeClock;
 use super::session::{Before, Connection, Session};
 use crate::errno::Error;
 use crate::executor::Executor;
@@ -61,6 +62,8 @@ pub(super) struct Pool {
     pub(super) timeout: Duration,
     pub(super) connect: Box<dyn Connect>,
     pub(super) clock: Arc<dyn Clock>,
+    /// Of which all times of files are.
+    pub(super) node_clock: NodeClock,
     pub(super) state: RwLock<State>,
     /// Which pool it is, once its first session or a record of a mount has said so. It never changes.
     identity: OnceLock<PoolId>,
@@ -148,6 +151,7 @@ impl Pool {
             buffers,
             timeout,
             clock: connect.clock(),
+            node_clock: NodeClock::default(),
             connect,
             state: RwLock::new(State::Down {
                 since: Duration::ZERO,
@@ -301,6 +305,7 @@ impl Pool {
 
     /// Attributes as programs see them: with what this handler wrote and did not commit.
     pub(super) fn show(&self, attr: Attr) -> Attr {
+        self.node_clock.shown(attr.ctime, self.clock.now());
         match self.find(attr.ino) {
             Some(inode) => inode.show(attr),
             None => attr,

@@ -60,12 +60,14 @@ impl Session {
                 pool: pool.identity(),
             },
         };
+        let asked = pool.clock.now();
         let Reply::Begun(begun) = send(&link, &pool.counter, &call, pool.timeout).await? else {
             return Err(Error::Protocol);
         };
         if !pool.identify(begun.pool) {
             return Err(MetaError::OtherPool.into());
         }
+        pool.node_clock.said(begun.wall, asked, pool.clock.now());
         let connection = pool.next_connection();
         let same = |before: &Before| (before.id, before.term) == (begun.session, begun.term);
         let goes_on = before.filter(same).map(|before| before.origin);

@@ -1,9 +1,9 @@
 //! Writing bytes.
 
 use super::again::{Again, Question};
-use super::inode::{Takes, Transfer, Written};
+use super::inode::{Inode, Takes, Transfer, Written};
 use super::layout::resolve;
-use super::mount::{Mount, wall_clock};
+use super::mount::Mount;
 use super::open::OpenFile;
 use super::page_order::Turn;
 use super::pieces::{MAX_SIZE, Place};
@@ -12,6 +12,7 @@ use super::types::{HandleId, WriteMode};
 use crate::errno::Error;
 use rdmafs_meta::cred::Credentials;
 use rdmafs_meta::error::MetaError;
+use rdmafs_meta::time::Timestamp;
 use rdmafs_meta::wire::{Reply, Request};
 use rdmafs_rdma::buffer::{Buffer, BufferPool};
 use rdmafs_rdma::link::Keep;
@@ -266,7 +267,7 @@ impl Mount {
                     }
                     let takes = match done {
                         0 => Takes::Nothing,
-                        _ => inode.wrote(session.origin, self.written(wanted, done, shrinks)),
+                        _ => inode.wrote(session.origin, self.written(inode, wanted, (done, shrinks))),
                     };
                     drop(shared);
                     if takes == Takes::Nothing && done > 0 {
@@ -288,11 +289,12 @@ impl Mount {
         }
     }
 
-    fn written(&self, wanted: &Wanted, done: usize, shrinks: u64) -> Written {
+    fn written(&self, inode: &Inode, wanted: &Wanted, (done, shrinks): (usize, u64)) -> Written {
+        let before = inode.attr().map_or(Timestamp::default(), |attr| attr.ctime);
         Written {
             size: wanted.offset.saturating_add(u64::try_from(done).unwrap_or(0)),
             shrinks,
-            mtime: wall_clock(),
+            mtime: self.pool.node_clock.stamp(before, self.pool.clock.now()),
             clear_set_id: wanted.clear_set_id,
             mounts: vec![self.id],
             last: 0,

@@ -63,7 +63,8 @@ impl Namespace {
     #[rustfmt::skip]
     fn dispatch(&mut self, step: &mut Step<'_>, id: RequestId, request: Request) -> Answer {
         match request {
-            Request::Begin { .. } | Request::Renew | Request::Sync | Request::Drained => Ok(Reply::Done),
+            Request::Begin { .. } | Request::Sync | Request::Drained => Ok(Reply::Done),
+            Request::Renew => Ok(Reply::Renewed { wall: step.now.wall }),
             Request::Reopen { opens } => self.reopen(step, &opens),
             Request::Outcome { of } => self.outcome(step.session, of),
             Request::Recalled { recall } => self.recalled(step, recall),

@@ -26,6 +26,7 @@ const MAX_APPEND: u32 = 1 << 20;
 pub(super) struct Written {
     pub(super) size: u64,
     pub(super) shrinks: u64,
+    /// When, by the service's clock as the handler knows it. What it showed stays, so this is the ctime, too.
     pub(super) mtime: Timestamp,
     pub(super) clear_set_id: bool,
 }
@@ -139,15 +140,16 @@ impl Namespace {
         } else {
             attr.mode
         };
-        if grows || written.mtime != attr.mtime || mode != attr.mode {
+        if mode != attr.mode {
             attr.ctime = now;
         }
         if grows {
             attr.size = written.size;
         }
         attr.mode = mode;
-        attr.mtime = written.mtime;
         attr.version.0 += 1;
+        // Nothing was written later than now, whatever a host says.
+        self.tree.written_at(ino, written.mtime.min(now))?;
         self.drop_capabilities(ino, now);
         if grows {
             self.tell_others(step, ino)?;

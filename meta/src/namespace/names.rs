@@ -57,8 +57,15 @@ impl Namespace {
         let attr = &mut self.tree.get_mut(ino)?.attr;
         (attr.mode, attr.uid, attr.gid) = (next.mode, next.uid, next.gid);
         (attr.atime, attr.mtime, attr.ctime) = (next.atime, next.mtime, next.ctime);
+        let (regular, directory) = (
+            attr.kind == FileKind::Regular,
+            attr.kind == FileKind::Directory,
+        );
+        if regular && change.mtime.is_some() && self.sessions.is_held(ino) {
+            self.tree.mtime_chosen(ino, Some(step.now.wall));
+        }
         let given = change.uid.is_some() || change.gid.is_some();
-        if change.size.is_some() || given && attr.kind != FileKind::Directory {
+        if change.size.is_some() || given && !directory {
             // Set-id bits were seen to with the mode.
             self.drop_capabilities(ino, step.now.wall);
         }

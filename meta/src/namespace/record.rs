@@ -77,6 +77,7 @@ impl InodeRecord {
             BodyRecord::File => Body::File {
                 layout: crate::layout::LayoutMap::default(),
                 loose_tail: false,
+                chosen: None,
             },
             BodyRecord::Directory { parent, next_cookie } => {
                 let mut directory = Directory::new(parent);

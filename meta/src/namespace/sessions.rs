@@ -27,6 +27,7 @@ impl Namespace {
             term: self.term,
             lease_ms: u64::try_from(self.config.lease.as_millis()).unwrap_or(u64::MAX),
             arenas: arenas.collect(),
+            wall: now.wall,
         }))
     }
 

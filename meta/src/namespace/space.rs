@@ -137,7 +137,7 @@ impl Namespace {
             return;
         }
         let size = inode.attr.size;
-        let Body::File { layout, loose_tail } = &inode.body else {
+        let Body::File { layout, loose_tail, .. } = &inode.body else {
             return;
         };
         let (loose_tail, loose_space) = (*loose_tail, layout.end() > granule_ceil(size));
@@ -148,6 +148,7 @@ impl Namespace {
             out.zero.extend(layout.usable(size, granule_ceil(size)));
         }
         self.set_loose_tail(ino, false);
+        self.tree.mtime_chosen(ino, None);
     }
 
     /// Someone may write past the size from now on, or not any more.

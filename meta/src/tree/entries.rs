@@ -181,6 +181,7 @@ fn empty_file() -> Body {
     Body::File {
         layout: LayoutMap::default(),
         loose_tail: false,
+        chosen: None,
     }
 }
 

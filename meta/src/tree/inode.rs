@@ -28,6 +28,8 @@ pub(crate) enum Body {
         layout: LayoutMap,
         /// Someone may have written past the size, within its last granule, and not committed it.
         loose_tail: bool,
+        /// When a program last chose the mtime, while somebody had the file open: what was written before that does not set it.
+        chosen: Option<Timestamp>,
     },
     Directory(Directory),
     Symlink(Vec<u8>),

@@ -87,6 +87,33 @@ impl Tree {
         self.inodes.get_mut(&ino).ok_or(MetaError::Stale)
     }
 
+    /// A program chose the mtime of a file at this time; `None`: nobody has the file open any more, so it does not matter.
+    pub(crate) fn mtime_chosen(&mut self, ino: InodeId, at: Option<Timestamp>) {
+        if let Ok(inode) = self.get_mut_lazily(ino)
+            && let Body::File { chosen, .. } = &mut inode.body
+        {
+            *chosen = at;
+        }
+    }
+
+    /// Sets the times of a file that was written at `at` and of which that is heard only now: what was done to it meanwhile stays.
+    pub(crate) fn written_at(&mut self, ino: InodeId, at: Timestamp) -> Result<(), MetaError> {
+        let inode = self.get_mut(ino)?;
+        let chosen = match &inode.body {
+            Body::File { chosen, .. } => *chosen,
+            _ => None,
+        };
+        let attr = &mut inode.attr;
+        attr.mtime = match () {
+            () if chosen.is_some_and(|chosen| chosen > at) => attr.mtime,
+            // A program chose a time of the future, and wrote then.
+            () if attr.mtime > attr.ctime => at,
+            () => attr.mtime.max(at),
+        };
+        attr.ctime = attr.ctime.max(at);
+        Ok(())
+    }
+
     /// The layout of a regular file.
     pub(crate) fn layout(&self, ino: InodeId) -> Result<&LayoutMap, MetaError> {
         match &self.get(ino)?.body {

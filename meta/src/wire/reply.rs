@@ -5,6 +5,7 @@ use crate::id::{Incarnation, InodeId, NodeId, PoolId, SessionId, Term};
 use crate::layout::LayoutSlice;
 use crate::lock::{Lock, LockState};
 use crate::problem::Examination;
+use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
 /// What the service answers.
@@ -92,6 +93,11 @@ pub enum Reply {
     LockIs(LockState),
     /// The lock that is in the way: the one that starts first. Its process is 0 when it is one of another session.
     LockedBy(Option<Lock>),
+    /// The lease was renewed.
+    Renewed {
+        /// The service's wall clock: all times of a pool are of it.
+        wall: Timestamp,
+    },
 }
 
 /// What a seek for a hole or for data found.
@@ -118,6 +124,8 @@ pub struct Begun {
     pub lease_ms: u64,
     /// The arenas of the pool.
     pub arenas: Vec<Arena>,
+    /// The service's wall clock: all times of a pool are of it.
+    pub wall: Timestamp,
 }
 
 /// An arena as clients know it.

@@ -123,7 +123,7 @@ pub enum Request {
         /// The pool that is meant, if the handler knows it: a service of another one answers `MetaError::OtherPool`.
         pool: Option<PoolId>,
     },
-    /// Renew the lease. Answer: `Reply::Done`.
+    /// Renew the lease. Answer: `Reply::Renewed`.
     Renew,
     /// In a session that took the place of another one: these inodes are open, this many times in all, for writing too. What the
     /// session before wrote to them and did not commit is lost. Answer: `Reply::Reopened`.

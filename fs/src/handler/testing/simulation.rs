@@ -11,7 +11,7 @@ use super::visitor::{Life, Place, Watch, Way};
 use crate::executor::Executor;
 use crate::handler::host::{attach, new_pool};
 use crate::handler::keeper;
-use crate::handler::mount::{Mount, wall_clock};
+use crate::handler::mount::Mount;
 use crate::handler::pool::State;
 use crate::options::CacheMode;
 use parking_lot::Mutex;
@@ -466,15 +466,18 @@ impl Simulation {
     }
 }
 
-/// Both clocks of the node: the wall clock is the real one, since handlers say times of that.
+/// What the wall clock of the node shows when the simulation begins: no real clock has a part in it.
+const BEGINNING: Timestamp = Timestamp {
+    seconds: 1_700_000_000,
+    nanos: 0,
+};
+
+/// Both clocks of the node.
 fn now(clock: &dyn Clock) -> Now {
-    let wall = wall_clock();
+    let monotonic = clock.now();
     Now {
-        wall: Timestamp {
-            seconds: wall.seconds,
-            nanos: wall.nanos,
-        },
-        monotonic: clock.now(),
+        wall: BEGINNING.plus(monotonic),
+        monotonic,
     }
 }
 

@@ -198,7 +198,7 @@ impl SimNode {
         let mut node = self.state.lock();
         self.bury(&mut node);
         node.time += 2 * u64::try_from(LEASE.as_millis()).expect("a lease fits");
-        let now = node.now();
+        let now = node.now(self.sim.clock().now());
         self.work(&mut node, now);
     }
 
@@ -224,7 +224,7 @@ impl SimNode {
         };
         let Ok(call) = decode::<Call>(payload) else { return };
         let mut node = self.state.lock();
-        let now = node.now();
+        let now = node.now(self.sim.clock().now());
         self.bury(&mut node);
         let mut out = node.namespace.call(call, now);
         if let Some(word) = out.word.take() {
@@ -315,17 +315,17 @@ impl SimNode {
 }
 
 impl Node {
-    /// Every call is a millisecond after the one before.
-    fn now(&mut self) -> Now {
+    /// Every call is a millisecond after the one before. The wall clock is none of this host's.
+    fn now(&mut self, simulated: Duration) -> Now {
         self.time += 1;
-        let since = Duration::from_millis(self.time);
-        let base = crate::handler::mount::wall_clock();
+        let monotonic = Duration::from_millis(self.time);
+        let start = Timestamp {
+            seconds: 1_700_000_000,
+            nanos: 0,
+        };
         Now {
-            wall: Timestamp {
-                seconds: base.seconds,
-                nanos: base.nanos,
-            },
-            monotonic: since,
+            wall: start.plus(monotonic).plus(simulated),
+            monotonic,
         }
     }
 }

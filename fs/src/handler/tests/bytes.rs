@@ -335,3 +335,21 @@ fn a_time_or_mode_set_after_a_write_survives_the_close() {
         "a write clears set-id bits at once"
     );
 }
+
+/// git notes what fstat(2) shows before it closes, and make compares the times of what several hosts wrote.
+#[test]
+fn times_are_of_the_nodes_clock_and_what_was_shown_after_a_write_stays() {
+    let world = world(16 << 20);
+    let (ino, file) = world.create("f");
+    let made = world.attr(ino).unwrap();
+    world.write(file, 0, b"x").unwrap();
+    let shown = world.attr(ino).unwrap();
+    assert!(shown.mtime >= made.ctime && shown.mtime == shown.ctime);
+    let (_, other) = world.create("g");
+    world.release(other);
+    world.flush(file);
+    let closed = world.attr(ino).unwrap();
+    assert_eq!((closed.mtime, closed.ctime), (shown.mtime, shown.ctime));
+    let near = |time: Timestamp| time.seconds.abs_diff(made.birth.seconds) < 60;
+    assert!(near(closed.mtime), "of this host's clock: {:?}", closed.mtime);
+}

@@ -172,6 +172,7 @@ impl Client {
                 term: Term(0),
                 lease_ms: 0,
                 arenas: Vec::new(),
+                wall: Default::default(),
             },
         }
     }

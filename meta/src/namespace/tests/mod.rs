@@ -4,6 +4,7 @@ mod world;
 mod names;
 mod xattrs;
 mod files;
+mod times;
 mod recall;
 mod restart;
 mod space;

@@ -342,10 +342,14 @@ fn answer() -> impl Strategy<Value = Answer> {
         term: Term(2),
         lease_ms: 3,
         arenas: vec![arena],
+        wall: Timestamp { seconds: -4, nanos: 5 },
     };
     prop_oneof![
         Just(Ok(Reply::Done)),
         Just(Ok(Reply::Begun(begun))),
+        (any::<i64>(), 0..1_000_000_000_u32).prop_map(|(seconds, nanos)| Ok(Reply::Renewed {
+            wall: Timestamp { seconds, nanos }
+        })),
         prop::collection::vec(ino(), 0..30).prop_map(|gone| Ok(Reply::Reopened { gone })),
         attr().prop_map(|attr| Ok(Reply::Attr(attr))),
         (attr(), slice(), any::<bool>()).prop_map(|(attr, layout, plain)| Ok(Reply::Opened {
