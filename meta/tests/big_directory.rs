@@ -92,7 +92,7 @@ impl World {
     fn page(&mut self, ino: InodeId, after: u64) -> (Vec<DirEntry>, bool) {
         let limit = PAGE;
         match self.ask(Request::ReadDir { ino, after, limit }) {
-            Ok(Reply::Directory { entries, end }) => (entries, end),
+            Ok(Reply::Directory { entries, end, .. }) => (entries, end),
             other => panic!("{other:?}"),
         }
     }

@@ -74,6 +74,51 @@ assert again == rest[:10] + rest[20:], (again[:25], rest[:25])
 libc.closedir(stream)
 PY
 
+note "a pass that renames what it meets ends, as on a tmpfs, and the next one sees the new names"
+python3 - "$M/renamed" <<'PY'
+import os, sys
+path, count = sys.argv[1], 500
+os.mkdir(path)
+for i in range(count):
+    os.mknod(f"{path}/{i}")
+met = 0
+with os.scandir(path) as entries:
+    for entry in entries:
+        met += 1
+        assert met <= 2 * count, "the pass goes on and on"
+        os.rename(entry.path, f"{path}/TEMP")
+        os.rename(f"{path}/TEMP", entry.path)
+assert met >= count, met
+fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+assert len(os.listdir(fd)) == count
+os.mknod(f"{path}/new")
+assert len(os.listdir(fd)) == count + 1, "rewinddir(3) begins a new pass"
+os.close(fd)
+PY
+rm -r "$M/renamed"
+
+note "a directory that was removed while it is open"
+python3 - "$M/gone" <<'PY'
+import errno, os, sys, time
+path = sys.argv[1]
+os.mkdir(path)
+fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+os.rmdir(path)
+for pause in (0, 1.2):
+    time.sleep(pause)
+    assert os.fstat(fd).st_nlink == 0
+    assert os.listdir(fd) == []
+    os.fchmod(fd, 0o700)
+    assert os.fstat(fd).st_mode & 0o7777 == 0o700
+    for call in (lambda: os.open("f", os.O_CREAT | os.O_WRONLY, dir_fd=fd), lambda: os.stat("f", dir_fd=fd), lambda: os.mkdir("d", dir_fd=fd)):
+        try:
+            call()
+        except OSError as error:
+            assert error.errno == errno.ENOENT, error
+        else:
+            raise SystemExit("a removed directory has names")
+PY
+
 note "an emptied directory can be removed"
 rm -r "$M/dir"
 [ ! -e "$M/dir" ] || fail "it is still there"

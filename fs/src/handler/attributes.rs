@@ -5,6 +5,7 @@ use super::types::{Entry, HandleId};
 use crate::errno::Error;
 use rdmafs_meta::attr::SetAttr;
 use rdmafs_meta::cred::Credentials;
+use rdmafs_meta::error::MetaError;
 use rdmafs_meta::id::InodeId;
 use rdmafs_meta::wire::{Reply, Request, Space};
 use std::sync::Arc;
@@ -15,10 +16,15 @@ impl Mount {
     /// # Errors
     /// The namespace's.
     pub async fn getattr(self: Arc<Self>, caller: Credentials, ino: InodeId) -> Result<Entry, Error> {
-        let attr = self
+        let asked = self
             .pool
             .call_for_attr(self.asker(caller), Request::GetAttr { ino })
-            .await?;
+            .await;
+        let attr = match asked {
+            Err(Error::Meta(MetaError::Stale)) => self.directories.removed(ino).ok_or(MetaError::Stale)?,
+            asked => asked?,
+        };
+        self.directories.saw(&attr);
         Ok(self.entry(attr))
     }
 
@@ -54,7 +60,7 @@ impl Mount {
             Some(handle) => self.file(handle)?.mode.write,
             None => false,
         };
-        let resizes = change.size.is_some();
+        let (resizes, wanted) = (change.size.is_some(), change.clone());
         let request = Request::SetAttr {
             ino,
             change,
@@ -65,7 +71,12 @@ impl Mount {
         // time, its clearing of set-id bits.
         self.pool.commit(&held, self.by(), false).await?;
         if !resizes {
-            let attr = self.pool.call_for_attr(self.asker(caller), request).await?;
+            let asker = self.asker(caller.clone());
+            let attr = match self.pool.call_for_attr(asker, request).await {
+                Err(Error::Meta(MetaError::Stale)) => self.change_removed(&caller, ino, &wanted)?,
+                changed => changed?,
+            };
+            self.directories.saw(&attr);
             return Ok(self.settled(attr));
         }
         let alone = held.data.write().await;

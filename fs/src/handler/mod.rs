@@ -12,6 +12,7 @@ mod commit_later;
 mod connect;
 mod copy;
 mod direct;
+mod directories;
 mod directory;
 mod epoch;
 mod host;

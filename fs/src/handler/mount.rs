@@ -2,6 +2,7 @@
 
 use super::again::Asker;
 use super::commit::By;
+use super::directories::Directories;
 use super::locks::Notes;
 use super::open::OpenFile;
 use super::pool::Pool;
@@ -45,7 +46,7 @@ pub struct Mount {
     access_times: AccessTimes,
     place: Mutex<Place>,
     pub(super) files: RwLock<HashMap<HandleId, Arc<OpenFile>>>,
-    pub(super) directories: RwLock<HashMap<HandleId, InodeId>>,
+    pub(super) directories: Directories,
     next_handle: AtomicU64,
     /// What its programs have locked.
     pub(super) locks: Mutex<Notes>,
@@ -79,7 +80,7 @@ impl Mount {
                 past: FlowCounters::default(),
             }),
             files: RwLock::default(),
-            directories: RwLock::default(),
+            directories: Directories::default(),
             next_handle: AtomicU64::new(1),
             locks: Mutex::default(),
             seen: Mutex::new(Seen::new()),
@@ -278,7 +279,7 @@ impl Mount {
             .values()
             .map(|file| file.inode().ino)
             .collect::<Vec<_>>();
-        let directories = self.directories.read().values().copied().collect::<Vec<_>>();
+        let directories = self.directories.inodes();
         let seen = self.seen.lock().forget_all();
         let all = [InodeId::ROOT]
             .into_iter()

@@ -57,10 +57,7 @@ impl Namespace {
         let attr = &mut self.tree.get_mut(ino)?.attr;
         (attr.mode, attr.uid, attr.gid) = (next.mode, next.uid, next.gid);
         (attr.atime, attr.mtime, attr.ctime) = (next.atime, next.mtime, next.ctime);
-        let (regular, directory) = (
-            attr.kind == FileKind::Regular,
-            attr.kind == FileKind::Directory,
-        );
+        let (regular, directory) = (attr.kind == FileKind::Regular, attr.kind == FileKind::Directory);
         if regular && change.mtime.is_some() && self.sessions.is_held(ino) {
             self.tree.mtime_chosen(ino, Some(step.now.wall));
         }
@@ -117,7 +114,8 @@ impl Namespace {
     pub(super) fn read_dir(&mut self, step: &Step<'_>, ino: InodeId, after: u64, limit: u32) -> Answer {
         let (entries, end) = self.tree.read_dir(step.who, ino, after, limit)?;
         self.accessed(ino, step);
-        Ok(Reply::Directory { entries, end })
+        let next = self.tree.directory(ino)?.1.next_cookie;
+        Ok(Reply::Directory { entries, end, next })
     }
 
     /// Renews the access time if the call is one that does. It reaches the store with the inode's next change: losing one in a

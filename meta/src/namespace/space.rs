@@ -137,7 +137,10 @@ impl Namespace {
             return;
         }
         let size = inode.attr.size;
-        let Body::File { layout, loose_tail, .. } = &inode.body else {
+        let Body::File {
+            layout, loose_tail, ..
+        } = &inode.body
+        else {
             return;
         };
         let (loose_tail, loose_space) = (*loose_tail, layout.end() > granule_ceil(size));

@@ -39,6 +39,8 @@ pub enum Reply {
         entries: Vec<DirEntry>,
         /// No entries stand after these.
         end: bool,
+        /// Above the place of each entry there is: a name that is made later gets this one or a higher one.
+        next: u64,
     },
     /// A part of a layout, starting at the start asked for.
     Layout(LayoutSlice),

@@ -2,6 +2,7 @@
 
 mod bytes;
 mod direct;
+mod directories;
 mod failure;
 mod later;
 mod locks;

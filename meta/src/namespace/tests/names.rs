@@ -34,7 +34,7 @@ fn list(
     limit: u32,
 ) -> (Vec<(u64, String)>, bool) {
     match world.ask(session, Request::ReadDir { ino, after, limit }) {
-        Ok(Reply::Directory { entries, end }) => {
+        Ok(Reply::Directory { entries, end, .. }) => {
             let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
             (
                 entries

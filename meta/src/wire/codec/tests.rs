@@ -342,7 +342,10 @@ fn answer() -> impl Strategy<Value = Answer> {
         term: Term(2),
         lease_ms: 3,
         arenas: vec![arena],
-        wall: Timestamp { seconds: -4, nanos: 5 },
+        wall: Timestamp {
+            seconds: -4,
+            nanos: 5,
+        },
     };
     prop_oneof![
         Just(Ok(Reply::Done)),
@@ -364,7 +367,11 @@ fn answer() -> impl Strategy<Value = Answer> {
         })),
         value().prop_map(|names| Ok(Reply::XattrNames(names))),
         prop::collection::vec(any::<u8>(), 0..4096).prop_map(|target| Ok(Reply::Target(target))),
-        (entries, any::<bool>()).prop_map(|(entries, end)| Ok(Reply::Directory { entries, end })),
+        (entries, any::<bool>(), any::<u64>()).prop_map(|(entries, end, next)| Ok(Reply::Directory {
+            entries,
+            end,
+            next
+        })),
         slice().prop_map(|layout| Ok(Reply::Layout(layout))),
         (any::<u64>(), attr(), slice()).prop_map(|(offset, attr, layout)| Ok(Reply::Appended {
             offset,
