@@ -20,13 +20,19 @@ pub const DEFAULT_PORT: u16 = 7470;
 /// The most bytes a pool's name may have.
 pub const MAX_POOL_NAME: usize = 64;
 
-/// `NODE[:PORT][,NODE...]:/POOL`. IPv6 addresses in brackets.
+/// The most bytes the path of a directory in a pool may have (PATH_MAX, with what stands before it).
+pub const MAX_DIRECTORY: usize = 3000;
+
+/// `NODE[:PORT][,NODE...]:/POOL[/DIR...]`. IPv6 addresses in brackets.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Source {
     /// The memory nodes, at least one.
     pub nodes: Vec<NodeAddress>,
     /// The pool.
     pub pool: String,
+    /// Names of directories from the pool's root to the one that is meant; none for the whole pool.
+    #[serde(default)]
+    pub directory: Vec<String>,
 }
 
 /// A node as the user wrote it.
@@ -75,6 +81,10 @@ pub struct MountOptions {
     /// `noatime nodiratime relatime strictatime`.
     #[serde(default)]
     pub access_times: AccessTimes,
+    /// The inode of the source's directory, once that was looked up: what a mount that comes back begins at, whatever the
+    /// directory is called by then.
+    #[serde(default)]
+    pub root: Option<u64>,
 }
 
 /// Seconds after which what a program wrote and keeps open is committed, unless `commit=` says another number.
@@ -106,6 +116,11 @@ pub enum SourceError {
         "'{0}' is no pool name: use 1 to 64 letters, digits, '.', '_' or '-', not starting with '.' or '-'"
     )]
     BadPool(String),
+    /// A path in the pool that goes up, or is too long.
+    #[error(
+        "'/{0}' is no directory of a pool: write NODE:/POOL/DIR, without '.', '..' and control characters, at most {MAX_DIRECTORY} bytes"
+    )]
+    BadDirectory(String),
     /// An empty or malformed host.
     #[error("'{0}' is no node: write a host name, an IPv4 address or an IPv6 address in brackets")]
     BadHost(String),
@@ -143,9 +158,11 @@ impl FromStr for Source {
         let (nodes, pool) = text
             .split_once(":/")
             .ok_or_else(|| SourceError::NoPool(text.to_owned()))?;
+        let (pool, directory) = pool.split_once('/').unwrap_or((pool, ""));
         if !is_pool_name(pool) {
             return Err(SourceError::BadPool(pool.to_owned()));
         }
+        let directory = parse_directory(directory)?;
         let mut parsed: Vec<NodeAddress> = Vec::new();
         for node in nodes.split(',') {
             let address: NodeAddress = node.parse()?;
@@ -157,8 +174,21 @@ impl FromStr for Source {
         Ok(Self {
             nodes: parsed,
             pool: pool.to_owned(),
+            directory,
         })
     }
+}
+
+/// `a/b/` to its names.
+fn parse_directory(path: &str) -> Result<Vec<String>, SourceError> {
+    let names = path.split('/').filter(|name| !name.is_empty());
+    let names: Vec<String> = names.map(str::to_owned).collect();
+    let plain =
+        |name: &String| name != "." && name != ".." && name.len() <= 255 && !name.contains(char::is_control);
+    if path.len() <= MAX_DIRECTORY && names.iter().all(plain) {
+        return Ok(names);
+    }
+    Err(SourceError::BadDirectory(path.to_owned()))
 }
 
 impl fmt::Display for Source {
@@ -167,7 +197,8 @@ impl fmt::Display for Source {
             let comma = if i == 0 { "" } else { "," };
             write!(f, "{comma}{node}")?;
         }
-        write!(f, ":/{}", self.pool)
+        write!(f, ":/{}", self.pool)?;
+        self.directory.iter().try_for_each(|name| write!(f, "/{name}"))
     }
 }
 
@@ -281,11 +312,31 @@ mod tests {
                 source,
                 Source {
                     nodes,
-                    pool: pool.to_owned()
+                    pool: pool.to_owned(),
+                    directory: Vec::new(),
                 }
             );
             assert_eq!(source.to_string(), text, "Display gives what FromStr takes");
         }
+    }
+
+    #[test]
+    fn a_directory_of_a_pool_is_read_and_shown() {
+        for (text, directory, shown) in [
+            ("n:/p/a", &["a"][..], "n:/p/a"),
+            ("n:9:/p/a b/c", &["a b", "c"], "n:9:/p/a b/c"),
+            ("n:/p//a///b/", &["a", "b"], "n:/p/a/b"),
+            ("n:/p/", &[], "n:/p"),
+            ("n:/p/x:/y", &["x:", "y"], "n:/p/x:/y"),
+        ] {
+            let source: Source = text.parse().unwrap();
+            assert_eq!(source.pool, "p");
+            assert_eq!(source.directory, directory);
+            assert_eq!(source.to_string(), shown);
+            assert_eq!(shown.parse::<Source>().unwrap(), source);
+        }
+        let long = format!("n:/p/{}", "x".repeat(256));
+        assert!(long.parse::<Source>().is_err());
     }
 
     #[test]
@@ -302,7 +353,13 @@ mod tests {
             ("", "'' names no pool"),
             ("node1:pool", "'node1:pool' names no pool"),
             ("node1:/", "'' is no pool name: use 1 to 64"),
-            ("node1:/a/b", "'a/b' is no pool name"),
+            (
+                "node1:/a/../b",
+                "'/../b' is no directory of a pool: write NODE:/POOL/DIR, without '.', '..' and",
+            ),
+            ("node1:/a/./b", "'/./b' is no directory of a pool"),
+            ("node1:/.a/b", "'.a' is no pool name"),
+            ("node1://b", "'' is no pool name"),
             ("node1:/..", "'..' is no pool name"),
             (long.as_str(), "is no pool name: use 1 to 64"),
             (":/p", "'' is no node: write a host name"),
@@ -338,7 +395,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_text_is_refused_or_survives_a_round_trip(text in "\\PC{0,40}|[a-z0-9:,./\\[\\]%-]{0,30}:/[a-z.]{0,6}") {
+        fn any_text_is_refused_or_survives_a_round_trip(text in "\\PC{0,40}|[a-z0-9:,./\\[\\]%-]{0,30}:/[a-z./]{0,9}") {
             if let Ok(source) = text.parse::<Source>() {
                 prop_assert_eq!(source.to_string().parse::<Source>().unwrap(), source);
             }

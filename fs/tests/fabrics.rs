@@ -116,6 +116,7 @@ fn options(dir: &Path, fabric: Option<FabricKind>) -> MountOptions {
         share: Share::default(),
         read_only: false,
         access_times: AccessTimes::default(),
+        root: None,
     }
 }
 
@@ -199,6 +200,7 @@ fn source(node: &Node) -> Source {
             port: node.port,
         }],
         pool: "test".into(),
+        directory: Vec::new(),
     }
 }
 

@@ -147,6 +147,11 @@ fn in_use(pool: &str, args: &Args) -> Result<(), Failure> {
             source.nodes.len()
         )));
     }
+    if !source.directory.is_empty() {
+        return Err(usage(format!(
+            "{source} names a directory of a pool: a pool is examined as a whole, write NODE:/POOL"
+        )));
+    }
     if !nix::unistd::geteuid().is_root() {
         return Err(usage(format!(
             "cannot examine {source}: only root may (try sudo)"

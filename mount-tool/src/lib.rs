@@ -9,6 +9,7 @@ mod settings;
 mod units;
 
 mod mounts;
+mod mount8;
 mod options;
 
 mod control;

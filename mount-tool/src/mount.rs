@@ -5,6 +5,7 @@
 
 use crate::control::{Refusal, ask, start_handler, unexpected};
 use crate::failure::Failure;
+use crate::mount8;
 use crate::mounts;
 use crate::options::{self, Kind, Meaning, TABLE};
 use crate::output::{self, Progress};
@@ -24,7 +25,7 @@ const PREPARING: &str = "is preparing its memory";
 #[derive(clap::Args)]
 #[command(after_help = after_help())]
 pub(crate) struct Args {
-    /// NODE:/POOL or NODE:PORT:/POOL, as `rdmafs serve` prints it; an IPv6 address in brackets
+    /// NODE:/POOL or NODE:PORT:/POOL, as `rdmafs serve` prints it; an IPv6 address in brackets. NODE:/POOL/DIR is a directory of the pool
     source: String,
     /// An existing directory
     dir: PathBuf,
@@ -63,7 +64,12 @@ pub(crate) fn run(args: Args, caller: Caller) -> Result<(), Failure> {
     let Args {
         no_mtab: _, kind: _, ..
     } = args;
-    let given = options::read(&args.options, args.sloppy).map_err(Failure::usage)?;
+    let mut lists = args.options.clone();
+    if caller == Caller::Mount8 {
+        lists.insert(0, mount8::kept_words(&args.source, &args.dir).join(","));
+    }
+    let given = options::read(&lists, args.sloppy).map_err(Failure::usage)?;
+    output::notes(&given.notes);
     let source: Source = args
         .source
         .parse()
@@ -81,7 +87,9 @@ pub(crate) fn run(args: Args, caller: Caller) -> Result<(), Failure> {
         return Ok(());
     }
     let said = if given.remount {
-        remount(&source, &found.dir, &given)?
+        remount(&source, &found.dir, &given, &|flags| {
+            place.within(|view, _| view.remount(&found.dir, flags).map_err(Failure::mount))
+        })?
     } else {
         mount(&source, &found, &place, meaning)?
     };

@@ -21,6 +21,8 @@ pub(crate) struct Mounted {
     pub(crate) source: String,
     /// Per-mount options: `rw`, `nosuid`, ...
     pub(crate) options: Vec<String>,
+    /// Those of the whole file system: `rw`, `sync`, `user_id=0`, ...
+    pub(crate) of_all: Vec<String>,
 }
 
 /// The topmost mount on `dir`, when it is one of ours.
@@ -90,12 +92,17 @@ fn parse_line(line: &[u8]) -> Option<Mounted> {
         dir: PathBuf::from(OsString::from_vec(unescape(fields.get(4)?))),
         kind: text(dash + 1)?,
         source: text(dash + 2)?,
-        options: text(5)?.split(',').map(str::to_owned).collect(),
+        options: words(&text(5)?),
+        of_all: words(&text(dash + 3).unwrap_or_default()),
     })
 }
 
+fn words(list: &str) -> Vec<String> {
+    list.split(',').map(str::to_owned).collect()
+}
+
 /// `\040` and the like to bytes.
-fn unescape(field: &[u8]) -> Vec<u8> {
+pub(crate) fn unescape(field: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(field.len());
     let mut rest = field;
     while let Some((&first, after)) = rest.split_first() {
@@ -134,6 +141,7 @@ mod tests {
             (TYPE, "n:/p\\")
         );
         assert_eq!(mounts[1].options, ["rw", "nosuid", "nodev", "relatime"]);
+        assert_eq!(mounts[1].of_all, ["rw", "user_id=0"]);
         assert_eq!(mounts[2].kind, "tmpfs");
     }
 

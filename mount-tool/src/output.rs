@@ -18,6 +18,14 @@ pub(crate) fn print(text: &str) -> Result<(), Failure> {
     }
 }
 
+/// Says on standard error, one line each, what was understood in another way than it may have been meant.
+pub(crate) fn notes(lines: &[String]) {
+    for line in lines {
+        // What cannot be shown is not worth failing for.
+        let _ = writeln!(std::io::stderr(), "rdmafs mount: note: {line}");
+    }
+}
+
 /// Between two lines of progress where standard error is no terminal.
 const PAUSE: Duration = Duration::from_secs(2);
 

@@ -1,94 +1,184 @@
-//! `-o remount`: changes the share and the times of a live mount. It never stacks a second mount.
+//! `-o remount`: changes the share, the times and the kernel's flags of a live mount. It never stacks a second mount.
 //!
 //! mount(8) hands over every option of the mount's fstab line, changed or not; so an option that
 //! cannot change is refused only when it differs from what the mount has.
+//!
+//! The kernel and the handler both keep to `ro`. Writing ends in the kernel first, which refuses while files are open for it and
+//! writes back what is dirty; it begins in the handler first.
 
 use crate::control::{Refusal, ask, unexpected};
 use crate::failure::Failure;
 use crate::mounts::{self, Mounted};
-use crate::options::Given;
+use crate::options::{Given, access_times};
 use crate::qos;
 use rdmafs_fs::control::{ControlReply, ControlRequest, LinkStatus, ShareChange, Status, TimesChange};
+use rdmafs_fs::mount::KernelFlags;
 use rdmafs_fs::options::{CacheMode, NodeAddress, Source};
 use std::path::Path;
 
+/// Changes the kernel's flags of the mount.
+type Kernel<'a> = &'a dyn Fn(KernelFlags) -> Result<(), Failure>;
+
 /// Does it, and says what came of it.
-pub(crate) fn remount(source: &Source, dir: &Path, given: &Given) -> Result<String, Failure> {
+pub(crate) fn remount(
+    source: &Source,
+    dir: &Path,
+    given: &Given,
+    kernel: Kernel<'_>,
+) -> Result<String, Failure> {
     let failed = |line: String| Failure::mount(format!("cannot remount {}: {line}", dir.display()));
     let mounted = mounts::find(dir).map_err(failed)?;
-    check_kernel_side(&mounted, source, given).map_err(failed)?;
+    if mounted.source.parse::<Source>().as_ref() != Ok(source) {
+        return Err(failed(fixed("the source", &mounted.source, &source.to_string())));
+    }
+    let has = flags_of(&mounted);
+    let wanted = flags_wanted(has, given).map_err(failed)?;
     let status = match ask(&ControlRequest::Status, None) {
         Ok(ControlReply::Status(status)) => status,
         Ok(other) => return Err(failed(unexpected(&other))),
         Err(refusal) => return Err(failed(refusal.into_line())),
     };
     check_handler_side(&status, dir, source, given).map_err(failed)?;
+    let mut said = Vec::new();
+    // Also when the kernel's are as wanted: somebody may have changed them without this helper.
+    if given.named.iter().any(|name| is_kernel_word(name)) {
+        change_flags((has, wanted), dir, kernel).map_err(|failure| failed(failure.to_string()))?;
+    }
+    if has != wanted {
+        said.push(if wanted.read_only { "ro" } else { "rw" }.to_owned());
+    }
+    if given.share != ShareChange::default() {
+        let share = qos::change(dir, given.share)
+            .map_err(Refusal::into_line)
+            .map_err(failed)?;
+        said.push(qos::show(&share));
+    }
     let times = TimesChange {
         timeout_ms: given.timeout_ms,
         commit_s: given.commit_s,
     };
-    if given.share == ShareChange::default() && times == TimesChange::default() {
+    // Not asked without need: a handler from before this knows no times.
+    if times != TimesChange::default() {
+        said.push(change_times(dir, times).map_err(failed)?);
+    }
+    if said.is_empty() {
         return Ok(format!("nothing to change on {}", dir.display()));
     }
-    // Not asked without need: a handler from before this knows no times.
-    let times = match times == TimesChange::default() {
-        true => String::new(),
-        false => change_times(dir, times).map_err(failed)?,
-    };
-    let share = qos::change(dir, given.share)
-        .map_err(Refusal::into_line)
-        .map_err(failed)?;
-    Ok(format!("{}: {}{times}", dir.display(), qos::show(&share)))
+    Ok(format!("{}: {}", dir.display(), said.join(" ")))
 }
 
-/// Asks the handler for new times. Gives what they are: ` timeout=5000ms commit=5`.
+/// Asks the handler for new times. Gives what they are: `timeout=5000ms commit=5`.
 fn change_times(dir: &Path, change: TimesChange) -> Result<String, String> {
     let dir = dir.to_owned();
     match ask(&ControlRequest::Times { dir, change }, None) {
         Ok(ControlReply::Times { timeout_ms, commit_s }) => {
-            Ok(format!(" timeout={timeout_ms}ms commit={commit_s}"))
+            Ok(format!("timeout={timeout_ms}ms commit={commit_s}"))
         }
         Ok(other) => Err(unexpected(&other)),
         Err(refusal) => Err(refusal.into_line()),
     }
 }
 
-/// What the kernel knows of the mount must not differ from what was said.
-fn check_kernel_side(mounted: &Mounted, source: &Source, given: &Given) -> Result<(), String> {
-    if mounted.source.parse::<Source>().as_ref() != Ok(source) {
-        return Err(fixed("the source", &mounted.source, &source.to_string()));
+/// Tells the kernel and the handler, in the order in which no request meets a handler that is stricter than the kernel.
+fn change_flags(
+    (has, wanted): (KernelFlags, KernelFlags),
+    dir: &Path,
+    kernel: Kernel<'_>,
+) -> Result<(), Failure> {
+    let change_kernel = || if has == wanted { Ok(()) } else { kernel(wanted) };
+    if wanted.read_only {
+        change_kernel()?;
+        return tell(dir, wanted);
     }
-    let flags = &given.flags;
-    let wanted = [
-        ("ro", flags.read_only, given.has("ro") || given.has("rw")),
-        ("nosuid", !flags.suid, given.has("suid") || given.has("nosuid")),
-        ("nodev", !flags.dev, given.has("dev") || given.has("nodev")),
-        ("noexec", flags.noexec, given.has("noexec") || given.has("exec")),
-        (
-            "noatime",
-            flags.noatime,
-            given.has("noatime") || given.has("atime"),
-        ),
-        (
-            "nodiratime",
-            flags.nodiratime,
-            given.has("nodiratime") || given.has("diratime"),
-        ),
+    tell(dir, wanted)?;
+    change_kernel().inspect_err(|_| {
+        let _as_before = tell(dir, has);
+    })
+}
+
+fn tell(dir: &Path, flags: KernelFlags) -> Result<(), Failure> {
+    let request = ControlRequest::Remount {
+        dir: dir.to_owned(),
+        flags,
+        access_times: access_times(&flags),
+    };
+    match ask(&request, None) {
+        Ok(ControlReply::Remounted) => Ok(()),
+        Ok(other) => Err(Failure::mount(unexpected(&other))),
+        Err(refusal) => Err(Failure::mount(refusal.into_line())),
+    }
+}
+
+/// What the kernel says of the mount.
+fn flags_of(mounted: &Mounted) -> KernelFlags {
+    let here = |name: &str| mounted.options.iter().any(|option| option == name);
+    let all = |name: &str| mounted.of_all.iter().any(|option| option == name);
+    KernelFlags {
+        read_only: here("ro") || all("ro"),
+        suid: !here("nosuid"),
+        dev: !here("nodev"),
+        noexec: here("noexec"),
+        noatime: here("noatime"),
+        nodiratime: here("nodiratime"),
+        relatime: here("relatime"),
+        strictatime: !here("noatime") && !here("relatime"),
+        sync: all("sync"),
+        dirsync: all("dirsync"),
+    }
+}
+
+/// What it shall have: what was said, and the rest as it is.
+fn flags_wanted(has: KernelFlags, given: &Given) -> Result<KernelFlags, String> {
+    let said = |words: [&str; 2]| words.iter().any(|word| given.has(word));
+    let of = &given.flags;
+    let pick = |words, new, old| if said(words) { new } else { old };
+    let times = said(["relatime", "norelatime"]) || said(["strictatime", "noatime"]) || given.has("atime");
+    let strict = of.strictatime;
+    if times && strict != has.strictatime {
+        let word = |strict| if strict { "strictatime" } else { "not strictatime" };
+        return Err(fixed("this", word(has.strictatime), word(strict)));
+    }
+    let noatime = pick(
+        ["noatime", "atime"],
+        of.noatime,
+        has.noatime && !given.has("relatime"),
+    );
+    Ok(KernelFlags {
+        read_only: pick(["ro", "rw"], of.read_only, has.read_only),
+        suid: pick(["suid", "nosuid"], of.suid, has.suid),
+        dev: pick(["dev", "nodev"], of.dev, has.dev),
+        noexec: pick(["noexec", "exec"], of.noexec, has.noexec),
+        noatime,
+        nodiratime: pick(["nodiratime", "diratime"], of.nodiratime, has.nodiratime),
+        relatime: !has.strictatime && !noatime,
+        strictatime: has.strictatime,
+        sync: pick(["sync", "async"], of.sync, has.sync),
+        dirsync: has.dirsync || of.dirsync,
+    })
+}
+
+/// Whether a word of the option table is about what the kernel knows.
+fn is_kernel_word(name: &str) -> bool {
+    let words = [
+        "ro",
+        "rw",
+        "suid",
+        "nosuid",
+        "dev",
+        "nodev",
+        "noexec",
+        "exec",
+        "noatime",
+        "atime",
+        "nodiratime",
+        "diratime",
+        "relatime",
+        "norelatime",
+        "sync",
+        "async",
+        "dirsync",
     ];
-    for (name, want, said) in wanted {
-        let has = mounted.options.iter().any(|option| option == name);
-        if said && has != want {
-            let word = |on: bool| {
-                if on {
-                    name.to_owned()
-                } else {
-                    format!("not {name}")
-                }
-            };
-            return Err(fixed("this", &word(has), &word(want)));
-        }
-    }
-    Ok(())
+    words.contains(&name)
 }
 
 /// The same for what the handler knows. Key, encryption and the details of verbs are not shown by it: they stay as
@@ -163,39 +253,68 @@ mod tests {
             kind: mounts::TYPE.to_owned(),
             source: "n:/p".to_owned(),
             options: options.split(',').map(str::to_owned).collect(),
+            of_all: vec!["rw".to_owned(), "user_id=0".to_owned()],
         }
     }
 
-    fn check(options: &str, source: &str, said: &str) -> Result<(), String> {
-        let given = read(&[said], false).unwrap();
-        check_kernel_side(&mounted(options), &source.parse().unwrap(), &given)
+    fn wanted(options: &str, said: &str) -> Result<(KernelFlags, KernelFlags), String> {
+        let has = flags_of(&mounted(options));
+        flags_wanted(has, &read(&[said], false).unwrap()).map(|wanted| (has, wanted))
     }
 
     #[test]
     fn what_fstab_repeats_is_no_change() {
-        check(
-            "rw,nosuid,nodev,noexec,relatime",
-            "n:7470:/p",
-            "rw,remount,noexec,nosuid,bw=1M",
-        )
-        .unwrap();
-        check("ro,nosuid,nodev", "n:/p", "remount,ro").unwrap();
+        for (options, said) in [
+            (
+                "rw,nosuid,nodev,noexec,relatime",
+                "rw,remount,noexec,nosuid,bw=1M",
+            ),
+            ("ro,nosuid,nodev,relatime", "remount,ro"),
+            ("rw,nosuid,nodev,noatime", "remount,noatime,nodev"),
+            ("rw,nodiratime", "remount,strictatime"),
+            ("rw,suid,relatime", "remount"),
+        ] {
+            let (has, wanted) = wanted(options, said).unwrap();
+            assert_eq!(has, wanted, "{options} {said}");
+        }
+    }
+
+    #[test]
+    fn what_is_said_changes_and_the_rest_stays() {
+        let (has, ro) = wanted("rw,nosuid,nodev,noexec,relatime", "remount,ro").unwrap();
+        assert_eq!(
+            ro,
+            KernelFlags {
+                read_only: true,
+                ..has
+            }
+        );
+        assert!(ro.noexec && ro.relatime && !ro.suid && !ro.dev);
+        let (has, rw) = wanted("ro,nosuid,nodev,noatime", "remount,rw,suid,exec").unwrap();
+        assert!(has.read_only && !rw.read_only && rw.suid && !rw.dev && rw.noatime);
+        let (_, atime) = wanted("rw,noatime", "remount,relatime").unwrap();
+        assert!(atime.relatime && !atime.noatime);
     }
 
     #[test]
     fn what_cannot_change_is_refused_with_the_remedy() {
-        let line = check("rw,nosuid,nodev", "n:/p", "remount,ro").unwrap_err();
+        let line = wanted("rw,nosuid,nodev,relatime", "remount,strictatime").unwrap_err();
         assert_eq!(
             line,
-            "this is 'not ro' and cannot become 'ro' while mounted: unmount it and mount it again"
+            "this is 'not strictatime' and cannot become 'strictatime' while mounted: unmount it and mount it again"
         );
-        assert!(check("rw,nosuid", "n:/p", "remount,suid").is_err());
-        assert!(check("ro", "n:/p", "remount,rw").is_err());
-        assert!(
-            check("rw", "n:/q", "remount")
-                .unwrap_err()
-                .starts_with("the source is 'n:/p'")
-        );
+        assert!(wanted("rw", "remount,noatime").is_err());
+    }
+
+    #[test]
+    fn every_word_that_is_compared_is_one_of_the_table() {
+        for word in crate::options::TABLE
+            .iter()
+            .filter(|word| is_kernel_word(word.name))
+        {
+            assert!(read(&[word.name], false).is_ok());
+        }
+        assert!(!is_kernel_word("bw") && !is_kernel_word("remount"));
     }
 
     #[test]
@@ -220,6 +339,7 @@ mod tests {
                 source: "n:/p".to_owned(),
                 stale: false,
                 cache: "auto".to_owned(),
+                options: String::new(),
                 share: Share::default(),
                 traffic: Default::default(),
                 requests: 0,

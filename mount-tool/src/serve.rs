@@ -220,6 +220,7 @@ fn ready_text(pool: &str, memory: u64, key: &Path, ready: &Ready) -> String {
     let source = Source {
         nodes: vec![reachable(ready.address)],
         pool: pool.to_owned(),
+        directory: Vec::new(),
     };
     let mut text = String::new();
     if ready.key_created {

@@ -250,6 +250,7 @@ fn table(status: &Status) -> String {
             "LATENCY",
             "WAITING",
             "THROTTLED",
+            "OPTIONS",
         ],
         status.mounts.iter().map(mount).collect(),
     );
@@ -314,6 +315,7 @@ fn mount(mount: &MountStatus) -> Vec<String> {
         format!("{} us", mount.mean_latency_us),
         mount.parked.to_string(),
         format!("{} ms", mount.traffic.throttled_us / 1000),
+        mount.options.clone(),
     ]
 }
 
@@ -382,6 +384,7 @@ mod tests {
                 source: "127.0.0.1:/p".to_owned(),
                 stale: false,
                 cache: "auto".to_owned(),
+                options: "rw,nosuid,nodev".to_owned(),
                 share: Share {
                     bw: 200 << 20,
                     ..Share::default()
@@ -417,7 +420,9 @@ mod tests {
             "127.0.0.1:7470  p     shm     2    -       off    up 61s, lost 1x  same host"
         );
         assert!(
-            lines[4].contains("bw=200.0 MiB/s") && lines[4].contains("12 us"),
+            lines[4].contains("bw=200.0 MiB/s")
+                && lines[4].contains("12 us")
+                && lines[4].ends_with("  rw,nosuid,nodev"),
             "{text}"
         );
         assert_eq!(lines[7], "p     1.0 GiB  0 B   1.0 GiB  1       none");

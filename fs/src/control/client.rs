@@ -107,7 +107,10 @@ fn patience(request: &ControlRequest) -> Duration {
         ControlRequest::Prepare { options, .. } | ControlRequest::Mount { options, .. } => {
             PATIENCE + Duration::from_millis(options.timeout_ms.saturating_mul(3))
         }
-        ControlRequest::Status | ControlRequest::Qos { .. } | ControlRequest::Times { .. } => PATIENCE,
+        ControlRequest::Status
+        | ControlRequest::Qos { .. }
+        | ControlRequest::Times { .. }
+        | ControlRequest::Remount { .. } => PATIENCE,
     }
 }
 

@@ -2,7 +2,7 @@
 //! ever added.
 
 use crate::mount::{KernelFlags, Place};
-use crate::options::{MountOptions, Source};
+use crate::options::{AccessTimes, MountOptions, Source};
 use rdmafs_rdma::link::FlowCounters;
 use rdmafs_rdma::qos::share::Share;
 use serde::{Deserialize, Serialize};
@@ -47,6 +47,15 @@ pub enum ControlRequest {
         dir: PathBuf,
         /// What to change.
         change: ShareChange,
+    },
+    /// What the kernel was told by a remount of a live mount, or is about to be told. Answer: [`ControlReply::Remounted`].
+    Remount {
+        /// As in `Qos`.
+        dir: PathBuf,
+        /// All of them.
+        flags: KernelFlags,
+        /// What they mean for access times.
+        access_times: AccessTimes,
     },
 }
 
@@ -97,6 +106,8 @@ pub enum ControlReply {
     },
     /// A share as it is now.
     Share(Share),
+    /// The handler acts by these flags, and records them.
+    Remounted,
     /// It failed: one line that says what and how to mend it.
     Error(String),
 }
@@ -166,6 +177,9 @@ pub struct MountStatus {
     pub stale: bool,
     /// `auto` or `none`.
     pub cache: String,
+    /// All options in force, as `-o` takes them.
+    #[serde(default)]
+    pub options: String,
     /// Its share.
     pub share: Share,
     /// Link traffic.

@@ -272,6 +272,7 @@ mod tests {
                     port: 7470,
                 }],
                 pool: "p".into(),
+                directory: vec!["d".into()],
             },
             dir: "/mnt/far".into(),
             options: MountOptions {
@@ -285,6 +286,7 @@ mod tests {
                 share: Share::default(),
                 read_only: false,
                 access_times: AccessTimes::default(),
+                root: None,
             },
             flags: KernelFlags::default(),
             place: serde_json::from_str(PLACE).unwrap(),

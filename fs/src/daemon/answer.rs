@@ -3,9 +3,11 @@
 use super::begin::Beginning;
 use super::mounts::{Live, Mounts};
 use super::records::{COMMIT_S, Record, Records, TIMEOUT_MS};
+use super::shown::shown;
 use crate::control::{ControlReply, ControlRequest, MountStatus, ShareChange, Status, TimesChange};
 use crate::handler::Handler;
-use crate::options::{CacheMode, MountOptions, Source};
+use crate::mount::KernelFlags;
+use crate::options::{AccessTimes, CacheMode, MountOptions, Source};
 use rdmafs_rdma::qos::share::Share;
 use std::fs;
 use std::os::fd::OwnedFd;
@@ -64,6 +66,16 @@ impl Daemon {
             (ControlRequest::Status, _) => Ok(ControlReply::Status(self.status())),
             (ControlRequest::Times { dir, change }, _) => self.times(&dir, change),
             (ControlRequest::Qos { dir, change }, _) => self.qos(&dir, change).map(ControlReply::Share),
+            (
+                ControlRequest::Remount {
+                    dir,
+                    flags,
+                    access_times,
+                },
+                _,
+            ) => self
+                .remount(&dir, flags, access_times)
+                .map(|()| ControlReply::Remounted),
         };
         answer.unwrap_or_else(ControlReply::Error)
     }
@@ -110,11 +122,21 @@ impl Daemon {
         }
     }
 
+    /// The topmost mount on `dir`.
     fn find(&self, dir: &Path) -> Result<Arc<Live>, String> {
         self.mounts.find(|live| live.record.dir == dir).ok_or_else(|| {
             let dir = dir.display();
             format!("{dir} is no mount of this handler: 'rdmafs status' lists them")
         })
+    }
+
+    fn remount(&self, dir: &Path, flags: KernelFlags, access_times: AccessTimes) -> Result<(), String> {
+        let live = self.find(dir)?;
+        *live.flags.lock() = flags;
+        live.mount.remount(flags.read_only, access_times);
+        self.record(&live);
+        tracing::info!(dir = %live.record.dir.display(), ?flags, "remounted");
+        Ok(())
     }
 
     fn times(&self, dir: &Path, change: TimesChange) -> Result<ControlReply, String> {
@@ -176,6 +198,7 @@ fn mount_status(live: &Live) -> MountStatus {
         source: live.record.source.to_string(),
         stale: live.mount.is_stale(),
         cache: cache.into(),
+        options: shown(&live.as_it_is()),
         share: live.mount.share(),
         traffic: live.mount.traffic(),
         requests: reading.answered,

@@ -45,6 +45,7 @@ impl Daemon {
         })?;
         let live = self.mounts.add(Live {
             number,
+            flags: Mutex::new(record.flags),
             record,
             meter: session.meter(),
             mount: mount.clone(),
@@ -90,17 +91,13 @@ impl Daemon {
         }
     }
 
-    /// Writes the mount's record, with its share and its times as they are now. Where that fails, the mount works all the same.
+    /// Writes the mount's record, with its share, times and flags as they are now. Where that fails, the mount works all the same.
     pub(super) fn record(&self, live: &Live) {
         let recorded = live.recorded.lock();
         if !*recorded {
             return;
         }
-        let mut record = live.record.clone();
-        record.options.share = live.mount.share();
-        record.pool = live.mount.pool_id().or(record.pool);
-        record.options.timeout_ms = u64::try_from(live.mount.timeout().as_millis()).unwrap_or(u64::MAX);
-        record.options.commit_s = live.mount.commit_after().as_secs();
+        let record = live.as_it_is();
         if let Err(error) = self.records.save(live.number, &record) {
             tracing::warn!(dir = %record.dir.display(), "cannot record this mount: after a crash it would not come back as it is: {error}");
         }

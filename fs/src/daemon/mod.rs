@@ -2,6 +2,7 @@
 
 pub(crate) mod records;
 mod mounts;
+mod shown;
 mod answer;
 mod begin;
 mod restore;

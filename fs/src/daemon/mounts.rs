@@ -3,6 +3,7 @@
 use super::records::{Number, Record};
 use crate::fuse::Meter;
 use crate::handler::Mount;
+use crate::mount::KernelFlags;
 use crate::options::{MountOptions, Source};
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use rdmafs_rdma::clock::{Clock, SystemClock};
@@ -16,8 +17,10 @@ pub(super) const LINGER: Duration = Duration::from_secs(10);
 /// A mount that is served.
 pub(super) struct Live {
     pub(super) number: Number,
-    /// As it was made: its share may have changed since.
+    /// As it was made: its share and flags may have changed since.
     pub(super) record: Record,
+    /// What the kernel was told last.
+    pub(super) flags: Mutex<KernelFlags>,
     pub(super) mount: Arc<Mount>,
     pub(super) meter: Arc<Meter>,
     /// It is unmounted: only its end is left to do.
@@ -29,6 +32,20 @@ pub(super) struct Live {
 impl Live {
     pub(super) fn has_ended(&self) -> bool {
         self.ended.load(Ordering::Relaxed)
+    }
+
+    /// Its record with the share and the flags that it has now, and where it begins.
+    pub(super) fn as_it_is(&self) -> Record {
+        let mut record = self.record.clone();
+        record.flags = *self.flags.lock();
+        record.options.share = self.mount.share();
+        record.options.timeout_ms = u64::try_from(self.mount.timeout().as_millis()).unwrap_or(u64::MAX);
+        record.options.commit_s = self.mount.commit_after().as_secs();
+        record.options.read_only = record.flags.read_only;
+        record.options.access_times = self.mount.access_times();
+        record.options.root = Some(self.mount.root().0);
+        record.pool = self.mount.pool_id().or(record.pool);
+        record
     }
 }
 

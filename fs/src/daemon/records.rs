@@ -306,6 +306,7 @@ mod tests {
                 },
                 read_only: true,
                 access_times: AccessTimes::default(),
+                root: None,
             },
             flags: KernelFlags {
                 read_only: true,

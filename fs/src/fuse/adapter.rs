@@ -10,6 +10,7 @@ use crate::handler::{Caller, LockCall, Mount};
 use fuser::{FileHandle, INodeNo, LockOwner, ReplyEntry, Request};
 use rdmafs_meta::cred::Credentials;
 use rdmafs_meta::error::MetaError;
+use rdmafs_meta::id::InodeId;
 use rdmafs_meta::lock::Span;
 use rdmafs_meta::wire::NewInode;
 use rdmafs_rdma::clock::{Clock, SystemClock};
@@ -106,6 +107,19 @@ impl Adapter {
         })
     }
 
+    /// The inode that the kernel calls so.
+    pub(super) fn at(&self, node: INodeNo) -> InodeId {
+        match ino(node) {
+            InodeId::ROOT => self.mount.root(),
+            ino => ino,
+        }
+    }
+
+    /// A name in a directory.
+    pub(super) fn name(&self, parent: INodeNo, name: &OsStr) -> (InodeId, Vec<u8>) {
+        (self.at(parent), bytes(name))
+    }
+
     pub(super) fn caller(&self, request: &Request) -> Credentials {
         let (uid, gid) = (request.uid(), request.gid());
         Credentials {
@@ -124,7 +138,7 @@ impl Adapter {
         mode: u16,
         reply: ReplyEntry,
     ) {
-        let (parent, name) = (ino(place.0), bytes(place.1));
+        let (parent, name) = self.name(place.0, place.1);
         self.serve(
             request,
             |mount| {

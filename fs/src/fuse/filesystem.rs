@@ -6,8 +6,8 @@
 
 use super::adapter::Adapter;
 use super::convert::{
-    bytes, handle, ino, new_node, open_mode, permissions, rename_mode, seek, set_time, space_change,
-    write_mode, xattr_mode,
+    bytes, handle, new_node, open_mode, permissions, rename_mode, seek, set_time, space_change, write_mode,
+    xattr_mode,
 };
 use super::reply;
 use super::session::negotiate;
@@ -34,14 +34,14 @@ const PAGE: u32 = 256;
 
 impl Filesystem for Adapter {
     fn init(&mut self, _: &Request, config: &mut KernelConfig) -> io::Result<()> {
-        negotiate(config, !self.mount.counts_each_access());
+        negotiate(config, &self.mount);
         Ok(())
     }
 
     fn lookup(&self, req: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
         self.serve(
             req,
-            |mount| mount.lookup(self.caller(req), ino(parent), bytes(name)),
+            |mount| mount.lookup(self.caller(req), self.at(parent), bytes(name)),
             |found| reply::entry(reply, found),
         );
     }
@@ -49,7 +49,7 @@ impl Filesystem for Adapter {
     fn getattr(&self, req: &Request, node: INodeNo, fh: Option<FileHandle>, reply: ReplyAttr) {
         self.serve(
             req,
-            |mount| mount.getattr_as(self.caller(req), ino(node), fh.is_some()),
+            |mount| mount.getattr_as(self.caller(req), self.at(node), fh.is_some()),
             |found| reply::attr(reply, found),
         );
     }
@@ -82,7 +82,7 @@ impl Filesystem for Adapter {
         };
         self.serve(
             req,
-            |mount| mount.setattr(self.caller(req), ino(node), change, fh.map(handle)),
+            |mount| mount.setattr(self.caller(req), self.at(node), change, fh.map(handle)),
             |changed| reply::attr(reply, changed),
         );
     }
@@ -90,7 +90,7 @@ impl Filesystem for Adapter {
     fn readlink(&self, req: &Request, node: INodeNo, reply: ReplyData) {
         self.serve(
             req,
-            |mount| mount.readlink(self.caller(req), ino(node)),
+            |mount| mount.readlink(self.caller(req), self.at(node)),
             |target| reply::target(reply, target),
         );
     }
@@ -120,9 +120,10 @@ impl Filesystem for Adapter {
     }
 
     fn link(&self, req: &Request, node: INodeNo, newparent: INodeNo, newname: &OsStr, reply: ReplyEntry) {
+        let (node, parent) = (self.at(node), self.at(newparent));
         self.serve(
             req,
-            |mount| mount.link(self.caller(req), ino(node), ino(newparent), bytes(newname)),
+            |mount| mount.link(self.caller(req), node, parent, bytes(newname)),
             |linked| reply::entry(reply, linked),
         );
     }
@@ -130,7 +131,7 @@ impl Filesystem for Adapter {
     fn unlink(&self, req: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
         self.serve(
             req,
-            |mount| mount.unlink(self.caller(req), ino(parent), bytes(name)),
+            |mount| mount.unlink(self.caller(req), self.at(parent), bytes(name)),
             |removed| reply::empty(reply, removed),
         );
     }
@@ -138,7 +139,7 @@ impl Filesystem for Adapter {
     fn rmdir(&self, req: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
         self.serve(
             req,
-            |mount| mount.rmdir(self.caller(req), ino(parent), bytes(name)),
+            |mount| mount.rmdir(self.caller(req), self.at(parent), bytes(name)),
             |removed| reply::empty(reply, removed),
         );
     }
@@ -153,7 +154,7 @@ impl Filesystem for Adapter {
         flags: RenameFlags,
         reply: ReplyEmpty,
     ) {
-        let (from, to) = ((ino(parent), bytes(name)), (ino(newparent), bytes(newname)));
+        let (from, to) = (self.name(parent, name), self.name(newparent, newname));
         self.serve(
             req,
             |mount| {
@@ -177,11 +178,11 @@ impl Filesystem for Adapter {
         flags: i32,
         reply: ReplyCreate,
     ) {
-        let mode = permissions(mode, umask);
+        let (parent, mode) = (self.at(parent), permissions(mode, umask));
         let (open, exclusive) = (open_mode(OpenFlags(flags)), flags & libc::O_EXCL != 0);
         self.serve(
             req,
-            |mount| mount.create(self.caller(req), ino(parent), bytes(name), mode, open, exclusive),
+            |mount| mount.create(self.caller(req), parent, bytes(name), mode, open, exclusive),
             |made| reply::created(reply, made),
         );
     }
@@ -189,7 +190,7 @@ impl Filesystem for Adapter {
     fn open(&self, req: &Request, node: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
         self.serve(
             req,
-            |mount| mount.open(self.caller(req), ino(node), open_mode(flags)),
+            |mount| mount.open(self.caller(req), self.at(node), open_mode(flags)),
             |opened| reply::open(reply, opened),
         );
     }
@@ -324,7 +325,7 @@ impl Filesystem for Adapter {
     fn opendir(&self, req: &Request, node: INodeNo, _: OpenFlags, reply: ReplyOpen) {
         self.serve(
             req,
-            |mount| mount.opendir(self.caller(req), ino(node)),
+            |mount| mount.opendir(self.caller(req), self.at(node)),
             |opened| reply::directory(reply, opened),
         );
     }
@@ -440,7 +441,7 @@ impl Filesystem for Adapter {
         let (name, value) = (bytes(name), value.to_vec());
         self.serve(
             req,
-            |mount| mount.setxattr(self.caller(req), ino(node), name, value, xattr_mode(flags)),
+            |mount| mount.setxattr(self.caller(req), self.at(node), name, value, xattr_mode(flags)),
             |set| reply::empty(reply, set),
         );
     }
@@ -448,7 +449,7 @@ impl Filesystem for Adapter {
     fn getxattr(&self, req: &Request, node: INodeNo, name: &OsStr, size: u32, reply: ReplyXattr) {
         self.serve(
             req,
-            |mount| mount.getxattr(self.caller(req), ino(node), bytes(name), size),
+            |mount| mount.getxattr(self.caller(req), self.at(node), bytes(name), size),
             |value| reply::xattr(reply, value),
         );
     }
@@ -456,7 +457,7 @@ impl Filesystem for Adapter {
     fn listxattr(&self, req: &Request, node: INodeNo, size: u32, reply: ReplyXattr) {
         self.serve(
             req,
-            |mount| mount.listxattr(self.caller(req), ino(node), size),
+            |mount| mount.listxattr(self.caller(req), self.at(node), size),
             |names| reply::xattr(reply, names),
         );
     }
@@ -464,7 +465,7 @@ impl Filesystem for Adapter {
     fn removexattr(&self, req: &Request, node: INodeNo, name: &OsStr, reply: ReplyEmpty) {
         self.serve(
             req,
-            |mount| mount.removexattr(self.caller(req), ino(node), bytes(name)),
+            |mount| mount.removexattr(self.caller(req), self.at(node), bytes(name)),
             |removed| reply::empty(reply, removed),
         );
     }

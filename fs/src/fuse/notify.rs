@@ -28,8 +28,9 @@ pub(super) struct Notify {
 }
 
 impl Notify {
-    /// Starts the threads for the kernel at the other end of `notifier`.
-    pub(super) fn start(notifier: fuser::Notifier) -> io::Result<Self> {
+    /// Starts the threads for the kernel at the other end of `notifier`, whose root is `root`.
+    pub(super) fn start(notifier: fuser::Notifier, root: InodeId) -> io::Result<Self> {
+        let node = move |ino| node(ino, root);
         let notify = Self {
             attributes: Arc::default(),
             data: Arc::default(),
@@ -78,8 +79,13 @@ impl KernelNotify for Notify {
     }
 }
 
-fn node(ino: InodeId) -> INodeNo {
-    INodeNo(ino.0)
+/// What the kernel calls the inode.
+fn node(ino: InodeId, root: InodeId) -> INodeNo {
+    if ino == root {
+        INodeNo::ROOT
+    } else {
+        INodeNo(ino.0)
+    }
 }
 
 /// As the kernel takes it: a length of 0 is all the rest, and no file is longer than an `i64` says.

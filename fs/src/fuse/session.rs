@@ -24,15 +24,13 @@ const MAX_BACKGROUND: u16 = 256;
 const INIT_WAIT: u16 = 5000;
 
 /// What is asked of the kernel, where it has it.
-const WANTED: [InitFlags; 9] = [
+const WANTED: [InitFlags; 8] = [
     InitFlags::FUSE_PARALLEL_DIROPS,
     InitFlags::FUSE_HANDLE_KILLPRIV_V2,
     InitFlags::FUSE_DO_READDIRPLUS,
     InitFlags::FUSE_READDIRPLUS_AUTO,
     InitFlags::FUSE_AUTO_INVAL_DATA,
     InitFlags::FUSE_DIRECT_IO_ALLOW_MMAP,
-    // Inode ids are durable and "." and ".." can be looked up: enough for NFS.
-    InitFlags::FUSE_EXPORT_SUPPORT,
     // Locks are the service's, so that they hold between hosts.
     InitFlags::FUSE_POSIX_LOCKS,
     InitFlags::FUSE_FLOCK_LOCKS,
@@ -60,7 +58,7 @@ impl Session {
         config.n_threads = Some(workers());
         config.clone_fd = true;
         let session = fuser::Session::from_fd(adapter, device, SessionACL::All, config)?;
-        let notify = Arc::new(Notify::start(session.notifier())?);
+        let notify = Arc::new(Notify::start(session.notifier(), mount.root())?);
         mount.set_notify(notify.clone());
         Ok(Self {
             session,
@@ -102,13 +100,16 @@ fn workers() -> usize {
     available_parallelism().map_or(2, usize::from).clamp(2, 16)
 }
 
-/// Answers the kernel's INIT. `cache_links`: nobody needs to hear of it when a symbolic link is followed again; its target never changes,
-/// and its inode id is never used again. Not asked for: the writeback cache (the kernel would ignore other hosts' sizes), atomic
+/// Answers the kernel's INIT. Symbolic links may be cached where nobody needs to hear of it when one is followed again: its target never
+/// changes, and its inode id is never used again. Not asked for: the writeback cache (the kernel would ignore other hosts' sizes), atomic
 /// O_TRUNC (the kernel would send it before it looks whether the program runs, and O_RDONLY would cut that off), and
 /// extended setxattr (fuser misreads it).
-pub(super) fn negotiate(config: &mut KernelConfig, cache_links: bool) {
-    let links = cache_links.then_some(InitFlags::FUSE_CACHE_SYMLINKS);
-    for flag in WANTED.into_iter().chain(links) {
+pub(super) fn negotiate(config: &mut KernelConfig, mount: &Mount) {
+    let links = (!mount.counts_each_access()).then_some(InitFlags::FUSE_CACHE_SYMLINKS);
+    // Inode ids are durable and "." and ".." can be looked up: enough for NFS. By a file handle any inode of the pool is found, so a mount of
+    // a directory does without.
+    let export = (!mount.is_confined()).then_some(InitFlags::FUSE_EXPORT_SUPPORT);
+    for flag in WANTED.into_iter().chain(links).chain(export) {
         if config.add_capabilities(flag).is_err() {
             tracing::debug!("this kernel's FUSE lacks {flag:?}");
         }

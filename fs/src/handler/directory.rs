@@ -70,6 +70,9 @@ impl Mount {
         }
         entries.retain(|entry| entry.cookie < end);
         for entry in &mut entries {
+            if entry.name == b".." && self.is_confined() && ino == self.root() {
+                entry.attr.ino = ino;
+            }
             if entry.attr.kind == FileKind::Regular {
                 entry.attr = self.pool.show(entry.attr.clone());
             }

@@ -104,6 +104,7 @@ impl Handler {
             }
             // Else another pool is served there: that is the one to mount.
             if !matches!(reached, Err(Error::OtherPool(_))) {
+                self.begin_at(source, &mount)?;
                 let note = pool.note.lock().clone();
                 return Ok((mount, note));
             }
@@ -112,8 +113,15 @@ impl Handler {
         slot.add(pool.clone());
         let mount =
             attach(&pool, options).ok_or("the pool was closed while it was being mounted: mount it again")?;
+        self.begin_at(source, &mount)?;
         let note = pool.note.lock().clone();
         Ok((mount, note))
+    }
+
+    /// Finds where the mount begins.
+    fn begin_at(&self, source: &Source, mount: &Arc<Mount>) -> Result<(), String> {
+        let found = self.executor.block_on(mount.begin_at(&source.directory));
+        found.inspect_err(|_| mount.close())
     }
 
     /// Opens a mount on the pool without waiting for its node: until that is reached, operations are EIO after the mount's timeout.

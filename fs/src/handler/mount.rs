@@ -13,8 +13,9 @@ use crate::errno::Error;
 use crate::executor::Executor;
 use crate::options::{AccessTimes, CacheMode, MountOptions};
 use parking_lot::{Mutex, RwLock};
-use rdmafs_meta::attr::Attr;
+use rdmafs_meta::attr::{Attr, FileKind};
 use rdmafs_meta::cred::Credentials;
+use rdmafs_meta::error::MetaError;
 use rdmafs_meta::id::{InodeId, PoolId};
 use rdmafs_meta::time::AccessTime;
 use rdmafs_rdma::link::{Flow, FlowCounters};
@@ -42,8 +43,11 @@ pub struct Mount {
     timeout_ms: AtomicU64,
     /// `commit=` in seconds.
     commit_s: AtomicU64,
-    read_only: bool,
-    access_times: AccessTimes,
+    /// As `ro` or a remount says.
+    read_only: AtomicBool,
+    access_times: RwLock<AccessTimes>,
+    /// Where it begins, once that was looked up; the pool's root unless the source names a directory.
+    root: OnceLock<InodeId>,
     place: Mutex<Place>,
     pub(super) files: RwLock<HashMap<HandleId, Arc<OpenFile>>>,
     pub(super) directories: Directories,
@@ -72,8 +76,11 @@ impl Mount {
             cache: options.cache,
             timeout_ms: AtomicU64::new(options.timeout_ms),
             commit_s: AtomicU64::new(options.commit_s),
-            read_only: options.read_only,
-            access_times: options.access_times,
+            read_only: AtomicBool::new(options.read_only),
+            access_times: RwLock::new(options.access_times),
+            root: options
+                .root
+                .map_or_else(OnceLock::new, |root| InodeId(root).into()),
             place: Mutex::new(Place {
                 share: options.share,
                 flow: None,
@@ -186,24 +193,97 @@ impl Mount {
     /// # Errors
     /// [`Error::ReadOnly`].
     pub(super) fn writable(&self) -> Result<(), Error> {
-        if self.read_only {
+        if self.is_read_only() {
             Err(Error::ReadOnly)
         } else {
             Ok(())
         }
     }
 
+    /// The inode that it begins at: what the kernel calls `FUSE_ROOT_ID`.
+    #[must_use]
+    pub fn root(&self) -> InodeId {
+        self.root.get().copied().unwrap_or(InodeId::ROOT)
+    }
+
+    /// It shows a directory of the pool and nothing outside of that.
+    #[must_use]
+    pub fn is_confined(&self) -> bool {
+        self.root() != InodeId::ROOT
+    }
+
+    /// Finds the directory where it begins, by its names from the pool's root. Links are not followed: they might lead out of the pool.
+    /// Does nothing where that is known. Blocking callers use an executor.
+    ///
+    /// # Errors
+    /// One line: which name is missing, or is no directory.
+    pub(super) async fn begin_at(&self, names: &[String]) -> Result<(), String> {
+        if self.root.get().is_some() {
+            return Ok(());
+        }
+        let (mut at, mut path) = (InodeId::ROOT, String::new());
+        for name in names {
+            path = format!("{path}/{name}");
+            let found = self
+                .find(Credentials::root(), at, name.clone().into_bytes())
+                .await;
+            let attr = found.map_err(|error| match error {
+                Error::Meta(MetaError::NotFound) => {
+                    format!("the pool has no directory '{path}': mount the pool and make it with mkdir -p")
+                }
+                error => format!("cannot look up '{path}' in the pool: {error}"),
+            })?;
+            match attr.kind {
+                FileKind::Directory => at = attr.ino,
+                FileKind::Symlink => {
+                    return Err(format!(
+                        "'{path}' in the pool is a symbolic link: name the directory itself"
+                    ));
+                }
+                _ => return Err(format!("'{path}' in the pool is not a directory: name one")),
+            }
+        }
+        let _first = self.root.set(at);
+        Ok(())
+    }
+
+    /// Nothing is changed through it.
+    #[must_use]
+    pub fn is_read_only(&self) -> bool {
+        self.read_only.load(Ordering::Relaxed)
+    }
+
+    /// What reading does to access times, unless it is read-only.
+    #[must_use]
+    pub fn access_times(&self) -> AccessTimes {
+        *self.access_times.read()
+    }
+
+    /// A remount. The kernel was told before when writing ends, and is told afterwards when it begins.
+    pub fn remount(&self, read_only: bool, access_times: AccessTimes) {
+        *self.access_times.write() = access_times;
+        self.read_only.store(read_only, Ordering::Relaxed);
+    }
+
     /// Each access to a file or a link renews its access time.
     #[must_use]
     pub fn counts_each_access(&self) -> bool {
-        self.access_times.files == AccessTime::Strict
+        self.access_times().files == AccessTime::Strict
+    }
+
+    /// As the mount has it; a read-only one leaves all times alone.
+    fn access_time(&self, of: impl FnOnce(AccessTimes) -> AccessTime) -> AccessTime {
+        if self.is_read_only() {
+            return AccessTime::Never;
+        }
+        of(self.access_times())
     }
 
     /// Someone who asks through this mount.
     pub(super) fn asker(&self, who: Credentials) -> Asker {
         Asker {
             who,
-            access_time: self.access_times.files,
+            access_time: self.access_time(|times| times.files),
             timeout: self.timeout(),
         }
     }
@@ -211,7 +291,7 @@ impl Mount {
     /// The same, who reads a directory.
     pub(super) fn lister(&self, who: Credentials) -> Asker {
         Asker {
-            access_time: self.access_times.directories,
+            access_time: self.access_time(|times| times.directories),
             ..self.asker(who)
         }
     }

@@ -5,22 +5,27 @@ use super::types::Entry;
 use crate::errno::Error;
 use rdmafs_meta::attr::Attr;
 use rdmafs_meta::cred::Credentials;
+use rdmafs_meta::error::MetaError;
 use rdmafs_meta::id::InodeId;
 use rdmafs_meta::name::Name;
 use rdmafs_meta::wire::{NewInode, RenameMode, Reply, Request};
 use std::sync::Arc;
 
 impl Mount {
-    /// Finds `name` in `parent`; "." and ".." are allowed (NFS export, mount-point crossing).
+    /// Finds `name` in `parent`; "." and ".." are allowed (NFS export, mount-point crossing) where the mount shows the whole pool:
+    /// any inode would be found by them.
     ///
     /// # Errors
-    /// The namespace's.
+    /// The namespace's; ESTALE.
     pub async fn lookup(
         self: Arc<Self>,
         caller: Credentials,
         parent: InodeId,
         name: Vec<u8>,
     ) -> Result<Entry, Error> {
+        if self.is_confined() && matches!(name.as_slice(), b"." | b"..") {
+            return Err(MetaError::Stale.into());
+        }
         let attr = self.find(caller, parent, name).await?;
         Ok(self.entry(attr))
     }

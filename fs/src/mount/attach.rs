@@ -86,6 +86,25 @@ pub(super) fn mount_on(
     Ok(device.into())
 }
 
+/// Changes the flags of the mount whose root `root` holds, called `dir` in words. The working directory is `/proc/thread-self`.
+/// Blocking: the kernel writes back what is dirty before it takes the right to write away.
+///
+/// # Errors
+/// One line: what failed and how to mend it.
+pub(super) fn change_flags(root: &Directory, dir: &Path, flags: KernelFlags) -> Result<(), String> {
+    let target = format!("fd/{}", root.number());
+    let flags = flags.to_kernel() | MsFlags::MS_REMOUNT;
+    mount(None::<&str>, target.as_str(), None::<&str>, flags, None::<&str>).map_err(|error| {
+        let shown = dir.display();
+        match error {
+            Errno::EBUSY => format!(
+                "files are open for writing: 'fuser -vm {shown}' shows by whom; close them and try again"
+            ),
+            _ => format!("remount of {shown}: {}", error.desc()),
+        }
+    })
+}
+
 /// Words for a directory that cannot be mounted on.
 pub(super) fn unusable(dir: &Path, error: Errno) -> String {
     let shown = dir.display();

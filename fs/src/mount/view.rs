@@ -4,7 +4,7 @@
 //! that is known; when what stands topmost on that directory, opened without following links, has the very mount id of that line; and
 //! when everything above it is ours as well, for it would fall with it.
 
-use super::attach::{KernelFlags, mount_on, open_device, unusable};
+use super::attach::{KernelFlags, change_flags, mount_on, open_device, unusable};
 use super::directory::{Directory, Identity};
 use super::namespace::NamespaceId;
 use super::place::Place;
@@ -155,6 +155,20 @@ impl View {
                 beneath: identity,
             },
         })
+    }
+
+    /// Changes the kernel's flags of the topmost mount on `dir`, which must be ours. Blocking.
+    ///
+    /// # Errors
+    /// One line: what failed and how to mend it.
+    pub fn remount(&self, dir: &Path, flags: KernelFlags) -> Result<(), String> {
+        let root = Directory::open(dir).map_err(|error| unusable(dir, error))?;
+        let table = self.table().map_err(|error| unreadable(&error))?;
+        let id = self.mount_id(&root).map_err(|error| unreadable(&error))?;
+        match table.get(id).filter(|mount| mount.is_ours && mount.dir == dir) {
+            Some(_) => change_flags(&root, dir, flags),
+            None => Err(format!("{} is no mount of rdmafs", dir.display())),
+        }
     }
 
     /// Detaches a mount, lazily. `falls` says of a mount above it, or beneath it, that it is ours and dead as well. Blocking, briefly;

@@ -1,5 +1,6 @@
 //! What the user said: `-o` lists split, looked up in the table and put side by side, the later word over the earlier.
 
+use super::foreign;
 use super::table::{Kind, TABLE, Word};
 use rdmafs_fs::control::ShareChange;
 use rdmafs_fs::mount::KernelFlags;
@@ -23,6 +24,8 @@ pub(crate) struct Given {
     pub(crate) remount: bool,
     /// Every word that was accepted, in order, by its name in the table.
     pub(crate) named: Vec<&'static str>,
+    /// Lines about words that were passed over.
+    pub(crate) notes: Vec<String>,
 }
 
 impl Given {
@@ -49,8 +52,12 @@ pub(crate) fn read<S: AsRef<str>>(lists: &[S], sloppy: bool) -> Result<Given, St
         };
         match find(name) {
             Some(word) => accept(&mut given, word, name, value)?,
-            None if sloppy => {}
-            None => return Err(unknown(name)),
+            None => match foreign::answer(name) {
+                Some(Ok(note)) => given.notes.push(note),
+                _ if sloppy => {}
+                Some(Err(line)) => return Err(line),
+                None => return Err(unknown(name)),
+            },
         }
     }
     Ok(given)

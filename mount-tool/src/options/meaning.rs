@@ -45,6 +45,7 @@ pub(crate) fn resolve(source: &Source, given: &Given) -> Result<Meaning, String>
         share,
         read_only: given.flags.read_only,
         access_times: access_times(&given.flags),
+        root: None,
     };
     Ok(Meaning {
         options,
@@ -53,7 +54,7 @@ pub(crate) fn resolve(source: &Source, given: &Given) -> Result<Meaning, String>
 }
 
 /// As the kernel reads these words (fs/namespace.c, path_mount): `strictatime` wins over `noatime`, and leaves `nodiratime`.
-fn access_times(flags: &KernelFlags) -> AccessTimes {
+pub(crate) fn access_times(flags: &KernelFlags) -> AccessTimes {
     let files = match (flags.strictatime, flags.noatime) {
         (true, _) => AccessTime::Strict,
         (false, true) => AccessTime::Never,

@@ -115,7 +115,7 @@ pub(crate) static TABLE: &[Word] = &[
     value(
         "timeout",
         timeout,
-        "TIME: 100ms to 10m; a dead node is EIO after this long (default 5s)",
+        "TIME: 100ms to 10m; a dead node is EIO after this long (default 5s), for this mount",
     ),
     value(
         "commit",
@@ -152,7 +152,7 @@ pub(crate) static TABLE: &[Word] = &[
     flag(
         "remount",
         |g| g.remount = true,
-        "change bw, iops, burst, weight, timeout and commit of the mount that is there",
+        "change bw, iops, burst, weight, timeout, commit, ro and the like of the mount that is there",
     ),
     flag(
         "suid",

@@ -408,6 +408,7 @@ pub(super) fn options(cache: CacheMode) -> MountOptions {
         share: Share::default(),
         read_only: false,
         access_times: AccessTimes::default(),
+        root: None,
     }
 }
 
