@@ -112,6 +112,15 @@ pub(crate) fn give_way() {
     let _ = unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, 10) };
 }
 
+/// From now on a block of 1 MiB or more of the heap is a mapping of its own, for ever: what is freed goes back to the kernel, and what is
+/// asked for zeroed is not touched. By itself glibc takes larger blocks from its heaps once such a block was freed, where they stay in
+/// memory, locked, and are zeroed by hand. Other C libraries have no such setting.
+pub fn keep_large_blocks_apart() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: mallopt(3) takes two integers, locks what it changes, and leaves blocks that are in use as they are.
+    let _ = unsafe { libc::mallopt(libc::M_MMAP_THRESHOLD, 1 << 20) };
+}
+
 /// A descriptor that becomes readable when process `pid` has ended.
 pub(crate) fn pidfd(pid: u32) -> io::Result<OwnedFd> {
     // SAFETY: pidfd_open(2) takes two integers and touches no memory of ours.

@@ -8,6 +8,7 @@ use super::of_task::keep_a_spare;
 use nix::sys::mman::{MlockAllFlags, mlockall};
 use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit, setrlimit};
 use nix::sys::stat::{Mode, umask};
+use rdmafs_rdma::sys::keep_large_blocks_apart;
 use std::fmt::Display;
 
 /// What a process could not do for want of privileges, to be logged once it is up: an error that ends it before stands alone.
@@ -38,6 +39,7 @@ impl LeftOut {
 /// One line: the process cannot be made undumpable, so its keys would not be safe.
 pub fn harden() -> Result<LeftOut, String> {
     let mut left_out = LeftOut::default();
+    keep_large_blocks_apart();
     umask(Mode::from_bits_truncate(0o077));
     // Before it is undumpable: its /proc files belong to root from then on.
     left_out.note(
