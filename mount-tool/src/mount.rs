@@ -11,7 +11,10 @@ use crate::options::{self, Kind, Meaning, TABLE};
 use crate::output::{self, Progress};
 use crate::remount::remount;
 use rdmafs_fs::control::{ControlReply, ControlRequest};
-use rdmafs_fs::mount::{Attached, Detach, Device, Namespace, Sought, Unmade, View};
+use rdmafs_fs::mount::{
+    Attached, Cap, Detach, Detached, Device, KernelFlags, Namespace, Place as MountPlace, Put, Sought,
+    Unmade, View, can_mount_beneath,
+};
 use rdmafs_fs::options::Source;
 use std::io::{Error, ErrorKind};
 use std::os::fd::AsFd;
@@ -83,6 +86,12 @@ pub(crate) fn run(args: Args, caller: Caller) -> Result<(), Failure> {
     }
     let place = Place::new(args.namespace.as_deref(), &args.dir)?;
     let found = place.within(|view, dir| look(view, dir, &source))?;
+    if found.alive && !given.remount {
+        let name = args.dir.display();
+        return Err(Failure::mount(format!(
+            "{source} is already mounted on {name}: 'mount -o remount,... {name}' changes options, 'umount {name}' ends it"
+        )));
+    }
     if args.fake {
         return Ok(());
     }
@@ -119,32 +128,92 @@ fn mount(source: &Source, found: &Found, place: &Place, meaning: Meaning) -> Res
     };
     prepare(&request, Duration::from_millis(options.timeout_ms))
         .map_err(|refusal| failed(refusal.into_line()))?;
-    let Attached { fuse, place: made } = place.within(|view, _| {
-        if let Some(dead) = &found.dead {
-            // It is what a handler that was started just now has made of it, if it is alive by now.
-            take_away(view, dir, dead, None).map_err(failed)?;
-        }
-        let attached = view.attach(&source.to_string(), dir, flags, None);
-        attached.map_err(Unmade::into_line).map_err(failed)
+    let text = source.to_string();
+    let new = place.within(|view, _| match &found.dead {
+        // It is what a handler that was started just now has made of it, if it is alive by now.
+        Some(dead) => successor(view, dir, (dead, &text), flags).map_err(failed),
+        None => view
+            .attach(&text, dir, flags, None)
+            .map(New::InPlace)
+            .map_err(|unmade| failed(unmade.into_line())),
     })?;
+    let Attached { fuse, place: made } = new.attached();
     let request = ControlRequest::Mount {
         source: source.clone(),
         dir: dir.to_owned(),
         options,
         flags,
-        place: made,
+        place: *made,
     };
     let answer = ask(&request, Some(fuse.as_fd())).map_err(Refusal::into_line);
-    match answer {
-        Ok(ControlReply::Mounted { note }) => Ok(format!("mounted {source} on {} ({note})", dir.display())),
-        other => {
-            let line = other.map_or_else(|line| line, |reply| unexpected(&reply));
-            place.within(|view, _| {
-                let _left = take_away(view, dir, &source.to_string(), Some(made.device));
+    let note = match answer {
+        Ok(ControlReply::Mounted { note }) => Ok(note),
+        other => Err(other.map_or_else(|line| line, |reply| unexpected(&reply))),
+    };
+    place
+        .within(|view, _| match (&new, note) {
+            (New::InPlace(_), Ok(note)) => Ok(note),
+            (New::InPlace(made), Err(line)) => {
+                let _left = take_away(view, dir, &text, Some(made.place.device));
                 Err(failed(line))
-            })
+            }
+            (New::Successor { new, old, .. }, Ok(note)) => {
+                let put = view.put(new, old, dir).map_err(failed)?;
+                if put == Put::Beneath {
+                    view.uncover(old, dir).map_err(failed)?;
+                }
+                Ok(note)
+            }
+            (New::Successor { .. }, Err(line)) => Err(failed(line)),
+        })
+        .map(|note| format!("mounted {source} on {} ({note})", dir.display()))
+}
+
+/// What mount(2) or fsmount(2) made.
+enum New {
+    /// It is where it shall be.
+    InPlace(Attached),
+    /// It is nowhere yet, and takes the place of `old` once it is served: the directory below is never bare.
+    Successor {
+        attached: Attached,
+        new: Detached,
+        old: Cap,
+    },
+}
+
+impl New {
+    fn attached(&self) -> &Attached {
+        match self {
+            Self::InPlace(attached) | Self::Successor { attached, .. } => attached,
         }
     }
+}
+
+/// A mount that shall take the place of the one on `dir`. Where the kernel cannot mount beneath another one, that is detached before.
+fn successor(
+    view: &View,
+    dir: &Path,
+    (old, source): (&str, &str),
+    flags: KernelFlags,
+) -> Result<New, String> {
+    let beneath = view.beneath(dir).filter(|_| can_mount_beneath());
+    let Some(beneath) = beneath else {
+        take_away(view, dir, old, None)?;
+        let attached = view.attach(source, dir, flags, None);
+        return attached.map(New::InPlace).map_err(Unmade::into_line);
+    };
+    let old = view.hold_of(dir, old)?;
+    let (new, fuse) = view.make(source, flags)?;
+    let device = new
+        .device()
+        .map_err(|error| format!("the new mount has no number: {error}"))?;
+    let place = MountPlace {
+        namespace: view.namespace(),
+        device,
+        beneath,
+    };
+    let attached = Attached { fuse, place };
+    Ok(New::Successor { attached, new, old })
 }
 
 /// Detaches the topmost mount on `dir`, if it is one of ours of this source, or the one with this device number.
@@ -253,6 +322,8 @@ struct Found {
     dir: PathBuf,
     /// The source of the dead mount of ours on it, as the kernel lists it.
     dead: Option<String>,
+    /// The very pool is mounted there, and served.
+    alive: bool,
 }
 
 /// A dead mount of the same pool is no obstacle: the new one takes its place.
@@ -260,7 +331,11 @@ fn look(view: &View, dir: &Path, source: &Source) -> Result<Found, Failure> {
     let real = mounts::resolve(dir);
     let dead = view.dead_on(&real);
     match &dead {
-        Some(of) if of.parse().as_ref() == Ok(source) => Ok(Found { dir: real, dead }),
+        Some(of) if of.parse().as_ref() == Ok(source) => Ok(Found {
+            dir: real,
+            dead,
+            alive: false,
+        }),
         Some(of) => {
             let name = dir.display();
             Err(Failure::mount(format!(
@@ -270,6 +345,9 @@ fn look(view: &View, dir: &Path, source: &Source) -> Result<Found, Failure> {
         None => Ok(Found {
             dir: check_dir(dir)?,
             dead,
+            alive: view
+                .of_ours_on(&real)
+                .is_some_and(|of| of.parse().as_ref() == Ok(source)),
         }),
     }
 }

@@ -2,8 +2,10 @@
 
 use crate::failure::Failure;
 use crate::mounts;
+use crate::output;
 use nix::errno::Errno;
 use nix::mount::{MntFlags, umount2};
+use rdmafs_fs::mount::{Device, Holder, holders};
 use std::path::{Path, PathBuf};
 
 /// Unmount a pool
@@ -26,7 +28,33 @@ pub(crate) fn run(args: Args) -> Result<(), Failure> {
     let mut flags = MntFlags::UMOUNT_NOFOLLOW;
     flags.set(MntFlags::MNT_DETACH, args.lazy);
     flags.set(MntFlags::MNT_FORCE, args.force);
-    umount2(&mounted.dir, flags).map_err(|errno| explain(&args.dir, errno))
+    umount2(&mounted.dir, flags).map_err(|errno| explain(&args.dir, errno))?;
+    if let Some(line) = device(&mounted.device).and_then(|device| left(&args.dir, &holders(device))) {
+        output::print(&line)?;
+    }
+    Ok(())
+}
+
+/// `MAJOR:MINOR`, as the kernel shows it.
+fn device(text: &str) -> Option<Device> {
+    let (major, minor) = text.split_once(':')?;
+    Some(Device {
+        major: major.parse().ok()?,
+        minor: minor.parse().ok()?,
+    })
+}
+
+/// What keeps it served all the same: else nobody would know why `rdmafs status` lists it.
+fn left(dir: &Path, holders: &[Holder]) -> Option<String> {
+    let first = holders.first()?;
+    let more = match holders.len() {
+        1 => String::new(),
+        count => format!("; {} other mount namespaces have it too", count - 1),
+    };
+    Some(format!(
+        "{} is unmounted here, and still served: a copy of it is {first}{more}",
+        dir.display()
+    ))
 }
 
 fn explain(dir: &Path, errno: Errno) -> Failure {
@@ -55,6 +83,23 @@ mod tests {
         .unwrap_err();
         assert_eq!(failure.code, Code::Usage);
         assert_eq!(failure.to_string(), "/proc is a proc mount, not one of rdmafs");
+    }
+
+    #[test]
+    fn who_keeps_a_copy_is_named() {
+        let holder = Holder {
+            pid: 7,
+            name: "podman".into(),
+            processes: 1,
+            dir: "/far".into(),
+        };
+        assert_eq!(left(Path::new("/m"), &[]), None);
+        assert_eq!(
+            left(Path::new("/m"), &[holder.clone(), holder]).unwrap(),
+            "/m is unmounted here, and still served: a copy of it is /far of process 7 (podman): \
+             'nsenter -t 7 -m umount /far'; 1 other mount namespaces have it too"
+        );
+        assert_eq!(device("0:45"), Some(Device { major: 0, minor: 45 }));
     }
 
     #[test]

@@ -2,12 +2,13 @@
 
 use super::begin::Beginning;
 use super::mounts::{Live, Mounts};
-use super::records::{COMMIT_S, Record, Records, TIMEOUT_MS};
+use super::records::{Beneath, COMMIT_S, Record, Records, TIMEOUT_MS};
 use super::shown::shown;
 use crate::control::{ControlReply, ControlRequest, MountStatus, ShareChange, Status, TimesChange};
 use crate::handler::Handler;
 use crate::mount::KernelFlags;
 use crate::options::{AccessTimes, CacheMode, MountOptions, Source};
+use rdmafs_meta::id::InodeId;
 use rdmafs_rdma::qos::share::Share;
 use std::fs;
 use std::os::fd::OwnedFd;
@@ -56,6 +57,7 @@ impl Daemon {
                     unmade: false,
                     pool: None,
                     beneath: self.beneath(place.beneath),
+                    covered: None,
                 };
                 self.mount(record, fuse, caller)
                     .map(|note| ControlReply::Mounted { note })
@@ -87,6 +89,7 @@ impl Daemon {
     }
 
     fn mount(self: &Arc<Self>, record: Record, fuse: OwnedFd, caller: u32) -> Result<String, String> {
+        self.refuse_a_second(&record)?;
         let warm = self.mounts.take_warm(&record.source, &record.options);
         let (mount, note) = match warm {
             Some(warm) => warm,
@@ -110,6 +113,23 @@ impl Daemon {
         })?;
         tracing::info!(%source, dir, %note, "mounted");
         Ok(note)
+    }
+
+    /// A mount of a pool right over one of the same pool: two who mounted at the same time.
+    fn refuse_a_second(&self, new: &Record) -> Result<(), String> {
+        let Beneath::Mount { number, inode } = new.beneath else {
+            return Ok(());
+        };
+        let is_it = |live: &Live| {
+            live.number == number && live.record.dir == new.dir && live.record.source == new.source
+        };
+        match self.mounts.find(is_it) {
+            Some(_) if inode == InodeId::ROOT.0 => Err(format!(
+                "it is mounted there already: 'mount -o remount,...' changes options, 'umount {}' ends it",
+                new.dir.display()
+            )),
+            _ => Ok(()),
+        }
     }
 
     fn status(&self) -> Status {

@@ -1,4 +1,4 @@
-//! A mount's life in the daemon: from the descriptor of a mounted /dev/fuse to its unmount.
+//! A mount's life in the daemon: from the descriptor of its /dev/fuse to its unmount.
 
 use super::answer::Daemon;
 use super::mounts::Live;
@@ -26,50 +26,91 @@ pub(super) struct Beginning {
     pub(super) callers_visible: bool,
 }
 
+/// A mount that the kernel has shaken hands with. Dropped, nobody serves it.
+pub(super) struct Shaken {
+    number: Number,
+    pub(super) record: Record,
+    mount: Arc<Mount>,
+    session: Session,
+}
+
+impl Beginning {
+    /// Shakes hands with the kernel. Blocking, briefly.
+    ///
+    /// # Errors
+    /// One line; the mount is closed, and what mount(2) made is dead.
+    pub(super) fn shake_hands(self) -> Result<Shaken, String> {
+        let (mount, dir) = (self.mount, self.record.dir.display());
+        let session = Session::start(mount.clone(), self.fuse, self.callers_visible).map_err(|error| {
+            mount.close();
+            format!("the kernel did not shake hands on {dir}: {error}")
+        })?;
+        Ok(Shaken {
+            number: self.number,
+            record: self.record,
+            mount,
+            session,
+        })
+    }
+}
+
 impl Daemon {
     /// Shakes hands with the kernel, records the mount, and serves it in a thread of its own. Blocking, briefly.
     ///
     /// # Errors
     /// One line; the mount is closed, and what mount(2) made is dead.
     pub(super) fn begin(self: &Arc<Self>, new: Beginning) -> Result<(), String> {
-        let Beginning {
-            number,
-            record,
-            mount,
-            ..
-        } = new;
-        let dir = record.dir.display();
-        let session = Session::start(mount.clone(), new.fuse, new.callers_visible).map_err(|error| {
-            mount.close();
-            format!("the kernel did not shake hands on {dir}: {error}")
-        })?;
+        let live = self.serve_from_now(new.shake_hands()?)?;
+        self.settle(&live);
+        Ok(())
+    }
+
+    /// Serves a mount in a thread of its own, and records nothing yet.
+    ///
+    /// # Errors
+    /// One line; the mount is closed and dead.
+    pub(super) fn serve_from_now(self: &Arc<Self>, shaken: Shaken) -> Result<Arc<Live>, String> {
+        let Shaken { mount, session, .. } = shaken;
         let live = self.mounts.add(Live {
-            number,
-            flags: Mutex::new(record.flags),
-            record,
+            number: shaken.number,
+            flags: Mutex::new(shaken.record.flags),
+            record: shaken.record,
             meter: session.meter(),
             mount: mount.clone(),
-            recorded: Mutex::new(true),
+            recorded: Mutex::new(false),
             ended: AtomicBool::new(false),
         });
         let Some(live) = live else {
             mount.close();
             return Err("the handler is ending: try again".into());
         };
-        self.record(&live);
         raise_read_ahead(&live);
         let (daemon, served) = (self.clone(), live.clone());
         let thread = thread::Builder::new().name("mount".into());
         let spawned = thread.spawn(move || daemon.serve(session, &served));
-        spawned.map(drop).map_err(|error| {
-            self.forget(&live);
+        spawned.map_err(|error| {
+            self.mounts.remove(&live);
+            mount.close();
             format!("cannot start a thread: {error}")
-        })
+        })?;
+        Ok(live)
     }
 
-    /// Serves a mount until it is unmounted.
+    /// It is in its place: from now on it is recorded, until it is unmounted.
+    pub(super) fn settle(&self, live: &Arc<Live>) {
+        let mut recorded = live.recorded.lock();
+        *recorded = !live.has_ended();
+        drop(recorded);
+        self.record(live);
+    }
+
+    /// Serves a mount until it is unmounted, or this daemon stops.
     fn serve(&self, session: Session, live: &Arc<Live>) {
         let ran = session.run();
+        if self.mounts.is_ending() {
+            // The record stays: whether it was unmounted at the last moment is seen at the next start.
+            return self.mounts.remove(live);
+        }
         if let (Err(error), false) = (&ran, live.has_ended()) {
             tracing::error!(dir = %live.record.dir.display(), "the FUSE session failed: {error}");
             // Else the kernel might wait for answers until this process ends.
@@ -77,6 +118,7 @@ impl Daemon {
         }
         live.ended.store(true, Ordering::Relaxed);
         self.forget(live);
+        self.remove_covered(&live.record);
         tracing::info!(source = %live.record.source, dir = %live.record.dir.display(), "unmounted");
     }
 
@@ -115,25 +157,26 @@ impl Daemon {
         self.records.remove(live.number);
     }
 
-    /// Cuts off what is still in use: a thread that waits in the kernel for such a mount would keep this process from ending.
-    pub(super) fn abort_all(&self) {
-        self.mounts.all().iter().for_each(|live| abort(live));
+    /// Detaches the dead mount that was covered by one that is unmounted.
+    pub(super) fn remove_covered(&self, record: &Record) {
+        let Some(covered) = record.covered else {
+            return;
+        };
+        let source = record.source.to_string();
+        let sought = Sought {
+            dir: &record.dir,
+            source: &source,
+            device: Some(covered),
+            dead: true,
+        };
+        let namespace = Namespace::find(record.namespace);
+        let detached = namespace.map(|namespace| namespace.enter(|view| view.detach(sought, &|_| false)));
+        tracing::debug!(dir = %record.dir.display(), ?detached, "the dead mount below");
     }
 
-    /// Unmounts, lazily, wherever they are. What cannot be unmounted dies with the process.
-    pub(super) fn detach_all(&self) {
-        for live in self.mounts.all().iter().rev() {
-            let (record, source) = (&live.record, live.record.source.to_string());
-            let sought = Sought {
-                dir: &record.dir,
-                source: &source,
-                device: Some(record.device),
-                dead: false,
-            };
-            let namespace = Namespace::find(record.namespace);
-            let detached = namespace.map(|namespace| namespace.enter(|view| view.detach(sought, &|_| false)));
-            tracing::debug!(dir = %record.dir.display(), ?detached, "detached");
-        }
+    /// Ends the FUSE connections: from now on no call of a program succeeds that was not answered before.
+    pub(super) fn abort_all(&self) {
+        self.mounts.all().iter().for_each(|live| abort(live));
     }
 }
 

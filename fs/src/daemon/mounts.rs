@@ -180,6 +180,11 @@ impl Mounts {
         live.find(|live| !live.has_ended() && fits(live)).cloned()
     }
 
+    /// Whether the daemon shall end.
+    pub(super) fn is_ending(&self) -> bool {
+        self.state.lock().ending
+    }
+
     /// Waits; true when the daemon is ending.
     pub(super) fn pause(&self, duration: Duration) -> bool {
         let mut state = self.state.lock();
@@ -218,19 +223,6 @@ impl Mounts {
                 Look::In(wait) => drop(self.changed.wait_for(&mut state, wait)),
                 Look::AtChange => self.changed.wait(&mut state),
             }
-        }
-    }
-
-    /// Waits until all mounts ended, at most so long. Blocking.
-    pub(super) fn wait_until_empty(&self, at_most: Duration) {
-        let until = self.clock.now() + at_most;
-        let mut state = self.state.lock();
-        while !state.live.is_empty() {
-            let left = until.saturating_sub(self.clock.now());
-            if left.is_zero() {
-                return;
-            }
-            self.changed.wait_for(&mut state, left);
         }
     }
 

@@ -60,6 +60,9 @@ pub(super) struct Record {
     /// Which pool is mounted: no other one takes its place. `None` where its node has not been reached yet.
     #[serde(default)]
     pub(super) pool: Option<PoolId>,
+    /// A dead mount that is covered by this one, where the kernel could not put this one beneath it. It goes when this one does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) covered: Option<Device>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -321,6 +324,7 @@ mod tests {
                 inode: u64::MAX,
             }),
             pool: Some(PoolId([7; 16])),
+            covered: None,
         }
     }
 

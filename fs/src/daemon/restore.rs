@@ -1,24 +1,28 @@
-//! Makes the mounts of a handler that died again, in their mount namespaces, with their options and their last share.
+//! Takes over the mounts of a handler that ended without unmounting them, in their mount namespaces, with their options and their last share.
 //!
-//! Each dead mount is detached and made anew on the very directory that it covered, or it is forgotten, or it waits: the log says which
+//! New mounts are put beneath the dead one that covers their directory, and served; mounts that lie in them are put in their places;
+//! then the dead one is detached. So nobody ever sees the directory below. What cannot be taken over is forgotten, or it waits: the log says which
 //! and why in one line. Nobody holds up another: a node that is not there does not, for its mounts are made at once and answer EIO until
 //! it is back, and neither does a directory that does not answer, for each family of mounts has a thread of its own. What waits (for its
 //! key file, for what stands over it) is tried again every two seconds.
 //!
-//! A record says `unmade` from before its mount is detached until the new one is recorded, so that a handler that dies in between leaves
+//! A record says `unmade` from before a new mount is made until the dead one is gone, so that a handler that dies in between leaves
 //! enough for the next one.
 
 use super::answer::Daemon;
-use super::begin::Beginning;
+use super::begin::{Beginning, Shaken};
+use super::mounts::Live;
 use super::records::{Beneath, Number, Record};
-use crate::mount::{Attached, Detach, Device, Falls, Identity, MountPoint, Namespace, Sought, Unmade, View};
+use crate::mount::{Cap, Detached, Identity, MountPoint, Namespace, Put, Standing, Unmade};
+use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 /// Between two tries.
 const PAUSE: Duration = Duration::from_secs(2);
 
-/// A recorded mount that nobody serves.
+/// A recorded mount that nobody serves, or not in its place yet.
 pub(super) struct Lost {
     number: Number,
     record: Record,
@@ -30,8 +34,10 @@ pub(super) struct Lost {
 enum State {
     /// Its dead mount is there, or may be.
     Dead,
-    /// Nothing of it is mounted.
+    /// Nothing of it is mounted: its place is in another mount.
     Down,
+    /// It is served, and covered by a dead mount.
+    Covered(Arc<Live>),
     /// Later, for this reason; an empty one is not worth a line.
     Waits(String),
     Back,
@@ -39,7 +45,21 @@ enum State {
     Forgotten(String),
 }
 
-/// What is recorded, in families: mounts that lie in or on one another, in one namespace. Oldest first.
+/// A directory whose new mounts are served and still covered.
+struct Covering {
+    dir: PathBuf,
+    cap: Cap,
+    /// `None` where they could not be put beneath: then they cover the dead one.
+    top: Option<Detached>,
+}
+
+/// Mounts that lie in or on one another, in one namespace.
+struct Family {
+    lost: Vec<Lost>,
+    covering: Vec<Covering>,
+}
+
+/// What is recorded, in families, oldest first.
 pub(super) fn families(records: Vec<(Number, Record)>) -> Vec<Vec<Lost>> {
     let mut families: Vec<Vec<Lost>> = Vec::new();
     for (number, record) in records {
@@ -58,188 +78,344 @@ pub(super) fn families(records: Vec<(Number, Record)>) -> Vec<Vec<Lost>> {
     families
 }
 
-/// Makes a family again. `first` is dropped when everything was tried once that waits for nothing. Blocking, until nothing is lost any
-/// more or the daemon ends.
-pub(super) fn restore(daemon: &Arc<Daemon>, mut lost: Vec<Lost>, first: mpsc::Sender<()>) {
+/// Takes over a family. `first` is dropped when everything was tried once that waits for nothing. Blocking, until nothing is lost any
+/// more or the daemon ends: then it stays as it is for the next handler.
+pub(super) fn restore(daemon: &Arc<Daemon>, lost: Vec<Lost>, first: mpsc::Sender<()>) {
     // Whoever waits for a mount to come back is a reason to live.
     let busy = daemon.mounts.busy();
-    pass(daemon, &mut lost, true);
+    let mut family = Family {
+        lost,
+        covering: Vec::new(),
+    };
+    family.pass(daemon, true);
     drop(first);
-    let pause = if lost.iter().any(Lost::is_nested) {
+    let pause = if family.lost.iter().any(Lost::is_nested) {
         Duration::ZERO
     } else {
         PAUSE
     };
-    let mut ending = busy.is_none() || !lost.is_empty() && daemon.mounts.pause(pause);
-    while !lost.is_empty() && !ending {
-        pass(daemon, &mut lost, false);
-        ending = !lost.is_empty() && daemon.mounts.pause(PAUSE);
+    let mut ending = busy.is_none() || !family.lost.is_empty() && daemon.mounts.pause(pause);
+    while !family.lost.is_empty() && !ending {
+        family.pass(daemon, false);
+        ending = !family.lost.is_empty() && daemon.mounts.pause(PAUSE);
     }
-    give_up(daemon, &lost);
 }
 
-/// Tries all of them once; keeps those that wait. In the first pass those that lie in another one wait: looking for their directory may
-/// take as long as a node does.
-fn pass(daemon: &Arc<Daemon>, lost: &mut Vec<Lost>, first: bool) {
-    let Some(namespace) = lost.first().map(|lost| Namespace::find(lost.record.namespace)) else {
-        return;
-    };
-    if let Some(namespace) = namespace {
-        // The upper ones first: what is detached takes along what stands on it.
-        for index in (0..lost.len()).rev() {
-            lost[index].state = take_down(daemon, &namespace, lost, index);
+impl Family {
+    /// Tries all of them once; keeps those that wait. In the first pass those that lie in another one wait: looking for their directory may
+    /// take as long as a node does.
+    fn pass(&mut self, daemon: &Arc<Daemon>, first: bool) {
+        let Some(namespace) = self
+            .lost
+            .first()
+            .map(|lost| Namespace::find(lost.record.namespace))
+        else {
+            return;
+        };
+        match namespace {
+            Some(namespace) => self.pass_in(daemon, &namespace, first),
+            None => {
+                let gone = || State::Forgotten("the mount namespace that it was in is gone".into());
+                self.lost.iter_mut().for_each(|lost| lost.state = gone());
+            }
         }
-        for index in 0..lost.len() {
-            if matches!(lost[index].state, State::Down) {
-                let later = first && lost[index].is_nested();
-                lost[index].state = if later {
+        let tried = std::mem::take(&mut self.lost);
+        self.lost
+            .extend(tried.into_iter().filter_map(|lost| lost.settle(daemon)));
+    }
+
+    fn pass_in(&mut self, daemon: &Arc<Daemon>, namespace: &Namespace, first: bool) {
+        let mut dirs: Vec<PathBuf> = self.lost.iter().map(|lost| lost.record.dir.clone()).collect();
+        dirs.sort();
+        dirs.dedup();
+        // The outer ones first: what lies in a dead mount falls with it.
+        for dir in dirs {
+            let of_dir = |lost: &Lost| lost.record.dir == dir && !matches!(lost.state, State::Covered(_));
+            let group: Vec<usize> = (0..self.lost.len())
+                .filter(|index| of_dir(&self.lost[*index]))
+                .collect();
+            if group.is_empty() {
+                continue;
+            }
+            if self
+                .covering
+                .iter()
+                .any(|covering| dir.starts_with(&covering.dir))
+            {
+                for index in group {
+                    self.lost[index].state = self.lost[index].nothing_is_there(&[]);
+                }
+                continue;
+            }
+            if let Err(state) = self.take_over(daemon, namespace, &group) {
+                for index in group {
+                    self.lost[index].state = state(&self.lost[index]);
+                }
+            }
+        }
+        for index in 0..self.lost.len() {
+            if matches!(self.lost[index].state, State::Down) {
+                let later = first && self.lost[index].is_nested();
+                self.lost[index].state = if later {
                     State::Waits(String::new())
                 } else {
-                    put_up(daemon, &namespace, lost, index).unwrap_or_else(|state| state)
+                    self.put_up(daemon, namespace, index)
+                        .unwrap_or_else(|state| state)
                 };
             }
         }
-    } else {
-        let gone = || State::Forgotten("the mount namespace that it was in is gone".into());
-        lost.iter_mut().for_each(|lost| lost.state = gone());
+        self.uncover(daemon, namespace);
     }
-    let tried = std::mem::take(lost);
-    lost.extend(tried.into_iter().filter_map(|lost| lost.settle(daemon)));
+
+    /// Puts new mounts beneath the dead ones of a directory.
+    ///
+    /// # Errors
+    /// What becomes of each of them instead.
+    fn take_over(
+        &mut self,
+        daemon: &Arc<Daemon>,
+        namespace: &Namespace,
+        group: &[usize],
+    ) -> Result<(), Box<dyn Fn(&Lost) -> State>> {
+        let all_wait =
+            |line: String| -> Box<dyn Fn(&Lost) -> State> { Box::new(move |_| State::Waits(line.clone())) };
+        let dir = self.lost[group[0]].record.dir.clone();
+        let ours = |mount: &MountPoint| self.lost.iter().any(|lost| lost.is(mount));
+        let (standing, table) = namespace
+            .enter(|view| (view.standing(&dir, &ours), view.table()))
+            .map_err(|error| all_wait(cannot_enter(&error)))?;
+        let table = table.map_err(|error| all_wait(format!("cannot read the mount table: {error}")))?;
+        match standing {
+            Standing::Dead(_) => {}
+            Standing::Nothing => {
+                let lines: Vec<_> = table.iter().cloned().collect();
+                return Err(Box::new(move |lost| lost.nothing_is_there(&lines)));
+            }
+            Standing::Alive => return Err(Box::new(|_| State::Forgotten("it is served already".into()))),
+            Standing::Falls => return Err(Box::new(Lost::falls)),
+            Standing::Kept(line) => return Err(all_wait(line)),
+        }
+        // Without their keys they would not come back: then a dead mount says more than one that cannot be used.
+        for index in group {
+            daemon
+                .handler
+                .check_key(&self.lost[*index].record.options)
+                .map_err(all_wait)?;
+        }
+        let unmounted = |lost: &Lost| !table.iter().any(|mount| lost.is_itself(mount));
+        if group.iter().all(|index| unmounted(&self.lost[*index])) {
+            for index in group {
+                daemon.remove_covered(&self.lost[*index].record);
+            }
+            return Err(Box::new(|lost| lost.nothing_is_there(&[])));
+        }
+        let table: Vec<_> = table.iter().cloned().collect();
+        self.mark(daemon, &dir, &table);
+        let ours = |mount: &MountPoint| self.lost.iter().any(|lost| lost.is(mount));
+        let cap = namespace
+            .enter(|view| view.cap(&dir, &ours))
+            .map_err(|error| all_wait(cannot_enter(&error)))?
+            .map_err(|standing| all_wait(format!("{standing:?}")))?;
+        let made = self.make_all(daemon, namespace, group).map_err(all_wait)?;
+        self.put_all(daemon, namespace, (group, dir, cap), made)
+            .map_err(all_wait)
+    }
+
+    /// Says in the records, before anything is changed, that these mounts are being made again, with those that fall with them.
+    fn mark(&mut self, daemon: &Daemon, dir: &Path, table: &[MountPoint]) {
+        for lost in &mut self.lost {
+            let is_there = || table.iter().any(|mount| lost.is_itself(mount));
+            if lost.record.dir == dir || lost.record.dir.starts_with(dir) && is_there() {
+                lost.mark(daemon);
+            }
+        }
+    }
+
+    /// Makes the new mounts of a directory, not anywhere yet, and shakes hands on them.
+    fn make_all(
+        &self,
+        daemon: &Daemon,
+        namespace: &Namespace,
+        group: &[usize],
+    ) -> Result<Vec<(Detached, Shaken)>, String> {
+        group
+            .iter()
+            .map(|index| self.lost[*index].make(daemon, namespace))
+            .collect()
+    }
+
+    /// Puts them in their place and serves them.
+    fn put_all(
+        &mut self,
+        daemon: &Arc<Daemon>,
+        namespace: &Namespace,
+        (group, dir, cap): (&[usize], PathBuf, Cap),
+        made: Vec<(Detached, Shaken)>,
+    ) -> Result<(), String> {
+        let mut top = None;
+        for (index, (new, mut shaken)) in group.iter().zip(made) {
+            let put = namespace
+                .enter(|view| view.put(&new, &cap, &dir))
+                .map_err(|error| cannot_enter(&error))??;
+            if put == Put::Over && top.is_none() {
+                shaken.record.covered = Some(cap.device());
+            }
+            let live = daemon.serve_from_now(shaken)?;
+            self.lost[*index].state = State::Covered(live);
+            top = Some((put, new));
+        }
+        let top = top.and_then(|(put, new)| (put == Put::Beneath).then_some(new));
+        self.covering.push(Covering { dir, cap, top });
+        Ok(())
+    }
+
+    /// Mounts again what fell with the mount that it lies in.
+    ///
+    /// # Errors
+    /// What becomes of it instead.
+    fn put_up(&self, daemon: &Arc<Daemon>, namespace: &Namespace, index: usize) -> Result<State, State> {
+        let lost = &self.lost[index];
+        let expected = self.beneath(daemon, &lost.record)?;
+        let (new, shaken) = lost.make(daemon, namespace).map_err(State::Waits)?;
+        let dir = &lost.record.dir;
+        let around = self
+            .covering
+            .iter()
+            .find(|covering| dir.starts_with(&covering.dir));
+        let within = around.and_then(|covering| Some((covering.top.as_ref()?, &covering.dir)));
+        let path = within.and_then(|(_, outer)| dir.strip_prefix(outer).ok());
+        let root = within.map(|(root, _)| root);
+        let put = namespace.enter(|view| view.put_on(&new, root, path.unwrap_or(dir), expected));
+        let put = put.unwrap_or_else(|error| Err(Unmade::Failed(cannot_enter(&error))));
+        put.map_err(|unmade| match unmade {
+            Unmade::NoPlace(line) => State::Forgotten(line),
+            Unmade::Failed(line) => State::Waits(line),
+        })?;
+        let live = daemon.serve_from_now(shaken).map_err(State::Waits)?;
+        daemon.settle(&live);
+        Ok(State::Back)
+    }
+
+    /// Detaches the dead mounts in whose successors nothing is missing.
+    fn uncover(&mut self, daemon: &Daemon, namespace: &Namespace) {
+        let is_missing = |lost: &Lost, dir: &PathBuf| lost.record.dir.starts_with(dir) && lost.is_missing();
+        let (whole, not_yet): (Vec<_>, Vec<_>) = std::mem::take(&mut self.covering)
+            .into_iter()
+            .partition(|covering| !self.lost.iter().any(|lost| is_missing(lost, &covering.dir)));
+        self.covering = not_yet;
+        for Covering { dir, cap, top } in whole {
+            let done = match top {
+                Some(_) => namespace.enter(|view| view.uncover(&cap, &dir)),
+                None => Ok(Ok(())),
+            };
+            let done = done.unwrap_or_else(|error| Err(cannot_enter(&error)));
+            if let Err(line) = done {
+                tracing::error!(dir = %dir.display(), "a dead mount covers the one that is served: {line}");
+            }
+            for lost in self.lost.iter_mut().filter(|lost| lost.record.dir == dir) {
+                if let State::Covered(live) = &lost.state {
+                    daemon.settle(live);
+                    lost.state = State::Back;
+                }
+            }
+        }
+    }
+
+    /// The directory that it must be mounted on.
+    fn beneath(&self, daemon: &Daemon, record: &Record) -> Result<Identity, State> {
+        match record.beneath {
+            Beneath::Directory(identity) => Ok(identity),
+            Beneath::Mount { number, inode } => match daemon.mounts.find(|live| live.number == number) {
+                Some(live) => Ok(Identity {
+                    device: live.record.device,
+                    inode,
+                }),
+                None if self
+                    .lost
+                    .iter()
+                    .any(|other| other.number == number && other.is_missing()) =>
+                {
+                    Err(State::Waits("the mount that it lies in is not back".into()))
+                }
+                None => Err(State::Forgotten("the mount that it lay in is gone".into())),
+            },
+        }
+    }
 }
 
-/// Detaches the dead mount.
-fn take_down(daemon: &Daemon, namespace: &Namespace, lost: &mut [Lost], index: usize) -> State {
-    let unmade = lost[index].record.unmade;
-    // Without its key it would not come back: then a dead mount says more than a bare directory.
-    if let Err(line) = daemon.handler.check_key(&lost[index].record.options) {
-        return State::Waits(line);
-    }
-    let mut device = Some(lost[index].record.device);
-    let mut found = detach(namespace, lost, index, device, View::would_detach);
-    if unmade && matches!(found, Detach::Nothing | Detach::Elsewhere(_)) {
-        device = None;
-        found = detach(namespace, lost, index, device, View::would_detach);
-    }
-    if matches!(found, Detach::Done | Detach::Falls) {
-        lost[index].mark(daemon);
-    }
-    if found == Detach::Done {
-        found = detach(namespace, lost, index, device, View::detach);
-    }
-    match found {
-        Detach::Done | Detach::Falls => State::Down,
-        Detach::Nothing if unmade => State::Down,
-        Detach::Nothing => State::Forgotten("it was unmounted while nobody served it".into()),
-        Detach::Alive => State::Forgotten("it is served already".into()),
-        Detach::Elsewhere(place) => State::Forgotten(format!(
-            "its dead mount is now on {0}: 'umount -l {0}'",
-            place.display()
-        )),
-        Detach::Kept(line) => State::Waits(line),
-    }
-}
-
-/// Detaches the mount, or says what would come of that.
-fn detach(
-    namespace: &Namespace,
-    lost: &[Lost],
-    index: usize,
-    device: Option<Device>,
-    act: fn(&View, Sought<'_>, Falls<'_>) -> Detach,
-) -> Detach {
-    let record = &lost[index].record;
-    let source = record.source.to_string();
-    let sought = Sought {
-        dir: &record.dir,
-        source: &source,
-        device,
-        dead: true,
-    };
-    let falls: Falls<'_> = &|mount| lost.iter().any(|lost| lost.is(mount));
-    let done = namespace.enter(|view| act(view, sought, falls));
-    done.unwrap_or_else(|error| Detach::Kept(cannot_enter(&error)))
-}
-
-fn cannot_enter(error: &std::io::Error) -> String {
+fn cannot_enter(error: &io::Error) -> String {
     format!("its mount namespace cannot be entered: {error}")
 }
 
-/// Mounts again what was detached.
-///
-/// # Errors
-/// What becomes of it instead.
-fn put_up(daemon: &Arc<Daemon>, namespace: &Namespace, lost: &[Lost], index: usize) -> Result<State, State> {
-    let Lost {
-        number, ref record, ..
-    } = lost[index];
-    let beneath = beneath(daemon, lost, record)?;
-    let mount = daemon
-        .handler
-        .mount_unreached(&record.source, &record.options, record.pool)
-        .map_err(State::Waits)?;
-    let source = record.source.to_string();
-    let attached = namespace.enter(|view| view.attach(&source, &record.dir, record.flags, Some(beneath)));
-    let attached = attached.unwrap_or_else(|error| Err(Unmade::Failed(cannot_enter(&error))));
-    let Attached { fuse, place } = attached.map_err(|unmade| {
-        mount.close();
-        match unmade {
-            Unmade::NoPlace(line) => State::Forgotten(line),
-            Unmade::Failed(line) => State::Waits(line),
-        }
-    })?;
-    let record = Record {
-        device: place.device,
-        unmade: false,
-        ..record.clone()
-    };
-    let begun = daemon.begin(Beginning {
-        number,
-        record,
-        mount,
-        fuse,
-        callers_visible: true,
-    });
-    begun.map(|()| State::Back).map_err(State::Waits)
-}
-
-/// The directory that it must be mounted on.
-fn beneath(daemon: &Daemon, lost: &[Lost], record: &Record) -> Result<Identity, State> {
-    match record.beneath {
-        Beneath::Directory(identity) => Ok(identity),
-        Beneath::Mount { number, inode } => match daemon.mounts.find(|live| live.number == number) {
-            Some(live) => Ok(Identity {
-                device: live.record.device,
-                inode,
-            }),
-            None if lost.iter().any(|other| other.number == number && other.is_lost()) => {
-                Err(State::Waits("the mount that it lies in is not back".into()))
-            }
-            None => Err(State::Forgotten("the mount that it lay in is gone".into())),
-        },
-    }
-}
-
-/// The daemon ends in order: dead mounts go, and nobody shall make them again.
-fn give_up(daemon: &Daemon, lost: &[Lost]) {
-    for index in (0..lost.len()).rev() {
-        let Lost {
-            number, ref record, ..
-        } = lost[index];
-        let device = (!record.unmade).then_some(record.device);
-        let namespace = Namespace::find(record.namespace);
-        let detached = namespace.map(|namespace| detach(&namespace, lost, index, device, View::detach));
-        tracing::info!(source = %record.source, dir = %record.dir.display(), ?detached, "given up");
-        daemon.records.remove(number);
-    }
-}
-
 impl Lost {
-    /// Whether a line of the mount table is, or may be, this dead mount.
+    /// Whether a line of the mount table is, or may be, this dead mount, or the one that it covers.
     fn is(&self, mount: &MountPoint) -> bool {
-        mount.is_ours
+        let covered = mount.is_ours
             && mount.dir == self.record.dir
-            && mount.source == self.record.source.to_string()
+            && self.record.covered.is_some_and(|device| device == mount.device);
+        self.is_itself(mount) || covered
+    }
+
+    fn is_itself(&self, mount: &MountPoint) -> bool {
+        self.is_like(mount)
+            && mount.dir == self.record.dir
             && (self.record.unmade || mount.device == self.record.device)
+    }
+
+    fn is_like(&self, mount: &MountPoint) -> bool {
+        mount.is_ours && mount.source == self.record.source.to_string()
+    }
+
+    /// Nothing of it is on its directory: it fell with the mount that it lies in, or was unmounted, or moved.
+    fn nothing_is_there(&self, table: &[MountPoint]) -> State {
+        if self.record.unmade && self.is_nested() {
+            return State::Down;
+        }
+        let mut moved = table
+            .iter()
+            .filter(|mount| self.is_like(mount) && mount.device == self.record.device);
+        State::Forgotten(match moved.next() {
+            Some(mount) => format!(
+                "its dead mount is now on {0}: 'umount -l {0}'",
+                mount.dir.display()
+            ),
+            None => "it was unmounted while nobody served it".into(),
+        })
+    }
+
+    /// It lies in a dead mount.
+    fn falls(&self) -> State {
+        match self.record.unmade {
+            true => State::Down,
+            false => State::Waits("the mount that it lies in is not back".into()),
+        }
+    }
+
+    /// Makes its new mount, not anywhere yet, and shakes hands on it.
+    fn make(&self, daemon: &Daemon, namespace: &Namespace) -> Result<(Detached, Shaken), String> {
+        let record = &self.record;
+        let source = record.source.to_string();
+        let made = namespace.enter(|view| view.make(&source, record.flags));
+        let (new, fuse) = made.unwrap_or_else(|error| Err(cannot_enter(&error)))?;
+        let device = new
+            .device()
+            .map_err(|error| format!("a mount without a number: {error}"))?;
+        let mount = daemon
+            .handler
+            .mount_unreached(&record.source, &record.options, record.pool)?;
+        let shaken = Beginning {
+            number: self.number,
+            record: Record {
+                device,
+                unmade: false,
+                covered: None,
+                ..record.clone()
+            },
+            mount,
+            fuse,
+            callers_visible: true,
+        };
+        Ok((new, shaken.shake_hands()?))
     }
 
     /// Whether one lies in or on the other.
@@ -251,7 +427,9 @@ impl Lost {
 
     /// Says in its record, before its mount is detached, that it is being made again.
     fn mark(&mut self, daemon: &Daemon) {
-        self.record.unmade = true;
+        if std::mem::replace(&mut self.record.unmade, true) {
+            return;
+        }
         if let Err(error) = daemon.records.save(self.number, &self.record) {
             let dir = self.record.dir.display();
             tracing::warn!(%dir, "cannot record that this mount is being made again: {error}");
@@ -262,8 +440,9 @@ impl Lost {
         matches!(self.record.beneath, Beneath::Mount { .. })
     }
 
-    fn is_lost(&self) -> bool {
-        !matches!(self.state, State::Back | State::Forgotten(_))
+    /// Neither served nor given up.
+    fn is_missing(&self) -> bool {
+        matches!(self.state, State::Dead | State::Down | State::Waits(_))
     }
 
     /// Logs what became of it; gives it back if it is to be tried again.
@@ -278,6 +457,10 @@ impl Lost {
                 tracing::warn!(%source, %dir, "not mounted again: {why}");
                 daemon.records.remove(self.number);
                 return None;
+            }
+            State::Covered(live) => {
+                self.state = State::Covered(live);
+                return Some(self);
             }
             State::Waits(why) => why,
             State::Dead | State::Down => String::new(),

@@ -20,7 +20,7 @@ use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-/// How long unmounted mounts may take to end after a signal.
+/// How long mounts that are just being made again may take to hear of the end.
 const FAREWELL: Duration = Duration::from_secs(3);
 
 /// How long the control socket waits for the mounts of a handler that died to be back. They wait for no node.
@@ -36,8 +36,9 @@ const LOCK_TRIES: u32 = 100;
 /// gone.
 const LIVES: u32 = 20;
 
-/// Runs the handler until its last mount is gone (or, never mounted, until it has been idle for 10 s), or SIGTERM. `ready` is
-/// called once the mounts of a handler that died here are back, those that can be, and the control socket accepts. Blocking. Call it
+/// Runs the handler until its last mount is unmounted, dead ones that wait for something included (or, never mounted, until it has been
+/// idle for 10 s), or until SIGTERM, which leaves the mounts to the next handler. `ready` is
+/// called once the mounts of a handler that ended here are back, those that can be, and the control socket accepts. Blocking. Call it
 /// before the process starts threads.
 ///
 /// # Errors
@@ -126,7 +127,9 @@ fn spawn(name: &str, job: impl FnOnce() + Send + 'static) -> Result<JoinHandle<(
 
 fn await_signal(signals: Signals, daemon: &Daemon) {
     match signals.wait() {
-        Ok(name) => tracing::info!("{name}: unmounting and ending"),
+        Ok(name) => tracing::info!(
+            "{name}: committing and ending; the mounts stay, dead, until a handler is started again"
+        ),
         Err(error) => tracing::error!("cannot wait for signals, so the handler ends: {error}"),
     }
     daemon.mounts.end();
@@ -183,16 +186,20 @@ fn serve(connection: &Connection, daemon: &Arc<Daemon>) {
     connection.reply(&reply);
 }
 
+/// What was written and answered is committed, and the sessions end. The mounts stay where they are, dead, until the next handler takes their
+/// places, and so do their records: only umount unmounts.
 fn end(daemon: &Daemon, restorers: Vec<JoinHandle<()>>) {
-    daemon.detach_all();
-    daemon.mounts.wait_until_empty(FAREWELL);
+    daemon.handler.write_back_all();
+    // First: what a program hears of as written from now on would not be committed.
     daemon.abort_all();
-    for live in daemon.mounts.all() {
-        daemon.unrecord(&live);
-    }
-    for mount in daemon.mounts.take_all() {
-        mount.close();
-    }
+    daemon.handler.commit_all();
+    let mounts = daemon.mounts.take_all();
+    // Side by side: each may wait for a node that does not answer.
+    thread::scope(|scope| {
+        for mount in &mounts {
+            scope.spawn(|| mount.close());
+        }
+    });
     // One may wait for a directory that does not answer: it ends with the process.
     let busy = |restorers: &[JoinHandle<()>]| restorers.iter().any(|restorer| !restorer.is_finished());
     for _ in 0..FAREWELL.as_millis() / PAUSE.as_millis() {

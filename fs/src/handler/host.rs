@@ -24,6 +24,9 @@ const BUFFERS: (usize, usize) = (64, 32);
 /// How long `status` waits for the nodes.
 const STATUS: Duration = Duration::from_secs(1);
 
+/// How long the end of a handler waits for stores through mappings: the kernel may hold them back for a reason of its own.
+const WRITE_BACK: Duration = Duration::from_secs(1);
+
 /// What mounts must have in common to share a pool's session and links.
 #[derive(Clone, PartialEq, Eq, Hash)]
 struct PoolKey {
@@ -163,6 +166,41 @@ impl Handler {
             .map_err(|error| error.to_string())
     }
 
+    /// Has the kernels write back what programs stored through mappings of open files. Blocking, at most for a second.
+    pub fn write_back_all(&self) {
+        let (done, all_done) = mpsc::channel::<()>();
+        for pool in self.open_pools() {
+            for (inode, mount) in pool.inodes().iter().flat_map(|inode| {
+                let mounts = pool.mounts().into_iter();
+                mounts.map(move |mount| (inode.ino, mount))
+            }) {
+                let done = done.clone();
+                mount.write_back(inode, Box::new(move || drop(done)));
+            }
+        }
+        drop(done);
+        // Ends when the last sender is gone.
+        let _ended = all_done.recv_timeout(WRITE_BACK);
+    }
+
+    /// Commits all that was written, by whichever mount. Blocking, at most for the longest timeout of a pool.
+    pub fn commit_all(&self) {
+        let pools = self.open_pools();
+        let longest = pools.iter().map(|pool| pool.timeout).max();
+        let (done, all_done) = mpsc::channel::<()>();
+        for pool in pools {
+            let done = done.clone();
+            self.executor
+                .run(0, keeper::commit_inodes(pool), move |committed| {
+                    log_failure(committed);
+                    drop(done);
+                });
+        }
+        drop(done);
+        // Ends when the last sender is gone.
+        let _ended = all_done.recv_timeout(longest.unwrap_or_default());
+    }
+
     /// Where the pool of such a mount is kept, and how to reach it.
     fn slot(&self, source: &Source, options: &MountOptions) -> Result<(Arc<Slot>, Nodes), String> {
         let key = Key::load(&options.key).map_err(|error| error.to_string())?;
@@ -260,6 +298,12 @@ pub(super) fn new_pool(
     let timeout = Duration::from_millis(options.timeout_ms);
     Pool::new(name.to_owned(), executor.clone(), buffers, timeout, connect)
         .map_err(|error| format!("no random bytes: {error}"))
+}
+
+fn log_failure(committed: Result<(), Error>) {
+    if let Err(error) = committed {
+        tracing::warn!("not all that was written is committed: {error}");
+    }
 }
 
 fn keep(pool: &Arc<Pool>) -> Result<(), String> {

@@ -277,15 +277,22 @@ impl LinkEvents for Events {
 
 /// Commits everything, and says so to the service.
 async fn commit_all(pool: Arc<Pool>, session: Arc<Session>) -> Result<(), Error> {
+    commit_inodes(pool).await?;
+    session.call_as_root(Request::Drained).await.map(|_| ())
+}
+
+/// Commits everything that was written, until the store has it.
+pub(super) async fn commit_inodes(pool: Arc<Pool>) -> Result<(), Error> {
     let by = By {
         mount: 0,
         timeout: pool.timeout,
     };
+    let mut first = Ok(());
     for inode in pool.inodes() {
-        pool.commit(&inode, by, false).await?;
+        first = first.and(pool.commit(&inode, by, false).await);
     }
-    pool.sync(by).await?;
-    session.call_as_root(Request::Drained).await.map(|_| ())
+    first?;
+    pool.sync(by).await
 }
 
 fn log_failure(result: Result<(), Error>) {

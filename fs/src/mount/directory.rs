@@ -6,7 +6,7 @@ use nix::fcntl::{AT_FDCWD, OFlag, OpenHow, ResolveFlag, openat2};
 use nix::sys::stat::{SFlag, fstat, major, minor};
 use nix::sys::statvfs::fstatvfs;
 use serde::{Deserialize, Serialize};
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::thread;
 use std::time::Duration;
@@ -43,6 +43,17 @@ impl Directory {
         openat2(AT_FDCWD, path, how).map(Self)
     }
 
+    /// Opens what `path` leads to from the root of a mount, wherever that is, as [`Directory::open`] does.
+    ///
+    /// # Errors
+    /// As [`Directory::open`].
+    pub(super) fn open_in(root: &impl AsFd, path: &Path, more: ResolveFlag) -> Result<Self, Errno> {
+        let how = OpenHow::new()
+            .flags(OFlag::O_PATH | OFlag::O_CLOEXEC)
+            .resolve(ResolveFlag::RESOLVE_NO_SYMLINKS | ResolveFlag::RESOLVE_BENEATH | more);
+        openat2(root, path, how).map(Self)
+    }
+
     /// Its file system is asked.
     ///
     /// # Errors
@@ -77,6 +88,12 @@ impl Directory {
 
     pub(super) fn number(&self) -> i32 {
         self.0.as_raw_fd()
+    }
+}
+
+impl AsFd for Directory {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
     }
 }
 

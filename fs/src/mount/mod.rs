@@ -12,10 +12,16 @@ mod namespace;
 mod place;
 mod table;
 mod view;
+mod detached;
+mod takeover;
+mod holders;
 
 pub use attach::KernelFlags;
+pub use detached::Detached;
 pub use directory::Identity;
+pub use holders::{Holder, holders};
 pub use namespace::{Namespace, NamespaceId};
 pub use place::Place;
 pub use table::{Device, MountPoint, MountTable};
+pub use takeover::{Cap, Put, Standing, can_mount_beneath};
 pub use view::{Attached, Detach, Falls, Sought, Unmade, View};

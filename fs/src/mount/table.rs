@@ -2,6 +2,10 @@
 //! system, which would wait for a handler that is just being set up, or for one that hangs.
 
 use super::attach::FS_TYPE;
+use nix::fcntl::{OFlag, openat};
+use nix::sys::stat::Mode;
+use nix::unistd::write;
+use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsmount, fsopen};
 use serde::{Deserialize, Serialize};
 use std::ffi::OsString;
 use std::fs;
@@ -54,10 +58,22 @@ impl Device {
     /// Ends the FUSE connection: everyone inside gets ECONNABORTED at once. Needs root.
     ///
     /// # Errors
-    /// The mount is gone, or fusectl is not mounted.
+    /// The mount is gone, or the kernel's list of FUSE connections cannot be had.
     pub fn abort(self) -> io::Result<()> {
+        // The list is a file system of its own, which need not be mounted anywhere.
+        let context = fsopen("fusectl", FsOpenFlags::FSOPEN_CLOEXEC)?;
+        fsconfig_create(&context)?;
+        let list = fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty())?;
         // FUSE devices are anonymous: the minor number is the connection's (major 0).
-        fs::write(format!("/sys/fs/fuse/connections/{}/abort", self.minor), "1")
+        let path = format!("{}/abort", self.minor);
+        let file = openat(
+            &list,
+            path.as_str(),
+            OFlag::O_WRONLY | OFlag::O_CLOEXEC,
+            Mode::empty(),
+        )?;
+        write(&file, b"1")?;
+        Ok(())
     }
 }
 

@@ -85,7 +85,7 @@ impl Unmade {
         }
     }
 
-    fn from_errno(dir: &Path, error: Errno) -> Self {
+    pub(super) fn from_errno(dir: &Path, error: Errno) -> Self {
         let line = unusable(dir, error);
         match error {
             Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP => Self::NoPlace(line),
@@ -204,6 +204,20 @@ impl View {
         dead.then(|| mount.source.clone())
     }
 
+    /// The source of the topmost mount on `dir`, when it is one of ours.
+    #[must_use]
+    pub fn of_ours_on(&self, dir: &Path) -> Option<String> {
+        let table = self.table().ok()?;
+        let mount = table.topmost(dir).filter(|mount| mount.is_ours)?;
+        Some(mount.source.clone())
+    }
+
+    /// Which mount namespace this is.
+    #[must_use]
+    pub fn namespace(&self) -> NamespaceId {
+        self.namespace
+    }
+
     /// The root of the mount, held.
     fn find(&self, sought: Sought<'_>, falls: Falls<'_>) -> Result<Directory, Detach> {
         let table = self.table().map_err(|error| Detach::Kept(unreadable(&error)))?;
@@ -248,7 +262,7 @@ impl View {
         Ok(top)
     }
 
-    fn mount_id(&self, of: &Directory) -> io::Result<u64> {
+    pub(super) fn mount_id(&self, of: &Directory) -> io::Result<u64> {
         let info = fs::read_to_string(format!("fdinfo/{}", of.number()))?;
         let id = info.lines().find_map(|line| line.strip_prefix("mnt_id:"));
         id.and_then(|id| id.trim().parse().ok())
@@ -256,7 +270,7 @@ impl View {
     }
 }
 
-fn unreadable(error: &io::Error) -> String {
+pub(super) fn unreadable(error: &io::Error) -> String {
     format!("cannot read the mount table: {error}")
 }
 

@@ -1,0 +1,282 @@
+//! Taking the place of dead mounts without ever baring the directory that they cover.
+//!
+//! The dead mount stays where it is, as a cap, until the new one stands beneath it (move_mount with MOVE_MOUNT_BENEATH, Linux 6.5);
+//! only then it is detached. On older kernels the new one is put over the dead one, which stays below until the new one is
+//! unmounted. So a program finds a dead mount (ENOTCONN) or the new one, and never what is below.
+//!
+//! What stood on a directory when a handler died in the middle of this is several dead mounts, one on another: all but the lowest
+//! are detached, which bares nothing but the next dead one, and it begins again.
+
+use super::attach::{KernelFlags, unusable};
+use super::detached::{Detached, errno};
+use super::directory::{Directory, Identity};
+use super::table::{Device, MountPoint, MountTable};
+use super::view::{Falls, Unmade, View, unreadable};
+use nix::errno::Errno;
+use nix::fcntl::ResolveFlag;
+use nix::mount::{MntFlags, umount2};
+use rustix::mount::{MoveMountFlags, OpenTreeFlags, move_mount, open_tree};
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+/// Set to `over`, the kernel is taken for one that cannot mount beneath.
+const VARIABLE: &str = "RDMAFS_MOVE_MOUNT";
+
+/// What stands on the directory of mounts that nobody serves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// So many dead mounts of ours, one on another, and nothing else over or in them.
+    Dead(usize),
+    /// None of them.
+    Nothing,
+    /// One that is served.
+    Alive,
+    /// They lie in a dead mount of ours.
+    Falls,
+    /// Not now; the line says why.
+    Kept(String),
+}
+
+/// The lowest of dead mounts on a directory, which covers it until its successors stand beneath it.
+#[derive(Debug)]
+pub struct Cap {
+    top: Directory,
+    device: Device,
+}
+
+/// How a mount was put in the place of a dead one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Put {
+    /// The dead one covers it, and can be detached.
+    Beneath,
+    /// It covers the dead one, which must stay.
+    Over,
+}
+
+impl Cap {
+    /// The number of the dead mount.
+    #[must_use]
+    pub fn device(&self) -> Device {
+        self.device
+    }
+}
+
+impl View {
+    /// Makes a mount that is not anywhere yet, with its open /dev/fuse.
+    ///
+    /// # Errors
+    /// One line.
+    pub fn make(&self, source: &str, flags: KernelFlags) -> Result<(Detached, OwnedFd), String> {
+        Detached::make(source, flags)
+    }
+
+    /// What stands on `dir` of the mounts that `ours` says are ours and dead. Blocking, as long as a mount that lives takes to say so.
+    pub fn standing(&self, dir: &Path, ours: Falls<'_>) -> Standing {
+        self.topmost_dead(dir, ours)
+            .map_or_else(|standing| standing, |(_, _, count)| Standing::Dead(count))
+    }
+
+    /// Detaches all of them but the lowest, and holds that.
+    ///
+    /// # Errors
+    /// What stands there is not what was expected.
+    pub fn cap(&self, dir: &Path, ours: Falls<'_>) -> Result<Cap, Standing> {
+        loop {
+            let (top, device, count) = self.topmost_dead(dir, ours)?;
+            if count == 1 {
+                return Ok(Cap { top, device });
+            }
+            take_off(&top).map_err(|error| Standing::Kept(cannot_unmount(dir, error)))?;
+        }
+    }
+
+    /// Puts a new mount in the place of a dead one: beneath it, and beneath or over what was put there before.
+    ///
+    /// # Errors
+    /// One line.
+    pub fn put(&self, new: &Detached, cap: &Cap, dir: &Path) -> Result<Put, String> {
+        if can_mount_beneath() {
+            match moved(new, &cap.top, MoveMountFlags::MOVE_MOUNT_BENEATH) {
+                Ok(()) => return Ok(Put::Beneath),
+                // Refused for a reason of the place's: over it works everywhere.
+                Err(Errno::EINVAL) => {}
+                Err(error) => return Err(cannot_mount(dir, error)),
+            }
+        }
+        let done = moved(new, &cap.top, MoveMountFlags::empty());
+        done.map(|()| Put::Over).map_err(|error| cannot_mount(dir, error))
+    }
+
+    /// Puts a new mount on the directory `path`, from the root of the mount `within` where one is given, if it is the one with this identity.
+    /// The file systems on the way are asked.
+    ///
+    /// # Errors
+    /// See [`Unmade`].
+    pub fn put_on(
+        &self,
+        new: &Detached,
+        within: Option<&Detached>,
+        path: &Path,
+        expected: Identity,
+    ) -> Result<(), Unmade> {
+        let opened = match within {
+            Some(root) => Directory::open_in(root, path, ResolveFlag::empty()),
+            None => Directory::open(path),
+        };
+        let beneath = opened.map_err(|error| Unmade::from_errno(path, error))?;
+        let found = beneath.identity();
+        if found.map_err(|error| Unmade::from_errno(path, error))? != expected {
+            let line = format!(
+                "{} is not the directory any more that was mounted on",
+                path.display()
+            );
+            return Err(Unmade::NoPlace(line));
+        }
+        let done = moved(new, &beneath, MoveMountFlags::empty());
+        done.map_err(|error| Unmade::Failed(cannot_mount(path, error)))
+    }
+
+    /// Detaches the dead mount that covers its successors. That it is gone already is no error.
+    ///
+    /// # Errors
+    /// One line.
+    pub fn uncover(&self, cap: &Cap, dir: &Path) -> Result<(), String> {
+        match take_off(&cap.top) {
+            Ok(()) | Err(Errno::EINVAL) => Ok(()),
+            Err(error) => Err(cannot_unmount(dir, error)),
+        }
+    }
+
+    /// Holds the topmost mount on `dir`, dead or alive, if it is one of ours of this source: for a successor that root asks for.
+    ///
+    /// # Errors
+    /// One line.
+    pub fn hold_of(&self, dir: &Path, source: &str) -> Result<Cap, String> {
+        let table = self.table().map_err(|error| unreadable(&error))?;
+        let changed = || format!("what is mounted on {} has just changed: try again", dir.display());
+        let top = Directory::open(dir).map_err(|error| unusable(dir, error))?;
+        let mount = table
+            .topmost(dir)
+            .filter(|mount| mount.is_ours && mount.source == source);
+        let mount = mount.ok_or_else(changed)?;
+        if let Some(other) = table.above(mount).first() {
+            let (other, dir) = (other.dir.display(), dir.display());
+            return Err(format!(
+                "{other} is mounted in {dir}: 'umount -l {dir}' detaches both"
+            ));
+        }
+        let same = self.mount_id(&top).is_ok_and(|id| id == mount.id);
+        let device = mount.device;
+        same.then_some(Cap { top, device }).ok_or_else(changed)
+    }
+
+    /// Which directory is beneath the only mount on `dir`; `None` where that cannot be seen, for another mount stands on it as well.
+    #[must_use]
+    pub fn beneath(&self, dir: &Path) -> Option<Identity> {
+        let table = self.table().ok()?;
+        let top = table.topmost(dir)?;
+        if table.get(top.parent)?.dir == dir {
+            return None;
+        }
+        let above = Directory::open(dir.parent()?).ok()?;
+        // A copy of the mount that the directory lies in, without what is mounted there.
+        let flags =
+            OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
+        let bare = open_tree(above.as_fd(), "", flags).ok()?;
+        let name = Path::new(dir.file_name()?);
+        let covered = Directory::open_in(&bare, name, ResolveFlag::RESOLVE_NO_XDEV).ok()?;
+        covered.identity().ok()
+    }
+
+    /// The topmost of them, held, its number, and how many there are.
+    fn topmost_dead(&self, dir: &Path, ours: Falls<'_>) -> Result<(Directory, Device, usize), Standing> {
+        let table = self.table().map_err(|error| Standing::Kept(unreadable(&error)))?;
+        let (top, count) = run_of(&table, dir, ours)?;
+        let shown = dir.display();
+        let covered = || Standing::Kept(format!("something else is mounted over {shown}: unmount that"));
+        let held = match Directory::open(dir) {
+            Ok(held) => held,
+            Err(error) => return Err(Standing::Kept(unusable(dir, error))),
+        };
+        match self.mount_id(&held) {
+            Ok(id) if id == top.id => {}
+            Ok(_) => return Err(covered()),
+            Err(error) => return Err(Standing::Kept(unreadable(&error))),
+        }
+        if !held.is_dead() {
+            return Err(Standing::Alive);
+        }
+        Ok((held, top.device, count))
+    }
+}
+
+/// The topmost of our dead mounts on a directory, and how many stand there one on another.
+fn run_of<'a>(
+    table: &'a MountTable,
+    dir: &Path,
+    ours: Falls<'_>,
+) -> Result<(&'a MountPoint, usize), Standing> {
+    let here = |mount: &MountPoint| mount.dir == dir && ours(mount);
+    let shown = dir.display();
+    let top = match table.topmost(dir) {
+        Some(top) if here(top) => top,
+        _ if table.iter().any(here) => {
+            return Err(Standing::Kept(format!(
+                "something else is mounted over {shown}: unmount that"
+            )));
+        }
+        _ => return Err(Standing::Nothing),
+    };
+    let mut lowest = top;
+    let mut count = 1;
+    while let Some(next) = table.get(lowest.parent).filter(|next| here(next)) {
+        (lowest, count) = (next, count + 1);
+    }
+    if table.get(lowest.parent).is_some_and(ours) {
+        return Err(Standing::Falls);
+    }
+    if let Some(other) = table.above(lowest).into_iter().find(|other| !ours(other)) {
+        let other: PathBuf = other.dir.clone();
+        let other = other.display();
+        let line = format!("{other} is mounted in {shown}: 'umount -l {shown}' detaches both");
+        return Err(Standing::Kept(line));
+    }
+    Ok((top, count))
+}
+
+fn moved(new: &Detached, to: &Directory, more: MoveMountFlags) -> Result<(), Errno> {
+    let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH | more;
+    move_mount(new.as_fd(), "", to.as_fd(), "", flags).map_err(errno)
+}
+
+/// The working directory is `/proc/thread-self`.
+fn take_off(top: &Directory) -> Result<(), Errno> {
+    umount2(format!("fd/{}", top.number()).as_str(), MntFlags::MNT_DETACH)
+}
+
+fn cannot_unmount(dir: &Path, error: Errno) -> String {
+    format!("cannot unmount {}: {}", dir.display(), error.desc())
+}
+
+fn cannot_mount(dir: &Path, error: Errno) -> String {
+    format!("mount on {}: {}", dir.display(), error.desc())
+}
+
+/// Whether this kernel is 6.5 or newer.
+#[must_use]
+pub fn can_mount_beneath() -> bool {
+    let over = std::env::var_os(VARIABLE).is_some_and(|word| word == "over");
+    let release = nix::sys::utsname::uname().ok();
+    let release = release.and_then(|name| name.release().to_str().map(str::to_owned));
+    !over && release.is_some_and(|release| is_since_6_5(&release))
+}
+
+fn is_since_6_5(release: &str) -> bool {
+    let mut numbers = release
+        .split(|c: char| !c.is_ascii_digit())
+        .map(str::parse::<u32>);
+    let (Some(Ok(major)), Some(Ok(minor))) = (numbers.next(), numbers.next()) else {
+        return false;
+    };
+    (major, minor) >= (6, 5)
+}
