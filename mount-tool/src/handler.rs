@@ -13,7 +13,7 @@ use std::path::Path;
 
 const EXAMPLES: &str = "\
 'rdmafs mount' starts it where none runs. It ends after its last unmount, or 10 s after its start when nothing is
-mounted. Started after a crash, it makes the mounts of the handler that died again. Its log is RUN_DIR/handler.log (/run/rdmafs unless RDMAFS_RUN_DIR says otherwise).";
+mounted. SIGTERM commits what was written and leaves the mounts, dead; started again, after that or a crash, it takes them over. Its log is RUN_DIR/handler.log (/run/rdmafs unless RDMAFS_RUN_DIR says otherwise).";
 
 /// Run the daemon that serves all mounts of this host
 #[derive(clap::Args)]

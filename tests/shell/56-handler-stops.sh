@@ -6,8 +6,7 @@
 # limit: 240
 . "$(dirname "$0")/lib.sh"
 
-ROUNDS=3
-[ "${FULL:-0}" = 1 ] && ROUNDS=21
+ROUNDS=$(by_length 3 3 21)
 LOG=$RDMAFS_RUN_DIR/handler.log
 
 # Everything lies in a shared mount, as where systemd runs: what is mounted in it appears in other mount namespaces.

@@ -19,8 +19,8 @@ pub enum ControlError {
     /// Nobody listens.
     #[error("no rdmafs handler runs ({}): nothing is mounted", .0.display())]
     NoHandler(PathBuf),
-    /// Nobody listens, and a handler that died left mounts behind.
-    #[error("the rdmafs handler died ({}): 'rdmafs handler' starts it again, with its mounts", .0.display())]
+    /// Nobody listens, and a handler that was stopped or died left mounts behind.
+    #[error("the rdmafs handler has ended ({}): 'rdmafs handler' starts it again, with its mounts", .0.display())]
     Died(PathBuf),
     /// The caller may not use the socket.
     #[error("{}: only root may talk to the rdmafs handler", .0.display())]
