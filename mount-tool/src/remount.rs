@@ -345,6 +345,7 @@ mod tests {
                 requests: 0,
                 parked: 0,
                 mean_latency_us: 0,
+                copies: Vec::new(),
             }],
             pools: Vec::new(),
         };

@@ -258,7 +258,21 @@ fn table(status: &Status) -> String {
         &["POOL", "SIZE", "USED", "FREE", "INODES", "LOST"],
         status.pools.iter().map(pool).collect(),
     );
-    [links, mounts, pools].join("\n\n")
+    let copies: Vec<_> = status.mounts.iter().filter_map(copies).collect();
+    let parts = [links, mounts, pools, copies.join("\n")];
+    let said: Vec<_> = parts.into_iter().filter(|part| !part.is_empty()).collect();
+    said.join("\n\n")
+}
+
+/// Why a mount is listed that is not mounted any more.
+fn copies(mount: &MountStatus) -> Option<String> {
+    let first = mount.copies.first()?;
+    let more = match mount.copies.len() {
+        1 => String::new(),
+        count => format!("; and {} more", count - 1),
+    };
+    let dir = mount.dir.display();
+    Some(format!("{dir} is unmounted; a copy of it is {first}{more}"))
 }
 
 fn link(link: &LinkStatus) -> Vec<String> {
@@ -393,6 +407,7 @@ mod tests {
                 requests: 7,
                 parked: 1,
                 mean_latency_us: 12,
+                copies: Vec::new(),
             }],
             pools: vec![PoolStatus {
                 pool: "p".to_owned(),
@@ -433,6 +448,19 @@ mod tests {
         let mut status = example();
         (status.links[0].state, status.links[0].for_ms) = ("not answering".to_owned(), 12_345);
         assert_eq!(state(&status.links[0]), "not answering for 12 s, lost 1x");
+    }
+
+    #[test]
+    fn a_mount_that_only_copies_keep_is_explained() {
+        let mut status = example();
+        let text = table(&status);
+        assert!(!text.contains("unmounted"), "{text}");
+        status.mounts[0].copies = vec!["/far of process 7 (x): 'nsenter ...'".into(), "other".into()];
+        let text = table(&status);
+        let last = text.lines().last().unwrap();
+        let wanted =
+            "/mnt/far is unmounted; a copy of it is /far of process 7 (x): 'nsenter ...'; and 1 more";
+        assert_eq!(last, wanted);
     }
 
     #[test]

@@ -190,6 +190,9 @@ pub struct MountStatus {
     pub parked: u64,
     /// Mean time from request to answer since the start, in microseconds.
     pub mean_latency_us: u64,
+    /// It is unmounted where it was made: who has a copy that keeps it served, and how to unmount that.
+    #[serde(default)]
+    pub copies: Vec<String>,
 }
 
 /// A pool's space.

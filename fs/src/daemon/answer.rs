@@ -6,7 +6,7 @@ use super::records::{Beneath, COMMIT_S, Record, Records, TIMEOUT_MS};
 use super::shown::shown;
 use crate::control::{ControlReply, ControlRequest, MountStatus, ShareChange, Status, TimesChange};
 use crate::handler::Handler;
-use crate::mount::KernelFlags;
+use crate::mount::{Holder, KernelFlags, Namespace, View, holders};
 use crate::options::{AccessTimes, CacheMode, MountOptions, Source};
 use rdmafs_meta::id::InodeId;
 use rdmafs_rdma::qos::share::Share;
@@ -224,6 +224,25 @@ fn mount_status(live: &Live) -> MountStatus {
         requests: reading.answered,
         parked: reading.in_flight,
         mean_latency_us: microseconds(reading.mean_latency),
+        copies: copies(&live.record),
+    }
+}
+
+/// Who keeps a mount that is unmounted where it was made. Nobody is asked while it is there.
+fn copies(record: &Record) -> Vec<String> {
+    let is_there = |view: &View| {
+        let table = view.table().ok();
+        table.is_none_or(|table| {
+            table
+                .iter()
+                .any(|mount| mount.device == record.device && mount.dir == record.dir)
+        })
+    };
+    let namespace = Namespace::find(record.namespace);
+    let found = namespace.map(|namespace| namespace.enter(is_there));
+    match found {
+        Some(Ok(false)) | None => holders(record.device).iter().map(Holder::to_string).collect(),
+        Some(_) => Vec::new(),
     }
 }
 
