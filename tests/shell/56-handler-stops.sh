@@ -206,6 +206,9 @@ same "records" "$(records)" 1
 note "a second mount of the same pool on the same directory"
 refused "a second mount" "already mounted on $T/place/shm: 'mount -o remount,.*' changes options, 'umount $T/place/shm' ends it" \
     "$RDMAFS" mount "$(source_of p)" "$T/place/shm" -o "key=$T/key"
+code=0
+"$RDMAFS" mount "$(source_of p)" "$T/place/shm" -o "key=$T/key" >/dev/null 2>&1 || code=$?
+same "the exit code of a second mount" "$code" 32
 same "how many are there" "$(stacked "$T/place/shm")" 1
 
 note "killed while it takes over, again and again, and stopped"

@@ -280,3 +280,83 @@ fn is_since_6_5(release: &str) -> bool {
     };
     (major, minor) >= (6, 5)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mount::Namespace;
+
+    #[test]
+    fn kernels_are_told_apart_by_their_first_two_numbers() {
+        let since = |release: &str| is_since_6_5(release);
+        assert!(since("6.5.0-1-amd64") && since("6.18.44") && since("7.0"));
+        assert!(!since("6.1.0-28-amd64") && !since("5.15.0") && !since("6") && !since("hurd"));
+    }
+
+    const TABLE: &str = "\
+30 1 0:40 / /a rw - fuse.rdmafs n:/p rw,user_id=0
+31 30 0:41 / /a rw - fuse.rdmafs n:/p rw,user_id=0
+32 31 0:42 / /a/in rw - fuse.rdmafs n:/q rw,user_id=0
+33 1 0:43 / /b rw - fuse.rdmafs n:/p rw,user_id=0
+34 33 0:44 / /b rw - tmpfs none rw
+35 1 0:45 / /c rw - fuse.rdmafs n:/p rw,user_id=0
+36 35 0:46 / /c/tmp rw - tmpfs none rw
+";
+
+    fn run(dir: &str) -> Result<(u64, usize), Standing> {
+        let table = MountTable::parse(TABLE.as_bytes());
+        run_of(&table, Path::new(dir), &|mount| mount.is_ours).map(|(top, count)| (top.id, count))
+    }
+
+    #[test]
+    fn dead_mounts_are_counted_and_what_is_foreign_keeps_them() {
+        assert_eq!(run("/a"), Ok((31, 2)));
+        assert_eq!(run("/a/in"), Err(Standing::Falls));
+        assert_eq!(run("/d"), Err(Standing::Nothing));
+        let kept = |dir: &str| match run(dir) {
+            Err(Standing::Kept(line)) => line,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(kept("/b"), "something else is mounted over /b: unmount that");
+        assert_eq!(
+            kept("/c"),
+            "/c/tmp is mounted in /c: 'umount -l /c' detaches both"
+        );
+    }
+
+    #[test]
+    fn a_new_mount_takes_the_place_of_a_dead_one_that_covers_it_meanwhile() {
+        if !nix::unistd::geteuid().is_root() || !Path::new("/dev/fuse").exists() {
+            return;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let dir = dir.path().canonicalize().unwrap();
+        let inside = |view: &View| {
+            let flags = KernelFlags::default();
+            let dead = view.attach("node1:/pool", &dir, flags, None).unwrap();
+            drop(dead.fuse);
+            let ours: Falls<'_> = &|mount| mount.source == "node1:/pool";
+            assert_eq!(view.standing(&dir, ours), Standing::Dead(1));
+            assert_eq!(view.beneath(&dir), Some(dead.place.beneath));
+            let cap = view.cap(&dir, ours).unwrap();
+            assert_eq!(cap.device(), dead.place.device);
+            let (new, fuse) = view.make("node1:/pool", flags).unwrap();
+            let device = new.device().unwrap();
+            let top = || view.table().unwrap().topmost(&dir).map(|mount| mount.device);
+            let put = view.put(&new, &cap, &dir).unwrap();
+            if put == Put::Beneath {
+                assert_eq!(top(), Some(cap.device()));
+                view.uncover(&cap, &dir).unwrap();
+                view.uncover(&cap, &dir).unwrap();
+            }
+            assert_eq!(top(), Some(device));
+            drop((new, fuse));
+            // Whatever stands there: both are dead, and all but the lowest go.
+            drop(view.cap(&dir, ours).unwrap());
+            assert_eq!(view.standing(&dir, ours), Standing::Dead(1));
+            umount2(&dir, MntFlags::MNT_DETACH).unwrap();
+            assert_eq!(view.standing(&dir, ours), Standing::Nothing);
+        };
+        Namespace::own().unwrap().enter(inside).unwrap();
+    }
+}

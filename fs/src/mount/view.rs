@@ -189,11 +189,6 @@ impl View {
         }
     }
 
-    /// What [`View::detach`] would answer now, and does nothing.
-    pub fn would_detach(&self, sought: Sought<'_>, falls: Falls<'_>) -> Detach {
-        self.find(sought, falls).map_or_else(|not| not, |_| Detach::Done)
-    }
-
     /// The source of the topmost mount on `dir`, when it is one of ours that nobody serves any more.
     #[must_use]
     pub fn dead_on(&self, dir: &Path) -> Option<String> {
