@@ -106,7 +106,8 @@ for try in "no/where:the pool has no directory '/no'" "link:'/link' in the pool 
 done
 
 note "stacked on one directory"
-attach p "$M" ro
+serve q 16M
+attach q "$M" ro
 refused "the upper one is read-only" "Read-only" touch "$M/x"
 umount "$M"
 touch "$M/x" || fail "the lower mount is not there any more"

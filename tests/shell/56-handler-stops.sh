@@ -36,7 +36,7 @@ while not os.path.exists(stop):
     if looks and not begun:
         begun = True
         print("begun", flush=True)
-    for _ in range(200):
+    for _ in range(20):
         looks += 1
         for what in ("stat", "create"):
             try:
