@@ -53,6 +53,9 @@ struct Covering {
     top: Option<Detached>,
 }
 
+/// What becomes of a mount that is not taken over.
+type Otherwise = Box<dyn Fn(&Lost) -> State>;
+
 /// Mounts that lie in or on one another, in one namespace.
 struct Family {
     lost: Vec<Lost>,
@@ -176,9 +179,8 @@ impl Family {
         daemon: &Arc<Daemon>,
         namespace: &Namespace,
         group: &[usize],
-    ) -> Result<(), Box<dyn Fn(&Lost) -> State>> {
-        let all_wait =
-            |line: String| -> Box<dyn Fn(&Lost) -> State> { Box::new(move |_| State::Waits(line.clone())) };
+    ) -> Result<(), Otherwise> {
+        let all_wait = |line: String| -> Otherwise { Box::new(move |_| State::Waits(line.clone())) };
         let dir = self.lost[group[0]].record.dir.clone();
         let ours = |mount: &MountPoint| self.lost.iter().any(|lost| lost.is(mount));
         let (standing, table) = namespace
