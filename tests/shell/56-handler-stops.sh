@@ -110,7 +110,7 @@ watch() {
         python3 "$T/watch.py" "$T/place/$mount" "$T/stop" >"$T/seen.$mount" 2>&1 &
         watchers="$watchers $!"
     done
-    wait_until 20 watches || fail "nobody watches: $(cat "$T"/seen.*)"
+    wait_until 60 watches || fail "nobody watches: $(cat "$T"/seen.*)"
 }
 watches() {
     grep -q begun "$T/seen.shm" && grep -q begun "$T/seen.tcp"
@@ -148,7 +148,7 @@ while [ "$round" -lt "$ROUNDS" ]; do
             python3 "$T/write.py" "$T/place/$mount/file" "$T/wrote.$mount" >"$T/write.$mount" 2>&1 &
             echo $! >"$T/writer.$mount"
         done
-        wait_until 10 test -s "$T/wrote.shm" -a -s "$T/wrote.tcp" || fail "the programs do not write: $(cat "$T"/write.*)"
+        wait_until 60 test -s "$T/wrote.shm" -a -s "$T/wrote.tcp" || fail "the programs do not write: $(cat "$T"/write.shm "$T"/write.tcp)"
         sleep "0.$(shuf -i 1-9 -n 1)"
         program=$RDMAFS
         signal=TERM
@@ -164,7 +164,7 @@ while [ "$round" -lt "$ROUNDS" ]; do
         done
         begun=$(now_ms)
         begin "$program"
-        wait_until 5 all_work || fail "the mounts are not back: $(tail -n 5 "$LOG")"
+        wait_until 20 all_work || fail "the mounts are not back: $(tail -n 5 "$LOG")"
         took=$(($(now_ms) - begun))
         echo "  back after $took ms"
         [ "$took" -lt "${BACK_MS:-1000}" ] || fail "the mounts were back after $took ms"
@@ -224,7 +224,7 @@ for i in $(seq "$((ROUNDS * 5))"); do
         wait "$starting" 2>/dev/null || true
     done
     begin
-    wait_until 5 all_work || fail "the mounts are not back: $(tail -n 5 "$LOG")"
+    wait_until 20 all_work || fail "the mounts are not back: $(tail -n 5 "$LOG")"
     same "each is there once" "$(stacked "$T/place/shm") $(stacked "$T/place/tcp")" "1 1"
 done
 watched
@@ -247,7 +247,7 @@ PY
 rm "$T/stop"
 python3 "$T/nested.py" "$T/place/shm/in" "$T/place/tcp" "$T/stop" >"$T/nested" 2>&1 &
 nested=$!
-wait_until 20 grep -q begun "$T/nested" || fail "nobody watches"
+wait_until 60 grep -q begun "$T/nested" || fail "nobody watches"
 for signal in TERM KILL TERM; do
     end "$signal"
     begin
@@ -266,7 +266,7 @@ for i in 1 2; do
     watch
     end "$([ $i = 1 ] && echo TERM || echo KILL)"
     begin
-    wait_until 5 all_work || fail "the mounts are not back: $(tail -n 5 "$LOG")"
+    wait_until 20 all_work || fail "the mounts are not back: $(tail -n 5 "$LOG")"
     watched
     same "the dead one and the new one" "$(stacked "$T/place/shm")" 2
 done
