@@ -71,7 +71,7 @@ workers=$(nproc)
 [ "$workers" -ge 2 ] || workers=2
 [ "$workers" -le 16 ] || workers=16
 [ "$each" -lt $((workers * 1200 + 1024)) ] || fail "a mount takes $each KiB"
-[ "$lines_each" -le $((workers + 3)) ] || fail "a mount takes $lines_each threads"
+[ "$lines_each" -le $((workers + 4)) ] || fail "a mount takes $lines_each threads"
 for i in $(seq "$MOUNTS"); do
     umount "$T/many/$i"
 done
