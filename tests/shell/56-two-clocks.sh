@@ -5,10 +5,11 @@
 
 shim=$(find /usr/lib -name libfaketimeMT.so.1 2>/dev/null | head -n 1)
 [ -n "$shim" ] || fail "libfaketime is missing: apt-get install faketime"
-for ahead in +60 -60; do
+for ahead in 60 -60; do
+    pool=ahead-$ahead
     note "the node's clock is $ahead s from the handler's"
-    LD_PRELOAD=$shim FAKETIME=${ahead}s FAKETIME_DONT_FAKE_MONOTONIC=1 serve "p$ahead" 32M
-    attach "p$ahead" "$M"
+    LD_PRELOAD=$shim FAKETIME=$(printf %+d "$ahead")s FAKETIME_DONT_FAKE_MONOTONIC=1 serve "$pool" 32M
+    attach "$pool" "$M"
     python3 - "$M" "$ahead" <<'PY' || fail "times are of two clocks"
 import os, sys, time
 top, ahead = sys.argv[1], int(sys.argv[2])
@@ -51,7 +52,7 @@ os.close(fd)
 assert os.stat("file").st_mtime == 5, "a time that was chosen after the write"
 PY
     umount "$M"
-    stop "p$ahead"
+    stop "$pool"
 done
 
 finish
