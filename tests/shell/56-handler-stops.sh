@@ -3,7 +3,7 @@
 # fabrics: whatever a write had answered is there afterwards, the mounts are back within a second, and nobody ever sees the directory
 # below. A kernel that cannot mount beneath another mount (before 6.5) is tried too.
 # matrix: once
-# limit: 240
+# limit: 900
 . "$(dirname "$0")/lib.sh"
 
 ROUNDS=$(by_length 3 3 21)

@@ -2,7 +2,7 @@
 # What mounts cost: mounting and unmounting again and again leaves nothing in the handler, and each mount takes a stated sum of memory and
 # threads. Who keeps a copy of a mount is said at umount.
 # matrix: once
-# limit: 240
+# limit: 1800
 . "$(dirname "$0")/lib.sh"
 
 CYCLES=$(by_length 20 40 1000)
