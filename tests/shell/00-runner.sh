@@ -26,7 +26,7 @@ echo finish >>"$T/tests/30-fine.sh"
 chmod 755 "$T/tests"/*.sh
 
 begun=$(now_ms)
-TMPDIR=$T TESTS=$T/tests LIMIT=5 "$HERE/run" >"$T/said" && fail "the runner said yes"
+TMPDIR=$T TESTS=$T/tests LIMIT=5 ALONE='' JOBS=1 "$HERE/run" >"$T/said" && fail "the runner said yes"
 took=$(($(now_ms) - begun))
 expect() {
     grep -Eq -- "$1" "$T/said" || fail "the runner did not say '$1': $(cat "$T/said")"
