@@ -21,11 +21,6 @@ def refused(wanted, call, *arguments):
 refused([errno.EOPNOTSUPP], os.setxattr, "data", "system.posix_acl_access", b"\x02\0\0\0")
 refused([errno.EOPNOTSUPP], os.open, ".", os.O_TMPFILE | os.O_RDWR)
 refused([errno.ENOTTY, errno.ENOSYS], fcntl.ioctl, fd, 0x5401, b"\0" * 64)
-os.mkdir("removed")
-removed = os.open("removed", os.O_RDONLY)
-os.rmdir("removed")
-refused([errno.ESTALE], os.fstat, removed)
-os.close(removed)
 PY
 
 finish
