@@ -78,7 +78,7 @@ impl Place {
     fn stop(&mut self) {
         let mnt = self.mount();
         expect(self.rdmafs(&["umount", mnt.to_str().unwrap()]), 0);
-        expect(self.rdmafs(&["drain", &self.port.to_string()]), 0);
+        expect(self.rdmafs(&["stop", "--yes", &self.port.to_string()]), 0);
         assert!(self.node.take().unwrap().wait().unwrap().success());
     }
 
