@@ -8,7 +8,7 @@ use crate::extent::{Extent, GRANULE};
 use crate::id::{Incarnation, InodeId, Lineage, NodeId, PoolId, RequestId, SessionId};
 use crate::layout::LayoutSlice;
 use crate::name::Name;
-use crate::namespace::{Config, Namespace, Output, examine};
+use crate::namespace::{Config, Identity, Namespace, Output, examine};
 use crate::store::{Batch, MAX_BATCH_BYTES, MAX_BATCH_KEYS, MemoryStore, Store};
 use crate::time::{AccessTime, Now, Timestamp};
 use crate::wire::{self, Answer, Call, Message, NewInode, Notice, OpenAccess, Reply, Request};
@@ -68,6 +68,15 @@ fn store(bytes: &[u8]) {
     store
         .commit(&[batch], store.term().expect("in memory"))
         .expect("its term");
+    if let Ok(Some(identity)) = Identity::read(&store) {
+        store
+            .commit(&[identity.batch()], store.term().expect("in memory"))
+            .expect("its term");
+        assert_eq!(
+            Identity::read(&store).expect("what we wrote ourselves"),
+            Some(identity)
+        );
+    }
     let Some(namespace) = loaded_or_repaired(&mut store) else {
         return;
     };

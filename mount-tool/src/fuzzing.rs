@@ -4,7 +4,7 @@
 use crate::cli::{self, Cli, Helper};
 use crate::failure::Failure;
 use crate::units::{parse_rate, parse_size, parse_time, show_size};
-use crate::{mounts, options, qos};
+use crate::{mount8, mounts, nodes, options, qos};
 use clap::Parser;
 use rdmafs_fs::options::Source;
 use std::ffi::OsString;
@@ -36,6 +36,8 @@ fn words(bytes: &[u8]) {
         }
         5 => command_line::<Cli>("rdmafs", rest),
         6 => command_line::<Helper>("mount.rdmafs", rest),
+        7 => mount8::fuzz(rest),
+        8 => nodes::fuzz(&text),
         _ => {}
     }
 }

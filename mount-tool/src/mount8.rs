@@ -135,6 +135,15 @@ fn words(lists: &[String]) -> Vec<&'static str> {
     asked.map(|(yes, _)| yes).collect()
 }
 
+/// Of any command line and fstab, no other words than these two are kept.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn fuzz(bytes: &[u8]) {
+    let said = Said::parse(bytes);
+    let line = line_of(bytes, "n:/p", Path::new("/m"));
+    let lists: Vec<String> = said.options.into_iter().chain(line).collect();
+    assert!(words(&lists).iter().all(|word| ["suid", "dev"].contains(word)));
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -158,6 +158,15 @@ pub(crate) fn unexpected(reply: &NodeReply) -> String {
     }
 }
 
+/// Any word names a node with a host, or one by its port, or none.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn fuzz(word: &str) {
+    if let Some(wanted) = Wanted::parse(word) {
+        assert!(wanted.host.as_ref().is_none_or(|host| !host.is_empty()));
+        assert!(wanted.shown().contains("port"));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

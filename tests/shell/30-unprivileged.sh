@@ -102,9 +102,9 @@ attach p "$T/again"
 note "a wrong key is not a way in"
 serve q 16M
 cat >"$T/wrong-key.sh" <<'SH'
-exec "$RDMAFS" mount "$1" "$T/again" -o "key=$2,fabric=$FABRIC"
+exec "$RDMAFS" mount "$1" "$T/wrong" -o "key=$2,fabric=$FABRIC"
 SH
-mkdir "$T/other"
+mkdir "$T/other" "$T/wrong"
 RDMAFS_RUN_DIR=$T/other "$RDMAFS" serve --pool r --memory 16M --listen "127.0.0.1:$(port r)" --key "$T/key-r" --foreground >"$T/r.log" 2>&1 &
 echo $! >"$T/r.pid"
 key_is_there() {

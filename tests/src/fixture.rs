@@ -77,7 +77,8 @@ impl Fixture {
         let at = self.dir.path().join(format!("mnt{}", self.mounts.len()));
         fs::create_dir(&at).expect("a mount point");
         let key = self.dir.path().join("key");
-        let options = format!("key={},fabric={fabric},cache={cache}", key.display());
+        // A whiteout is a device node, and is opened as one on the temporary directory.
+        let options = format!("key={},fabric={fabric},cache={cache},dev", key.display());
         let mut command = rdmafs(self.dir.path());
         let output = command
             .args(["mount", &self.source])
