@@ -1,10 +1,12 @@
 //! The memory nodes of this host: those that have a control socket in the run directory and answer there.
 
 use crate::failure::Failure;
-use rdmafs_fs::control::{NodeError, NodeReply, NodeRequest, NodeStatus, ask_node, node_ports};
+use rdmafs_fs::control::{NodeError, NodeReply, NodeRequest, NodeStatus, ask_node_within, node_ports};
 use rdmafs_fs::options::DEFAULT_PORT;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs, UdpSocket};
 use std::path::Path;
+use std::thread;
+use std::time::Duration;
 
 /// A node of this host.
 #[derive(Clone, Debug)]
@@ -25,24 +27,33 @@ impl Node {
     }
 }
 
-/// All of them, in the order of their ports. Blocking: 5 s for each that does not answer.
+/// All of them, in the order of their ports. They are asked side by side. Blocking: for `patience` where one does not answer.
 ///
 /// # Errors
 /// One line: the caller may not ask.
-pub(crate) fn nodes(run_dir: &Path) -> Result<Vec<Node>, Failure> {
-    let mut nodes = Vec::new();
-    for port in node_ports(run_dir) {
-        let status = match ask_node(run_dir, port, &NodeRequest::Status) {
+pub(crate) fn nodes(run_dir: &Path, patience: Duration) -> Result<Vec<Node>, Failure> {
+    let ask = |port| {
+        let status = match ask_node_within(run_dir, port, &NodeRequest::Status, patience) {
             Ok(NodeReply::Status(status)) => Some(status),
             Ok(other) => return Err(Failure::system(unexpected(&other))),
             // It ends at this moment, or died and left its socket.
-            Err(NodeError::None(_)) => continue,
+            Err(NodeError::None(_)) => return Ok(None),
             Err(error @ NodeError::Denied(_)) => return Err(Failure::usage(error.to_string())),
-            Err(NodeError::Silent(_) | NodeError::Talk(..)) => None,
+            Err(NodeError::Silent(..) | NodeError::Talk(..)) => None,
         };
-        nodes.push(Node { port, status });
-    }
-    Ok(nodes)
+        Ok(Some(Node { port, status }))
+    };
+    thread::scope(|scope| {
+        let asked: Vec<_> = node_ports(run_dir)
+            .into_iter()
+            .map(|port| scope.spawn(move || ask(port)))
+            .collect();
+        let answers = asked.into_iter().map(|asker| {
+            let broken = || Failure::system("a thread that asks a node has panicked".to_owned());
+            asker.join().unwrap_or_else(|_| Err(broken()))
+        });
+        answers.filter_map(Result::transpose).collect()
+    })
 }
 
 /// The node that a person means: the only one of this host, or the one of that port, address, or source of a mount.

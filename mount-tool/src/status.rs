@@ -22,6 +22,12 @@ Examples:
   rdmafs status --json              {\"links\":[...],\"mounts\":[...],\"pools\":[...],\"nodes\":[...]}
   rdmafs status --locks             on a memory node's host: who holds and who waits for which file locks";
 
+/// How long nodes may take to answer, all together: `status` is what a person calls when one does not.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// The state of a node that did not.
+const SILENT: &str = "not answering";
+
 /// Show links, mounts and pools of this host, and the memory nodes that run on it
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
@@ -53,14 +59,14 @@ pub(crate) fn run(args: Args) -> Result<(), Failure> {
             (true, true) => json(&locks()?)?,
             (true, false) => lock_table(&locks()?),
             (false, true) => {
-                let (status, nodes) = (fetch()?, nodes::nodes(&run_dir())?);
+                let (status, nodes) = (fetch()?, nodes::nodes(&run_dir(), PATIENCE)?);
                 let nodes = nodes.into_iter().map(told);
                 json(&All {
                     mounted: status.unwrap_or_default(),
                     nodes: nodes.collect(),
                 })?
             }
-            (false, false) => text(fetch()?.as_ref(), &nodes::nodes(&run_dir())?),
+            (false, false) => text(fetch()?.as_ref(), &nodes::nodes(&run_dir(), PATIENCE)?),
         };
         if args.watch && !args.json && std::io::stdout().is_terminal() {
             output::print(&format!("\x1b[H\x1b[2J{text}"))?;
@@ -109,7 +115,7 @@ fn text(status: Option<&Status>, nodes: &[Node]) -> String {
 fn told(node: Node) -> NodeStatus {
     node.status.unwrap_or_else(|| NodeStatus {
         node: format!("port {}", node.port),
-        state: "not answering".to_owned(),
+        state: SILENT.to_owned(),
         ..NodeStatus::default()
     })
 }
@@ -141,6 +147,7 @@ fn node_tables(nodes: &[NodeStatus]) -> String {
 fn node(node: &NodeStatus) -> Vec<String> {
     let state = match node.state.as_str() {
         "preparing" => format!("preparing its memory, {} %", node.prepared),
+        SILENT => SILENT.to_owned(),
         state => format!("{state} {}", span(node.for_ms)),
     };
     let sizes = match node.state.as_str() {
@@ -180,7 +187,7 @@ fn session(node: &NodeStatus, guest: &NodeSession) -> Vec<String> {
 fn locks() -> Result<LockList, Failure> {
     let mut all = LockList::default();
     let run_dir = run_dir();
-    let nodes = nodes::nodes(&run_dir)?;
+    let nodes = nodes::nodes(&run_dir, PATIENCE)?;
     if nodes.is_empty() {
         return Err(Failure::system(format!(
             "no memory node of this host runs (looked in {}): ask on the host where 'rdmafs serve' runs, which knows the locks of all hosts",
@@ -188,6 +195,12 @@ fn locks() -> Result<LockList, Failure> {
         )));
     }
     for node in nodes {
+        if node.status.is_none() {
+            return Err(Failure::system(format!(
+                "the node on port {} does not answer: it hangs or is stopped, and nobody else knows its locks",
+                node.port
+            )));
+        }
         match ask_node(&run_dir, node.port, &NodeRequest::Locks) {
             Ok(NodeReply::Locks(list)) => {
                 all.locks.extend(list.locks);
@@ -551,7 +564,7 @@ mod tests {
             ..served()
         };
         assert!(text(None, &[here(Some(preparing))]).contains("preparing its memory, 40 %"));
-        assert!(text(None, &[here(None)]).contains("port 7470  -       -        not answering"));
+        assert!(text(None, &[here(None)]).contains("port 7470  -       -        not answering  -"));
         assert!(text(None, &[]).contains("nothing is served"));
     }
 

@@ -12,7 +12,7 @@ use crate::units::{count, show_size};
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use rdmafs_fs::control::{NodeReply, NodeRequest, NodeSession, NodeStatus, ask_node};
+use rdmafs_fs::control::{NODE_PATIENCE, NodeReply, NodeRequest, NodeSession, NodeStatus, ask_node};
 use std::fs;
 use std::io::{IsTerminal, Write};
 use std::path::Path;
@@ -63,7 +63,7 @@ pub(crate) struct Args {
 /// One line: there is no such node, its pool is in use, or it cannot be ended.
 pub(crate) fn run(args: Args) -> Result<(), Failure> {
     let run_dir = run_dir();
-    let node = meant(nodes(&run_dir)?, args.node.as_deref(), &run_dir)?;
+    let node = meant(nodes(&run_dir, NODE_PATIENCE)?, args.node.as_deref(), &run_dir)?;
     let Some(status) = &node.status else {
         return end_silent(&run_dir, &node, &args);
     };

@@ -44,7 +44,13 @@ took=$(($(now_ms) - begun))
 [ "$took" -lt 10000 ] || fail "the other node's mount took $took ms for 100 files"
 
 note "status answers"
-timeout 5 "$RDMAFS" status >/dev/null || fail "status hangs while a node is paused"
+timeout 5 "$RDMAFS" status >"$T/status.out" || fail "status hangs while a node is paused"
+grep -Eq "^port $(port p) +- +- +not answering +-" "$T/status.out" || fail "status of a paused node: $(cat "$T/status.out")"
+timeout 5 "$RDMAFS" status --json >"$T/status.out" || fail "status --json hangs while a node is paused"
+python3 -c 'import json, sys
+states = sorted(node["state"] for node in json.load(sys.stdin)["nodes"])
+assert states == ["not answering", "serving"], states' <"$T/status.out" || fail "status --json of a paused node: $(cat "$T/status.out")"
+refused "the locks of a paused node" "the node on port $(port p) does not answer" timeout 5 "$RDMAFS" status --locks
 
 note "SIGKILL ends a blocked program"
 for process in $blocked; do

@@ -16,7 +16,7 @@ pub use message::{
     TimesChange,
 };
 pub use node::{
-    LockList, LockStatus, NodeError, NodeReply, NodeRequest, NodeSession, NodeStatus, ask_node, node_ports,
-    node_socket_path,
+    LockList, LockStatus, NODE_PATIENCE, NodeError, NodeReply, NodeRequest, NodeSession, NodeStatus,
+    ask_node, ask_node_within, node_ports, node_socket_path,
 };
 pub use server::{Connection, Listener, Refusal};

@@ -5,15 +5,20 @@
 //! fields are only ever added.
 
 use super::frame::{FrameError, MAX_REPLY, encode, read};
+use nix::sys::socket::{
+    AddressFamily, SockFlag, SockType, UnixAddr, connect, setsockopt, socket, sockopt::SendTimeout,
+};
+use nix::sys::time::TimeVal;
 use serde::{Deserialize, Serialize};
 use std::io::{self, Write};
+use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use thiserror::Error;
 
 /// How long a node may take to answer. It never waits for a handler.
-const PATIENCE: Duration = Duration::from_secs(5);
+pub const NODE_PATIENCE: Duration = Duration::from_secs(5);
 
 /// What may be asked of a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -155,8 +160,8 @@ pub enum NodeError {
     #[error("{}: only root and who runs the node may talk to it (try sudo)", .0.display())]
     Denied(PathBuf),
     /// It accepted and did not answer in time.
-    #[error("the node at {} did not answer within {} s", .0.display(), PATIENCE.as_secs())]
-    Silent(PathBuf),
+    #[error("the node at {} did not answer within {:?}", .0.display(), .1)]
+    Silent(PathBuf, Duration),
     /// Its answer cannot be had or read.
     #[error("cannot talk to the node at {}: {}", .0.display(), .1)]
     Talk(PathBuf, String),
@@ -183,29 +188,65 @@ pub fn node_ports(run_dir: &Path) -> Vec<u16> {
     ports
 }
 
-/// Asks the node on a port. Blocking, for 5 s.
+/// Asks the node on a port. Blocking, for [`NODE_PATIENCE`].
 ///
 /// # Errors
 /// The node could not be asked. What it refused is [`NodeReply::Error`].
 pub fn ask_node(run_dir: &Path, port: u16, request: &NodeRequest) -> Result<NodeReply, NodeError> {
+    ask_node_within(run_dir, port, request, NODE_PATIENCE)
+}
+
+/// The same for a caller who waits no longer than `patience` for a node that does not answer.
+///
+/// # Errors
+/// As of [`ask_node`].
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the time that is left of a wait in the kernel"
+)]
+pub fn ask_node_within(
+    run_dir: &Path,
+    port: u16,
+    request: &NodeRequest,
+    patience: Duration,
+) -> Result<NodeReply, NodeError> {
     let path = node_socket_path(run_dir, port);
     let explain = |error: FrameError| match error {
-        FrameError::TimedOut => NodeError::Silent(path.clone()),
+        FrameError::TimedOut => NodeError::Silent(path.clone(), patience),
         other => NodeError::Talk(path.clone(), other.to_string()),
     };
     let line = encode(request).map_err(explain)?;
-    let mut socket = UnixStream::connect(&path).map_err(|error| match error.kind() {
+    let begun = Instant::now();
+    let mut socket = call(&path, patience).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => NodeError::None(path.clone()),
         io::ErrorKind::PermissionDenied => NodeError::Denied(path.clone()),
+        io::ErrorKind::WouldBlock => NodeError::Silent(path.clone(), patience),
         _ => NodeError::Talk(path.clone(), error.to_string()),
     })?;
     let mut exchange = || {
-        socket.set_read_timeout(Some(PATIENCE))?;
-        socket.set_write_timeout(Some(PATIENCE))?;
         socket.write_all(&line)?;
+        let left = patience.saturating_sub(begun.elapsed());
+        socket.set_read_timeout(Some(left.max(Duration::from_millis(1))))?;
         read(&socket, MAX_REPLY)
     };
     exchange().map_err(explain)
+}
+
+/// A connection on which neither connect(2), which waits while the callers of a stopped node fill its queue, nor write(2) takes longer.
+fn call(path: &Path, patience: Duration) -> io::Result<UnixStream> {
+    let socket = socket(
+        AddressFamily::Unix,
+        SockType::Stream,
+        SockFlag::SOCK_CLOEXEC,
+        None,
+    )?;
+    let limit = TimeVal::new(
+        i64::try_from(patience.as_secs()).unwrap_or(i64::MAX),
+        patience.subsec_micros().into(),
+    );
+    setsockopt(&socket, SendTimeout, &limit)?;
+    connect(socket.as_raw_fd(), &UnixAddr::new(path)?)?;
+    Ok(UnixStream::from(socket))
 }
 
 #[cfg(test)]
@@ -238,5 +279,26 @@ mod tests {
             error.to_string().starts_with("cannot talk to the node at "),
             "{error}"
         );
+    }
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "it is about waiting")]
+    fn a_node_that_is_stopped_is_not_waited_for_however_many_asked_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = node_socket_path(dir.path(), 7);
+        // It listens and never accepts.
+        let _listener = UnixListener::bind(&path).unwrap();
+        let patience = Duration::from_millis(50);
+        let silent = || {
+            let begun = Instant::now();
+            let error = ask_node_within(dir.path(), 7, &NodeRequest::Status, patience).unwrap_err();
+            assert!(matches!(error, NodeError::Silent(..)), "{error}");
+            assert!(begun.elapsed() < Duration::from_secs(5));
+        };
+        silent();
+        let mut waiting = Vec::new();
+        while let Ok(caller) = call(&path, patience) {
+            waiting.push(caller);
+        }
+        silent();
     }
 }
