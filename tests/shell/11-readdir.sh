@@ -16,6 +16,7 @@ def churn():
     # Names come and go, at the front and the end of the directory alike.
     for name in list(lasting)[:50]:
         os.rename(os.path.join(path, name), os.path.join(path, name + "-moved"))
+    os.write(has_moved, b"x")
     i = 0
     while True:
         new = os.path.join(path, f"passing-{i % 300}")
@@ -25,13 +26,16 @@ def churn():
         i += 1
 
 moved = set(list(lasting)[:50])
+moves, has_moved = os.pipe()
 child = os.fork()
 if child == 0:
     try:
+        os.close(moves)
         churn()
     finally:
         os._exit(1)
-time.sleep(0.5)
+os.close(has_moved)
+assert os.read(moves, 1) == b"x", "the process that renames failed"
 lasting = (lasting - moved) | {name + "-moved" for name in moved}
 scans, end = 0, time.monotonic() + (3 if quick else 8)
 while time.monotonic() < end or scans < 3:

@@ -77,9 +77,30 @@ listens() {
 }
 wait_until 30 listens || fail "the node does not listen: $(cat "$T/big.log")"
 mkdir "$T/far"
+refused "a second node on the port" "cannot listen on" timeout 30 "$RDMAFS" serve --pool big --memory 8M --listen "127.0.0.1:$(port big)" \
+    --key "$T/key" --foreground
+listens || fail "a start that was refused took the control socket of the node that serves"
 "$RDMAFS" mount "$(source_of big)" "$T/far" -o "key=$T/key,timeout=60s" >"$T/mount.log" 2>&1 || fail "mount: $(cat "$T/mount.log")"
 umount "$T/far"
 stop big
+
+note "however a node ends, its control socket is gone by then, also while it prepares its memory"
+control=$RDMAFS_RUN_DIR/node-$(port big).control
+for memory in 300M 8M; do
+    for end in TERM INT stop; do
+        "$RDMAFS" serve --pool big --memory $memory --listen "127.0.0.1:$(port big)" --key "$T/key" --foreground >"$T/big.log" 2>&1 &
+        node=$!
+        wait_until 30 listens || fail "the node does not listen: $(cat "$T/big.log")"
+        if [ $end = stop ]; then
+            "$RDMAFS" stop --yes "$(port big)" >"$T/stop.out" 2>&1 </dev/null || fail "stop: $(cat "$T/stop.out")"
+        else
+            # A shell lets what it starts in the background ignore SIGINT, until that handles it.
+            kill -$end "$node"
+        fi
+        wait "$node" || true
+        [ ! -e "$control" ] || fail "after $end with $memory: $control is left; $(cat "$T/big.log")"
+    done
+done
 
 note "who is there, and who holds and waits for which locks"
 serve p 16M

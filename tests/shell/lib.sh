@@ -289,7 +289,7 @@ end_all() {
         is_ours "$daemon" && kill -TERM "$daemon"
     done
     for daemon in $daemons; do
-        wait_until 3 gone "$daemon" || { is_ours "$daemon" && kill -KILL "$daemon"; }
+        wait_until 3 gone "$daemon" || { is_ours "$daemon" && kill -KILL "$daemon" && wait_until 5 gone "$daemon"; }
     done
 }
 
