@@ -2,7 +2,7 @@
 
 use super::history::CELL;
 use super::plan::{Answer, Doing, Got, Plan, is_failure};
-use super::play::{Handle, Play, is_log};
+use super::play::{Handle, Name, Play, is_log};
 use nix::errno::Errno;
 use nix::libc::{EEXIST, ENOENT, ENOSPC, ESTALE};
 use rand::RngExt;
@@ -174,8 +174,10 @@ impl Play {
         if let Some(ino) = found {
             self.new_file(ino, is_log(name));
         }
-        self.names[name].holds = found;
-        self.names[name].unknown = false;
+        self.names[name] = Name {
+            holds: found,
+            ..Name::default()
+        };
         Ok(())
     }
 

@@ -155,11 +155,7 @@ impl Play {
         let step = self.step;
         for (ino, mut file) in std::mem::take(&mut self.files) {
             let Some(size) = sizes.get(&ino) else {
-                let named = self
-                    .names
-                    .iter()
-                    .any(|name| name.holds == Some(ino) && !name.busy);
-                if file.durable && named {
+                if file.durable && self.names.iter().any(|name| name.keeps(ino)) {
                     return Err(format!("inode {ino} was synced and is gone"));
                 }
                 continue;

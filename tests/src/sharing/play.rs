@@ -64,7 +64,8 @@ pub(super) struct Name {
     pub(super) holds: Option<u64>,
     /// An answer was lost: somebody must look.
     pub(super) unknown: bool,
-    /// Whose call may still be on its way: it is too early to look.
+    /// Of whose call no answer came. While it may still be on its way, it is too early to look; until somebody has looked, the name may
+    /// long have led elsewhere, or its file be removed.
     pub(super) lost_by: Option<usize>,
     pub(super) busy: bool,
 }
@@ -131,6 +132,14 @@ pub fn play(seed: u64, operations: u64) -> Result<Played, String> {
     };
     done.map_err(told)?;
     Ok(play.played)
+}
+
+impl Name {
+    /// Whether that file must outlive the node if it was synced: no call is under way, and none had its answer lost with its host, that may
+    /// have removed it or put another in its place.
+    pub(super) fn keeps(&self, ino: u64) -> bool {
+        self.holds == Some(ino) && !self.busy && self.lost_by.is_none()
+    }
 }
 
 impl Play {
@@ -375,5 +384,33 @@ impl Played {
     #[must_use]
     pub fn steps(&self) -> u64 {
         self.operations + self.answered + self.fabric + self.faults
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_keeps_its_file_unless_a_call_may_have_removed_it() {
+        let known = Name {
+            holds: Some(7),
+            ..Name::default()
+        };
+        assert!(known.keeps(7) && !known.keeps(8));
+        let node_died = Name {
+            unknown: true,
+            ..known
+        };
+        assert!(node_died.keeps(7));
+        let under_way = Name { busy: true, ..known };
+        assert!(!under_way.keeps(7));
+        let lost_by = Some(0);
+        let unanswered = Name {
+            unknown: true,
+            lost_by,
+            ..known
+        };
+        assert!(!unanswered.keeps(7), "its unlink may have been done");
     }
 }
