@@ -21,17 +21,25 @@ minutes() {
     if [ "$1" -lt 60 ]; then echo "$1 s"; else echo "$(($1 / 60)) min $(($1 % 60)) s"; fi
 }
 
-# part NAME COMMAND...: runs it to its end, shows what it says and takes note of what came of it.
+# part NAME [at LEVEL] COMMAND...: runs it to its end, shows what it says and takes note of what came of it. LEVEL is as that of nice(1).
 part() {
     name=$1
     shift
+    level=0
+    if [ "$1" = at ]; then
+        level=$2
+        shift 2
+    fi
     log=$parts/$(echo "$name" | tr -c 'a-zA-Z0-9\n' -).log
     say "== $name"
     : >"$log"
     begun=$(date +%s)
+    times >"$log.before"
     # What a test program of cargo leaves when it is ended; the shell tests' paths have no room for one more directory.
     case $1 in cargo) temporary=$parts ;; *) temporary=${TMPDIR:-/tmp} ;; esac
-    TMPDIR=$temporary setsid "$@" >"$log" 2>&1 </dev/null &
+    # Where sessions have a share of the processors each (autogroups, sched(7)), the level of nice(1) counts within one only.
+    # shellcheck disable=SC2016 # the inner shell expands these
+    TMPDIR=$temporary setsid sh -c 'echo "$0" 2>/dev/null >/proc/self/autogroup || true; exec nice -n "$0" "$@"' "$level" "$@" >"$log" 2>&1 </dev/null &
     worker=$!
     tail -n +1 -s 0.2 -f --pid="$worker" "$log" | sed -u "s/^/$(printf '%-12s' "$name") | /" &
     shower=$!
@@ -40,10 +48,18 @@ part() {
     worker=
     wait "$shower"
     took=$(($(date +%s) - begun))
+    times >"$log.after"
+    burnt=$(cat "$log.before" "$log.after" | processor_seconds)
     counted=$(count_log "$log" "$code")
     case $name:$counted in 'build '*:'1 0') counted='0 0' ;; esac
-    echo "$name|$took|$counted|$log" >>"$parts/results"
+    echo "$name|$took|$counted|$burnt|$log" >>"$parts/results"
     [ "$code" -eq 0 ] || say "== $name FAILED after $(minutes "$took")"
+}
+
+# processor_seconds: between two answers of times(1), what the children that ended took of a processor: daemons that outlive who
+# started them are not counted.
+processor_seconds() {
+    awk -F '[ms ]+' 'NR % 2 == 0 { sum[NR] = $1 * 60 + $2 + $3 * 60 + $4 } END { printf "%d\n", sum[4] - sum[2] }'
 }
 
 # failed_part NAME: what must be built for what follows.
@@ -135,13 +151,14 @@ slowest() {
 conclude() {
     passed=0
     failed=0
-    printf '\n%-34s %14s %8s %8s\n' part took passed failed
-    while IFS='|' read -r name took counted log; do
-        printf '%-34s %14s %8d %8d\n' "$name" "$(minutes "$took")" "${counted% *}" "${counted#* }"
+    printf '\n%-28s %14s %14s %8s %8s\n' part took processor passed failed
+    while IFS='|' read -r name took counted burnt log; do
+        printf '%-28s %14s %14s %8d %8d\n' "$name" "$(minutes "$took")" "$(minutes "$burnt")" "${counted% *}" "${counted#* }"
         passed=$((passed + ${counted% *}))
         failed=$((failed + ${counted#* }))
     done <"$parts/results"
-    printf '%-34s %14s\n' "all, some of it side by side" "$(minutes $(($(date +%s) - started)))"
+    printf '%-28s %14s\n' "all, some of it side by side" "$(minutes $(($(date +%s) - started)))"
+    grep -hE '^skip ' "$parts"/*.log | sed 's/^skip  */skipped: /; s/  */ /g' || true
     say ""
     say "slowest tests:"
     slowest 12 | while read -r seconds name; do
@@ -152,14 +169,14 @@ conclude() {
     [ "$failed" -eq 0 ]
 }
 
-# What failed, and where its log is: kept, because the directory is.
+# What failed, why, and where its log is: kept, because the directory is. The reasons stand here too, for who has only the last lines.
 show_failures() {
     trap - EXIT
     say ""
     say "failed:"
-    while IFS='|' read -r name took counted log; do
+    while IFS='|' read -r name took counted burnt log; do
         [ "${counted#* }" -gt 0 ] || continue
         say "  $name: $log"
-        grep -E '^(FAIL|FAILED|REPORT)|^test .* FAILED$|^error' "$log" | head -n 12 | sed 's/^/    /'
+        grep -E '^(FAIL|FAILED|REPORT)|^ +[|] +(FAIL|FAILED):|^test .* FAILED$|^thread .* panicked|^error' "$log" | head -n 20 | cut -c 1-400 | sed 's/^/    /'
     done <"$parts/results"
 }

@@ -27,7 +27,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let bytes = RwLock::new(vec![1; mib << 20]);
     let dir = Path::new(&dir).canonicalize()?;
     let made = Namespace::own()?.enter(|view| view.attach("empty", &dir, KernelFlags::default(), None))?;
-    let device = made.map_err(|unmade| unmade.into_line())?.fuse;
+    let device = made?.fuse;
     let mut config = Config::default();
     config.acl = SessionACL::All;
     config.n_threads = Some(

@@ -1,6 +1,8 @@
 //! The only map from errors to errno.
 
 use rdmafs_meta::error::MetaError;
+use rdmafs_meta::id::NodeId;
+use rdmafs_meta::wire::WireVersion;
 use rdmafs_rdma::link::LinkError;
 use thiserror::Error;
 
@@ -16,6 +18,9 @@ pub enum Error {
     /// The pool has no live link now.
     #[error("no connection to {0}")]
     Down(String),
+    /// EIO: the bytes lie on a node to which this handler has no link.
+    #[error("no link to node {0} of the pool")]
+    NoLink(NodeId),
     /// ESTALE: another pool is served where this one was.
     #[error("another pool is served at {0} now")]
     OtherPool(String),
@@ -25,6 +30,14 @@ pub enum Error {
     /// The service answered something else than was asked.
     #[error("the node sent an answer that does not fit the request")]
     Protocol,
+    /// EOPNOTSUPP: the node is of a build that does not know what it would be asked.
+    #[error("the node speaks protocol {spoken}, and this needs {needed}: upgrade rdmafs on the node's host")]
+    NotSpoken {
+        /// What is spoken with the node.
+        spoken: WireVersion,
+        /// What the call needs.
+        needed: WireVersion,
+    },
     /// The caller is being killed.
     #[error("interrupted")]
     Interrupted,
@@ -62,8 +75,9 @@ impl Error {
             Self::Meta(error) => meta_errno(*error),
             Self::Link(error) => link_errno(error),
             Self::Down(_) | Self::Protocol | Self::Internal(_) => libc::EIO,
-            Self::LocksLost | Self::PoolReplaced => libc::EIO,
+            Self::NoLink(_) | Self::LocksLost | Self::PoolReplaced => libc::EIO,
             Self::OtherPool(_) => libc::ESTALE,
+            Self::NotSpoken { .. } => libc::EOPNOTSUPP,
             Self::Interrupted => libc::EINTR,
             Self::BadHandle => libc::EBADF,
             Self::ReadOnly => libc::EROFS,
@@ -93,7 +107,8 @@ fn meta_errno(error: MetaError) -> i32 {
         MetaError::BeyondEnd => libc::ENXIO,
         MetaError::Stale => libc::ESTALE,
         MetaError::Unsupported => libc::EOPNOTSUPP,
-        MetaError::Lost | MetaError::SessionEnded | MetaError::StoreFailed => libc::EIO,
+        MetaError::Lost | MetaError::Unreachable => libc::EIO,
+        MetaError::SessionEnded | MetaError::StoreFailed => libc::EIO,
         MetaError::StillConnected | MetaError::Draining | MetaError::NotDone => libc::EIO,
         MetaError::NoXattr => libc::ENODATA,
         MetaError::XattrTooBig => libc::E2BIG,
@@ -103,6 +118,7 @@ fn meta_errno(error: MetaError) -> i32 {
         MetaError::Deadlock => libc::EDEADLK,
         MetaError::TooManyLocks => libc::ENOLCK,
         MetaError::OtherPool => libc::ESTALE,
+        MetaError::Protected => libc::EPERM,
     }
 }
 
@@ -119,7 +135,7 @@ mod tests {
     use std::time::Duration;
 
     #[test]
-    fn whatever_fails_below_is_eio_and_refusals_keep_their_names() {
+    fn whatever_fails_below_is_eio_and_what_is_refused_keeps_its_name() {
         let broken = [
             Error::Link(LinkError::TimedOut(Duration::from_secs(5))),
             Error::Link(LinkError::Fabric(FabricError::Flushed)),
@@ -127,12 +143,25 @@ mod tests {
             Error::Protocol,
             MetaError::Lost.into(),
             MetaError::SessionEnded.into(),
+            MetaError::Unreachable.into(),
+            Error::NoLink(NodeId(2)),
             Error::PoolReplaced,
         ];
         assert!(broken.iter().all(|error| error.errno() == libc::EIO));
         assert_eq!(Error::from(MetaError::AccessDenied).errno(), libc::EACCES);
         assert_eq!(Error::from(MetaError::Cleaning).errno(), libc::ENOSPC);
         assert_eq!(Error::Interrupted.errno(), libc::EINTR);
+        let error = Error::NotSpoken {
+            spoken: WireVersion::FIRST,
+            needed: WireVersion {
+                version: 2,
+                features: 0,
+            },
+        };
+        assert_eq!(error.errno(), libc::EOPNOTSUPP);
+        let wanted =
+            "the node speaks protocol version 1, and this needs version 2: upgrade rdmafs on the node's host";
+        assert_eq!(error.to_string(), wanted);
         assert_eq!(Error::OtherPool("node1".into()).errno(), libc::ESTALE);
     }
 }

@@ -3,11 +3,13 @@
 //!
 //! The fuzzer (`scripts/fuzz`) calls them with bytes of its own, every test run with those it kept (`tests/fuzz/corpus`).
 
+use crate::atomic_ioctl;
 use crate::control::frame::{self, FrameError, MAX_REPLY, MAX_REQUEST};
 use crate::control::{ControlReply, ControlRequest};
 use crate::daemon::records;
 use crate::executor::kill_watch::is_exiting;
 use crate::executor::signals::Signals;
+use crate::flags_ioctl::{self, IoctlRequest};
 use crate::fuse::groups;
 use crate::layout_ioctl::{self, PAGE};
 use crate::mount::{MountPoint, MountTable};
@@ -16,7 +18,6 @@ use crate::node::limits::parse_mem_available;
 use crate::options::{MAX_POOL_NAME, NodeAddress, Source, is_pool_name};
 use crate::process::detach::follow;
 use crate::process::lock_call;
-use crate::word_ioctl;
 use rdmafs_meta::layout::LayoutSlice;
 use rdmafs_meta::wire::{self, Answer, Reply};
 use serde::Serialize;
@@ -40,7 +41,8 @@ fn frames(bytes: &[u8]) {
         Some((0, frame)) => call(frame),
         Some((1, page)) => page_of_layout(page),
         Some((2, answer)) => answered_layout(answer),
-        Some((3, numbers)) => changed_word(numbers),
+        Some((3, numbers)) => changed_atomic(numbers),
+        Some((4, flags)) => changed_flags(flags),
         _ => {}
     }
 }
@@ -51,21 +53,41 @@ fn call(frame: &[u8]) {
     };
     assert_ne!(id, framing::NOTICE, "a call has an id");
     assert_eq!(frame.first_chunk(), Some(&id.to_le_bytes()));
-    let encoded = wire::encode(&call).expect("it is no longer than what it came from");
+    let encoded =
+        wire::encode(&call, wire::WireVersion::NEWEST).expect("it is no longer than what it came from");
     let frame = [&id.to_le_bytes(), encoded.as_slice()].concat();
     assert_eq!(framing::call(&frame), Some((id, call)));
 }
 
-fn changed_word(numbers: &[u8]) {
-    for command in [word_ioctl::FETCH_ADD, word_ioctl::COMPARE_SWAP] {
-        let Some(question) = word_ioctl::question(command, numbers) else {
+/// The first byte says whether the flags come in a structure.
+fn changed_flags(bytes: &[u8]) {
+    let Some((first, input)) = bytes.split_first() else {
+        return;
+    };
+    let extended = first % 2 == 1;
+    let command = if extended {
+        flags_ioctl::SET_EXTENDED
+    } else {
+        flags_ioctl::SET
+    };
+    if let Some(Ok(IoctlRequest::Set(flags))) = flags_ioctl::decode_request(command, input) {
+        let answer = flags_ioctl::answer(flags, extended);
+        assert_eq!(answer.len(), input.len());
+        let anew = flags_ioctl::decode_request(command, &answer);
+        assert_eq!(anew, Some(Ok(IoctlRequest::Set(flags))));
+    }
+}
+
+fn changed_atomic(numbers: &[u8]) {
+    for command in [atomic_ioctl::FETCH_ADD, atomic_ioctl::COMPARE_SWAP] {
+        let Some(decode_request) = atomic_ioctl::decode_request(command, numbers) else {
             continue;
         };
-        let answer = word_ioctl::answer(numbers.to_vec(), 7);
+        let answer = atomic_ioctl::answer(numbers.to_vec(), 7);
         assert_eq!(answer.len(), numbers.len());
         assert_eq!(
-            word_ioctl::question(command, &answer),
-            Some(question),
+            atomic_ioctl::decode_request(command, &answer),
+            Some(decode_request),
             "only the last number is the answer's"
         );
     }
@@ -76,32 +98,32 @@ fn page_of_layout(page: &[u8]) {
         assert!(runs.len() <= PAGE / 40);
     }
     let offset = page.first_chunk().map(|chunk| u64::from_le_bytes(*chunk));
-    assert_eq!(layout_ioctl::question(page), offset);
+    assert_eq!(layout_ioctl::decode_request(page), offset);
 }
 
 /// Any layout that a node can answer with becomes a page that says the same, as far as it reaches.
 fn answered_layout(answer: &[u8]) {
-    let Ok(Ok(Reply::Layout(slice))) = wire::decode::<Answer>(answer) else {
+    let Ok(Ok(Reply::Layout(slice))) = wire::decode::<Answer>(answer, wire::WireVersion::NEWEST) else {
         return;
     };
     let LayoutSlice { start, end, .. } = slice;
     let page = layout_ioctl::answer(start, end, Some(&slice));
     assert_eq!(page.len(), PAGE);
-    let (told, size, runs) = layout_ioctl::parse(&page).expect("ours always parse");
+    let (notified, size, runs) = layout_ioctl::parse(&page).expect("ours always parse");
     assert_eq!(size, end);
-    let copies = slice
+    let replicas = slice
         .runs
         .iter()
-        .flat_map(|run| run.copies.iter().map(|copy| (run.start, copy)));
+        .flat_map(|run| run.replicas.iter().map(|copy| (run.start, copy)));
     let said = runs.iter().map(|run| (run.start, run.extent, run.state));
     assert!(
-        said.eq(copies
+        said.eq(replicas
             .take(runs.len())
             .map(|(start, copy)| (start, copy.extent, copy.state)))
     );
-    let all = slice.runs.iter().map(|run| run.copies.len()).sum::<usize>();
+    let all = slice.runs.iter().map(|run| run.replicas.len()).sum::<usize>();
     assert!(
-        told == end || runs.len() < all,
+        notified == end || runs.len() < all,
         "the page ends early and left nothing out"
     );
 }
@@ -129,8 +151,8 @@ fn message<T: DeserializeOwned + Serialize>(line: &[u8], limit: usize) {
         Ok(message) => {
             assert_eq!(end, Some(line.len() - 1));
             let said = frame::encode(&message).expect("it was said before");
-            let again: T = frame::read(said.as_slice(), usize::MAX).expect("ours always read");
-            assert_eq!(frame::encode(&again).ok(), Some(said));
+            let anew: T = frame::read(said.as_slice(), usize::MAX).expect("ours always read");
+            assert_eq!(frame::encode(&anew).ok(), Some(said));
         }
         Err(FrameError::Closed) => assert_eq!(end, None),
         Err(FrameError::TooLong(most)) => assert!(line.len() > most),
@@ -165,7 +187,10 @@ fn proc_tables(bytes: &[u8]) {
     let text = String::from_utf8_lossy(rest);
     match choice {
         0 => mounts(rest),
-        1 => assert!(groups::parse(&text).len() <= rest.len()),
+        1 => {
+            assert!(groups::parse(&text).len() <= rest.len());
+            let _ = groups::fs_uid(&text);
+        }
         2 => {
             let _ = Signals::parse(&text).interrupts(u64::MAX);
             let _ = lock_call::parse(&text);

@@ -9,12 +9,12 @@
 //! | 8..16 | one past the last offset that this page tells of |
 //! | 16..24 | size of the file |
 //! | 24..28 | number of runs |
-//! | 32.. | runs of 40 bytes: file offset, length, arena offset, incarnation (8 each), node (2), state (1: valid, 2: lost), padding |
+//! | 32.. | runs of 40 bytes: file offset, length, arena offset, incarnation (8 each), node (2), state (1: valid, 2: lost, 3: stale), padding |
 
 use crate::ioctl_call::ask;
 use rdmafs_meta::extent::Extent;
 use rdmafs_meta::id::{Incarnation, NodeId};
-use rdmafs_meta::layout::{CopyState, LayoutSlice};
+use rdmafs_meta::layout::{LayoutSlice, ReplicaState};
 use std::fs::File;
 use std::io;
 
@@ -35,11 +35,11 @@ pub struct Located {
     /// Where it is, and how long.
     pub extent: Extent,
     /// Whether it can be read.
-    pub state: CopyState,
+    pub state: ReplicaState,
 }
 
 /// The offset that a request asks for.
-pub(crate) fn question(input: &[u8]) -> Option<u64> {
+pub(crate) fn decode_request(input: &[u8]) -> Option<u64> {
     number(input, 0)
 }
 
@@ -50,14 +50,15 @@ pub(crate) fn answer(start: u64, size: u64, slice: Option<&LayoutSlice>) -> Vec<
     let mut count = 0_u32;
     let mut at = HEADER;
     'runs: for run in slice.iter().flat_map(|slice| &slice.runs) {
-        if at + run.copies.len() * RUN > HEADER + RUNS * RUN {
+        if at + run.replicas.len() * RUN > HEADER + RUNS * RUN {
             end = run.start;
             break 'runs;
         }
-        for copy in &run.copies {
+        for copy in &run.replicas {
             let state = match copy.state {
-                CopyState::Valid => 1,
-                CopyState::Lost => 2,
+                ReplicaState::Valid => 1,
+                ReplicaState::Lost => 2,
+                ReplicaState::Stale => 3,
             };
             let Extent {
                 node,
@@ -118,8 +119,9 @@ pub(crate) fn parse(page: &[u8]) -> Option<(u64, u64, Vec<Located>)> {
     let runs = (0..count).map(|run| {
         let at = HEADER + run * RUN;
         let state = match page.get(at + 34)? {
-            1 => CopyState::Valid,
-            2 => CopyState::Lost,
+            1 => ReplicaState::Valid,
+            2 => ReplicaState::Lost,
+            3 => ReplicaState::Stale,
             _ => return None,
         };
         let extent = Extent {
@@ -149,9 +151,9 @@ fn put(page: &mut [u8], at: usize, bytes: &[u8]) {
 mod tests {
     use super::*;
     use proptest::prelude::*;
-    use rdmafs_meta::layout::{Copy, Run};
+    use rdmafs_meta::layout::{Replica, Run};
 
-    fn run(start: u64, len: u64, state: CopyState) -> Run {
+    fn run(start: u64, len: u64, state: ReplicaState) -> Run {
         let extent = Extent {
             node: NodeId(3),
             incarnation: Incarnation(u64::MAX),
@@ -160,7 +162,7 @@ mod tests {
         };
         Run {
             start,
-            copies: vec![Copy { extent, state }],
+            replicas: vec![Replica { extent, state }],
         }
     }
 
@@ -169,24 +171,31 @@ mod tests {
         let slice = LayoutSlice {
             start: 0,
             end: 20_480,
-            shrinks: 0,
-            runs: vec![run(0, 4096, CopyState::Valid), run(8192, 4096, CopyState::Lost)],
+            truncate_seq: 0,
+            runs: vec![
+                run(0, 4096, ReplicaState::Valid),
+                run(8192, 4096, ReplicaState::Lost),
+                run(16_384, 4096, ReplicaState::Stale),
+            ],
         };
         let page = answer(0, 20_000, Some(&slice));
         assert_eq!(page.len(), PAGE);
         let (end, size, runs) = parse(&page).unwrap();
-        assert_eq!((end, size, runs.len()), (20_480, 20_000, 2));
-        assert_eq!(runs[1].extent, slice.runs[1].copies[0].extent);
-        assert_eq!((runs[1].start, runs[1].state), (8192, CopyState::Lost));
+        assert_eq!((end, size, runs.len()), (20_480, 20_000, 3));
+        assert_eq!(runs[1].extent, slice.runs[1].replicas[0].extent);
+        assert_eq!((runs[1].start, runs[1].state), (8192, ReplicaState::Lost));
+        assert_eq!((runs[2].start, runs[2].state), (16_384, ReplicaState::Stale));
     }
 
     #[test]
     fn what_does_not_fit_is_left_for_the_next_page() {
-        let runs: Vec<_> = (0..150).map(|i| run(i * 8192, 4096, CopyState::Valid)).collect();
+        let runs: Vec<_> = (0..150)
+            .map(|i| run(i * 8192, 4096, ReplicaState::Valid))
+            .collect();
         let slice = LayoutSlice {
             start: 0,
             end: 150 * 8192,
-            shrinks: 0,
+            truncate_seq: 0,
             runs,
         };
         let (end, _, runs) = parse(&answer(0, 150 * 8192, Some(&slice))).unwrap();
@@ -204,7 +213,7 @@ mod tests {
         #[test]
         fn no_bytes_break_the_parser(bytes in prop::collection::vec(any::<u8>(), 0..PAGE + 1)) {
             let _any = parse(&bytes);
-            let _any = question(&bytes);
+            let _any = decode_request(&bytes);
         }
     }
 }

@@ -3,15 +3,18 @@
 //! Modules stand bottom-up: each imports only what stands above it.
 
 pub mod errno;
+mod protocol;
 pub mod process;
 pub mod options;
 pub mod mount;
 pub mod control;
 mod ioctl_call;
 pub mod layout_ioctl;
-pub mod word_ioctl;
+pub mod atomic_ioctl;
+mod flags_ioctl;
 pub mod node;
 pub mod fsck;
+mod sync;
 pub mod executor;
 pub mod handler;
 pub mod fuse;

@@ -76,6 +76,9 @@ pub struct MountOptions {
     pub cache: CacheMode,
     /// `bw= iops= burst= weight=`.
     pub share: Share,
+    /// `idmap`: idmapped mounts may be made of it; the kernel alone decides who may do what.
+    #[serde(default)]
+    pub idmap: bool,
     /// `ro`.
     pub read_only: bool,
     /// `noatime nodiratime relatime strictatime`.

@@ -112,6 +112,7 @@ fn options(dir: &Path, fabric: Option<FabricKind>) -> MountOptions {
         verbs: Default::default(),
         timeout_ms: 1000,
         commit_s: 5,
+        idmap: false,
         cache: CacheMode::None,
         share: Share::default(),
         read_only: false,
@@ -143,10 +144,11 @@ impl Client {
     }
 
     fn create(&self, name: &str) -> (InodeId, HandleId) {
-        let making =
-            self.mount
-                .clone()
-                .create(Credentials::root(), InodeId::ROOT, name.into(), 0o644, RW, true);
+        let at = (InodeId::ROOT, name.into());
+        let making = self
+            .mount
+            .clone()
+            .create(Credentials::root(), at, 0o644, RW, true);
         let (entry, opened) = self.executor.block_on(making).unwrap();
         (entry.attr.ino, opened.handle)
     }
@@ -300,13 +302,13 @@ fn without_the_nodes_socket_auto_takes_tcp_and_says_so() {
     );
     mount.close();
     let refused = handler.mount(&source(&node), &options(node.dir.path(), Some(FabricKind::Shm)));
-    assert!(refused.err().unwrap().starts_with("fabric=shm: "));
+    assert!(refused.err().unwrap().to_string().starts_with("fabric=shm: "));
     let refused = handler.mount(&source(&node), &options(elsewhere.path(), None));
-    assert!(refused.err().unwrap().contains("key"));
+    assert!(refused.err().unwrap().to_string().contains("key"));
 }
 
 #[test]
-fn a_stopped_node_is_eio_in_time_and_works_again_afterwards() {
+fn a_stopped_node_is_eio_in_time_and_works_anew_afterwards() {
     let clock = SystemClock::new();
     for fabric in FABRICS {
         let node = Node::start();

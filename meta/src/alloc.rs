@@ -289,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn full_now_is_told_from_full() {
+    fn full_now_is_distinguished_from_full() {
         let mut alloc = pool(&[4, 4]);
         let all = alloc.allocate(8 * GRANULE, None).unwrap();
         assert_eq!(all.len(), 2);

@@ -1,5 +1,6 @@
 //! Attributes of an inode and changes to them.
 
+use crate::flags::InodeFlags;
 use crate::id::{InodeId, Version};
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -23,24 +24,32 @@ pub enum FileKind {
     BlockDevice,
 }
 
+impl FileKind {
+    /// Whether such an inode can have flags: as on a tmpfs, those that can be opened to set them.
+    #[must_use]
+    pub fn has_flags(self) -> bool {
+        matches!(self, FileKind::Regular | FileKind::Directory)
+    }
+}
+
 /// What `stat(2)` shows, and two counters of our own.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Attr {
     /// The inode.
     pub ino: InodeId,
-    /// What it is.
+    /// The type of the inode.
     pub kind: FileKind,
     /// Permission and set-id bits, 0 to 0o7777.
     pub mode: u16,
     /// Hard links; 0 when only open handles keep it.
     pub nlink: u32,
-    /// Owner.
+    /// User id of the owner.
     pub uid: u32,
-    /// Group.
+    /// Group id of the group.
     pub gid: u32,
     /// Device number of a device node, else 0.
     pub rdev: u32,
-    /// Bytes.
+    /// Size in bytes.
     pub size: u64,
     /// Allocated bytes: whole granules, holes not counted.
     pub allocated: u64,
@@ -55,7 +64,9 @@ pub struct Attr {
     /// Rises with every change of bytes, size or layout that was committed.
     pub version: Version,
     /// Rises when the file shrinks: a size that a handler computed before is then void.
-    pub shrinks: u64,
+    pub truncate_seq: u64,
+    /// Inode flags (chattr(1)); of files and directories only.
+    pub flags: InodeFlags,
 }
 
 /// A new value of a time stamp.
@@ -72,9 +83,9 @@ pub enum SetTime {
 pub struct SetAttr {
     /// Permission and set-id bits.
     pub mode: Option<u16>,
-    /// Owner.
+    /// User id of the new owner.
     pub uid: Option<u32>,
-    /// Group.
+    /// Group id of the new group.
     pub gid: Option<u32>,
     /// Truncate or extend to this size.
     pub size: Option<u64>,

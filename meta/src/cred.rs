@@ -13,17 +13,39 @@ pub struct Credentials {
     pub gid: u32,
     /// Supplementary groups, at most 65,536 (NGROUPS_MAX).
     pub groups: Vec<u32>,
+    /// The kernel of the caller's host has judged the call, and knew more of the caller than uid and gid say (an idmapped mount, ADR 0018): the
+    /// service refuses nothing for who asks. What is made belongs to uid and gid.
+    pub kernel_decides: bool,
 }
 
 impl Credentials {
+    /// A caller whom the service judges.
+    #[must_use]
+    pub fn new(uid: u32, gid: u32, groups: Vec<u32>) -> Self {
+        Self {
+            uid,
+            gid,
+            groups,
+            kernel_decides: false,
+        }
+    }
+
     /// The superuser: what the handler itself acts as.
     #[must_use]
     pub fn root() -> Self {
-        Self {
-            uid: 0,
-            gid: 0,
-            groups: Vec::new(),
-        }
+        Self::new(0, 0, Vec::new())
+    }
+
+    /// True when nothing is refused for who asks: root, and a caller whom a kernel has judged.
+    #[must_use]
+    pub fn may_do_all(&self) -> bool {
+        self.uid == 0 || self.kernel_decides
+    }
+
+    /// True when a change of bytes by this caller leaves set-id bits: root's, who has CAP_FSETID. Of whoever a kernel has judged that is not known.
+    #[must_use]
+    pub fn keeps_set_id(&self) -> bool {
+        self.uid == 0 && !self.kernel_decides
     }
 
     /// True when `gid` is the caller's group or one of the supplementary ones.

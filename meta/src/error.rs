@@ -1,9 +1,14 @@
-//! Everything the namespace may answer instead of doing what it was asked.
+//! Everything the namespace may answer instead of doing what it was asked, and what it finds wrong with itself.
 //!
-//! Each variant is one reason; `rdmafs_fs::errno` is the only place that turns it into an errno.
+//! Each variant of [`MetaError`] is one reason; `rdmafs_fs::errno` is the only place that turns it into an errno.
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
+
+/// What contradicts what in a namespace, in one line. Tests that fail show it, and so does a node that does not begin to serve.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("{0}")]
+pub struct Inconsistency(pub(crate) String);
 
 /// Why the namespace refused. Crosses the wire, so variants are only ever appended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error, Serialize, Deserialize)]
@@ -98,4 +103,10 @@ pub enum MetaError {
     /// ESTALE: this service serves another pool than the one that was meant.
     #[error("another pool is served here")]
     OtherPool,
+    /// EPERM: an inode flag forbids it, to everybody.
+    #[error("it is immutable or append-only: see lsattr(1)")]
+    Protected,
+    /// EIO: the bytes lie in an arena of another node, which the node that was asked has no way to.
+    #[error("the bytes lie in memory that the node cannot reach")]
+    Unreachable,
 }

@@ -15,9 +15,9 @@ pub const GRANULE: u64 = 4096;
     into = "(NodeId, Incarnation, u64, u64)"
 )]
 pub struct Extent {
-    /// The node.
+    /// The node whose arena holds the extent.
     pub node: NodeId,
-    /// Which life of its arena.
+    /// The incarnation of that arena: in any other the bytes are of something else.
     pub incarnation: Incarnation,
     /// First byte in the arena.
     pub offset: u64,

@@ -61,6 +61,15 @@ impl RequestId {
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct PoolId(pub [u8; 16]);
 
+impl PoolId {
+    /// The first 32 of its bits, which tell it apart where there is room for no more.
+    #[must_use]
+    pub fn first_bits(&self) -> u32 {
+        let [a, b, c, d, ..] = self.0;
+        u32::from_be_bytes([a, b, c, d])
+    }
+}
+
 impl fmt::Display for PoolId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:032x}", u128::from_be_bytes(self.0))
@@ -73,12 +82,12 @@ impl fmt::Debug for PoolId {
     }
 }
 
-/// Names the connections of one handler to one pool: a session goes on over the next connection of its lineage. Random, and known to
+/// Names the connections of one handler to one pool: a session goes on over the next connection of its client owner. Random, and known to
 /// that handler and the service only.
 #[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Lineage(pub [u8; 16]);
+pub struct ClientOwner(pub [u8; 16]);
 
-impl fmt::Debug for Lineage {
+impl fmt::Debug for ClientOwner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Lineage(..)")
     }

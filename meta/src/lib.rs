@@ -13,6 +13,7 @@ pub mod error;
 pub mod cred;
 pub mod name;
 pub mod extent;
+pub mod flags;
 pub mod attr;
 pub mod xattr;
 pub mod permission;

@@ -108,11 +108,11 @@ impl LockKind {
 pub struct Lock {
     /// Whose: chosen by the handler, and never used again for another one in its session.
     pub owner: LockOwner,
-    /// By which call.
+    /// The call that takes such locks: flock(2) or fcntl(2).
     pub kind: LockKind,
     /// Nobody else may have these bytes, too.
     pub exclusive: bool,
-    /// Which bytes.
+    /// The bytes that are locked.
     pub span: Span,
     /// The process, in the handler's numbers; 0: it cannot be told. Processes that wait for each other are found by it.
     pub process: u64,
@@ -129,11 +129,11 @@ impl Lock {
 /// How it stands with a lock that was asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum LockState {
-    /// It is held.
+    /// The lock is held.
     Held,
-    /// It waits for its turn.
+    /// The lock waits for its turn.
     Waiting,
-    /// Neither.
+    /// The lock is neither held nor waited for.
     Free,
 }
 

@@ -1,11 +1,13 @@
 //! The one permission function, and the rule of each mutation.
 //!
 //! Everything that decides who may do what stands here, so that the service's answer to any call can be read in one
-//! place. The rules are those of Linux for a task whose only capabilities are root's: uid 0 has all, nobody else any.
+//! place. The rules are those of Linux for a task whose only capabilities are root's: uid 0 has all, nobody else any. A caller
+//! whom a kernel has judged may do all, and still takes set-id bits away. What is immutable or append-only is so for everybody.
 
-use crate::attr::{Attr, FileKind, SetTime};
+use crate::attr::{Attr, FileKind, SetAttr, SetTime};
 use crate::cred::Credentials;
 use crate::error::MetaError;
+use crate::flags::InodeFlags;
 use crate::xattr::{XattrName, XattrSpace};
 
 /// A directory's or file's "group id on execution" bit (S_ISGID).
@@ -44,9 +46,12 @@ impl Access {
 /// The permission function: may `who` have `want` of the inode with these attributes?
 ///
 /// # Errors
-/// [`MetaError::AccessDenied`].
+/// [`MetaError::AccessDenied`]; [`MetaError::Protected`] to whoever would write to what is immutable.
 pub fn check(who: &Credentials, attr: &Attr, want: Access) -> Result<(), MetaError> {
-    let granted = if who.uid == 0 {
+    if want.0 & Access::WRITE.0 != 0 && attr.flags.any(InodeFlags::IMMUTABLE) {
+        return Err(MetaError::Protected);
+    }
+    let granted = if who.may_do_all() {
         let no_one_runs_it = attr.kind != FileKind::Directory && attr.mode & ANY_EXECUTE == 0;
         if no_one_runs_it { 6 } else { 7 }
     } else if who.uid == attr.uid {
@@ -66,7 +71,71 @@ pub fn check(who: &Credentials, attr: &Attr, want: Access) -> Result<(), MetaErr
 /// True for the owner and root.
 #[must_use]
 pub fn owns(who: &Credentials, attr: &Attr) -> bool {
-    who.uid == 0 || who.uid == attr.uid
+    who.may_do_all() || who.uid == attr.uid
+}
+
+/// FS_IOC_SETFLAGS: what protects from root is root's to change.
+///
+/// # Errors
+/// [`MetaError::NotOwner`].
+pub fn set_flags(who: &Credentials, attr: &Attr, flags: InodeFlags) -> Result<(), MetaError> {
+    let protecting = attr.flags.differing(flags).any(InodeFlags::PROTECTING);
+    match owns(who, attr) && (who.may_do_all() || !protecting) {
+        true => Ok(()),
+        false => Err(MetaError::NotOwner),
+    }
+}
+
+/// An append-only file is opened to write only where it is to be appended to, and not cut.
+///
+/// # Errors
+/// [`MetaError::Protected`].
+pub fn open_appending(attr: &Attr, (writes, appends): (bool, bool), cuts: bool) -> Result<(), MetaError> {
+    match attr.flags.any(InodeFlags::APPEND) && (cuts || writes && !appends) {
+        true => Err(MetaError::Protected),
+        false => Ok(()),
+    }
+}
+
+/// What the inode's flags say of a change of attributes (`may_setattr` of Linux). Of what is immutable or append-only, neither mode nor owner
+/// change, nor times to what a program chose; utimes(2) to now, as a write does it, is for what is append-only. An append-only file is
+/// never cut; an immutable one through a file that was opened before.
+///
+/// # Errors
+/// [`MetaError::Protected`].
+pub fn change_attributes(attr: &Attr, change: &SetAttr, by_handle: bool) -> Result<(), MetaError> {
+    if !attr.flags.any(InodeFlags::PROTECTING) {
+        return Ok(());
+    }
+    let now = Some(SetTime::Now);
+    let times = change.size.is_none() && (change.atime.is_some() || change.mtime.is_some());
+    let touches = times && change.atime == now && change.mtime == now;
+    let chooses = change.mode.is_some() || change.uid.is_some() || change.gid.is_some() || times && !touches;
+    let cuts = change.size.is_some();
+    let refused = match attr.flags.any(InodeFlags::IMMUTABLE) {
+        _ if chooses => true,
+        _ if cuts && attr.flags.any(InodeFlags::APPEND) => true,
+        immutable => immutable && (touches || cuts && !by_handle),
+    };
+    match refused {
+        true => Err(MetaError::Protected),
+        false => Ok(()),
+    }
+}
+
+/// May it get another name?
+///
+/// # Errors
+/// [`MetaError::Protected`].
+pub fn add_link(attr: &Attr) -> Result<(), MetaError> {
+    unprotected(attr)
+}
+
+fn unprotected(attr: &Attr) -> Result<(), MetaError> {
+    match attr.flags.any(InodeFlags::PROTECTING) {
+        true => Err(MetaError::Protected),
+        false => Ok(()),
+    }
 }
 
 /// `chmod(2)`: the mode that the inode gets. A caller outside the file's group cannot make it set-group-id.
@@ -78,7 +147,7 @@ pub fn chmod(who: &Credentials, attr: &Attr, gid: u32, mode: u16) -> Result<u16,
         return Err(MetaError::NotOwner);
     }
     let mode = mode & MODE_MASK;
-    let may_set_gid = who.uid == 0 || who.in_group(gid);
+    let may_set_gid = who.may_do_all() || who.in_group(gid);
     Ok(if may_set_gid { mode } else { mode & !SET_GID })
 }
 
@@ -87,9 +156,10 @@ pub fn chmod(who: &Credentials, attr: &Attr, gid: u32, mode: u16) -> Result<u16,
 /// # Errors
 /// [`MetaError::NotOwner`].
 pub fn chown(who: &Credentials, attr: &Attr, uid: Option<u32>, gid: Option<u32>) -> Result<u16, MetaError> {
-    let uid_allowed = uid.is_none_or(|uid| who.uid == 0 || (who.uid == attr.uid && uid == attr.uid));
-    let gid_allowed =
-        gid.is_none_or(|gid| who.uid == 0 || (who.uid == attr.uid && (gid == attr.gid || who.in_group(gid))));
+    let uid_allowed = uid.is_none_or(|uid| who.may_do_all() || (who.uid == attr.uid && uid == attr.uid));
+    let gid_allowed = gid.is_none_or(|gid| {
+        who.may_do_all() || (who.uid == attr.uid && (gid == attr.gid || who.in_group(gid)))
+    });
     if !uid_allowed || !gid_allowed {
         return Err(MetaError::NotOwner);
     }
@@ -123,13 +193,14 @@ pub fn add_entry(who: &Credentials, directory: &Attr) -> Result<(), MetaError> {
 /// directory's owner and root may.
 ///
 /// # Errors
-/// [`MetaError::AccessDenied`], or [`MetaError::NotOwner`] for the sticky rule.
+/// [`MetaError::AccessDenied`], [`MetaError::NotOwner`] for the sticky rule; [`MetaError::Protected`] where either is immutable or append-only.
 pub fn remove_entry(who: &Credentials, directory: &Attr, victim: &Attr) -> Result<(), MetaError> {
     check(who, directory, Access::CHANGE_ENTRIES)?;
+    unprotected(directory)?;
     if directory.mode & STICKY != 0 && !owns(who, victim) && !owns(who, directory) {
         return Err(MetaError::NotOwner);
     }
-    Ok(())
+    unprotected(victim)
 }
 
 /// Group and mode of a new inode: a set-group-id directory hands its group down, and the bit to directories. Others
@@ -141,10 +212,10 @@ pub fn inherit(who: &Credentials, directory: &Attr, kind: FileKind, mode: u16) -
         return (who.gid, mode);
     }
     let executable = SET_GID | GROUP_EXECUTE;
-    let stranger = who.uid != 0 && !who.in_group(directory.gid);
+    let other = !who.may_do_all() && !who.in_group(directory.gid);
     let mode = match kind {
         FileKind::Directory => mode | SET_GID,
-        _ if stranger && mode & executable == executable => mode & !SET_GID,
+        _ if other && mode & executable == executable => mode & !SET_GID,
         _ => mode,
     };
     (directory.gid, mode)
@@ -160,7 +231,7 @@ pub fn without_set_id(who: &Credentials, attr: &Attr) -> u16 {
 }
 
 fn in_group_of(who: &Credentials, attr: &Attr) -> bool {
-    who.uid == 0 || who.in_group(attr.gid)
+    who.keeps_set_id() || who.in_group(attr.gid)
 }
 
 /// May `who` read this extended attribute? Nobody but root sees that there are `trusted.` ones; `security.` ones are everybody's to read.
@@ -170,7 +241,7 @@ fn in_group_of(who: &Credentials, attr: &Attr) -> bool {
 pub fn read_xattr(who: &Credentials, attr: &Attr, name: &XattrName) -> Result<(), MetaError> {
     match name.space() {
         XattrSpace::Security => Ok(()),
-        XattrSpace::Trusted if who.uid == 0 => Ok(()),
+        XattrSpace::Trusted if who.may_do_all() => Ok(()),
         XattrSpace::User if has_user_xattrs(attr.kind) => check(who, attr, Access::READ),
         XattrSpace::Trusted | XattrSpace::User => Err(MetaError::NoXattr),
     }
@@ -179,11 +250,12 @@ pub fn read_xattr(who: &Credentials, attr: &Attr, name: &XattrName) -> Result<()
 /// May `who` set or remove this extended attribute? In a sticky directory, `user.` ones are the owner's only.
 ///
 /// # Errors
-/// [`MetaError::AccessDenied`] or [`MetaError::NotOwner`].
+/// [`MetaError::AccessDenied`] or [`MetaError::NotOwner`]; [`MetaError::Protected`].
 pub fn change_xattr(who: &Credentials, attr: &Attr, name: &XattrName) -> Result<(), MetaError> {
+    unprotected(attr)?;
     let sticky = attr.kind == FileKind::Directory && attr.mode & STICKY != 0;
     match name.space() {
-        XattrSpace::Security | XattrSpace::Trusted if who.uid == 0 => Ok(()),
+        XattrSpace::Security | XattrSpace::Trusted if who.may_do_all() => Ok(()),
         XattrSpace::Security | XattrSpace::Trusted => Err(MetaError::NotOwner),
         XattrSpace::User if !has_user_xattrs(attr.kind) => Err(MetaError::NotOwner),
         XattrSpace::User if sticky && !owns(who, attr) => Err(MetaError::NotOwner),
@@ -197,223 +269,4 @@ fn has_user_xattrs(kind: FileKind) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::id::{InodeId, Version};
-    use crate::time::Timestamp;
-
-    fn who(uid: u32, gid: u32, groups: &[u32]) -> Credentials {
-        Credentials {
-            uid,
-            gid,
-            groups: groups.to_vec(),
-        }
-    }
-
-    fn attr(kind: FileKind, mode: u16) -> Attr {
-        let zero = Timestamp::default();
-        Attr {
-            ino: InodeId(9),
-            kind,
-            mode,
-            nlink: 1,
-            uid: 1000,
-            gid: 100,
-            rdev: 0,
-            size: 0,
-            allocated: 0,
-            atime: zero,
-            mtime: zero,
-            ctime: zero,
-            birth: zero,
-            version: Version(0),
-            shrinks: 0,
-        }
-    }
-
-    fn file(mode: u16) -> Attr {
-        attr(FileKind::Regular, mode)
-    }
-
-    #[test]
-    fn the_first_matching_class_decides() {
-        let owner = who(1000, 1, &[]);
-        let member = who(2, 100, &[]);
-        let supplementary = who(2, 2, &[7, 100]);
-        let other = who(2, 2, &[7]);
-        let root = who(0, 0, &[]);
-        let (r, w, x) = (Access::READ, Access::WRITE, Access::EXECUTE);
-        let table = [
-            (&owner, 0o600, r.and(w), true),
-            (&owner, 0o400, w, false),
-            (&owner, 0o077, r, false),
-            (&member, 0o070, r.and(w).and(x), true),
-            (&member, 0o707, r, false),
-            (&supplementary, 0o040, r, true),
-            (&supplementary, 0o604, r, false),
-            (&other, 0o770, r, false),
-            (&other, 0o001, x, true),
-            (&other, 0o004, r.and(x), false),
-            (&root, 0o000, r.and(w), true),
-            (&root, 0o000, x, false),
-            (&root, 0o001, x, true),
-        ];
-        for (caller, mode, want, allowed) in table {
-            let got = check(caller, &file(mode), want).is_ok();
-            assert_eq!(got, allowed, "{caller:?} {mode:o} {want:?}");
-        }
-        assert!(check(&root, &attr(FileKind::Directory, 0), x).is_ok());
-    }
-
-    #[test]
-    fn chmod_is_the_owners_and_set_gid_the_groups() {
-        let table = [
-            (who(0, 0, &[]), 0o6755, Ok(0o6755)),
-            (who(1000, 1, &[]), 0o6755, Ok(0o4755)),
-            (who(1000, 1, &[100]), 0o2755, Ok(0o2755)),
-            (who(1000, 1, &[]), 0o1777, Ok(0o1777)),
-            (who(2, 100, &[]), 0o644, Err(MetaError::NotOwner)),
-        ];
-        for (caller, mode, want) in table {
-            assert_eq!(
-                chmod(&caller, &file(0o644), 100, mode),
-                want,
-                "{caller:?} {mode:o}"
-            );
-        }
-    }
-
-    #[test]
-    fn chown_gives_away_only_for_root() {
-        let refused = Err(MetaError::NotOwner);
-        let table = [
-            (who(0, 0, &[]), Some(5), Some(6), Ok(0o755)),
-            (who(1000, 1, &[]), Some(1000), None, Ok(0o755)),
-            (who(1000, 1, &[]), Some(5), None, refused),
-            (who(1000, 1, &[]), None, Some(1), Ok(0o755)),
-            (who(1000, 1, &[9]), None, Some(9), Ok(0o755)),
-            (who(1000, 1, &[]), None, Some(100), Ok(0o755)),
-            (who(1000, 1, &[]), None, Some(8), refused),
-            (who(2, 100, &[]), None, Some(100), refused),
-        ];
-        for (caller, uid, gid, want) in table {
-            assert_eq!(
-                chown(&caller, &file(0o6755), uid, gid),
-                want,
-                "{caller:?} {uid:?} {gid:?}"
-            );
-        }
-        let directory = attr(FileKind::Directory, 0o6755);
-        assert_eq!(chown(&who(0, 0, &[]), &directory, Some(5), None), Ok(0o6755));
-        assert_eq!(chown(&who(0, 0, &[]), &file(0o2745), Some(5), None), Ok(0o2745));
-        assert_eq!(chown(&who(1000, 1, &[]), &file(0o2745), None, Some(1)), Ok(0o745));
-    }
-
-    #[test]
-    fn a_chosen_time_needs_the_owner() {
-        let at = SetTime::At(Timestamp::default());
-        assert!(utimens(&who(1000, 1, &[]), &file(0), at).is_ok());
-        assert!(utimens(&who(0, 1, &[]), &file(0), at).is_ok());
-        assert_eq!(
-            utimens(&who(2, 2, &[]), &file(0o666), at),
-            Err(MetaError::NotOwner)
-        );
-        assert!(utimens(&who(2, 2, &[]), &file(0o666), SetTime::Now).is_ok());
-        assert_eq!(
-            utimens(&who(2, 2, &[]), &file(0o644), SetTime::Now),
-            Err(MetaError::AccessDenied)
-        );
-    }
-
-    #[test]
-    fn a_sticky_directory_keeps_what_others_own() {
-        let mut sticky = attr(FileKind::Directory, 0o1777);
-        sticky.uid = 50;
-        let victim = file(0o666);
-        assert!(remove_entry(&who(1000, 1, &[]), &sticky, &victim).is_ok());
-        assert!(remove_entry(&who(50, 1, &[]), &sticky, &victim).is_ok());
-        assert!(remove_entry(&who(0, 1, &[]), &sticky, &victim).is_ok());
-        assert_eq!(
-            remove_entry(&who(7, 1, &[]), &sticky, &victim),
-            Err(MetaError::NotOwner)
-        );
-        sticky.mode = 0o1755;
-        assert_eq!(
-            remove_entry(&who(1000, 1, &[]), &sticky, &victim),
-            Err(MetaError::AccessDenied)
-        );
-        sticky.mode = 0o777;
-        assert!(remove_entry(&who(7, 1, &[]), &sticky, &victim).is_ok());
-    }
-
-    #[test]
-    fn a_set_gid_directory_hands_its_group_down() {
-        let plain = attr(FileKind::Directory, 0o777);
-        let set_gid = attr(FileKind::Directory, 0o2777);
-        let caller = who(2, 3, &[]);
-        let (dir, reg) = (FileKind::Directory, FileKind::Regular);
-        assert_eq!(inherit(&caller, &plain, reg, 0o2755), (3, 0o2755));
-        assert_eq!(inherit(&caller, &set_gid, reg, 0o644), (100, 0o644));
-        assert_eq!(inherit(&caller, &set_gid, dir, 0o755), (100, 0o2755));
-        assert_eq!(inherit(&caller, &set_gid, reg, 0o2755), (100, 0o755));
-        assert_eq!(inherit(&who(2, 3, &[100]), &set_gid, reg, 0o2755), (100, 0o2755));
-    }
-
-    #[test]
-    fn a_write_clears_what_runs_as_another() {
-        for (mode, member, stranger) in [
-            (0o6755, 0o755, 0o755),
-            (0o6745, 0o2745, 0o745),
-            (0o1777, 0o1777, 0o1777),
-        ] {
-            for caller in [who(1000, 100, &[]), who(7, 7, &[100]), who(0, 0, &[])] {
-                assert_eq!(
-                    without_set_id(&caller, &file(mode)),
-                    member,
-                    "{mode:o} {caller:?}"
-                );
-            }
-            assert_eq!(without_set_id(&who(7, 7, &[]), &file(mode)), stranger, "{mode:o}");
-        }
-    }
-
-    #[test]
-    fn extended_attributes_are_under_the_rules_of_their_name() {
-        let name = |text: &str| XattrName::new(text).unwrap();
-        let (user, trusted, security) = (name("user.a"), name("trusted.a"), name("security.a"));
-        let (owner, other, root) = (who(1000, 1, &[]), who(7, 7, &[]), who(0, 0, &[]));
-        let denied = Err(MetaError::AccessDenied);
-        let not_owner = Err(MetaError::NotOwner);
-        let hidden = Err(MetaError::NoXattr);
-        let mut sticky = attr(FileKind::Directory, 0o1777);
-        sticky.uid = 50;
-        let fifo = attr(FileKind::Fifo, 0o666);
-        for (caller, of, name, read, change) in [
-            (&owner, &file(0o600), &user, Ok(()), Ok(())),
-            (&owner, &file(0o400), &user, Ok(()), denied),
-            (&owner, &file(0o200), &user, denied, Ok(())),
-            (&other, &file(0o604), &user, Ok(()), denied),
-            (&root, &file(0), &user, Ok(()), Ok(())),
-            (&other, &sticky, &user, Ok(()), not_owner),
-            (&root, &sticky, &user, Ok(()), Ok(())),
-            (&owner, &fifo, &user, hidden, not_owner),
-            (&root, &fifo, &user, hidden, not_owner),
-            (&root, &fifo, &trusted, Ok(()), Ok(())),
-            (&owner, &file(0o777), &trusted, hidden, not_owner),
-            (&other, &file(0), &security, Ok(()), not_owner),
-            (&owner, &file(0o777), &security, Ok(()), not_owner),
-            (&root, &fifo, &security, Ok(()), Ok(())),
-        ] {
-            assert_eq!(
-                read_xattr(caller, of, name),
-                read,
-                "{caller:?} reads {name:?} of {of:?}"
-            );
-            assert_eq!(
-                change_xattr(caller, of, name),
-                change,
-                "{caller:?} sets {name:?} of {of:?}"
-            );
-        }
-    }
-}
+mod tests;

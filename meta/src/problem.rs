@@ -1,6 +1,6 @@
 //! What can be wrong with a namespace, as `rdmafs fsck` tells it.
 //!
-//! The same words for a store on disk and for a pool that is being served, so that a person reads them once.
+//! A store on disk and a pool that is being served are described in the same words, so that a person learns them once.
 
 use crate::id::InodeId;
 use serde::{Deserialize, Serialize};
@@ -45,9 +45,9 @@ pub enum ProblemKind {
     /// A directory whose ".." is not the directory that it is in.
     WrongParent,
     /// A part of a layout that belongs to no file.
-    StrayPiece,
-    /// A run in another piece of its file than the one that covers it.
-    RunInWrongPiece,
+    StraySegment,
+    /// A run in another segment of its file than the one that covers it.
+    RunInWrongSegment,
     /// A run that no layout can have.
     BadRun,
     /// Two places for the same bytes of one file.
@@ -73,7 +73,7 @@ pub enum ProblemKind {
 /// One thing that is wrong.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Problem {
-    /// What kind of thing.
+    /// The kind of damage.
     pub kind: ProblemKind,
     /// The inode that it is about, if it is about one.
     pub inode: Option<InodeId>,
@@ -82,7 +82,7 @@ pub struct Problem {
     /// What is wrong.
     pub what: String,
     /// What a repair does about it.
-    pub mend: String,
+    pub remedy: String,
 }
 
 /// What an examination found.
@@ -116,11 +116,11 @@ pub struct Lost {
 /// A file that has lost bytes: reading these is EIO until it is truncated before them or removed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LostFile {
-    /// The file.
+    /// The file that lost bytes.
     pub inode: InodeId,
     /// A path to it, as in [`Problem::path`].
     pub path: Option<String>,
-    /// Bytes that it lost.
+    /// How many bytes the file lost.
     pub bytes: u64,
 }
 
@@ -150,8 +150,8 @@ impl ProblemKind {
             Self::Orphan => "orphan",
             Self::WrongLinks => "wrong-links",
             Self::WrongParent => "wrong-parent",
-            Self::StrayPiece => "stray-piece",
-            Self::RunInWrongPiece => "run-in-wrong-piece",
+            Self::StraySegment => "stray-piece",
+            Self::RunInWrongSegment => "run-in-wrong-piece",
             Self::BadRun => "bad-run",
             Self::OverlappingRuns => "overlapping-runs",
             Self::SharedExtent => "shared-extent",
@@ -191,7 +191,7 @@ mod tests {
             inode: Some(InodeId(7)),
             path: Some("/a/b".into()),
             what: "its link count is 2 and should be 1".into(),
-            mend: "say 1".into(),
+            remedy: "say 1".into(),
         };
         assert_eq!(
             problem.to_string(),

@@ -6,12 +6,12 @@
 //!
 //! A session outlives its connections. When one breaks, all work of it has been fenced, so the session owes no recall; but it goes on
 //! holding what it had open for as long as its lease runs (from its last call, not from the break), and its answers are kept. A handler that comes back in time, known by its
-//! lineage, goes on as if nothing had happened: what its programs wrote and did not sync is there, and a call whose answer was lost is
+//! client owner, goes on as if nothing had happened: what its programs wrote and did not sync is there, and a call whose answer was lost is
 //! answered again and not done again.
 
 use crate::error::MetaError;
 use crate::extent::Extent;
-use crate::id::{InodeId, Lineage, RecallId, RequestId, SessionId, Term};
+use crate::id::{ClientOwner, InodeId, RecallId, RequestId, SessionId, Term};
 use crate::wire::{Answer, MAX_STAGED};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::RangeInclusive;
@@ -62,7 +62,7 @@ enum Standing {
 
 #[derive(Debug)]
 struct Session {
-    lineage: Lineage,
+    client_owner: ClientOwner,
     standing: Standing,
     expires: Duration,
     replies: VecDeque<(RequestId, Answer)>,
@@ -106,16 +106,16 @@ impl Sessions {
         }
     }
 
-    /// The session of this lineage goes on over a new connection, or a new one begins.
+    /// The session of this client owner goes on over a new connection, or a new one begins.
     ///
     /// # Errors
     /// The session whose earlier connection must be fenced first.
-    pub(crate) fn begin(&mut self, lineage: Lineage, now: Duration) -> Result<SessionId, SessionId> {
+    pub(crate) fn begin(&mut self, client_owner: ClientOwner, now: Duration) -> Result<SessionId, SessionId> {
         let expires = now + self.lease;
         let known = self
             .all
             .iter_mut()
-            .find(|(_, session)| session.lineage == lineage);
+            .find(|(_, session)| session.client_owner == client_owner);
         match known {
             Some((id, session)) if session.standing == Standing::Broken => {
                 session.standing = Standing::Connected;
@@ -128,7 +128,7 @@ impl Sessions {
         let id = SessionId(self.next);
         self.next += 1;
         let session = Session {
-            lineage,
+            client_owner,
             standing: Standing::Connected,
             expires,
             replies: VecDeque::new(),
@@ -191,7 +191,7 @@ impl Sessions {
         (Vec::new(), acknowledged)
     }
 
-    /// It is not over.
+    /// Whether the session exists and is not over.
     pub(crate) fn exists(&self, id: SessionId) -> bool {
         self.all.contains_key(&id)
     }
@@ -225,6 +225,15 @@ impl Sessions {
                 session.replies.pop_front();
             }
             session.replies.push_back((request, answer));
+        }
+    }
+
+    /// The answer that was kept was not the one that was sent; does nothing where none is kept.
+    pub(crate) fn correct(&mut self, id: SessionId, request: RequestId, answer: Answer) {
+        let session = self.all.get_mut(&id);
+        let mut replies = session.into_iter().flat_map(|session| &mut session.replies);
+        if let Some((_, kept)) = replies.find(|(known, _)| *known == request) {
+            *kept = answer;
         }
     }
 

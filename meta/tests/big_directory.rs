@@ -10,7 +10,7 @@
 
 use rdmafs_meta::cred::Credentials;
 use rdmafs_meta::error::MetaError;
-use rdmafs_meta::id::{InodeId, Lineage, PoolId, RequestId, SessionId};
+use rdmafs_meta::id::{ClientOwner, InodeId, PoolId, RequestId, SessionId};
 use rdmafs_meta::name::Name;
 use rdmafs_meta::namespace::{Config, Namespace};
 use rdmafs_meta::store::MemoryStore;
@@ -39,7 +39,6 @@ impl World {
             lease: LEASE,
             root_owner: (0, 0),
             root_mode: 0o755,
-            ids_after: InodeId::ROOT,
         };
         let mut world = World {
             space: Namespace::load(&mut MemoryStore::default(), config, Now::default()).unwrap(),
@@ -47,10 +46,10 @@ impl World {
             request: 0,
         };
         let host = "host".into();
-        let lineage = Lineage([1; 16]);
+        let client_owner = ClientOwner([1; 16]);
         match world.ask(Request::Begin {
             host,
-            lineage,
+            client_owner,
             pool: None,
         }) {
             Ok(Reply::Begun(begun)) => world.session = begun.session,
@@ -124,6 +123,7 @@ fn resident() -> u64 {
 }
 
 /// Fills a directory, reads it in pages while it changes, and empties it.
+#[expect(clippy::too_many_lines, reason = "one story, in its order")]
 fn filled_listed_and_emptied(count: u64) {
     let mut w = World::new();
     let directory = w.make("dir", NewInode::Directory);
@@ -140,7 +140,7 @@ fn filled_listed_and_emptied(count: u64) {
     let stays = |number: u64| number % 1000 != 7;
     let gone = |nth: u64| nth * 1000 + 7;
     let began = Instant::now();
-    let mut seen = vec![false; usize::try_from(count).unwrap()];
+    let mut observed = vec![false; usize::try_from(count).unwrap()];
     let (mut after, mut turn, mut end, mut last) = (0, 0, false, 0);
     let mut positions = vec![];
     while !end {
@@ -151,9 +151,9 @@ fn filled_listed_and_emptied(count: u64) {
             let Some(number) = number_of(&entry.name).filter(|number| *number < count) else {
                 continue;
             };
-            let seen = &mut seen[usize::try_from(number).unwrap()];
-            assert!(!*seen, "{number} is listed twice");
-            *seen = true;
+            let observed = &mut observed[usize::try_from(number).unwrap()];
+            assert!(!*observed, "{number} is listed twice");
+            *observed = true;
         }
         if turn % 97 == 0
             && let Some(next) = entries.first()
@@ -198,7 +198,7 @@ fn filled_listed_and_emptied(count: u64) {
         turn += 1;
     }
     let listing = began.elapsed();
-    let missing = (0..count).find(|number| stays(*number) && !seen[usize::try_from(*number).unwrap()]);
+    let missing = (0..count).find(|number| stays(*number) && !observed[usize::try_from(*number).unwrap()]);
     assert_eq!(missing, None, "stayed, and was not listed");
     // A place that was remembered leads to the same entry after all that, while the entry is there.
     for (after, name, cookie) in positions {

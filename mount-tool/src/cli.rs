@@ -95,7 +95,7 @@ fn is_helper(name: Option<&OsString>) -> bool {
 
 fn run_helper(args: Vec<OsString>) -> (&'static str, Result<(), Failure>) {
     let result = match Helper::try_parse_from(args) {
-        Ok(helper) => mount::run(helper.mount, mount::Caller::Mount8),
+        Ok(helper) => mount::run(helper.mount, mount::Invoker::Mount8),
         Err(error) => explain(&error, "mount"),
     };
     ("mount", result)
@@ -111,7 +111,7 @@ fn run(args: Vec<OsString>) -> (&'static str, Result<(), Failure>) {
         Command::Serve(args) => serve::run(args),
         Command::Stop(args) => stop::run(args),
         Command::Handler(args) => handler::run(args),
-        Command::Mount(args) => mount::run(args, mount::Caller::Person),
+        Command::Mount(args) => mount::run(args, mount::Invoker::Person),
         Command::Umount(args) => umount::run(args),
         Command::Status(args) => status::run(args),
         Command::Qos(args) => qos::run(args),

@@ -2,9 +2,11 @@
 
 use crate::settings::{RUN_DIR_VARIABLE, run_dir};
 use rdmafs_fs::control::{ControlError, ControlReply, ControlRequest, call};
+use std::io;
 use std::os::fd::BorrowedFd;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use thiserror::Error;
 
 const UNIT: &str = "rdmafs-handler.service";
 const UNIT_DIRS: [&str; 3] = [
@@ -13,23 +15,29 @@ const UNIT_DIRS: [&str; 3] = [
     "/lib/systemd/system",
 ];
 
-/// Why there is no answer. Each holds one line.
-#[derive(Debug, PartialEq, Eq)]
+/// Why the handler did not do what was asked. What it says comes as a line over its socket.
+#[derive(Debug, PartialEq, Eq, Error)]
 pub(crate) enum Refusal {
     /// No handler runs, or it ended before it answered: another one may be started.
+    #[error("{0}")]
     Gone(String),
     /// It died, and left mounts behind: another one may be started.
+    #[error("{0}")]
     Died(String),
     /// The handler refused, or cannot be talked to.
+    #[error("{0}")]
     Said(String),
 }
 
-impl Refusal {
-    pub(crate) fn into_line(self) -> String {
-        match self {
-            Self::Gone(line) | Self::Died(line) | Self::Said(line) => line,
-        }
-    }
+/// No handler could be started.
+#[derive(Debug, Error)]
+pub(crate) enum StartError {
+    /// The command cannot be run.
+    #[error("cannot start the handler with {command}: {source}")]
+    Run { command: String, source: io::Error },
+    /// The command ran and failed, and said why.
+    #[error("cannot start the handler with {command}: {said}")]
+    Failed { command: String, said: String },
 }
 
 /// Asks the handler of this host's run directory; `descriptor` goes with a mount request. Blocking.
@@ -48,7 +56,7 @@ pub(crate) fn ask(
     }
 }
 
-/// The answer does not fit the question: the two programs are of different versions.
+/// The answer does not fit the request: the two programs are of different versions.
 pub(crate) fn unexpected(reply: &ControlReply) -> String {
     let word = format!("{reply:?}");
     let word = word
@@ -61,27 +69,27 @@ pub(crate) fn unexpected(reply: &ControlReply) -> String {
 /// Starts the handler, through its systemd unit where that is installed; returns when it accepts requests. Blocking.
 ///
 /// # Errors
-/// One line. Another starter may have been quicker: ask again before you believe it.
-pub(crate) fn start_handler() -> Result<(), String> {
-    let (mut command, how) = if unit_is_there() {
-        let mut command = Command::new("systemctl");
-        command.args(["start", UNIT]);
-        (command, format!("'systemctl start {UNIT}'"))
+/// Another starter may have been quicker: ask again before you believe it.
+pub(crate) fn start_handler() -> Result<(), StartError> {
+    let (mut program, command) = if unit_is_there() {
+        let mut program = Command::new("systemctl");
+        program.args(["start", UNIT]);
+        (program, format!("'systemctl start {UNIT}'"))
     } else {
-        let mut command = Command::new("/proc/self/exe");
-        command.arg("handler");
-        (command, "'rdmafs handler'".to_owned())
+        let mut program = Command::new("/proc/self/exe");
+        program.arg("handler");
+        (program, "'rdmafs handler'".to_owned())
     };
-    let output = command
-        .stdin(Stdio::null())
-        .output()
-        .map_err(|error| format!("cannot start the handler with {how}: {error}"))?;
+    let output = match program.stdin(Stdio::null()).output() {
+        Ok(output) => output,
+        Err(source) => return Err(StartError::Run { command, source }),
+    };
     if output.status.success() {
         return Ok(());
     }
     let said = String::from_utf8_lossy(&output.stderr);
     let said = said.trim().trim_start_matches("rdmafs handler: ").to_owned();
-    Err(format!("cannot start the handler with {how}: {said}"))
+    Err(StartError::Failed { command, said })
 }
 
 /// A handler for a run directory of its own (tests) is none of systemd's.

@@ -1,6 +1,7 @@
 //! Which fabrics a node offers: those that were named, or those that work here.
 
 use crate::options::VERBS;
+use crate::value_error::ValueError;
 use rdmafs_fs::options::FabricKind;
 use std::path::{Path, PathBuf};
 
@@ -21,13 +22,13 @@ pub(crate) fn offered(wanted: bool) -> Vec<FabricKind> {
 ///
 /// # Errors
 /// What may be written.
-pub(crate) fn parse_fabric(text: &str) -> Result<FabricKind, String> {
+pub(crate) fn parse_fabric(text: &str) -> Result<FabricKind, ValueError> {
     match text {
         "shm" => Ok(FabricKind::Shm),
         "tcp" => Ok(FabricKind::Tcp),
         "verbs" if VERBS => Ok(FabricKind::Verbs),
-        "verbs" => Err("this build has no verbs: use shm,tcp".to_owned()),
-        _ => Err("use shm, verbs, tcp, or several with commas".to_owned()),
+        "verbs" => Err(ValueError::NoVerbs("use shm,tcp")),
+        _ => Err(ValueError::Form("use shm, verbs, tcp, or several with commas")),
     }
 }
 
@@ -63,13 +64,19 @@ mod tests {
     #[test]
     fn words_are_read_or_refused_with_the_remedy() {
         assert_eq!(parse_fabric("shm"), Ok(FabricKind::Shm));
-        assert!(parse_fabric("rdma").unwrap_err().contains("use shm, verbs, tcp"));
+        assert!(
+            parse_fabric("rdma")
+                .unwrap_err()
+                .to_string()
+                .contains("use shm, verbs, tcp")
+        );
         if cfg!(feature = "verbs") {
             assert_eq!(parse_fabric("verbs"), Ok(FabricKind::Verbs));
         } else {
             assert!(
                 parse_fabric("verbs")
                     .unwrap_err()
+                    .to_string()
                     .contains("this build has no verbs")
             );
         }

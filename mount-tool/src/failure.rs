@@ -35,7 +35,7 @@ impl Code {
     }
 }
 
-/// One line that says what failed, on what, and what to do.
+/// The end of a subcommand: one line that says what failed, on what, and what to do. Whatever error led to it was told apart before.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Failure {
     pub(crate) code: Code,
@@ -44,28 +44,29 @@ pub(crate) struct Failure {
 
 impl Failure {
     /// The caller said something wrong, or may not do this.
-    pub(crate) fn usage(line: impl Into<String>) -> Self {
-        Self::new(Code::Usage, line.into())
+    pub(crate) fn usage(line: impl fmt::Display) -> Self {
+        Self::new(Code::Usage, &line)
     }
 
     /// The system or a daemon said no.
-    pub(crate) fn system(line: impl Into<String>) -> Self {
-        Self::new(Code::System, line.into())
+    pub(crate) fn system(line: impl fmt::Display) -> Self {
+        Self::new(Code::System, &line)
     }
 
     /// The mount could not be made.
-    pub(crate) fn mount(line: impl Into<String>) -> Self {
-        Self::new(Code::Mount, line.into())
+    pub(crate) fn mount(line: impl fmt::Display) -> Self {
+        Self::new(Code::Mount, &line)
     }
 
     /// `rdmafs fsck` has something to say, or failed.
-    pub(crate) fn fsck(code: Code, line: impl Into<String>) -> Self {
-        Self::new(code, line.into())
+    pub(crate) fn fsck(code: Code, line: impl fmt::Display) -> Self {
+        Self::new(code, &line)
     }
 
-    fn new(code: Code, line: String) -> Self {
+    fn new(code: Code, line: &dyn fmt::Display) -> Self {
         // A daemon's message may have been wrapped; what a user sees is one line.
         let line = line
+            .to_string()
             .lines()
             .map(str::trim)
             .filter(|part| !part.is_empty())

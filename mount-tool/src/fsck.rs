@@ -77,7 +77,7 @@ struct Report<'a> {
     bytes: u64,
     /// What files have lost with the memory that held it.
     lost: LostReport<'a>,
-    /// What was found.
+    /// The problems that were found, a line for each.
     problems: Vec<Line<'a>>,
     /// A repair was done.
     repaired: bool,
@@ -128,11 +128,11 @@ fn at_rest(dir: &Path, args: &Args) -> Result<(), Failure> {
         line.show(&format!("{}: {doing}", dir.display()));
     });
     drop(line);
-    let outcome = outcome.map_err(|line| Failure::fsck(Code::FsckFailed, line))?;
+    let outcome = outcome.map_err(|error| Failure::fsck(Code::FsckFailed, error))?;
     let name = dir.display().to_string();
     show(&name, &outcome, args.json)?;
     if let Some(memory) = args.memory.filter(|_| left(&outcome) == 0) {
-        resize(dir, memory).map_err(|line| Failure::fsck(Code::FsckFailed, line))?;
+        resize(dir, memory).map_err(|error| Failure::fsck(Code::FsckFailed, error))?;
     }
     let remedy = format!("'rdmafs fsck --state {name} --repair' repairs what can be");
     end(&outcome, &remedy)
@@ -171,7 +171,7 @@ fn in_use(pool: &str, args: &Args) -> Result<(), Failure> {
         }
     });
     drop(line);
-    let found = found.map_err(|line| Failure::fsck(Code::FsckFailed, line))?;
+    let found = found.map_err(|error| Failure::fsck(Code::FsckFailed, error))?;
     let outcome = Outcome { found, left: None };
     show(pool, &outcome, args.json)?;
     end(&outcome, live_remedy(args.repair))
@@ -232,7 +232,7 @@ fn text(name: &str, outcome: &Outcome) -> String {
 }
 
 fn line(problem: &Problem) -> String {
-    format!("{problem}; repair: {}", problem.mend)
+    format!("{problem}; repair: {}", problem.remedy)
 }
 
 fn count(problems: u64) -> String {
@@ -261,7 +261,7 @@ fn report<'a>(name: &'a str, outcome: &'a Outcome) -> Report<'a> {
         inode: problem.inode.map(|inode| inode.0),
         path: problem.path.as_deref(),
         what: &problem.what,
-        repair: &problem.mend,
+        repair: &problem.remedy,
     };
     Report {
         examined: name,
@@ -328,7 +328,7 @@ mod tests {
             inode: None,
             path: Some("/a".into()),
             what: "its link count is 2 and should be 1".into(),
-            mend: "say 1".into(),
+            remedy: "say 1".into(),
         };
         let found = Examination {
             inodes: 3,

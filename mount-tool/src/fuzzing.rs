@@ -84,7 +84,7 @@ fn command_line<C: Parser>(name: &str, bytes: &[u8]) {
 }
 
 /// What was understood; a refusal is shown as one line.
-fn one_line<T>(result: Result<T, String>) -> Option<T> {
+fn one_line<T>(result: Result<T, impl std::fmt::Display>) -> Option<T> {
     match result {
         Ok(understood) => Some(understood),
         Err(why) => {

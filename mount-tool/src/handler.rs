@@ -40,9 +40,9 @@ fn serve() -> Result<(), Failure> {
     start_logging();
     let report = std::cell::RefCell::new(report);
     let ready = || report.borrow_mut().ready(&ready_text());
-    daemon::run(run_dir(), ready).map_err(|line| {
-        report.borrow_mut().failed(&line);
-        Failure::system(line)
+    daemon::run(run_dir(), ready).map_err(|error| {
+        report.borrow_mut().failed(&error.to_string());
+        Failure::system(error)
     })
 }
 

@@ -1,4 +1,4 @@
-//! `rdmafs layout`: where a file's bytes are. Works without root: the question goes through the mount.
+//! `rdmafs layout`: where a file's bytes are. Works without root: the request goes through the mount.
 
 use crate::failure::Failure;
 use crate::mounts;

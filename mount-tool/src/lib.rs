@@ -7,6 +7,7 @@ mod failure;
 mod output;
 mod settings;
 mod units;
+mod value_error;
 
 mod mounts;
 mod mount8;

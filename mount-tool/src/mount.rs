@@ -12,14 +12,16 @@ use crate::output::{self, Progress};
 use crate::remount::remount;
 use rdmafs_fs::control::{ControlReply, ControlRequest};
 use rdmafs_fs::mount::{
-    Attached, Cap, Detach, Detached, Device, KernelFlags, Namespace, Place as MountPlace, Put, Sought,
-    Unmade, View, can_mount_beneath,
+    Attached, Cap, Detach, Detached, Device, KernelFlags, MountError, MountPlace, Namespace, Put, Sought,
+    View, can_mount_beneath,
 };
 use rdmafs_fs::options::Source;
+use std::fmt::Display;
 use std::io::{Error, ErrorKind};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use thiserror::Error;
 
 /// How a node says that it serves soon.
 const PREPARING: &str = "is preparing its memory";
@@ -57,18 +59,18 @@ pub(crate) struct Args {
 
 /// Who calls: mount(8) is silent when all is well.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Caller {
+pub(crate) enum Invoker {
     Person,
     Mount8,
 }
 
 /// Mounts, or changes a mount. Blocking, as long as the node takes (within `timeout=` for each step).
-pub(crate) fn run(args: Args, caller: Caller) -> Result<(), Failure> {
+pub(crate) fn run(args: Args, caller: Invoker) -> Result<(), Failure> {
     let Args {
         no_mtab: _, kind: _, ..
     } = args;
     let mut lists = args.options.clone();
-    if caller == Caller::Mount8 {
+    if caller == Invoker::Mount8 {
         lists.insert(0, mount8::kept_words(&args.source, &args.dir).join(","));
     }
     let given = options::read(&lists, args.sloppy).map_err(Failure::usage)?;
@@ -84,7 +86,7 @@ pub(crate) fn run(args: Args, caller: Caller) -> Result<(), Failure> {
             "cannot mount {source}: only root may mount (try sudo)"
         )));
     }
-    let place = Place::new(args.namespace.as_deref(), &args.dir)?;
+    let place = MountTarget::new(args.namespace.as_deref(), &args.dir)?;
     let found = place.within(|view, dir| look(view, dir, &source))?;
     if found.alive && !given.remount {
         let name = args.dir.display();
@@ -102,7 +104,7 @@ pub(crate) fn run(args: Args, caller: Caller) -> Result<(), Failure> {
     } else {
         mount(&source, &found, &place, meaning)?
     };
-    if caller == Caller::Person || args.verbose {
+    if caller == Invoker::Person || args.verbose {
         output::print(&said)?;
     }
     Ok(())
@@ -118,24 +120,24 @@ fn only_one_node(source: &Source) -> Result<(), Failure> {
     )))
 }
 
-fn mount(source: &Source, found: &Found, place: &Place, meaning: Meaning) -> Result<String, Failure> {
+fn mount(source: &Source, found: &Found, place: &MountTarget, meaning: Meaning) -> Result<String, Failure> {
     let dir = &found.dir;
-    let failed = |line: String| Failure::mount(format!("cannot mount {source} on {}: {line}", dir.display()));
+    let failed =
+        |why: &dyn Display| Failure::mount(format!("cannot mount {source} on {}: {why}", dir.display()));
     let Meaning { options, flags } = meaning;
     let request = ControlRequest::Prepare {
         source: source.clone(),
         options: options.clone(),
     };
-    prepare(&request, Duration::from_millis(options.timeout_ms))
-        .map_err(|refusal| failed(refusal.into_line()))?;
+    prepare(&request, Duration::from_millis(options.timeout_ms)).map_err(|refusal| failed(&refusal))?;
     let text = source.to_string();
     let new = place.within(|view, _| match &found.dead {
         // It is what a handler that was started just now has made of it, if it is alive by now.
-        Some(dead) => successor(view, dir, (dead, &text), flags).map_err(failed),
+        Some(dead) => successor(view, dir, (dead, &text), flags).map_err(|error| failed(&error)),
         None => view
             .attach(&text, dir, flags, None)
             .map(New::InPlace)
-            .map_err(|unmade| failed(unmade.into_line())),
+            .map_err(|error| failed(&error)),
     })?;
     let Attached { fuse, place: made } = new.attached();
     let request = ControlRequest::Mount {
@@ -145,26 +147,26 @@ fn mount(source: &Source, found: &Found, place: &Place, meaning: Meaning) -> Res
         flags,
         place: *made,
     };
-    let answer = ask(&request, Some(fuse.as_fd())).map_err(Refusal::into_line);
-    let note = match answer {
+    let note = match ask(&request, Some(fuse.as_fd())) {
         Ok(ControlReply::Mounted { note }) => Ok(note),
-        other => Err(other.map_or_else(|line| line, |reply| unexpected(&reply))),
+        Ok(reply) => Err(Refusal::Said(unexpected(&reply))),
+        Err(refusal) => Err(refusal),
     };
     place
         .within(|view, _| match (&new, note) {
             (New::InPlace(_), Ok(note)) => Ok(note),
-            (New::InPlace(made), Err(line)) => {
+            (New::InPlace(made), Err(refusal)) => {
                 let _left = take_away(view, dir, &text, Some(made.place.device));
-                Err(failed(line))
+                Err(failed(&refusal))
             }
             (New::Successor { new, old, .. }, Ok(note)) => {
-                let put = view.put(new, old, dir).map_err(failed)?;
+                let put = view.put(new, old, dir).map_err(|error| failed(&error))?;
                 if put == Put::Beneath {
-                    view.uncover(old, dir).map_err(failed)?;
+                    view.uncover(old, dir).map_err(|error| failed(&error))?;
                 }
                 Ok(note)
             }
-            (New::Successor { .. }, Err(line)) => Err(failed(line)),
+            (New::Successor { .. }, Err(refusal)) => Err(failed(&refusal)),
         })
         .map(|note| format!("mounted {source} on {} ({note})", dir.display()))
 }
@@ -189,24 +191,31 @@ impl New {
     }
 }
 
+/// No mount could be made that takes the place of a dead one.
+#[derive(Debug, Error)]
+enum SuccessorError {
+    #[error(transparent)]
+    Mount(#[from] MountError),
+    #[error("the new mount has no number: {0}")]
+    NoNumber(#[source] Error),
+}
+
 /// A mount that shall take the place of the one on `dir`. Where the kernel cannot mount beneath another one, that is detached before.
 fn successor(
     view: &View,
     dir: &Path,
     (old, source): (&str, &str),
     flags: KernelFlags,
-) -> Result<New, String> {
+) -> Result<New, SuccessorError> {
     let beneath = view.beneath(dir).filter(|_| can_mount_beneath());
     let Some(beneath) = beneath else {
         take_away(view, dir, old, None)?;
         let attached = view.attach(source, dir, flags, None);
-        return attached.map(New::InPlace).map_err(Unmade::into_line);
+        return Ok(New::InPlace(attached?));
     };
     let old = view.hold_of(dir, old)?;
     let (new, fuse) = view.make(source, flags)?;
-    let device = new
-        .device()
-        .map_err(|error| format!("the new mount has no number: {error}"))?;
+    let device = new.device().map_err(SuccessorError::NoNumber)?;
     let place = MountPlace {
         namespace: view.namespace(),
         device,
@@ -217,7 +226,7 @@ fn successor(
 }
 
 /// Detaches the topmost mount on `dir`, if it is one of ours of this source, or the one with this device number.
-fn take_away(view: &View, dir: &Path, source: &str, device: Option<Device>) -> Result<(), String> {
+fn take_away(view: &View, dir: &Path, source: &str, device: Option<Device>) -> Result<(), MountError> {
     let sought = Sought {
         dir,
         source,
@@ -225,7 +234,7 @@ fn take_away(view: &View, dir: &Path, source: &str, device: Option<Device>) -> R
         dead: false,
     };
     match view.detach(sought, &|_| false) {
-        Detach::Kept(line) => Err(line),
+        Detach::Kept(line) => Err(MountError::Kept(line)),
         _ => Ok(()),
     }
 }
@@ -257,7 +266,7 @@ fn prepare_once(request: &ControlRequest) -> Result<(), Refusal> {
             Ok(reply) => return Err(Refusal::Said(unexpected(&reply))),
             Err(Refusal::Said(line)) => return Err(Refusal::Said(line)),
             Err(Refusal::Gone(line) | Refusal::Died(line)) => {
-                last = Some(start_handler().err().unwrap_or(line))
+                last = Some(start_handler().err().map_or(line, |error| error.to_string()))
             }
         }
     }
@@ -270,13 +279,13 @@ fn prepare_once(request: &ControlRequest) -> Result<(), Refusal> {
 }
 
 /// Where the mount shall appear.
-struct Place {
+struct MountTarget {
     namespace: Namespace,
     /// Absolute.
     dir: PathBuf,
 }
 
-impl Place {
+impl MountTarget {
     fn new(namespace: Option<&Path>, dir: &Path) -> Result<Self, Failure> {
         let file = namespace.map_or_else(|| PathBuf::from("/proc/self/ns/mnt"), namespace_file);
         Ok(Self {
@@ -415,7 +424,7 @@ mod tests {
     }
 
     fn refused(source: &str, dir: &str, options: &[&str]) -> String {
-        let failure = run(args(source, Path::new(dir), options), Caller::Mount8).unwrap_err();
+        let failure = run(args(source, Path::new(dir), options), Invoker::Mount8).unwrap_err();
         assert_eq!(failure.code, Code::Usage);
         failure.to_string()
     }

@@ -7,6 +7,7 @@ use std::ffi::OsString;
 use std::io;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
+use thiserror::Error;
 
 /// The type that the kernel shows.
 pub(crate) const TYPE: &str = "fuse.rdmafs";
@@ -25,24 +26,31 @@ pub(crate) struct Mounted {
     pub(crate) of_all: Vec<String>,
 }
 
+/// No mount of rdmafs is on a directory.
+#[derive(Debug, Error)]
+pub(crate) enum NotMounted {
+    #[error("cannot read /proc/self/mountinfo: {0}")]
+    Table(#[source] io::Error),
+    #[error("nothing is mounted on {}: 'rdmafs status' lists the mounts", .0.display())]
+    Nothing(PathBuf),
+    #[error("{} is a {kind} mount, not one of rdmafs", .dir.display())]
+    Another { dir: PathBuf, kind: String },
+}
+
 /// The topmost mount on `dir`, when it is one of ours.
 ///
 /// # Errors
-/// One line: nothing is mounted there, or something else.
-pub(crate) fn find(dir: &Path) -> Result<Mounted, String> {
-    let table = table().map_err(|error| format!("cannot read /proc/self/mountinfo: {error}"))?;
+/// Nothing is mounted there, or something else.
+pub(crate) fn find(dir: &Path) -> Result<Mounted, NotMounted> {
+    let table = table().map_err(NotMounted::Table)?;
     let wanted = resolve(dir);
     let top = table.into_iter().rev().find(|mount| mount.dir == wanted);
     match top {
-        None => Err(format!(
-            "nothing is mounted on {}: 'rdmafs status' lists the mounts",
-            dir.display()
-        )),
-        Some(mount) if mount.kind != TYPE => Err(format!(
-            "{} is a {} mount, not one of rdmafs",
-            dir.display(),
-            mount.kind
-        )),
+        None => Err(NotMounted::Nothing(dir.to_owned())),
+        Some(mount) if mount.kind != TYPE => Err(NotMounted::Another {
+            dir: dir.to_owned(),
+            kind: mount.kind,
+        }),
         Some(mount) => Ok(mount),
     }
 }
@@ -153,9 +161,9 @@ mod tests {
 
     #[test]
     fn what_is_not_ours_is_named() {
-        let error = find(Path::new("/proc")).unwrap_err();
+        let error = find(Path::new("/proc")).unwrap_err().to_string();
         assert_eq!(error, "/proc is a proc mount, not one of rdmafs");
-        let error = find(Path::new("/no/such/place")).unwrap_err();
+        let error = find(Path::new("/no/such/place")).unwrap_err().to_string();
         assert!(
             error.starts_with("nothing is mounted on /no/such/place: "),
             "{error}"

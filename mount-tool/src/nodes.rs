@@ -48,9 +48,9 @@ pub(crate) fn nodes(run_dir: &Path, patience: Duration) -> Result<Vec<Node>, Fai
             .into_iter()
             .map(|port| scope.spawn(move || ask(port)))
             .collect();
-        let answers = asked.into_iter().map(|asker| {
+        let answers = asked.into_iter().map(|client| {
             let broken = || Failure::system("a thread that asks a node has panicked".to_owned());
-            asker.join().unwrap_or_else(|_| Err(broken()))
+            client.join().unwrap_or_else(|_| Err(broken()))
         });
         answers.filter_map(Result::transpose).collect()
     })
@@ -160,7 +160,7 @@ fn leads_to(host: &str, node: &str) -> bool {
         .any(|ip| ip == node.ip() || (node.ip().is_unspecified() && is_ours(ip)))
 }
 
-/// The answer does not fit the question: the two programs are of different versions.
+/// The answer does not fit the request: the two programs are of different versions.
 pub(crate) fn unexpected(reply: &NodeReply) -> String {
     match reply {
         NodeReply::Error(line) => line.clone(),

@@ -2,11 +2,13 @@
 
 use crate::control::{Refusal, ask, unexpected};
 use crate::failure::Failure;
+use crate::options::OptionError;
 use crate::units::{show_rate, show_size};
 use crate::{mounts, options, output};
 use rdmafs_fs::control::{ControlReply, ControlRequest, ShareChange};
 use rdmafs_fs::options::Share;
 use std::path::{Path, PathBuf};
+use thiserror::Error;
 
 const EXAMPLES: &str = "\
 Keys: bw=RATE iops=NUMBER burst=SIZE weight=1..10000; 0 means no limit.
@@ -32,7 +34,7 @@ pub(crate) struct Args {
 pub(crate) fn run(args: Args) -> Result<(), Failure> {
     let wanted = parse(&args.changes).map_err(Failure::usage)?;
     let mounted = mounts::find(&args.dir).map_err(Failure::usage)?;
-    let share = change(&mounted.dir, wanted).map_err(|refusal| Failure::system(refusal.into_line()))?;
+    let share = change(&mounted.dir, wanted).map_err(Failure::system)?;
     output::print(&show(&share))
 }
 
@@ -69,19 +71,25 @@ pub(crate) fn show(share: &Share) -> String {
     )
 }
 
+/// Words that change no share, or not to what is said.
+#[derive(Debug, PartialEq, Eq, Error)]
+pub(crate) enum ShareError {
+    #[error("'{0}' is no share: use bw=, iops=, burst= or weight=, separated by blanks")]
+    NoShare(String),
+    /// Here a share is no mount option, whatever the error says.
+    #[error("{}", .0.to_string().replacen("mount option ", "", 1))]
+    Value(#[from] OptionError),
+}
+
 /// The words are those of mount options; only a share's are meant here.
-pub(crate) fn parse(changes: &[String]) -> Result<ShareChange, String> {
+pub(crate) fn parse(changes: &[String]) -> Result<ShareChange, ShareError> {
     for change in changes {
         let name = change.split('=').next().unwrap_or(change);
         if !["bw", "iops", "burst", "weight"].contains(&name) || change.contains(',') {
-            return Err(format!(
-                "'{change}' is no share: use bw=, iops=, burst= or weight=, separated by blanks"
-            ));
+            return Err(ShareError::NoShare(change.clone()));
         }
     }
-    Ok(options::read(changes, false)
-        .map_err(|line| line.replacen("mount option ", "", 1))?
-        .share)
+    Ok(options::read(changes, false)?.share)
 }
 
 #[cfg(test)]
@@ -89,13 +97,9 @@ mod tests {
     use super::*;
 
     fn words(text: &str) -> Result<ShareChange, String> {
-        parse(
-            &text
-                .split(' ')
-                .filter(|word| !word.is_empty())
-                .map(str::to_owned)
-                .collect::<Vec<_>>(),
-        )
+        let words = text.split(' ').filter(|word| !word.is_empty());
+        let words: Vec<_> = words.map(str::to_owned).collect();
+        parse(&words).map_err(|error| error.to_string())
     }
 
     #[test]

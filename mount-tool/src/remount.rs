@@ -14,10 +14,25 @@ use crate::qos;
 use rdmafs_fs::control::{ControlReply, ControlRequest, LinkStatus, ShareChange, Status, TimesChange};
 use rdmafs_fs::mount::KernelFlags;
 use rdmafs_fs::options::{CacheMode, NodeAddress, Source};
+use std::fmt::Display;
 use std::path::Path;
+use thiserror::Error;
 
 /// Changes the kernel's flags of the mount.
 type Kernel<'a> = &'a dyn Fn(KernelFlags) -> Result<(), Failure>;
+
+/// What a live mount cannot become, or is not.
+#[derive(Debug, PartialEq, Eq, Error)]
+enum RemountError {
+    #[error("{what} is '{is}' and cannot become '{wanted}' while mounted: unmount it and mount it again")]
+    Fixed {
+        what: &'static str,
+        is: String,
+        wanted: String,
+    },
+    #[error("this host's handler does not serve it: 'rdmafs status' lists its mounts")]
+    NotServed,
+}
 
 /// Does it, and says what came of it.
 pub(crate) fn remount(
@@ -26,31 +41,30 @@ pub(crate) fn remount(
     given: &Given,
     kernel: Kernel<'_>,
 ) -> Result<String, Failure> {
-    let failed = |line: String| Failure::mount(format!("cannot remount {}: {line}", dir.display()));
-    let mounted = mounts::find(dir).map_err(failed)?;
+    let failed = |why: &dyn Display| Failure::mount(format!("cannot remount {}: {why}", dir.display()));
+    let mounted = mounts::find(dir).map_err(|error| failed(&error))?;
     if mounted.source.parse::<Source>().as_ref() != Ok(source) {
-        return Err(failed(fixed("the source", &mounted.source, &source.to_string())));
+        let wanted = source.to_string();
+        return Err(failed(&fixed("the source", &mounted.source, &wanted)));
     }
     let has = flags_of(&mounted);
-    let wanted = flags_wanted(has, given).map_err(failed)?;
+    let wanted = flags_wanted(has, given).map_err(|error| failed(&error))?;
     let status = match ask(&ControlRequest::Status, None) {
         Ok(ControlReply::Status(status)) => status,
-        Ok(other) => return Err(failed(unexpected(&other))),
-        Err(refusal) => return Err(failed(refusal.into_line())),
+        Ok(other) => return Err(failed(&unexpected(&other))),
+        Err(refusal) => return Err(failed(&refusal)),
     };
-    check_handler_side(&status, dir, source, given).map_err(failed)?;
+    check_handler_side(&status, dir, source, given).map_err(|error| failed(&error))?;
     let mut said = Vec::new();
     // Also when the kernel's are as wanted: somebody may have changed them without this helper.
     if given.named.iter().any(|name| is_kernel_word(name)) {
-        change_flags((has, wanted), dir, kernel).map_err(|failure| failed(failure.to_string()))?;
+        change_flags((has, wanted), dir, kernel).map_err(|failure| failed(&failure))?;
     }
     if has != wanted {
         said.push(if wanted.read_only { "ro" } else { "rw" }.to_owned());
     }
     if given.share != ShareChange::default() {
-        let share = qos::change(dir, given.share)
-            .map_err(Refusal::into_line)
-            .map_err(failed)?;
+        let share = qos::change(dir, given.share).map_err(|refusal| failed(&refusal))?;
         said.push(qos::show(&share));
     }
     let times = TimesChange {
@@ -59,7 +73,7 @@ pub(crate) fn remount(
     };
     // Not asked without need: a handler from before this knows no times.
     if times != TimesChange::default() {
-        said.push(change_times(dir, times).map_err(failed)?);
+        said.push(change_times(dir, times).map_err(|refusal| failed(&refusal))?);
     }
     if said.is_empty() {
         return Ok(format!("nothing to change on {}", dir.display()));
@@ -68,14 +82,13 @@ pub(crate) fn remount(
 }
 
 /// Asks the handler for new times. Gives what they are: `timeout=5000ms commit=5`.
-fn change_times(dir: &Path, change: TimesChange) -> Result<String, String> {
+fn change_times(dir: &Path, change: TimesChange) -> Result<String, Refusal> {
     let dir = dir.to_owned();
-    match ask(&ControlRequest::Times { dir, change }, None) {
-        Ok(ControlReply::Times { timeout_ms, commit_s }) => {
+    match ask(&ControlRequest::Times { dir, change }, None)? {
+        ControlReply::Times { timeout_ms, commit_s } => {
             Ok(format!("timeout={timeout_ms}ms commit={commit_s}"))
         }
-        Ok(other) => Err(unexpected(&other)),
-        Err(refusal) => Err(refusal.into_line()),
+        other => Err(Refusal::Said(unexpected(&other))),
     }
 }
 
@@ -105,7 +118,7 @@ fn tell(dir: &Path, flags: KernelFlags) -> Result<(), Failure> {
     match ask(&request, None) {
         Ok(ControlReply::Remounted) => Ok(()),
         Ok(other) => Err(Failure::mount(unexpected(&other))),
-        Err(refusal) => Err(Failure::mount(refusal.into_line())),
+        Err(refusal) => Err(Failure::mount(refusal)),
     }
 }
 
@@ -128,7 +141,7 @@ fn flags_of(mounted: &Mounted) -> KernelFlags {
 }
 
 /// What it shall have: what was said, and the rest as it is.
-fn flags_wanted(has: KernelFlags, given: &Given) -> Result<KernelFlags, String> {
+fn flags_wanted(has: KernelFlags, given: &Given) -> Result<KernelFlags, RemountError> {
     let said = |words: [&str; 2]| words.iter().any(|word| given.has(word));
     let of = &given.flags;
     let pick = |words, new, old| if said(words) { new } else { old };
@@ -181,15 +194,20 @@ fn is_kernel_word(name: &str) -> bool {
     words.contains(&name)
 }
 
-/// The same for what the handler knows. Key, encryption and the details of verbs are not shown by it: they stay as
+/// What the handler knows of the mount must be what was asked for. Key, encryption and the details of verbs are not shown by it: they stay as
 /// they are.
-fn check_handler_side(status: &Status, dir: &Path, source: &Source, given: &Given) -> Result<(), String> {
+fn check_handler_side(
+    status: &Status,
+    dir: &Path,
+    source: &Source,
+    given: &Given,
+) -> Result<(), RemountError> {
     let mount = status
         .mounts
         .iter()
         .rev()
         .find(|mount| mount.dir == dir)
-        .ok_or("this host's handler does not serve it: 'rdmafs status' lists its mounts")?;
+        .ok_or(RemountError::NotServed)?;
     if let Some(cache) = given.cache {
         let word = match cache {
             CacheMode::Auto => "auto",
@@ -197,6 +215,13 @@ fn check_handler_side(status: &Status, dir: &Path, source: &Source, given: &Give
         };
         if mount.cache != word {
             return Err(fixed("cache=", &mount.cache, word));
+        }
+    }
+    if given.has("idmap") || given.has("noidmap") {
+        let word = |on: bool| if on { "idmap" } else { "noidmap" };
+        let on = mount.options.split(',').any(|option| option == "idmap");
+        if on != given.idmap {
+            return Err(fixed("this", word(on), word(given.idmap)));
         }
     }
     let links: Vec<&LinkStatus> = status
@@ -217,10 +242,10 @@ fn check_handler_side(status: &Status, dir: &Path, source: &Source, given: &Give
 /// What was asked for must be what one of the links has.
 fn one_has(
     links: &[&LinkStatus],
-    name: &str,
+    name: &'static str,
     of: impl Fn(&LinkStatus) -> &String,
     wanted: Option<&str>,
-) -> Result<(), String> {
+) -> Result<(), RemountError> {
     match (wanted, links.first()) {
         (Some(wanted), Some(link)) if links.iter().all(|link| of(link) != wanted) => {
             Err(fixed(name, of(link), wanted))
@@ -234,8 +259,12 @@ fn leads_to(link: &LinkStatus, source: &Source) -> bool {
     link.pool == source.pool && node.is_ok_and(|node| source.nodes.contains(&node))
 }
 
-fn fixed(what: &str, is: &str, wanted: &str) -> String {
-    format!("{what} is '{is}' and cannot become '{wanted}' while mounted: unmount it and mount it again")
+fn fixed(what: &'static str, is: &str, wanted: &str) -> RemountError {
+    RemountError::Fixed {
+        what,
+        is: is.to_owned(),
+        wanted: wanted.to_owned(),
+    }
 }
 
 #[cfg(test)]
@@ -259,7 +288,10 @@ mod tests {
 
     fn wanted(options: &str, said: &str) -> Result<(KernelFlags, KernelFlags), String> {
         let has = flags_of(&mounted(options));
-        flags_wanted(has, &read(&[said], false).unwrap()).map(|wanted| (has, wanted))
+        let wanted = flags_wanted(has, &read(&[said], false).unwrap());
+        wanted
+            .map(|wanted| (has, wanted))
+            .map_err(|error| error.to_string())
     }
 
     #[test]
@@ -318,6 +350,7 @@ mod tests {
     }
 
     #[test]
+    #[expect(clippy::too_many_lines, reason = "a table of cases")]
     fn cache_and_fabric_are_compared_with_the_handlers() {
         let status = Status {
             links: vec![LinkStatus {
@@ -331,6 +364,7 @@ mod tests {
                 connections: 2,
                 lease_ms: 10_000,
                 encrypted: false,
+                protocol: 1,
                 calls: Default::default(),
                 why: String::new(),
             }],
@@ -352,6 +386,7 @@ mod tests {
         let source = "n:/p".parse().unwrap();
         let check = |dir: &str, said: &str| {
             check_handler_side(&status, Path::new(dir), &source, &read(&[said], false).unwrap())
+                .map_err(|error| error.to_string())
         };
         check("/m", "cache=auto,fabric=tcp,key=/k").unwrap();
         check("/m", "fabric=auto").unwrap();

@@ -9,13 +9,15 @@ use crate::options::{VERBS, default_key};
 use crate::output::{self, Progress};
 use crate::settings::{run_dir, start_logging};
 use crate::units::{parse_size, parse_time, show_size};
-use rdmafs_fs::node::{self, Ready, ServeConfig};
+use crate::value_error::ValueError;
+use rdmafs_fs::node::{self, Ready, ServeConfig, ServeError};
 use rdmafs_fs::options::{DEFAULT_PORT, FabricKind, NodeAddress, Source, is_pool_name};
 use rdmafs_fs::process::{Daemon, Report, detach, prepare_run_dir};
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use thiserror::Error;
 
 /// What is allocated and mapped at a time.
 const GRANULE: u64 = 4096;
@@ -101,7 +103,6 @@ fn serve(config: ServeConfig) -> Result<(), Failure> {
     start_logging();
     let (pool, memory, key) = (config.pool.clone(), config.memory, config.key.clone());
     let report = std::cell::RefCell::new(&mut report);
-    let serving = std::cell::Cell::new(false);
     let mut steps = Steps::new(memory);
     let mut line = Progress::new();
     let progress = |bytes| {
@@ -111,7 +112,6 @@ fn serve(config: ServeConfig) -> Result<(), Failure> {
         }
     };
     let ready = |ready: &Ready| {
-        serving.set(true);
         let text = ready_text(&pool, memory, &key, ready);
         let mut report = report.borrow_mut();
         if report.is_detached() {
@@ -121,14 +121,21 @@ fn serve(config: ServeConfig) -> Result<(), Failure> {
         }
     };
     let served = node::serve(config, progress, ready);
-    served.map_err(|line| {
-        report.borrow_mut().failed(&line);
-        if serving.get() {
-            Failure::system(line)
-        } else {
-            Failure::usage(line)
-        }
+    served.map_err(|error| {
+        report.borrow_mut().failed(&error.to_string());
+        failure(&error)
     })
+}
+
+/// What came before it served may be mended by whoever gave the words; what came after is the system's.
+fn failure(error: &ServeError) -> Failure {
+    match error {
+        ServeError::Harden(_)
+        | ServeError::Path { .. }
+        | ServeError::BlockSignals(_)
+        | ServeError::Start(_) => Failure::usage(error),
+        ServeError::AwaitSignals(_) | ServeError::Stop(_) => Failure::system(error),
+    }
 }
 
 fn start(args: &Args, config: &ServeConfig) -> Result<(), Failure> {
@@ -183,7 +190,7 @@ fn resolve(args: Args) -> Result<ServeConfig, Failure> {
     })
 }
 
-/// The same again, for a process that works in `/`.
+/// The command line of a node in the foreground that has this configuration, with whole paths: that process works in `/`.
 fn foreground_words(args: &Args, config: &ServeConfig) -> Vec<OsString> {
     let fabrics: Vec<&str> = config.fabrics.iter().map(|kind| kind.name()).collect();
     let mut words: Vec<OsString> = vec!["serve".into(), "--foreground".into()];
@@ -299,44 +306,57 @@ impl Steps {
     }
 }
 
-fn parse_pool(text: &str) -> Result<String, String> {
+fn parse_pool(text: &str) -> Result<String, ValueError> {
     if is_pool_name(text) {
         return Ok(text.to_owned());
     }
-    Err("use 1 to 64 letters, digits, '.', '_' or '-', not starting with '.' or '-'".to_owned())
+    Err(ValueError::Form(
+        "use 1 to 64 letters, digits, '.', '_' or '-', not starting with '.' or '-'",
+    ))
 }
 
-/// At least [`LEAST`], rounded up to whole granules.
-pub(crate) fn parse_memory(text: &str) -> Result<u64, String> {
-    let bytes = parse_size(text)?;
+/// An argument of `serve` that cannot be used, with what to write.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub(crate) enum ArgumentError {
+    #[error(transparent)]
+    Value(#[from] ValueError),
+    #[error("a pool needs memory: use at least 1M")]
+    TooLittle,
+    /// A number without its unit; holds the number.
+    #[error("a pool needs memory: use at least 1M (did you mean {0}G?)")]
+    NoUnit(String),
+    /// Holds the whole path, if this directory was meant.
+    #[error("a relative path leads somewhere else from another directory: did you mean {}?", .0.display())]
+    RelativePath(PathBuf),
+}
+
+/// Bytes of memory to lend: at least [`LEAST`], rounded up to whole granules.
+pub(crate) fn parse_memory(text: &str) -> Result<u64, ArgumentError> {
+    let bytes = parse_size(text).map_err(ValueError::from)?;
     if bytes < LEAST {
         let digits = text.trim_end_matches(['b', 'B']);
-        let meant = match digits.parse::<u64>() {
-            Ok(1..) => format!(" (did you mean {digits}G?)"),
-            _ => String::new(),
-        };
-        return Err(format!("a pool needs memory: use at least 1M{meant}"));
+        return Err(match digits.parse::<u64>() {
+            Ok(1..) => ArgumentError::NoUnit(digits.to_owned()),
+            _ => ArgumentError::TooLittle,
+        });
     }
     bytes
         .checked_next_multiple_of(GRANULE)
-        .ok_or_else(|| "give less".to_owned())
+        .ok_or(ArgumentError::Value(ValueError::Form("give less")))
 }
 
 /// Where a relative path leads depends on who starts the node, and from where.
-fn parse_state(text: &str) -> Result<PathBuf, String> {
+fn parse_state(text: &str) -> Result<PathBuf, ArgumentError> {
     let path = PathBuf::from(text);
     if path.is_absolute() {
         return Ok(path);
     }
     let whole = std::path::absolute(&path).unwrap_or_else(|_| Path::new("/").join(&path));
-    Err(format!(
-        "a relative path leads somewhere else from another directory: did you mean {}?",
-        whole.display()
-    ))
+    Err(ArgumentError::RelativePath(whole))
 }
 
-fn parse_listen(text: &str) -> Result<SocketAddr, String> {
-    let refuse = || "use ADDRESS:PORT, for example 10.0.0.1:7470 or [::1]:7470".to_owned();
+fn parse_listen(text: &str) -> Result<SocketAddr, ValueError> {
+    const FORM: &str = "use ADDRESS:PORT, for example 10.0.0.1:7470 or [::1]:7470";
     let with_port = if text
         .rsplit_once(':')
         .is_some_and(|(host, _)| !host.is_empty() && !text.ends_with(']'))
@@ -345,205 +365,37 @@ fn parse_listen(text: &str) -> Result<SocketAddr, String> {
     } else {
         format!("{text}:{DEFAULT_PORT}").parse().ok()
     };
-    with_port.ok_or_else(refuse)
+    with_port.ok_or(ValueError::Form(FORM))
 }
 
-fn parse_owner(text: &str) -> Result<(u32, u32), String> {
+fn parse_owner(text: &str) -> Result<(u32, u32), ValueError> {
     text.split_once(':')
         .and_then(|(uid, gid)| Some((uid.parse().ok()?, gid.parse().ok()?)))
-        .ok_or_else(|| "use UID:GID in digits, for example 1000:1000".to_owned())
+        .ok_or(ValueError::Form("use UID:GID in digits, for example 1000:1000"))
 }
 
-fn parse_mode(text: &str) -> Result<u16, String> {
+fn parse_mode(text: &str) -> Result<u16, ValueError> {
     u16::from_str_radix(text, 8)
         .ok()
         .filter(|mode| *mode <= 0o7777)
-        .ok_or_else(|| "use an octal mode, for example 0755 or 1777".to_owned())
+        .ok_or(ValueError::Form("use an octal mode, for example 0755 or 1777"))
 }
 
-fn parse_lease(text: &str) -> Result<Duration, String> {
+fn parse_lease(text: &str) -> Result<Duration, ValueError> {
     let lease = parse_time(text)?;
     if (Duration::from_secs(1)..=Duration::from_secs(600)).contains(&lease) {
         return Ok(lease);
     }
-    Err("out of range: use 1s to 10m".to_owned())
+    Err(ValueError::OutOfRange("use 1s to 10m"))
 }
 
-fn parse_drain(text: &str) -> Result<Duration, String> {
+fn parse_drain(text: &str) -> Result<Duration, ValueError> {
     let drain = parse_time(text)?;
     if drain <= Duration::from_secs(600) {
         return Ok(drain);
     }
-    Err("out of range: use 0s to 10m".to_owned())
+    Err(ValueError::OutOfRange("use 0s to 10m"))
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use clap::Parser;
-
-    #[derive(Parser)]
-    struct Wrapper {
-        #[command(flatten)]
-        args: Args,
-    }
-
-    fn said(words: &[&str]) -> Args {
-        let always = ["serve", "--pool", "p", "--memory", "1G"];
-        Wrapper::try_parse_from(always.iter().chain(words)).unwrap().args
-    }
-
-    #[test]
-    fn defaults_are_those_of_the_manual() {
-        let config = resolve(said(&[])).unwrap();
-        assert_eq!(
-            (config.memory, config.listen.to_string().as_str()),
-            (1 << 30, "127.0.0.1:7470")
-        );
-        assert!(
-            [FabricKind::Shm, FabricKind::Tcp]
-                .iter()
-                .all(|kind| config.fabrics.contains(kind))
-        );
-        assert_eq!(config.device, None);
-        assert_eq!(config.key, Path::new("/etc/rdmafs/p.key"));
-        assert_eq!((config.root_owner, config.root_mode), ((0, 0), 0o755));
-        assert_eq!((config.state, config.lease), (None, Duration::from_secs(10)));
-        assert_eq!(config.sessions, 256);
-    }
-
-    #[test]
-    fn a_device_needs_verbs() {
-        let refused = resolve(said(&["--fabric", "tcp", "--device", "mlx5_0"])).unwrap_err();
-        assert!(refused.to_string().starts_with("--device"), "{refused}");
-        #[cfg(feature = "verbs")]
-        {
-            let config = resolve(said(&["--device", "mlx5_0"])).unwrap();
-            assert!(config.fabrics.contains(&FabricKind::Verbs));
-            let args = said(&["--fabric", "verbs", "--device", "mlx5_0"]);
-            let words = foreground_words(&args, &resolve(args.clone()).unwrap());
-            let again = Wrapper::try_parse_from(words).unwrap().args;
-            assert_eq!(again.device.as_deref(), Some("mlx5_0"));
-        }
-    }
-
-    #[test]
-    fn the_daemon_is_told_the_same() {
-        let args = said(&[
-            "--listen",
-            "[::1]:99",
-            "--fabric",
-            "tcp",
-            "--state",
-            "/s",
-            "--new",
-            "--key",
-            "k",
-            "--root-owner",
-            "1:2",
-            "--root-mode",
-            "1777",
-            "--lease",
-            "2s",
-            "--sessions",
-            "7",
-            "--drain",
-            "1500ms",
-        ]);
-        let config = resolve(args.clone()).unwrap();
-        assert!(config.key.is_absolute() && config.state.as_ref().unwrap().is_absolute());
-        let words = foreground_words(&args, &config);
-        let again = Wrapper::try_parse_from(words).unwrap().args;
-        assert!(again.foreground);
-        assert_eq!(format!("{:?}", resolve(again).unwrap()), format!("{config:?}"));
-    }
-
-    #[test]
-    fn ready_says_the_exact_mount_line() {
-        let ready = Ready {
-            address: "127.0.0.1:7470".parse().unwrap(),
-            key_created: false,
-            new_pool: None,
-            warning: None,
-        };
-        let text = ready_text("p", 1 << 30, Path::new("/etc/rdmafs/p.key"), &ready);
-        assert!(
-            text.starts_with("serving pool 'p' (1.0 GiB) at 127.0.0.1:7470 (pid "),
-            "{text}"
-        );
-        assert!(
-            text.contains("\n  mount -t rdmafs 127.0.0.1:/p /mnt/far"),
-            "{text}"
-        );
-        assert!(!text.contains("key"), "{text}");
-        let ready = Ready {
-            address: "[::1]:99".parse().unwrap(),
-            key_created: true,
-            new_pool: Some("/s".into()),
-            warning: Some("no verbs".to_owned()),
-        };
-        let text = ready_text("p", 1 << 30, Path::new("/k"), &ready);
-        assert!(
-            text.contains("\nbegan a new pool in /s\nwarning: no verbs\nserving"),
-            "{text}"
-        );
-        assert!(text.starts_with("made key file /k; copy it"), "{text}");
-        assert!(
-            text.contains("\n  mount -t rdmafs [::1]:99:/p /mnt/far -o key=/k"),
-            "{text}"
-        );
-    }
-
-    #[test]
-    fn a_wildcard_is_shown_by_the_hosts_name() {
-        assert_ne!(reachable("0.0.0.0:1".parse().unwrap()).host, "0.0.0.0");
-        assert_eq!(reachable("10.0.0.1:1".parse().unwrap()).host, "10.0.0.1");
-    }
-
-    #[test]
-    fn wrong_words_are_refused_with_the_remedy() {
-        assert!(parse_pool("a/b").unwrap_err().contains("use 1 to 64"));
-        assert!(parse_memory("0").unwrap_err().ends_with("use at least 1M"));
-        for (slip, meant) in [("4", "did you mean 4G?"), ("512b", "did you mean 512G?")] {
-            assert!(parse_memory(slip).unwrap_err().contains(meant), "{slip}");
-        }
-        assert!(parse_memory("1023K").unwrap_err().ends_with("use at least 1M"));
-        assert_eq!(parse_memory("1048577"), Ok((1 << 20) + 4096));
-        assert_eq!(parse_state("/s"), Ok(PathBuf::from("/s")));
-        let line = parse_state("s").unwrap_err();
-        let there = std::env::current_dir().unwrap().join("s");
-        assert!(
-            line.contains(&format!("did you mean {}?", there.display())),
-            "{line}"
-        );
-        assert!(parse_memory("lots").unwrap_err().contains("for example 512M"));
-        assert!(parse_listen("node").unwrap_err().contains("ADDRESS:PORT"));
-        assert_eq!(parse_listen("10.0.0.1").unwrap().port(), 7470);
-        assert_eq!(parse_listen("[::]").unwrap().port(), 7470);
-        assert!(parse_owner("root").unwrap_err().contains("UID:GID"));
-        assert!(parse_mode("888").is_err() && parse_mode("10000").is_err());
-        assert_eq!(parse_mode("7777"), Ok(0o7777));
-        assert!(parse_lease("999ms").is_err() && parse_lease("601s").is_err());
-        assert!(parse_lease("1s").is_ok() && parse_lease("10m").is_ok());
-    }
-
-    #[test]
-    fn sessions_have_ends() {
-        for (number, fits) in [("0", false), ("1", true), ("4096", true), ("4097", false)] {
-            let words = ["serve", "--pool", "p", "--memory", "1G", "--sessions", number];
-            assert_eq!(Wrapper::try_parse_from(words).is_ok(), fits, "{number}");
-        }
-    }
-
-    #[test]
-    fn progress_is_said_once_per_percent() {
-        let mut steps = Steps::new(1 << 30);
-        assert!(steps.next(0).unwrap().contains("(0 %)"));
-        assert_eq!(steps.next(1), None);
-        assert_eq!(
-            steps.next(1 << 29).unwrap(),
-            "preparing memory: 512.0 MiB of 1.0 GiB (50 %)"
-        );
-        assert!(steps.next(1 << 30).unwrap().contains("(100 %)"));
-    }
-}
+mod tests;

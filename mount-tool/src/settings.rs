@@ -14,7 +14,7 @@ pub(crate) fn run_dir() -> PathBuf {
     std::path::absolute(&dir).unwrap_or(dir)
 }
 
-/// fuser warns of each request that this program leaves to the kernel, and of each answer whose asker was killed: any user can
+/// fuser warns of each request that this program leaves to the kernel, and of each answer whose caller was killed: any user can
 /// cause either at will.
 const DEFAULT_LOG: &str = "info,fuser=off";
 

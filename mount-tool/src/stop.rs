@@ -33,7 +33,7 @@ within 'serve --drain' (5s) plus 6 s.";
 
 /// Steps in which the node's end is waited for.
 const LOOK: Duration = Duration::from_millis(50);
-/// Between two questions to a node that ends.
+/// Between two requests to a node that ends.
 const ASK: Duration = Duration::from_millis(500);
 /// What a node may take beyond the wait for its handlers.
 const CLOSING: Duration = Duration::from_secs(6);
@@ -112,7 +112,7 @@ fn in_use(status: &NodeStatus) -> String {
     let hosts: Vec<&NodeSession> = status
         .sessions
         .iter()
-        .filter(|guest| guest.session.is_some())
+        .filter(|client| client.session.is_some())
         .collect();
     if !hosts.is_empty() {
         has.push(format!(
@@ -141,7 +141,7 @@ fn in_use(status: &NodeStatus) -> String {
 }
 
 fn names(hosts: &[&NodeSession]) -> String {
-    let mut names: Vec<&str> = hosts.iter().map(|guest| guest.host.as_str()).collect();
+    let mut names: Vec<&str> = hosts.iter().map(|client| client.host.as_str()).collect();
     names.dedup();
     let left_out = names.len().saturating_sub(MOST_HOSTS);
     names.truncate(MOST_HOSTS);
@@ -204,7 +204,7 @@ fn wait_for_end(
 
 /// The hosts that have not committed yet.
 fn owed_by(status: &NodeStatus) -> String {
-    let owes = |guest: &&NodeSession| guest.session.is_some() && !guest.committed;
+    let owes = |client: &&NodeSession| client.session.is_some() && !client.committed;
     names(&status.sessions.iter().filter(owes).collect::<Vec<_>>())
 }
 
@@ -322,7 +322,7 @@ mod tests {
 
     #[test]
     fn what_is_lost_is_named() {
-        let guest = |host: &str, session| NodeSession {
+        let client = |host: &str, session| NodeSession {
             host: host.to_owned(),
             session,
             ..NodeSession::default()
@@ -332,7 +332,7 @@ mod tests {
             pool: "p".to_owned(),
             used: 3 << 20,
             inodes: 13,
-            sessions: vec![guest("a", Some(1)), guest("b", Some(2)), guest("c", None)],
+            sessions: vec![client("a", Some(1)), client("b", Some(2)), client("c", None)],
             ..NodeStatus::default()
         };
         assert_eq!(
@@ -340,7 +340,7 @@ mod tests {
             "pool 'p' at 127.0.0.1:7470 is in use: 2 sessions (a, b), 12 files, 3.0 MiB in them; names and bytes are lost with the node"
         );
         status.state_dir = Some("/s".into());
-        status.sessions = (0..10).map(|n| guest(&format!("h{n}"), Some(n))).collect();
+        status.sessions = (0..10).map(|n| client(&format!("h{n}"), Some(n))).collect();
         let line = in_use(&status);
         assert!(
             line.contains("h7 and 2 more)") && line.ends_with("names stay in /s"),

@@ -3,12 +3,26 @@
 //! Sizes and rates are binary: `4G` is 4 GiB; `4GiB` and `4g` are the same. Times carry their unit: `5s`, `500ms`, `2m`.
 
 use std::time::Duration;
+use thiserror::Error;
 
 const UNITS: [&str; 7] = ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
 
+/// Text that is no size, rate or time, with what to write.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub(crate) enum UnitError {
+    #[error("'{0}' is no size: use a number with K, M, G or T, for example 512M")]
+    NoSize(String),
+    #[error("'{0}' is more than 16 EiB: give less")]
+    TooLarge(String),
+    #[error("'{0}' is no rate: use bytes per second, for example 200M, or 0 for no limit")]
+    NoRate(String),
+    #[error("'{0}' is no time: use a number with ms, s or m, for example 5s")]
+    NoTime(String),
+}
+
 /// `4G`, `512M`, `1T`, `4096` to bytes.
-pub(crate) fn parse_size(text: &str) -> Result<u64, String> {
-    let refuse = || format!("'{text}' is no size: use a number with K, M, G or T, for example 512M");
+pub(crate) fn parse_size(text: &str) -> Result<u64, UnitError> {
+    let refuse = || UnitError::NoSize(text.to_owned());
     let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (number, unit) = text.split_at(digits);
     let power = match unit.to_ascii_lowercase().as_str() {
@@ -22,19 +36,18 @@ pub(crate) fn parse_size(text: &str) -> Result<u64, String> {
     let number: u64 = number.parse().map_err(|_| refuse())?;
     number
         .checked_mul(1 << (10 * power))
-        .ok_or_else(|| format!("'{text}' is more than 16 EiB: give less"))
+        .ok_or_else(|| UnitError::TooLarge(text.to_owned()))
 }
 
 /// `200M` to bytes per second; `200M/s` is the same. 0 means no limit.
-pub(crate) fn parse_rate(text: &str) -> Result<u64, String> {
-    parse_size(text.strip_suffix("/s").unwrap_or(text)).map_err(|_| {
-        format!("'{text}' is no rate: use bytes per second, for example 200M, or 0 for no limit")
-    })
+pub(crate) fn parse_rate(text: &str) -> Result<u64, UnitError> {
+    let size = parse_size(text.strip_suffix("/s").unwrap_or(text));
+    size.map_err(|_| UnitError::NoRate(text.to_owned()))
 }
 
 /// `5s`, `500ms`, `2m`.
-pub(crate) fn parse_time(text: &str) -> Result<Duration, String> {
-    let refuse = || format!("'{text}' is no time: use a number with ms, s or m, for example 5s");
+pub(crate) fn parse_time(text: &str) -> Result<Duration, UnitError> {
+    let refuse = || UnitError::NoTime(text.to_owned());
     let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (number, unit) = text.split_at(digits);
     let number: u64 = number.parse().map_err(|_| refuse())?;
@@ -102,14 +115,14 @@ mod tests {
     #[test]
     fn what_is_no_size_is_named() {
         for text in ["", "G", "4X", "-1", "1.5G", " 4G", "4 G", "99999999999999999999"] {
-            let error = parse_size(text).unwrap_err();
+            let error = parse_size(text).unwrap_err().to_string();
             assert!(
                 error.starts_with(&format!("'{text}' is no size: use ")),
                 "{error}"
             );
         }
         assert_eq!(
-            parse_size("16777216T").unwrap_err(),
+            parse_size("16777216T").unwrap_err().to_string(),
             "'16777216T' is more than 16 EiB: give less"
         );
         assert_eq!(parse_size("16777215T"), Ok(16_777_215 << 40));
@@ -118,7 +131,12 @@ mod tests {
     #[test]
     fn rates_may_say_per_second() {
         assert_eq!(parse_rate("200M/s"), parse_rate("200M"));
-        assert!(parse_rate("fast").unwrap_err().contains("'fast' is no rate"));
+        assert!(
+            parse_rate("fast")
+                .unwrap_err()
+                .to_string()
+                .contains("'fast' is no rate")
+        );
     }
 
     #[test]
@@ -138,6 +156,7 @@ mod tests {
             assert!(
                 parse_time(text)
                     .unwrap_err()
+                    .to_string()
                     .contains("is no time: use a number with"),
                 "{text}"
             );

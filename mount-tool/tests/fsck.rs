@@ -12,13 +12,13 @@ use std::time::Duration;
 const PAIRS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("namespace");
 
 /// A directory with a run directory, a state directory and a mount point in it.
-struct Place {
+struct TestPool {
     dir: tempfile::TempDir,
     port: u16,
     node: Option<Child>,
 }
 
-impl Place {
+impl TestPool {
     fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         for name in ["run", "mnt"] {
@@ -99,7 +99,7 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for TestPool {
     fn drop(&mut self) {
         if let Some(mut node) = self.node.take() {
             let mnt = self.mount();
@@ -127,8 +127,9 @@ fn key(kind: u8, ino: u64, rest: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn a_broken_store_is_refused_repaired_and_mounted_again() {
-    let mut place = Place::new();
+#[expect(clippy::too_many_lines, reason = "one story, in its order")]
+fn a_broken_store_is_refused_repaired_and_mounted_anew() {
+    let mut place = TestPool::new();
     place.start();
     let mnt = place.mount();
     for dir in ["a", "a/below", "b"] {
@@ -201,7 +202,7 @@ fn a_broken_store_is_refused_repaired_and_mounted_again() {
 
 #[test]
 fn another_size_is_refused_until_it_is_wanted() {
-    let mut place = Place::new();
+    let mut place = TestPool::new();
     place.start();
     place.stop();
     let refused = expect(place.serve("24M"), 1);

@@ -3,9 +3,10 @@
 use rdmafs_rdma::arena::Arena;
 use rdmafs_rdma::buffer::BufferPool;
 use rdmafs_rdma::clock::{Clock, SystemClock};
-use rdmafs_rdma::door::{Desk, Door, DoorConfig, Peer, PeerId};
 use rdmafs_rdma::fabric::{Completion, Crypt, Endpoint, Event, Fabric, FabricKind, Target, Verb, Work};
 use rdmafs_rdma::key::Key;
+use rdmafs_rdma::protocol::Protocol;
+use rdmafs_rdma::server::{Peer, PeerHandler, PeerId, Server, ServerConfig};
 use rdmafs_rdma::{shm::Shm, tcp::Tcp};
 use std::error::Error;
 use std::ops::Range;
@@ -17,7 +18,7 @@ const ARENA: u64 = 256 << 20;
 /// Allows everything.
 struct Open;
 
-impl Desk for Open {
+impl PeerHandler for Open {
     fn arrived(&self, _: Arc<dyn Peer>) {}
     fn message(&self, _: PeerId, _: &[u8]) {}
     fn may(&self, _: PeerId, _: Verb, _: Range<u64>) -> bool {
@@ -26,9 +27,10 @@ impl Desk for Open {
     fn left(&self, _: PeerId) {}
 }
 
+#[expect(clippy::too_many_lines, reason = "one story, in its order")]
 fn main() -> Result<(), Box<dyn Error>> {
     let run_dir = std::env::temp_dir().join(format!("rdmafs-bare-{}", std::process::id()));
-    let config = DoorConfig {
+    let config = ServerConfig {
         listen: "127.0.0.1:0".parse()?,
         pool: "pool".into(),
         key: Key::generate()?,
@@ -37,9 +39,10 @@ fn main() -> Result<(), Box<dyn Error>> {
         peers: 64,
         step_timeout: Duration::from_secs(5),
         run_dir: run_dir.clone(),
+        protocol: Protocol::FIRST,
     };
     let key = config.key.clone();
-    let door = Door::open(
+    let server = Server::open(
         config,
         Arc::new(Arena::allocate(ARENA, &mut |_| ())?),
         Arc::new(Open),
@@ -56,17 +59,18 @@ fn main() -> Result<(), Box<dyn Error>> {
     ] {
         let target = Target {
             host: "127.0.0.1".into(),
-            port: door.address().port(),
+            port: server.address().port(),
             pool: "pool".into(),
             key: key.clone(),
             host_id: "bare".into(),
             step_timeout: Duration::from_secs(5),
             queues: 4,
             crypt,
-            lineage: rdmafs_rdma::fabric::Lineage::random()?,
+            client_owner: rdmafs_rdma::fabric::ClientOwner::random()?,
             verbs: Default::default(),
             run_dir: run_dir.clone(),
             buffers: buffers.clone(),
+            protocol: Protocol::FIRST,
         };
         let endpoint = fabric.connect(&target)?;
         let run = |verb, len, depth, count| {
@@ -92,7 +96,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             rate(Verb::Write)
         );
     }
-    door.close();
+    server.close();
     std::fs::remove_dir_all(&run_dir)?;
     Ok(())
 }

@@ -4,11 +4,12 @@
 use rdmafs_rdma::arena::Arena;
 use rdmafs_rdma::buffer::BufferPool;
 use rdmafs_rdma::clock::{Clock, SystemClock};
-use rdmafs_rdma::door::{Desk, Door, DoorConfig, Peer, PeerId};
 use rdmafs_rdma::fabric::{
-    Completion, Crypt, Endpoint, Event, Fabric, FabricKind, Lineage, Target, Verb, Work,
+    ClientOwner, Completion, Crypt, Endpoint, Event, Fabric, FabricKind, Target, Verb, Work,
 };
 use rdmafs_rdma::key::Key;
+use rdmafs_rdma::protocol::Protocol;
+use rdmafs_rdma::server::{Peer, PeerHandler, PeerId, Server, ServerConfig};
 use rdmafs_rdma::tcp::Tcp;
 use rdmafs_rdma::verbs::Verbs;
 use std::error::Error;
@@ -23,7 +24,7 @@ const LEN: usize = 4096;
 /// Allows everything.
 struct Open;
 
-impl Desk for Open {
+impl PeerHandler for Open {
     fn arrived(&self, _: Arc<dyn Peer>) {}
     fn message(&self, _: PeerId, _: &[u8]) {}
     fn may(&self, _: PeerId, _: Verb, _: Range<u64>) -> bool {
@@ -45,21 +46,22 @@ fn main() -> Result<(), Box<dyn Error>> {
     };
     let run_dir = std::env::temp_dir().join(format!("rdmafs-raw-{}", std::process::id()));
     std::fs::create_dir_all(&run_dir)?;
-    let (door, key) = serve(kind, address, &run_dir)?;
+    let (server, key) = serve(kind, address, &run_dir)?;
     let buffers = BufferPool::new(16, 2)?;
     let target = Target {
         host: address.clone(),
-        port: door.address().port(),
+        port: server.address().port(),
         pool: "pool".into(),
         key,
         host_id: "raw".into(),
         step_timeout: Duration::from_secs(30),
         queues: 1,
         crypt: Crypt::Off,
-        lineage: Lineage::random()?,
+        client_owner: ClientOwner::random()?,
         verbs: Default::default(),
         run_dir: run_dir.clone(),
         buffers: buffers.clone(),
+        protocol: Protocol::FIRST,
     };
     let endpoint = fabric.connect(&target)?;
     // The first ones pay for pages and queues that were never used.
@@ -68,14 +70,14 @@ fn main() -> Result<(), Box<dyn Error>> {
     let write = mean(&*endpoint, &buffers, Verb::Write, count)?;
     println!("read_us {read:.2} write_us {write:.2}");
     endpoint.close();
-    door.close();
+    server.close();
     std::fs::remove_dir_all(&run_dir)?;
     Ok(())
 }
 
-fn serve(kind: FabricKind, address: &str, run_dir: &Path) -> Result<(Door, Key), Box<dyn Error>> {
+fn serve(kind: FabricKind, address: &str, run_dir: &Path) -> Result<(Server, Key), Box<dyn Error>> {
     let key = Key::generate()?;
-    let config = DoorConfig {
+    let config = ServerConfig {
         listen: format!("{address}:0").parse()?,
         pool: "pool".into(),
         key: key.clone(),
@@ -84,9 +86,10 @@ fn serve(kind: FabricKind, address: &str, run_dir: &Path) -> Result<(Door, Key),
         peers: 64,
         step_timeout: Duration::from_secs(30),
         run_dir: run_dir.to_owned(),
+        protocol: Protocol::FIRST,
     };
     let arena = Arc::new(Arena::allocate(ARENA, &mut |_| ())?);
-    Ok((Door::open(config, arena, Arc::new(Open))?, key))
+    Ok((Server::open(config, arena, Arc::new(Open))?, key))
 }
 
 /// Microseconds for each of `count` operations.

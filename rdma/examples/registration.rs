@@ -5,9 +5,10 @@
 use rdmafs_rdma::arena::Arena;
 use rdmafs_rdma::buffer::BufferPool;
 use rdmafs_rdma::clock::{Clock, SystemClock};
-use rdmafs_rdma::door::{Desk, Door, DoorConfig, Peer, PeerId};
-use rdmafs_rdma::fabric::{Crypt, Fabric, FabricKind, Lineage, Target, Verb};
+use rdmafs_rdma::fabric::{ClientOwner, Crypt, Fabric, FabricKind, Target, Verb};
 use rdmafs_rdma::key::Key;
+use rdmafs_rdma::protocol::Protocol;
+use rdmafs_rdma::server::{Peer, PeerHandler, PeerId, Server, ServerConfig};
 use rdmafs_rdma::verbs::Verbs;
 use std::error::Error;
 use std::ffi::{c_int, c_void};
@@ -37,7 +38,7 @@ type Outcome<T> = Result<T, Box<dyn Error>>;
 /// Allows everything.
 struct Open;
 
-impl Desk for Open {
+impl PeerHandler for Open {
     fn arrived(&self, _: Arc<dyn Peer>) {}
     fn message(&self, _: PeerId, _: &[u8]) {}
     fn may(&self, _: PeerId, _: Verb, _: Range<u64>) -> bool {
@@ -78,7 +79,7 @@ fn main() -> Outcome<()> {
     for count in COUNTS {
         let before = pinned()?;
         let clock = SystemClock::new();
-        // Opening the door registers the arena; the rest of it (a socket, a thread) is counted too.
+        // Opening the server registers the arena; the rest of it (a socket, a thread) is counted too.
         let served = serve(&address, count * FILE, &run_dir)?;
         let took = clock.now() - served.allocating;
         let pinned = pinned()? - before;
@@ -126,7 +127,7 @@ impl Domain {
 
 /// A node of our own.
 struct Served {
-    door: Door,
+    server: Server,
     key: Key,
     /// What getting and zeroing the memory took, which is no registration.
     allocating: Duration,
@@ -134,7 +135,7 @@ struct Served {
 
 impl Drop for Served {
     fn drop(&mut self) {
-        self.door.close();
+        self.server.close();
     }
 }
 
@@ -143,7 +144,7 @@ fn serve(address: &str, memory: usize, run_dir: &Path) -> Outcome<Served> {
     let arena = Arc::new(Arena::allocate(memory as u64, &mut |_| ())?);
     let allocating = clock.now();
     let key = Key::generate()?;
-    let config = DoorConfig {
+    let config = ServerConfig {
         listen: format!("{address}:0").parse()?,
         pool: "pool".into(),
         key: key.clone(),
@@ -152,10 +153,11 @@ fn serve(address: &str, memory: usize, run_dir: &Path) -> Outcome<Served> {
         peers: 64,
         step_timeout: Duration::from_secs(30),
         run_dir: PathBuf::from(run_dir),
+        protocol: Protocol::FIRST,
     };
-    let door = Door::open(config, arena, Arc::new(Open))?;
+    let server = Server::open(config, arena, Arc::new(Open))?;
     Ok(Served {
-        door,
+        server,
         key,
         allocating,
     })
@@ -164,17 +166,18 @@ fn serve(address: &str, memory: usize, run_dir: &Path) -> Outcome<Served> {
 fn connect(served: &Served, address: &str, run_dir: &Path) -> Outcome<Duration> {
     let target = Target {
         host: address.to_owned(),
-        port: served.door.address().port(),
+        port: served.server.address().port(),
         pool: "pool".into(),
         key: served.key.clone(),
         host_id: "registration".into(),
         step_timeout: Duration::from_secs(30),
         queues: 2,
         crypt: Crypt::Auto,
-        lineage: Lineage::random()?,
+        client_owner: ClientOwner::random()?,
         verbs: Default::default(),
         run_dir: PathBuf::from(run_dir),
         buffers: BufferPool::new(1, 1)?,
+        protocol: Protocol::FIRST,
     };
     let clock = SystemClock::new();
     let endpoint = Verbs.connect(&target)?;

@@ -47,10 +47,10 @@ impl Arena {
         })
     }
 
-    /// The same, for as long as `progress` answers `true`.
+    /// Allocates like [`Arena::allocate`], and stops when `progress` answers `false`.
     ///
     /// # Errors
-    /// As those of [`Arena::allocate`]; [`io::ErrorKind::Interrupted`] when it was told to stop.
+    /// Not enough memory, a wrong length, or a system call failed; [`io::ErrorKind::Interrupted`] when it was told to stop.
     pub fn allocate_while(len: u64, progress: &mut dyn FnMut(u64) -> bool) -> io::Result<Self> {
         let bytes = whole_pages(len)?;
         let fd = memfd_create(
@@ -91,7 +91,7 @@ impl Arena {
         Ok(Self { memory, fd })
     }
 
-    /// Bytes.
+    /// Size of the arena in bytes.
     #[must_use]
     pub fn len(&self) -> u64 {
         self.memory.len() as u64
@@ -321,7 +321,7 @@ mod tests {
     }
 
     #[test]
-    fn words_are_changed_within_bounds_and_aligned() {
+    fn atomics_are_changed_within_bounds_and_aligned() {
         let arena = arena();
         arena.write(LEN - 8, &9_u64.to_le_bytes()).unwrap();
         assert_eq!(arena.fetch_add(LEN - 8, u64::MAX), Some(9));

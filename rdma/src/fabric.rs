@@ -7,6 +7,7 @@
 
 use crate::buffer::{Buffer, BufferPool};
 use crate::key::Key;
+use crate::protocol::{Negotiated, Protocol, Versions};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -44,12 +45,12 @@ impl FabricKind {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Crypt {
-    /// Unless the peer is a loopback address.
+    /// Tcp data is encrypted unless the peer is a loopback address.
     #[default]
     Auto,
-    /// Always.
+    /// Tcp data is always encrypted.
     On,
-    /// Never.
+    /// Tcp data is never encrypted.
     Off,
 }
 
@@ -66,13 +67,13 @@ pub struct VerbsOptions {
     pub tclass: Option<u8>,
 }
 
-/// Names the connections that replace one another: of one lineage, a node serves only the last, and takes the queue pairs of
+/// Names the connections that replace one another: of one client owner, a node serves only the last, and takes the queue pairs of
 /// those before away first. Random, and known to nobody else.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct Lineage([u8; 16]);
+pub struct ClientOwner([u8; 16]);
 
-impl Lineage {
-    /// A new one.
+impl ClientOwner {
+    /// A new random client owner.
     ///
     /// # Errors
     /// The kernel gave no random bytes.
@@ -83,7 +84,7 @@ impl Lineage {
     }
 }
 
-impl Lineage {
+impl ClientOwner {
     /// Its bytes: a secret of the two ends.
     #[must_use]
     pub fn bytes(self) -> [u8; 16] {
@@ -91,7 +92,7 @@ impl Lineage {
     }
 }
 
-impl std::fmt::Debug for Lineage {
+impl std::fmt::Debug for ClientOwner {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Lineage").finish_non_exhaustive()
     }
@@ -102,7 +103,7 @@ impl std::fmt::Debug for Lineage {
 pub struct Target {
     /// Host name or address.
     pub host: String,
-    /// TCP port of the node's door.
+    /// TCP port of the node's server.
     pub port: u16,
     /// The pool.
     pub pool: String,
@@ -117,13 +118,15 @@ pub struct Target {
     /// Encryption of tcp data.
     pub crypt: Crypt,
     /// Of which connection it takes the place, on verbs.
-    pub lineage: Lineage,
+    pub client_owner: ClientOwner,
     /// RDMA resources, on verbs.
     pub verbs: VerbsOptions,
-    /// Where doors on this host have their sockets (`/run/rdmafs`).
+    /// Where servers on this host have their sockets (`/run/rdmafs`).
     pub run_dir: PathBuf,
     /// Memory that buffers of this endpoint come from.
     pub buffers: BufferPool,
+    /// What this side speaks.
+    pub protocol: Protocol,
 }
 
 impl Target {
@@ -162,9 +165,9 @@ pub enum ConnectError {
     TimedOut {
         /// Address and port.
         address: String,
-        /// Which step.
+        /// The step of the set-up that was waited for.
         step: &'static str,
-        /// The limit.
+        /// The time limit of the step in seconds.
         seconds: u64,
     },
     /// The peer does not hold our key, or is no memory node.
@@ -182,7 +185,7 @@ pub enum ConnectError {
     NoSuchPool {
         /// Address and port.
         address: String,
-        /// What was asked for.
+        /// The pool that was asked for.
         pool: String,
     },
     /// The node has as many sessions as it takes.
@@ -192,7 +195,7 @@ pub enum ConnectError {
     TooManySessions {
         /// Address and port.
         address: String,
-        /// Its limit.
+        /// How many sessions the node takes at most.
         most: u32,
     },
     /// The node does not serve yet.
@@ -216,15 +219,25 @@ pub enum ConnectError {
     Version {
         /// Address and port.
         address: String,
-        /// Theirs.
+        /// The version that the node speaks.
         theirs: u16,
-        /// Ours.
+        /// The version that this program speaks.
         ours: u16,
+    },
+    /// The peers have no version of the protocol in common.
+    #[error("{address} speaks protocol {theirs}, this host {ours}: upgrade rdmafs {}", older_host(.ours, .theirs))]
+    NoCommonVersion {
+        /// Address and port.
+        address: String,
+        /// Theirs.
+        theirs: Versions,
+        /// Ours.
+        ours: Versions,
     },
     /// This fabric cannot reach that node: the reason, for `fabric=auto` to show.
     #[error("{0}")]
     NotHere(String),
-    /// Anything else.
+    /// The set-up failed for another reason.
     #[error("set-up with {address} failed: {source}")]
     Io {
         /// Address and port.
@@ -232,6 +245,15 @@ pub enum ConnectError {
         /// The cause.
         source: std::io::Error,
     },
+}
+
+/// Where the older program of two that have no version in common runs.
+fn older_host(ours: &Versions, theirs: &Versions) -> &'static str {
+    if ours.newest() < theirs.oldest() {
+        "on this host"
+    } else {
+        "on the node's host"
+    }
 }
 
 /// Why work or an endpoint failed.
@@ -269,7 +291,7 @@ pub enum Verb {
 pub struct Work {
     /// Comes back in the completion; chosen by the poster, unique among outstanding work.
     pub id: u64,
-    /// What to do.
+    /// The direction in which bytes move.
     pub verb: Verb,
     /// Offset in the node's arena.
     pub remote: u64,
@@ -280,11 +302,11 @@ pub struct Work {
 /// A finished work request.
 #[derive(Debug)]
 pub struct Completion {
-    /// Of the work.
+    /// The id of the work request.
     pub id: u64,
     /// The local memory, given back. After an error its contents are unspecified.
     pub buffer: Buffer,
-    /// How it went.
+    /// Whether the bytes were moved.
     pub result: Result<(), FabricError>,
 }
 
@@ -302,7 +324,7 @@ pub enum Event {
 /// What an endpoint is.
 #[derive(Clone, Debug)]
 pub struct Facts {
-    /// Its fabric.
+    /// The fabric that moves the endpoint's bytes.
     pub kind: FabricKind,
     /// Queue pairs that carry data.
     pub queues: usize,
@@ -310,13 +332,15 @@ pub struct Facts {
     pub device: String,
     /// Data bytes on the wire are encrypted.
     pub encrypted: bool,
+    /// What this side and the node speak with each other.
+    pub negotiated: Negotiated,
     /// How long a poster should poll before it parks; zero where completions come at once or late.
     pub spin: Duration,
 }
 
 /// A live connection to one node. Threads may share it.
 pub trait Endpoint: Send + Sync {
-    /// What it is.
+    /// What the endpoint is: its fabric, device and limits.
     fn facts(&self) -> &Facts;
 
     /// Posts work on queue `queue % facts().queues`. Never blocks; may complete at once and then returns the completion.
@@ -350,7 +374,7 @@ pub const MAX_MESSAGE: usize = 62 * 1024;
 
 /// A way to reach nodes.
 pub trait Fabric: Send + Sync {
-    /// Which.
+    /// Which fabric this is.
     fn kind(&self) -> FabricKind;
 
     /// Sets up an authenticated endpoint. Blocking, each step limited by [`Target::step_timeout`].

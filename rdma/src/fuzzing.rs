@@ -8,6 +8,7 @@ use crate::arena::Arena;
 use crate::fabric::{FabricError, MAX_MESSAGE};
 use crate::handshake::{Answer, Hello, Initiator, REPLY as NOISE_REPLY, Secure, respond};
 use crate::key::{self, Key};
+use crate::protocol::{Protocol, Versions};
 use crate::stream::{Admission, Frame, Limits, Mailbox, Socket, introduce};
 use crate::tcp::{self, wire};
 use std::io::Read;
@@ -59,19 +60,34 @@ fn handshake(bytes: &[u8]) {
         1 => introduced_without_key(rest),
         2 => {
             if let Some(hello) = Hello::decode(rest) {
-                let again = Hello::new(&hello.pool, &hello.host, hello.role.clone());
-                assert_eq!(again, hello, "the host id has a length that fits");
+                let anew = Hello::new((&hello.pool, &hello.host), hello.role.clone(), hello.protocol);
+                assert_eq!(anew, hello, "the host id has a length that fits");
+                let encoded = postcard::to_allocvec(&hello).expect("plain data");
+                assert_eq!(Hello::decode(&encoded).as_ref(), Some(&hello));
+                assert_choice_is_offered(hello.speaks());
             }
         }
         3 => {
-            if let Ok(answer) = postcard::from_bytes::<Answer>(rest) {
+            if let Some(answer) = Answer::decode(rest) {
                 let encoded = postcard::to_allocvec(&answer).expect("plain data");
-                assert!(postcard::from_bytes::<Answer>(&encoded).is_ok_and(|again| again == answer));
+                assert!(Answer::decode(&encoded).is_some_and(|anew| anew == answer));
             }
         }
         4 => changed_reply(rest),
         _ => {}
     }
+}
+
+/// Whatever a peer says that it speaks: both ends come to one choice, which both offered, or to none.
+fn assert_choice_is_offered(theirs: Protocol) {
+    let versions = Versions::new(2, 40).expect("a range");
+    let ours = Protocol {
+        versions,
+        features: 0b0110,
+    };
+    let chosen = ours.negotiate(theirs).ok();
+    assert_eq!(chosen, theirs.negotiate(ours).ok());
+    assert!(chosen.is_none_or(|chosen| ours.offered(chosen) && theirs.offered(chosen)));
 }
 
 fn admitted_without_key(sent: &[u8]) {
@@ -93,14 +109,11 @@ fn admitted_without_key(sent: &[u8]) {
 fn introduced_without_key(sent: &[u8]) {
     let (socket, peer) = pair();
     tell(&peer, sent);
-    let hello = Hello::new(
-        "pool",
-        "host",
-        crate::handshake::Role::Data {
-            token: [7; 32],
-            encrypted: true,
-        },
-    );
+    let role = crate::handshake::Role::Data {
+        token: [7; 32],
+        encrypted: true,
+    };
+    let hello = Hello::new(("pool", "host"), role, Some(Protocol::FIRST));
     let introduced = introduce(&socket, &new_key(), &hello, &Limits::start(STEP));
     assert!(introduced.is_err(), "a stranger was taken for the node");
 }
@@ -122,7 +135,7 @@ fn changed_reply(bytes: &[u8]) {
 /// A peer with the key sends any plain text in its records, in pieces of any size, and then bytes that are none:
 /// what are frames before the first that is not, arrives, in order, and nothing else.
 fn mailbox(bytes: &[u8]) {
-    let Some((&[pieces, forged], rest)) = bytes.split_first_chunk() else {
+    let Some((&[parts, forged], rest)) = bytes.split_first_chunk() else {
         return;
     };
     let (mut sealer, opener) = channel();
@@ -140,7 +153,7 @@ fn mailbox(bytes: &[u8]) {
     let peer = Socket::new(peer);
     let mut frames = Vec::new();
     let mut outcome = Ok(());
-    for piece in stream.chunks(usize::from(pieces) * 16 + 1) {
+    for piece in stream.chunks(usize::from(parts) * 16 + 1) {
         peer.send_all(piece).expect("it is read at once");
         outcome = hear(&mailbox, &mut frames);
         if outcome.is_err() {
@@ -232,7 +245,7 @@ fn answered(mut requests: &[u8], mut replies: &[u8]) {
     while let Some((head, rest)) = replies.split_first_chunk() {
         let reply = wire::Reply::decode(head).expect("ours always decode");
         let (asked, more) = requests.split_first_chunk().expect("no reply without a request");
-        let request = wire::Request::decode(asked).expect("nonsense is not answered");
+        let request = wire::DataRequest::decode(asked).expect("nonsense is not answered");
         assert_eq!((reply.id, reply.len), (request.id, request.len));
         let len = request.len as usize;
         let may = request.range().is_some_and(|range| range.end <= ALLOWED);
@@ -252,7 +265,7 @@ fn answered(mut requests: &[u8], mut replies: &[u8]) {
 
 fn heads(bytes: &[u8]) {
     if let Some(head) = bytes.first_chunk()
-        && let Some(request) = wire::Request::decode(head)
+        && let Some(request) = wire::DataRequest::decode(head)
     {
         assert_eq!(request.encode(), *head);
     }

@@ -30,7 +30,7 @@ impl std::fmt::Display for KeyId {
 /// A key; its secret is wiped when dropped and never printed.
 #[derive(Clone)]
 pub struct Key {
-    /// Its name.
+    /// The name of the key, which may be shown.
     pub id: KeyId,
     secret: Zeroizing<[u8; 32]>,
 }
@@ -44,7 +44,7 @@ pub enum KeyError {
     Exposed {
         /// The file.
         path: String,
-        /// Its mode.
+        /// The mode of the key file.
         mode: u32,
     },
     /// Someone else owns it, and so can change it.
@@ -54,10 +54,10 @@ pub enum KeyError {
     Foreign {
         /// The file.
         path: String,
-        /// Its owner.
+        /// The user that owns the key file.
         uid: u32,
     },
-    /// It is no key file.
+    /// The file holds no key.
     #[error(
         "{path} is not a key file: it must hold one line 'rdmafs-key-1 KEYID SECRET', as rdmafs serve writes it"
     )]

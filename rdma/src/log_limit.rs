@@ -27,9 +27,9 @@ pub struct LogLimit<T> {
 pub struct Held<T> {
     /// How many events, above 0.
     pub count: u64,
-    /// Within this time.
+    /// The time within which they happened.
     pub span: Duration,
-    /// The last of them.
+    /// The last of the events.
     pub last: T,
 }
 
@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn what_goes_on_is_one_line_a_window_and_what_stopped_is_said_at_once_again() {
+    fn what_goes_on_is_one_line_a_window_and_what_stopped_is_said_at_once_anew() {
         let mut limit = LogLimit::new(2);
         assert!(limit.event(S(0), 0).is_some() && limit.event(S(0), 1).is_some());
         assert_eq!(limit.event(S(9), 2), None);

@@ -75,7 +75,7 @@ impl Mapping {
         self.address.as_ptr().cast()
     }
 
-    /// Bytes.
+    /// The length in bytes.
     pub(crate) fn len(&self) -> usize {
         self.len.get()
     }

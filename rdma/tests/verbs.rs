@@ -16,7 +16,7 @@ use rand::{RngExt, SeedableRng};
 use rdmafs_rdma::buffer::BufferPool;
 use rdmafs_rdma::clock::{Clock, SystemClock};
 use rdmafs_rdma::fabric::{
-    ConnectError, Event, FabricError, FabricKind, Lineage, MAX_MESSAGE, Verb, VerbsOptions,
+    ClientOwner, ConnectError, Event, FabricError, FabricKind, MAX_MESSAGE, Verb, VerbsOptions,
 };
 use rdmafs_rdma::key::Key;
 use rig::{ARENA, Client, Rig, Way, connect};
@@ -72,7 +72,7 @@ fn facts_are_true_and_objects_are_few() {
         (FabricKind::Verbs, 3, false)
     );
     assert!(!facts.device.is_empty());
-    let peer = rig.desk.peer();
+    let peer = rig.peer_handler.peer();
     let identity = peer.identity();
     assert_eq!(
         (identity.host.as_str(), identity.fabric, identity.pid),
@@ -179,7 +179,7 @@ fn messages_of_every_length_go_both_ways_in_order() {
     for round in 0..2000u32 {
         assert_eq!(client.message(), round.to_le_bytes());
     }
-    rig.desk.peer().send(b"of its own accord").unwrap();
+    rig.peer_handler.peer().send(b"of its own accord").unwrap();
     assert_eq!(client.message(), b"of its own accord");
 }
 
@@ -215,25 +215,27 @@ fn closing_gives_all_work_back_and_takes_the_queue_pairs_away() {
     assert!(client.endpoint.send(b"late").is_err());
     let id = client.post(0, Verb::Read, 0, &[0; 8]);
     assert_eq!(client.completion(id).1, Err(FabricError::Flushed));
-    rig.desk.until("the peer has left", |books| books.left == 1);
+    rig.peer_handler
+        .until("the peer has left", |books| books.left == 1);
     until_objects("qp", 0);
 }
 
 #[test]
 #[ignore = "needs an RDMA device: scripts/rxe runs it"]
-fn a_peer_that_the_node_closes_is_fenced_and_can_come_again() {
+fn a_peer_that_the_node_closes_is_fenced_and_can_come_anew() {
     let rig = rig();
     let target = rig.target(Way::Verbs);
     let mut client = Client::connect(Way::Verbs, &target);
     client.write(0, &[1; 64]).unwrap();
-    rig.desk.peer().close();
-    rig.desk.until("the peer has left", |books| books.left == 1);
+    rig.peer_handler.peer().close();
+    rig.peer_handler
+        .until("the peer has left", |books| books.left == 1);
     let id = client.post(0, Verb::Write, 0, &[2; 64]);
     assert!(client.completion(id).1.is_err());
     assert!(matches!(client.down(), FabricError::Disconnected(_)));
     assert_eq!(rig.bytes(0, 64), [1; 64], "a fenced peer has written");
-    let mut again = Client::connect(Way::Verbs, &target);
-    again.write(0, &[3; 64]).unwrap();
+    let mut anew = Client::connect(Way::Verbs, &target);
+    anew.write(0, &[3; 64]).unwrap();
     assert_eq!(rig.bytes(0, 64), [3; 64]);
 }
 
@@ -243,7 +245,7 @@ fn a_new_connection_replaces_the_one_before_and_no_other() {
     let rig = rig();
     let target = rig.target(Way::Verbs);
     let other = rdmafs_rdma::fabric::Target {
-        lineage: Lineage::random().unwrap(),
+        client_owner: ClientOwner::random().unwrap(),
         ..target.clone()
     };
     let mut stays = Client::connect(Way::Verbs, &other);
@@ -262,9 +264,9 @@ fn a_new_connection_replaces_the_one_before_and_no_other() {
 fn without_the_key_nobody_gets_a_queue_pair() {
     let rig = rig();
     let before = [objects("qp"), objects("mr"), objects("pd")];
-    let mut stranger = rig.target(Way::Verbs);
-    stranger.key = Key::generate().unwrap();
-    let refused = connect(Way::Verbs, &stranger).err().unwrap();
+    let mut half_open = rig.target(Way::Verbs);
+    half_open.key = Key::generate().unwrap();
+    let refused = connect(Way::Verbs, &half_open).err().unwrap();
     assert!(matches!(refused, ConnectError::BadKey { .. }), "{refused}");
     let mut elsewhere = rig.target(Way::Verbs);
     elsewhere.pool = "another".into();
@@ -321,7 +323,7 @@ fn a_hundred_connections_leave_nothing_behind() {
             client.endpoint.close();
         }
     }
-    rig.desk.until("all have left", |books| books.left == 100);
+    rig.peer_handler.until("all have left", |books| books.left == 100);
     for (kind, before) in kinds.into_iter().zip(before) {
         until_objects(kind, before);
     }
@@ -376,7 +378,7 @@ fn play_a_part() {
     let (part, port, dir) = (word(), word().parse().unwrap(), Path::new(word()));
     if part == "node" {
         let rig = Rig::at(dir, Duration::from_secs(10), &[FabricKind::Verbs]);
-        println!("ready {}", rig.door.address().port());
+        println!("ready {}", rig.server.address().port());
         park(&rig);
     }
     let key = Key::load(&dir.join("key")).unwrap();
@@ -445,11 +447,12 @@ fn a_killed_handler_leaves_and_its_queue_pairs_with_it() {
     drop(rig());
     let dir = tempfile::tempdir().unwrap();
     let rig = Rig::at(dir.path(), Duration::from_secs(10), &[FabricKind::Verbs]);
-    let handler = Player::start("handler", dir.path(), rig.door.address().port());
-    rig.desk.until("it has arrived", |books| books.arrived == 1);
+    let handler = Player::start("handler", dir.path(), rig.server.address().port());
+    rig.peer_handler
+        .until("it has arrived", |books| books.arrived == 1);
     assert_eq!(objects("qp"), 6);
     drop(handler);
-    rig.desk.until("it has left", |books| books.left == 1);
+    rig.peer_handler.until("it has left", |books| books.left == 1);
     until_objects("qp", 0);
 }
 

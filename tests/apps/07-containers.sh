@@ -37,8 +37,10 @@ set -eu
 # crun takes no part in a mixed hierarchy of cgroups, as some containers have.
 umount -l /sys/fs/cgroup 2>/dev/null || true
 mount -t cgroup2 cgroup2 /sys/fs/cgroup
+# podman takes no longer runroot than 50 characters.
+mount -t tmpfs podman /mnt
 podman() {
-    command podman --root "$M/$DRIVER/root" --runroot "$T/$DRIVER.run" --tmpdir "$T/$DRIVER.tmp" --storage-driver "$DRIVER" \
+    command podman --root "$M/$DRIVER/root" --runroot /mnt/run --tmpdir /mnt/tmp --storage-driver "$DRIVER" \
         --cgroup-manager cgroupfs --events-backend file --runtime crun "$@"
 }
 podman import "$TAR" base

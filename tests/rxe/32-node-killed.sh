@@ -20,20 +20,20 @@ try:
         os.pwrite(fd, data, 0)
 except OSError as error:
     assert error.errno == 5, error
-    print(f"EIO {time.monotonic() - begun:.1f} s after it was asked")
+    took = time.monotonic() - begun
+    print(f"EIO {took:.1f} s after it was asked")
+    assert took < 6, "too late"
 PY
 python3 "$T/busy.py" "$M/file" >"$T/busy.out" 2>&1 &
 busy=$!
 sleep 2
 alive $busy || fail "the program ended early: $(cat "$T/busy.out")"
-begun=$(now_ms)
 kill -KILL "$(pid p)"
 wait "$(pid p)" 2>/dev/null || true
-wait_until 8 gone $busy || fail "a program that reads and writes hangs"
-took=$(($(now_ms) - begun))
+# The program itself says how long it took: to start others takes seconds in an emulated machine on a busy host.
+wait_until 20 gone $busy || fail "a program that reads and writes hangs"
 wait $busy || fail "a program that reads and writes saw: $(cat "$T/busy.out")"
 cat "$T/busy.out"
-[ "$took" -lt 6000 ] || fail "EIO took $took ms"
 refused "reading" "Input/output error|not connected" timeout 20 dd if="$M/file" of=/dev/null bs=4096 count=1 status=none
 rm "$T/p.pid" "$RDMAFS_RUN_DIR"/node-*
 timeout 20 umount "$M" || fail "umount fails"

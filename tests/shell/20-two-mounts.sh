@@ -3,6 +3,11 @@
 # matrix: fabric cache
 . "$(dirname "$0")/lib.sh"
 
+# What goes back and forth.
+STEPS=$(by_length 40 200 200)
+FILES=$(by_length 60 300 300)
+export STEPS FILES
+
 start 128M
 links() {
     "$RDMAFS" status --json | python3 -c 'import json, sys
@@ -16,17 +21,18 @@ for i in 1 2 3 4 5; do
 done
 python3 - "$M" <<'PY'
 import os, sys
-files = [os.open(os.path.join(sys.argv[1], f"open-{i}"), os.O_CREAT | os.O_RDWR) for i in range(300)]
+files = [os.open(os.path.join(sys.argv[1], f"open-{i}"), os.O_CREAT | os.O_RDWR) for i in range(int(os.environ["FILES"]))]
 for fd in files:
     os.write(fd, b"x" * 5000)
 PY
-same "links and queue pairs with seven mounts and 300 files" "$(links)" "$one"
+same "links and queue pairs with seven mounts and $FILES files" "$(links)" "$one"
 same "fabric" "$(echo "$one" | grep -c "'$FABRIC'")" 1
 same "handlers" "$(find "$RDMAFS_RUN_DIR" -name handler.pid | wc -l)" 1
 
 python3 - "$M" "$T/second" <<'PY'
 import os, random, sys
 random.seed(7)
+steps = int(os.environ["STEPS"])
 mounts = sys.argv[1:3]
 
 def put(mount, name, data, flags=os.O_CREAT | os.O_TRUNC):
@@ -40,7 +46,7 @@ def get(mount, name):
 
 # Both ways, the same length, longer and shorter: what was closed is what the next open reads.
 put(mounts[0], "file", b"start")
-for step in range(200):
+for step in range(steps):
     writer = step % 2
     data = random.randbytes(random.choice((0, 1, 10, 10, 4095, 4096, 4097, 100000)))
     get(mounts[1 - writer], "file")
@@ -51,7 +57,7 @@ for step in range(200):
         assert os.stat(os.path.join(mounts[mount], "file")).st_size == len(data) or mount != writer
 
 # Overwriting in place: the size stays, the bytes change.
-for step in range(100):
+for step in range(steps // 2):
     writer = step % 2
     data = random.randbytes(8192)
     put(mounts[writer], "same", data, os.O_CREAT)
@@ -59,7 +65,7 @@ for step in range(100):
 
 # fsync is enough: the reader opens while the writer keeps its descriptor.
 fd = os.open(os.path.join(mounts[0], "synced"), os.O_CREAT | os.O_WRONLY)
-for step in range(50):
+for step in range(steps // 4):
     os.pwrite(fd, b"%08d" % step * 100, 0)
     os.fsync(fd)
     assert get(mounts[1], "synced")[:8] == b"%08d" % step

@@ -15,10 +15,7 @@ cp "$T/data" "$T/other/file"
 # pause: the signal takes its time on a busy machine, and until then the node answers.
 pause() {
     kill -STOP "$(pid p)"
-    wait_until 10 paused || fail "the node does not stop"
-}
-paused() {
-    ! grep -L '^State:.T' "/proc/$(pid p)/task/"*/status | grep -q .
+    wait_until 10 all_stopped "$(pid p)" || fail "the node does not stop"
 }
 
 pause

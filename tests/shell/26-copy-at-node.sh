@@ -4,7 +4,7 @@
 # limit: 400
 . "$(dirname "$0")/lib.sh"
 
-size=$(by_length 256 512 1024)
+size=$(by_length 256 256 1024)
 serve p "$((size * 2 + 128))M"
 attach p "$M"
 attach p "$T/second"
@@ -81,7 +81,7 @@ for wanted, source, target, at, to in [(errno.EBADF, fds[0], readable, 0, 0), (e
     except OSError as error:
         assert error.errno == wanted, f"{error}, wanted {errno.errorcode[wanted]}"
 PY
-python3 "$T/copies.py" "$M" "$T/second" 300
+python3 "$T/copies.py" "$M" "$T/second" "$(by_length 100 120 600)"
 
 # Bytes over the link so far, those of calls and their answers too.
 moved() {
@@ -149,7 +149,7 @@ python3 - "$M" <<'PY'
 import os, sys
 os.chdir(sys.argv[1])
 one, two = (os.open(name, os.O_RDWR | os.O_CREAT) for name in ("one", "two"))
-for at in range(1500):
+for at in range(500):
     for fd in (one, two):
         os.pwrite(fd, bytes([at % 255 + 1]) * 4096, at * 4096)
         os.fsync(fd)

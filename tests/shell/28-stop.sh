@@ -69,11 +69,8 @@ reached() {
 }
 wait_until 20 reached || fail "the mount does not come back"
 handler=$(handler_pid)
-stopped() {
-    ! grep -L '^State:.T' "/proc/$handler/task/"*/status | grep -q .
-}
 kill -STOP "$handler"
-wait_until 10 stopped || fail "the handler does not stop"
+wait_until 10 all_stopped "$handler" || fail "the handler does not stop"
 begun=$(now_ms)
 "$RDMAFS" stop --yes "$NODE_ADDRESS:$(port p)" >"$T/stop.out" 2>&1 &
 stopping=$!
@@ -94,7 +91,7 @@ for end in force signal; do
     serve p 64M --state "$T/state" --drain 60s
     wait_until 20 reached || fail "the mount does not come back"
     kill -STOP "$handler"
-    wait_until 10 stopped || fail "the handler does not stop"
+    wait_until 10 all_stopped "$handler" || fail "the handler does not stop"
     begun=$(now_ms)
     if [ $end = force ]; then
         "$RDMAFS" stop --yes --force >"$T/stop.out" 2>&1 || fail "stop --force ended with $?: $(cat "$T/stop.out")"

@@ -1,12 +1,12 @@
 #!/bin/sh
-# The node is killed in the middle of a 1 GiB write, of creates and of renames, 6 times (FULL=1: 20): every program gets EIO within the timeout,
+# The node is killed in the middle of a 1 GiB write, of creates and of renames, 4 times (FULL=1: 20): every program gets EIO within the timeout,
 # nothing hangs, umount works, and when the node is back on its --state the same mount works again without being mounted anew.
 # What was synced is there, what came after it is a first part of what was done, and the pool is clean.
 # matrix: fabric
 # limit: 300
 . "$(dirname "$0")/lib.sh"
 
-ROUNDS=$(by_length 3 6 20)
+ROUNDS=$(by_length 3 4 20)
 # The default at first; shorter later, because each round lasts about as long.
 TIMEOUT=5
 LATER=2

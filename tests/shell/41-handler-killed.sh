@@ -1,5 +1,5 @@
 #!/bin/sh
-# The handler is killed in the middle of a 1 GiB write, of 1,000 creates and of renames, 6 times (FULL=1: 20): every program gets ENOTCONN (calls
+# The handler is killed in the middle of a 1 GiB write, of 1,000 creates and of renames, 4 times (FULL=1: 20): every program gets ENOTCONN (calls
 # that were under way while the process died: ECONNABORTED), nothing hangs, and the node takes back within the lease what no file
 # holds. The handler is started again, by hand or by a mount over the dead one, before the lease is over or after it: all mounts are
 # back by themselves with their options, and everything that was synced is there, byte for byte.
@@ -7,7 +7,7 @@
 # limit: 300
 . "$(dirname "$0")/lib.sh"
 
-ROUNDS=$(by_length 3 6 20)
+ROUNDS=$(by_length 3 4 20)
 LEASE=3
 # Another host that looks on: a handler of its own, on shm.
 OTHER=$T/other
@@ -134,10 +134,6 @@ works_begun() {
         [ -s "$T/$what.synced" ] || return 1
     done
 }
-# Its first thread may be gone long before the last one.
-no_thread() {
-    ! grep -L '^State:.[ZX]' "/proc/$handler/task/"*/status 2>/dev/null | grep -q .
-}
 # Space that the node has given, and space of files that have a name, in bytes.
 used() {
     other "$RDMAFS" status --json | python3 -c 'import json, sys; print(json.load(sys.stdin)["pools"][0]["used"])'
@@ -182,7 +178,7 @@ for round in $(seq "$ROUNDS"); do
         wait "$process" || fail "a program saw something else than ENOTCONN: $(cat "$T"/*.saw)"
     done
     echo "  the programs saw $(cat "$T"/*.saw | sort | uniq -c | tr -s ' \n' ' ')"
-    wait_until 5 no_thread || fail "the handler outlives SIGKILL"
+    wait_until 5 all_gone "$handler" || fail "the handler outlives SIGKILL"
     refused "a new request" "not connected" ls "$T/ro"
     only_files_use || reclaimed=$((reclaimed + 1))
     if [ $((round % 3)) = 0 ]; then

@@ -81,10 +81,6 @@ at_work() {
     done
 }
 
-stopped() {
-    ! grep -L '^State:.T' "/proc/$handler/task/"*/status | grep -q .
-}
-
 handler=$(handler_pid)
 for round in $(seq "$ROUNDS"); do
     note "round $round"
@@ -100,7 +96,7 @@ for round in $(seq "$ROUNDS"); do
     wait_until 30 at_work || fail "the programs do not come to work: $(cat "$T/writer.log" "$T"/mapper-*.log)"
     sleep "$WARM"
     kill -STOP "$handler"
-    wait_until 10 stopped || fail "the handler does not stop"
+    wait_until 10 all_stopped "$handler" || fail "the handler does not stop"
     # The other host frees all of it, while the first one's writes are under way.
     : >"$T/far/cut"
     rm "$T/far/removed"

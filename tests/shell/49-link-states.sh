@@ -27,9 +27,6 @@ logged() {
 soon_logged() {
     wait_until "$1" logged "$2" "$3" || fail "$(basename "$2") does not say '$3': $(tail -n 5 "$2")"
 }
-stopped() {
-    ! grep -L '^State:.T' "/proc/$1/task/"*/status | grep -q .
-}
 # The second handler has a run directory of its own, and is on this host all the same.
 link_socket() {
     [ "$FABRIC" != shm ] || ln -f "$RDMAFS_RUN_DIR/node-$(port p).sock" "$OTHER/"
@@ -72,7 +69,7 @@ wait_until 10 grep -q open "$T/holder.out"
 second=$(cat "$OTHER/handler.pid")
 cp "$OTHER/handler.pid" "$T/second.pid"
 kill -STOP "$second"
-wait_until 10 stopped "$second" || fail "the handler does not stop"
+wait_until 10 all_stopped "$second" || fail "the handler does not stop"
 truncate -s 0 "$M/held" || fail "truncate"
 soon_logged $((LEASE + 3)) "$T/p.log" "a session keeps a recall waiting peer=[0-9]+ host=.* session=[0-9]+ ino=[0-9]+ seconds=[1-9]"
 soon_logged $((LEASE + 4)) "$T/p.log" "a session is shut out: its lease ran out peer=[0-9]+ host=.* session=[0-9]+"
@@ -93,7 +90,7 @@ reached() {
 }
 wait_until 20 reached "$T/far/x" || fail "the second mount does not come back"
 kill -STOP "$second"
-wait_until 10 stopped "$second" || fail "the handler does not stop"
+wait_until 10 all_stopped "$second" || fail "the handler does not stop"
 kill -TERM "$(pid p)"
 wait_until 10 link_is "^draining the node ends soon and takes no new mounts" || fail "a draining link: $(link state why)"
 soon_logged 5 "$hlog" "the node ends soon: what is written is committed"

@@ -6,7 +6,7 @@
 . "$(dirname "$0")/lib.sh"
 
 # Rounds in all, of four processes on each handler.
-ROUNDS=$(by_length 800 4000 10000)
+ROUNDS=$(by_length 800 2000 10000)
 LEASE=3
 # Another host: a handler of its own.
 OTHER=$T/other

@@ -75,18 +75,6 @@ with open(path, "rb") as file:
         assert file.read(4096) == b"%015d\n" % i * 256, f"{path}: record {i} of {done} is not there"
 PY
 
-no_thread() {
-    ! grep -L '^State:.[ZX]' "/proc/$handler/task/"*/status 2>/dev/null | grep -q .
-}
-# end SIGNAL: the handler, until nothing of it is left.
-end() {
-    handler=$(handler_pid)
-    kill "-$1" "$handler"
-    wait_until 10 no_thread || fail "the handler outlives SIG$1: $(tail -n 5 "$LOG")"
-}
-begin() {
-    "${1:-$RDMAFS}" handler >>"$T/mount.log" 2>&1 || fail "the handler does not start again: $(tail -n 3 "$T/mount.log" "$LOG")"
-}
 works() {
     [ "$(stat -f -c %T "$1" 2>/dev/null)" = fuseblk ] && [ -e "$1/round" ]
 }
@@ -158,12 +146,12 @@ while [ "$round" -lt "$ROUNDS" ]; do
             # What is promised of a handler that is killed is what was synced.
             sync -f "$T/place/shm/round" "$T/place/tcp/round"
         fi
-        end "$signal"
+        end_handler "$signal"
         for mount in shm tcp; do
             wait "$(cat "$T/writer.$mount")" || fail "a program: $(cat "$T/write.$mount")"
         done
         begun=$(now_ms)
-        begin "$program"
+        "$program" handler >>"$T/mount.log" 2>&1 || fail "the other build's handler does not start: $(tail -n 3 "$T/mount.log" "$LOG")"
         wait_until 20 all_work || fail "the mounts are not back: $(tail -n 5 "$LOG")"
         took=$(($(now_ms) - begun))
         echo "  back after $took ms"
@@ -193,12 +181,12 @@ for name in slave private; do
 done
 
 note "a stop leaves dead mounts, until they are unmounted or a handler is started"
-end TERM
+end_handler TERM
 refused "a mount of a stopped handler" "not connected" ls "$T/place/shm"
 same "records" "$(records)" 2
 refused "status" "'rdmafs handler' starts it again, with its mounts" "$RDMAFS" status
 umount "$T/place/tcp"
-begin
+start_handler
 grep "dir=$T/place/tcp\$" "$LOG" | grep -q "it was unmounted while nobody served it" || fail "the log: $(tail -n 5 "$LOG")"
 same "what is there" "$(cat "$T/place/shm/round") $(cat "$T/place/tcp/below")" "$round disk"
 same "records" "$(records)" 1
@@ -215,7 +203,7 @@ note "killed while it takes over, again and again, and stopped"
 FABRIC=tcp attach q "$T/place/tcp"
 watch
 for i in $(seq "$((ROUNDS * 5))"); do
-    end "$([ $((i % 2)) = 0 ] && echo TERM || echo KILL)"
+    end_handler "$([ $((i % 2)) = 0 ] && echo TERM || echo KILL)"
     for way in 1 2 3; do
         "$RDMAFS" handler --foreground >>"$T/killed.log" 2>&1 &
         starting=$!
@@ -223,7 +211,7 @@ for i in $(seq "$((ROUNDS * 5))"); do
         kill "-$([ $way = 2 ] && echo TERM || echo KILL)" "$starting"
         wait "$starting" 2>/dev/null || true
     done
-    begin
+    start_handler
     wait_until 20 all_work || fail "the mounts are not back: $(tail -n 5 "$LOG")"
     same "each is there once" "$(stacked "$T/place/shm") $(stacked "$T/place/tcp")" "1 1"
 done
@@ -249,8 +237,8 @@ python3 "$T/nested.py" "$T/place/shm/in" "$T/place/tcp" "$T/stop" >"$T/nested" 2
 nested=$!
 wait_until 60 grep -q begun "$T/nested" || fail "nobody watches"
 for signal in TERM KILL TERM; do
-    end "$signal"
-    begin
+    end_handler "$signal"
+    start_handler
     wait_until 10 works "$T/place/shm/in" || fail "the inner mount is not back: $(tail -n 5 "$LOG")"
     wait_until 10 works "$T/place/tcp" || fail "the upper mount is not back: $(tail -n 5 "$LOG")"
     same "they are there" "$(stacked "$T/place/shm") $(stacked "$T/place/shm/in") $(stacked "$T/place/tcp")" "1 1 2"
@@ -264,8 +252,8 @@ note "an older kernel: the new mount covers the dead one, which goes with it"
 export RDMAFS_MOVE_MOUNT=over
 for i in 1 2; do
     watch
-    end "$([ $i = 1 ] && echo TERM || echo KILL)"
-    begin
+    end_handler "$([ $i = 1 ] && echo TERM || echo KILL)"
+    start_handler
     wait_until 20 all_work || fail "the mounts are not back: $(tail -n 5 "$LOG")"
     watched
     same "the dead one and the new one" "$(stacked "$T/place/shm")" 2
@@ -275,9 +263,9 @@ nothing_there() {
     [ "$(stacked "$T/place/shm")" = 0 ]
 }
 wait_until 5 nothing_there || fail "the dead mount stays: $(tail -n 5 "$LOG")"
-end KILL
+end_handler KILL
 umount "$T/place/tcp"
-begin
+start_handler
 wait_until 5 test "$(stacked "$T/place/tcp")" = 0 || fail "a dead mount stays after its successor was unmounted"
 same "records" "$(records)" 0
 unset RDMAFS_MOVE_MOUNT

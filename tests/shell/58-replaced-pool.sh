@@ -36,6 +36,23 @@ serve p 64M
 attach p "$M"
 attach p "$T/second"
 fill "$M"
+cat >"$T/handle.py" <<'PY'
+# `of PATH` prints its file handle; `open MOUNT HANDLE` prints the number of the inode that a handle leads to in a mount, or the error.
+import ctypes, os, sys
+libc = ctypes.CDLL(None, use_errno=True)
+class Handle(ctypes.Structure):
+    _fields_ = [("bytes", ctypes.c_uint), ("kind", ctypes.c_int), ("data", ctypes.c_ubyte * 128)]
+if sys.argv[1] == "of":
+    handle, number = Handle(128), ctypes.c_int()
+    assert libc.name_to_handle_at(-100, sys.argv[2].encode(), ctypes.byref(handle), ctypes.byref(number), 0) == 0
+    print(bytes(handle).hex())
+else:
+    handle = Handle.from_buffer_copy(bytes.fromhex(sys.argv[3]))
+    fd = libc.open_by_handle_at(os.open(sys.argv[2], os.O_RDONLY), ctypes.byref(handle), os.O_RDONLY)
+    print(os.fstat(fd).st_ino if fd >= 0 else os.strerror(ctypes.get_errno()))
+PY
+of_old=$(python3 "$T/handle.py" of "$M/dir")
+same "what a file handle leads to" "$(python3 "$T/handle.py" open "$T/second" "$of_old")" 2
 
 # What has something open, and what looks all the time.
 cat >"$T/holder.py" <<'PY'
@@ -111,6 +128,9 @@ attach p "$T/fresh"
 same "the new mount" "$(ls "$T/fresh")" ""
 echo new >"$T/fresh/file"
 sync "$T/fresh/file"
+same "the first number of a pool" "$(stat -c %i "$T/fresh/file")" 2
+same "what its file handle leads to" "$(python3 "$T/handle.py" open "$T/fresh" "$(python3 "$T/handle.py" of "$T/fresh/file")")" 2
+same "and one of the old pool" "$(python3 "$T/handle.py" open "$T/fresh" "$of_old")" "Stale file handle"
 link_is "stale up|up stale" || fail "the links: $("$RDMAFS" status)"
 stale "$M" || fail "$M is not stale any more"
 handler=$(handler_pid)
@@ -142,6 +162,12 @@ is_back() {
     [ "$(timeout 10 ls "$M" 2>/dev/null | tr '\n' ' ')" = "dir link " ]
 }
 wait_until 20 is_back || fail "the pool does not come back: $(ls "$M" 2>&1)"
+touch "$M/late"
+late=$(stat -c %i "$M/late")
+if [ "$late" -le 10 ] || [ "$late" -ge 4294967296 ]; then
+    fail "after restarts of the pool a new file has the number $late"
+fi
+rm "$M/late"
 umount "$M"
 
 note "a backup loop deletes nothing, however the node is restarted"

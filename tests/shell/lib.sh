@@ -33,6 +33,12 @@ note() {
     echo "- $*"
 }
 
+# skip WHY: what the test needs is not here. It counts as skipped.
+skip() {
+    echo "SKIP: $*"
+    exit 77
+}
+
 [ -x "${RDMAFS:-}" ] || fail "no rdmafs binary: run 'cargo build --release' first, or set RDMAFS"
 [ "$(id -u)" = 0 ] || fail "the shell tests mount file systems: run them as root"
 [ -e /dev/fuse ] || fail "/dev/fuse is missing: run 'modprobe fuse'"
@@ -154,6 +160,18 @@ no_handler() {
     gone "$handler"
 }
 
+# end_handler SIGNAL: until nothing of it is left: only then another one may begin.
+end_handler() {
+    handler=$(handler_pid)
+    kill "-$1" "$handler"
+    wait_until 10 all_gone "$handler" || fail "the handler outlives SIG$1 by 10 s: $(tail -n 5 "$RDMAFS_RUN_DIR/handler.log")"
+}
+
+start_handler() {
+    "$RDMAFS" handler >>"$T/mount.log" 2>&1 ||
+        fail "the handler does not start: $(tail -n 3 "$T/mount.log" "$RDMAFS_RUN_DIR/handler.log")"
+}
+
 # finish: everything ends the orderly way, and nothing is left.
 finish() {
     our_mounts | while read -r dir; do
@@ -183,6 +201,15 @@ alive() {
 
 gone() {
     ! alive "$1"
+}
+
+# Every thread: the first one may be gone, or stop, long before the last.
+all_gone() {
+    ! grep -L '^State:.[ZX]' "/proc/$1/task/"*/status 2>/dev/null | grep -q .
+}
+
+all_stopped() {
+    ! grep -L '^State:.T' "/proc/$1/task/"*/status | grep -q .
 }
 
 now_ms() {
@@ -262,7 +289,7 @@ cleanup() {
         echo "FAIL: the test ended without 'finish'" >&2
         code=1
     fi
-    if [ "$code" != 0 ]; then
+    if [ "$code" != 0 ] && [ "$code" != 77 ]; then
         for log in "$T"/*.log "$RDMAFS_RUN_DIR"/*.log; do
             [ -s "$log" ] && echo "--- ${log#"$T"/}" && tail -n 15 "$log"
         done >&2

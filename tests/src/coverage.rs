@@ -1,7 +1,7 @@
 //! Counts what random operations really did: a run in which a kind of operation never succeeded, or was never refused, proves
 //! nothing of it.
 
-use crate::ops::{Op, Outcome, Seen, kinds};
+use crate::ops::{Observed, Op, Outcome, kinds};
 use nix::errno::Errno;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -14,13 +14,13 @@ const NEVER_REFUSED: [&str; 3] = ["end of file", "get lock, free", "compare, no 
 pub struct Coverage {
     succeeded: BTreeMap<&'static str, u32>,
     refused: BTreeMap<&'static str, BTreeMap<i32, u32>>,
-    seen: Seen,
+    observed: Observed,
 }
 
 impl Coverage {
     /// Counts an operation and gives back what came of it.
     pub fn counted(&mut self, op: &Op, outcome: Outcome) -> Outcome {
-        let kind = op.action.kind(&outcome, &mut self.seen);
+        let kind = op.action.kind(&outcome, &mut self.observed);
         if let Outcome::Refused(errnos) = &outcome {
             let all = self.refused.entry(kind).or_default();
             errnos
@@ -60,10 +60,10 @@ impl Coverage {
                 "{kind}: {succeeded} succeeded, {refused} refused, wanted {least}\n{self}"
             );
         }
-        let seen: BTreeSet<i32> = self.refused.values().flat_map(BTreeMap::keys).copied().collect();
+        let observed: BTreeSet<i32> = self.refused.values().flat_map(BTreeMap::keys).copied().collect();
         for errno in errnos {
             assert!(
-                seen.contains(&(*errno as i32)),
+                observed.contains(&(*errno as i32)),
                 "nothing was refused with {errno}\n{self}"
             );
         }

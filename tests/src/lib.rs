@@ -4,6 +4,7 @@
 //!
 //! Modules stand bottom-up: each imports only what stands above it.
 
+pub mod circles;
 pub mod fixture;
 pub mod ops;
 pub mod coverage;

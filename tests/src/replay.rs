@@ -63,10 +63,10 @@ pub fn run(seed: u64, len: usize, mix: Mix, mut check: impl FnMut(&[Op]) -> Resu
         return;
     };
     let (short, failure) = shorten(&ops, first, &mut check);
-    let again = (0..REPEATS).filter(|_| check(&short).is_err()).count();
+    let anew = (0..REPEATS).filter(|_| check(&short).is_err()).count();
     let trace: Vec<_> = short.iter().map(|op| format!("  {op:?}")).collect();
     panic!(
-        "seed {seed}, {} of {len} operations are enough (failed {again} of {REPEATS} times when run again):\n{}\n\
+        "seed {seed}, {} of {len} operations are enough (failed {anew} of {REPEATS} times when run again):\n{}\n\
          then {:?}\nwanted {:?}\n   got {:?}",
         short.len(),
         trace.join("\n"),
@@ -91,7 +91,7 @@ fn shorten(
             let mut without = short.clone();
             without.drain(from..short.len().min(from + step));
             match check(&without) {
-                Err(again) => (short, failure) = (up_to(&without, &again), again),
+                Err(anew) => (short, failure) = (up_to(&without, &anew), anew),
                 Ok(()) => from += step,
             }
         }
@@ -115,7 +115,7 @@ mod tests {
         mounts: 1,
         callers: 1,
         protected: false,
-        words: true,
+        atomics: true,
     };
 
     /// What `run` says when a check fails.
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_that_does_not_come_again_is_reported_as_such() {
+    fn a_failure_that_does_not_come_anew_is_reported_as_such() {
         let mut first = true;
         let text = said(|ops| {
             let failed = std::mem::take(&mut first);

@@ -13,12 +13,12 @@ const LEN: usize = 1500;
 fn differ(fabric: &str, caches: &[&str], seeds: std::ops::Range<u64>) {
     let fixture = Fixture::new("256M", fabric, caches);
     let (mounts, callers, protected) = (caches.len(), CALLERS.len(), true);
-    let words = caches.iter().all(|cache| *cache == "none");
+    let atomics = caches.iter().all(|cache| *cache == "none");
     let mix = Mix {
         mounts,
         callers,
         protected,
-        words,
+        atomics,
     };
     let run = Cell::new(0);
     for seed in seeds {

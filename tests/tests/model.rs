@@ -17,7 +17,7 @@ use std::ops::Range;
 const LEN: u32 = 2000;
 
 /// What a file system refuses with, each of which must have been seen.
-const REFUSALS: [Errno; 15] = [
+const REFUSED: [Errno; 15] = [
     Errno::EACCES,
     Errno::EAGAIN,
     Errno::EBADF,
@@ -38,12 +38,12 @@ const REFUSALS: [Errno; 15] = [
 /// The judge is judged first: what the model wants is what Linux does.
 #[test]
 fn the_model_agrees_with_tmpfs() {
-    let (mounts, callers, protected, words) = (1, 4, false, true);
+    let (mounts, callers, protected, atomics) = (1, 4, false, true);
     let mix = Mix {
         mounts,
         callers,
         protected,
-        words,
+        atomics,
     };
     let mut coverage = Coverage::default();
     for seed in seeds(80_000) {
@@ -57,18 +57,18 @@ fn the_model_agrees_with_tmpfs() {
         });
     }
     println!("{coverage}");
-    coverage.require(10, &REFUSALS);
+    coverage.require(10, &REFUSED);
 }
 
 /// 100,000 operations of four users through two mounts of one pool.
 #[test]
 fn the_handler_agrees_with_the_model() {
-    let (mounts, callers, protected, words) = (2, 4, true, true);
+    let (mounts, callers, protected, atomics) = (2, 4, true, true);
     let mix = Mix {
         mounts,
         callers,
         protected,
-        words,
+        atomics,
     };
     let mut coverage = Coverage::default();
     let seeds = seeds(100_000);
@@ -83,7 +83,7 @@ fn the_handler_agrees_with_the_model() {
     }
     println!("{coverage}");
     assert_eq!(coverage.total(), wanted, "operations that were compared");
-    coverage.require(10, &REFUSALS);
+    coverage.require(10, &REFUSED);
 }
 
 /// Enough seeds for `least` operations, or for as many as were asked for.

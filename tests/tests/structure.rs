@@ -1,13 +1,14 @@
 //! The shape of the sources: which crate knows which, modules bottom-up, files of a readable size, `unsafe` only where it is
 //! proved, and documents that name tests that exist.
 
+use rdmafs_tests::circles::circles;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
 const CRATES: [&str; 5] = ["meta", "rdma", "fs", "mount-tool", "tests"];
 
-/// Longest file, in lines before its tests.
+/// Files are shorter than so many lines, their tests among them.
 const LONGEST: usize = 500;
 
 #[test]
@@ -41,10 +42,9 @@ fn crates_know_only_what_stands_below_them() {
 fn only_fs_fuse_names_fuser() {
     for name in CRATES {
         for (path, code) in sources(name) {
-            let inside = path.starts_with(root().join("fs/src/fuse")) || path.ends_with("fs/src/daemon.rs");
-            let daemon = path.starts_with(root().join("fs/src/daemon"));
+            let inside = path.starts_with(root().join("fs/src/fuse"));
             let names = words(&code).any(|word| word == "fuser");
-            assert!(inside || daemon || !names, "{} names fuser", path.display());
+            assert!(inside || !names, "{} names fuser", path.display());
         }
     }
 }
@@ -85,16 +85,49 @@ fn check_order(name: &str, order: &[String]) {
 }
 
 #[test]
+fn no_files_import_one_another_in_a_circle() {
+    for name in ["meta", "rdma", "fs", "mount-tool"] {
+        let circles = circles(&root().join(name).join("src"));
+        assert!(circles.is_empty(), "in {name}: {circles:?}");
+    }
+}
+
+#[test]
 fn files_are_short_and_say_what_they_are() {
     for name in CRATES {
-        for (path, _) in sources(name) {
+        for path in files(&root().join(name), "rs") {
             let text = read(&path);
-            let before_tests = text.split("#[cfg(test)]\nmod ").next().unwrap_or(&text);
-            let lines = before_tests.lines().count();
+            let lines = text.lines().count();
             let shown = path.strip_prefix(root()).unwrap().display().to_string();
-            assert!(lines <= LONGEST, "{shown} has {lines} lines before its tests");
+            assert!(lines < LONGEST, "{shown} has {lines} lines");
             assert!(text.starts_with("//!"), "{shown} does not say what it is");
         }
+    }
+}
+
+/// A program that is built by itself (`-p rdmafs-mount-tool`) has nothing in it that only tests use.
+#[test]
+fn what_only_tests_use_is_compiled_for_them_alone() {
+    for (index, module) in [
+        ("rdma/src/lib.rs", "pub mod sim;"),
+        ("meta/src/store/mod.rs", "pub mod conformance;"),
+        ("fs/src/handler/mod.rs", "pub mod testing;"),
+        ("fs/src/node/mod.rs", "pub(crate) mod stepped;"),
+        ("fs/src/executor/mod.rs", "mod stepped;"),
+    ] {
+        let marked = format!("#[cfg(any(test, feature = \"testing\"))]\n{module}");
+        let text = read(&root().join(index));
+        assert!(text.contains(&marked), "{index}: {module}");
+    }
+    for name in ["meta", "rdma", "fs", "mount-tool"] {
+        let manifest = read(&root().join(name).join("Cargo.toml"));
+        let product = manifest.split("[dev-dependencies]").next().unwrap_or_default();
+        let turned_on = |line: &str| {
+            let feature_itself = line.starts_with("testing = [");
+            line.contains("testing") && !feature_itself && !line.starts_with('#')
+        };
+        let line = product.lines().find(|line| turned_on(line));
+        assert_eq!(line, None, "{name}/Cargo.toml");
     }
 }
 

@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn a_handler_that_ends_is_told_from_one_that_is_not_there() {
+    fn a_handler_that_ends_is_distinguished_from_one_that_is_not_there() {
         let dir = tempfile::tempdir().unwrap();
         let listener = UnixListener::bind(socket_path(dir.path())).unwrap();
         let ends = std::thread::spawn(move || drop(listener.accept()));

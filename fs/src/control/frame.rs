@@ -86,9 +86,9 @@ mod tests {
     use std::path::PathBuf;
 
     /// Gives its bytes in pieces of one size.
-    struct Pieces<'a>(&'a [u8], usize);
+    struct Chunks<'a>(&'a [u8], usize);
 
-    impl Read for Pieces<'_> {
+    impl Read for Chunks<'_> {
         fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
             let len = self.1.min(self.0.len()).min(buffer.len());
             buffer[..len].copy_from_slice(&self.0[..len]);
@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_survives_in_pieces_of_any_size() {
+    fn a_message_survives_in_chunks_of_any_size() {
         let request = ControlRequest::Qos {
             dir: PathBuf::from("/mnt/two\nlines"),
             change: ShareChange {
@@ -108,7 +108,7 @@ mod tests {
         };
         let line = encode(&request).unwrap();
         for size in [1, 2, 7, 8192] {
-            let back: ControlRequest = read(Pieces(&line, size), MAX_REQUEST).unwrap();
+            let back: ControlRequest = read(Chunks(&line, size), MAX_REQUEST).unwrap();
             assert_eq!(format!("{back:?}"), format!("{request:?}"));
         }
     }
@@ -143,8 +143,8 @@ mod tests {
     proptest! {
         #[test]
         fn any_bytes_are_a_message_or_an_error(bytes in proptest::collection::vec(any::<u8>(), 0..600), size in 1usize..64) {
-            drop(read::<ControlRequest>(Pieces(&bytes, size), 512));
-            drop(read::<ControlReply>(Pieces(&bytes, size), 512));
+            drop(read::<ControlRequest>(Chunks(&bytes, size), 512));
+            drop(read::<ControlReply>(Chunks(&bytes, size), 512));
         }
 
         #[test]

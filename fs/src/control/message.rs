@@ -1,7 +1,7 @@
 //! What goes over the control socket. The JSON of [`Status`] is also what `rdmafs status --json` prints: fields are only
 //! ever added.
 
-use crate::mount::{KernelFlags, Place};
+use crate::mount::{KernelFlags, MountPlace};
 use crate::options::{AccessTimes, MountOptions, Source};
 use rdmafs_rdma::link::FlowCounters;
 use rdmafs_rdma::qos::share::Share;
@@ -14,23 +14,23 @@ use std::path::PathBuf;
 pub enum ControlRequest {
     /// Connect to the pool, so that a bad node, pool or key is found before mount(2). Answer: [`ControlReply::Ready`].
     Prepare {
-        /// What.
+        /// The pool, and how its nodes are reached.
         source: Source,
-        /// How.
+        /// The mount's options.
         options: MountOptions,
     },
     /// Serve this mount; the descriptor comes with the request. Answer: [`ControlReply::Mounted`] after the FUSE handshake.
     Mount {
-        /// What.
+        /// The pool, and how its nodes are reached.
         source: Source,
         /// Where: absolute and without symbolic links in the mount's namespace.
         dir: PathBuf,
-        /// How.
+        /// The mount's options.
         options: MountOptions,
         /// What the kernel was told at mount(2).
         flags: KernelFlags,
         /// Where mount(2) made it.
-        place: Place,
+        place: MountPlace,
     },
     /// Answer: [`ControlReply::Status`].
     Status,
@@ -50,9 +50,9 @@ pub enum ControlRequest {
     },
     /// What the kernel was told by a remount of a live mount, or is about to be told. Answer: [`ControlReply::Remounted`].
     Remount {
-        /// As in `Qos`.
+        /// The mount's directory.
         dir: PathBuf,
-        /// All of them.
+        /// All flags of the mount from now on, changed or not.
         flags: KernelFlags,
         /// What they mean for access times.
         access_times: AccessTimes,
@@ -92,7 +92,7 @@ pub enum ControlReply {
     },
     /// Mounted.
     Mounted {
-        /// As in [`ControlReply::Ready`].
+        /// Which fabric is used, and why not the ones before.
         note: String,
     },
     /// The state of everything.
@@ -128,7 +128,7 @@ pub struct Status {
 pub struct LinkStatus {
     /// `host:port`.
     pub node: String,
-    /// Pool.
+    /// The name of the pool.
     pub pool: String,
     /// Fabric in use.
     pub fabric: String,
@@ -147,6 +147,9 @@ pub struct LinkStatus {
     pub lease_ms: u64,
     /// Data on the wire is encrypted.
     pub encrypted: bool,
+    /// The version of the protocol that is spoken with the node; 0 while down, and from a handler that does not say.
+    #[serde(default)]
+    pub protocol: u16,
     /// What went beside the data since the first connection.
     #[serde(default)]
     pub calls: CallTraffic,
@@ -168,7 +171,7 @@ pub struct CallTraffic {
 /// A mount.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct MountStatus {
-    /// Directory.
+    /// The directory that is mounted on.
     pub dir: PathBuf,
     /// What is mounted.
     pub source: String,
@@ -180,7 +183,7 @@ pub struct MountStatus {
     /// All options in force, as `-o` takes them.
     #[serde(default)]
     pub options: String,
-    /// Its share.
+    /// The mount's share of the link.
     pub share: Share,
     /// Link traffic.
     pub traffic: FlowCounters,
@@ -198,23 +201,23 @@ pub struct MountStatus {
 /// A pool's space.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PoolStatus {
-    /// Name.
+    /// The name of the pool.
     pub pool: String,
     /// Which of all pools of that name, 32 hexadecimal digits; "" before its node was reached for the first time.
     #[serde(default)]
     pub id: String,
-    /// Bytes; 0 while unreachable.
+    /// Size of the pool in bytes; 0 while its node is not reached.
     pub total: u64,
-    /// Bytes.
+    /// Bytes of the arena that files have.
     pub used: u64,
-    /// Bytes.
+    /// Bytes of the arena that are free.
     pub free: u64,
     /// Inodes.
     pub inodes: u64,
     /// Files that have lost bytes with the memory of an earlier start of the node: `rdmafs fsck` lists them.
     #[serde(default)]
     pub lost_files: u64,
-    /// Bytes that they lost.
+    /// Bytes that files lost.
     #[serde(default)]
     pub lost_bytes: u64,
 }

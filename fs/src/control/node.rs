@@ -32,7 +32,7 @@ pub enum NodeRequest {
     Stop {
         /// Also when sessions or bytes are lost by it.
         yes: bool,
-        /// Without waiting for handlers.
+        /// Handlers are not waited for: what they have not committed is lost.
         hurry: bool,
     },
 }
@@ -41,7 +41,7 @@ pub enum NodeRequest {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum NodeReply {
-    /// How it is.
+    /// The state of the node.
     Status(NodeStatus),
     /// Locks.
     Locks(LockList),
@@ -52,7 +52,7 @@ pub enum NodeReply {
     },
     /// It was not told to end all the same.
     InUse(NodeStatus),
-    /// It failed: one line.
+    /// The request failed; the line says why.
     Error(String),
 }
 
@@ -61,9 +61,9 @@ pub enum NodeReply {
 pub struct NodeStatus {
     /// Where it listens, `ADDRESS:PORT`.
     pub node: String,
-    /// Pool.
+    /// The name of the pool.
     pub pool: String,
-    /// Its process.
+    /// The id of the node's process.
     pub pid: u32,
     /// `preparing` (its memory: nobody is let in yet), `serving`, or `stopping`.
     pub state: String,
@@ -110,6 +110,9 @@ pub struct NodeSession {
     pub pid: Option<u32>,
     /// Since its last call, in milliseconds.
     pub silent_ms: u64,
+    /// The version of the protocol that is spoken with it; 0 from a node that does not say.
+    #[serde(default)]
+    pub protocol: u16,
     /// While the node ends: it has committed what its programs wrote.
     pub committed: bool,
 }
@@ -126,7 +129,7 @@ pub struct LockList {
 /// A lock that is held or waited for.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct LockStatus {
-    /// Pool.
+    /// The name of the pool.
     pub pool: String,
     /// Inode.
     pub inode: u64,
@@ -140,11 +143,11 @@ pub struct LockStatus {
     pub kind: String,
     /// Nobody else may have these bytes, too.
     pub exclusive: bool,
-    /// First byte.
+    /// The first byte of the range, counted from the beginning of the file.
     pub start: u64,
     /// Last byte; `null` for the end of the file, wherever that comes to be.
     pub last: Option<u64>,
-    /// It is waited for.
+    /// The lock is waited for, not held.
     pub waiting: bool,
     /// Since when it waits, in milliseconds.
     pub waits_ms: u64,
@@ -162,7 +165,7 @@ pub enum NodeError {
     /// It accepted and did not answer in time.
     #[error("the node at {} did not answer within {:?}", .0.display(), .1)]
     Silent(PathBuf, Duration),
-    /// Its answer cannot be had or read.
+    /// The node's answer cannot be had or read.
     #[error("cannot talk to the node at {}: {}", .0.display(), .1)]
     Talk(PathBuf, String),
 }
@@ -196,10 +199,10 @@ pub fn ask_node(run_dir: &Path, port: u16, request: &NodeRequest) -> Result<Node
     ask_node_within(run_dir, port, request, NODE_PATIENCE)
 }
 
-/// The same for a caller who waits no longer than `patience` for a node that does not answer.
+/// Asks the node on a port. Blocking, no longer than `patience` where the node does not answer.
 ///
 /// # Errors
-/// As of [`ask_node`].
+/// The node could not be asked. What it refused is [`NodeReply::Error`].
 #[expect(
     clippy::disallowed_methods,
     reason = "the time that is left of a wait in the kernel"

@@ -110,8 +110,9 @@ impl Listener {
                     .map(Some)
                     .contains(&error.raw_os_error());
                 if scarce && kept.take().is_some() {
-                    let told = self.socket.accept().map(|(socket, _)| Connection { socket });
-                    told.into_iter()
+                    let notified = self.socket.accept().map(|(socket, _)| Connection { socket });
+                    notified
+                        .into_iter()
                         .for_each(|caller| caller.turn_away(&Refusal::NoDescriptor));
                     *kept = spare().ok();
                 }
@@ -282,6 +283,7 @@ mod tests {
                 verbs: Default::default(),
                 timeout_ms: 5000,
                 commit_s: 5,
+                idmap: false,
                 cache: CacheMode::Auto,
                 share: Share::default(),
                 read_only: false,

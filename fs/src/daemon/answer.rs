@@ -1,28 +1,47 @@
 //! One control request, served.
 
-use super::begin::Beginning;
-use super::mounts::{Live, Mounts};
-use super::records::{Beneath, COMMIT_S, Record, Records, TIMEOUT_MS};
+use super::begin::{BeginError, Beginning};
+use super::mounts::Live;
+use super::records::{Beneath, COMMIT_S, Record, TIMEOUT_MS};
+use super::shared::Daemon;
 use super::shown::shown;
 use crate::control::{ControlReply, ControlRequest, MountStatus, ShareChange, Status, TimesChange};
-use crate::handler::Handler;
+use crate::handler::PoolError;
 use crate::mount::{Holder, KernelFlags, Namespace, View, holders};
 use crate::options::{AccessTimes, CacheMode, MountOptions, Source};
 use rdmafs_meta::id::InodeId;
 use rdmafs_rdma::qos::share::Share;
 use std::fs;
 use std::os::fd::OwnedFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
+use thiserror::Error;
 
 const WEIGHTS: std::ops::RangeInclusive<u32> = 1..=10_000;
 
-/// The handler and its mounts.
-pub(super) struct Daemon {
-    pub(super) handler: Arc<Handler>,
-    pub(super) mounts: Mounts,
-    pub(super) records: Records,
+/// A control request that is refused. The line goes to whoever asked.
+#[derive(Debug, Error)]
+enum AnswerError {
+    #[error("a mount request must carry an open /dev/fuse")]
+    NoDevice,
+    #[error(transparent)]
+    Pool(#[from] PoolError),
+    #[error(transparent)]
+    Begin(#[from] BeginError),
+    #[error(
+        "it is mounted there already: 'mount -o remount,...' changes options, 'umount {}' ends it",
+        .0.display()
+    )]
+    MountedAlready(PathBuf),
+    #[error("{} is no mount of this handler: 'rdmafs status' lists them", .0.display())]
+    NoMount(PathBuf),
+    #[error("timeout={0}ms is out of range: 100ms to 10m")]
+    Timeout(u64),
+    #[error("commit={0} is out of range: 1 to 600")]
+    Commit(u64),
+    #[error("weight={0} is out of range: 1 to 10000")]
+    Weight(u32),
 }
 
 impl Daemon {
@@ -62,9 +81,7 @@ impl Daemon {
                 self.mount(record, fuse, caller)
                     .map(|note| ControlReply::Mounted { note })
             }
-            (ControlRequest::Mount { .. }, None) => {
-                Err("a mount request must carry an open /dev/fuse".into())
-            }
+            (ControlRequest::Mount { .. }, None) => Err(AnswerError::NoDevice),
             (ControlRequest::Status, _) => Ok(ControlReply::Status(self.status())),
             (ControlRequest::Times { dir, change }, _) => self.times(&dir, change),
             (ControlRequest::Qos { dir, change }, _) => self.qos(&dir, change).map(ControlReply::Share),
@@ -79,16 +96,16 @@ impl Daemon {
                 .remount(&dir, flags, access_times)
                 .map(|()| ControlReply::Remounted),
         };
-        answer.unwrap_or_else(ControlReply::Error)
+        answer.unwrap_or_else(|refusal| ControlReply::Error(refusal.to_string()))
     }
 
-    fn prepare(&self, source: Source, options: MountOptions) -> Result<String, String> {
+    fn prepare(&self, source: Source, options: MountOptions) -> Result<String, AnswerError> {
         let (mount, note) = self.handler.mount(&source, &options)?;
         self.mounts.keep_warm(source, options, mount, note.clone());
         Ok(note)
     }
 
-    fn mount(self: &Arc<Self>, record: Record, fuse: OwnedFd, caller: u32) -> Result<String, String> {
+    fn mount(self: &Arc<Self>, record: Record, fuse: OwnedFd, caller: u32) -> Result<String, AnswerError> {
         self.refuse_a_second(&record)?;
         let warm = self.mounts.take_warm(&record.source, &record.options);
         let (mount, note) = match warm {
@@ -116,7 +133,7 @@ impl Daemon {
     }
 
     /// A mount of a pool right over one of the same pool: two who mounted at the same time.
-    fn refuse_a_second(&self, new: &Record) -> Result<(), String> {
+    fn refuse_a_second(&self, new: &Record) -> Result<(), AnswerError> {
         let Beneath::Mount { number, inode } = new.beneath else {
             return Ok(());
         };
@@ -124,10 +141,7 @@ impl Daemon {
             live.number == number && live.record.dir == new.dir && live.record.source == new.source
         };
         match self.mounts.find(is_it) {
-            Some(_) if inode == InodeId::ROOT.0 => Err(format!(
-                "it is mounted there already: 'mount -o remount,...' changes options, 'umount {}' ends it",
-                new.dir.display()
-            )),
+            Some(_) if inode == InodeId::ROOT.0 => Err(AnswerError::MountedAlready(new.dir.clone())),
             _ => Ok(()),
         }
     }
@@ -143,14 +157,12 @@ impl Daemon {
     }
 
     /// The topmost mount on `dir`.
-    fn find(&self, dir: &Path) -> Result<Arc<Live>, String> {
-        self.mounts.find(|live| live.record.dir == dir).ok_or_else(|| {
-            let dir = dir.display();
-            format!("{dir} is no mount of this handler: 'rdmafs status' lists them")
-        })
+    fn find(&self, dir: &Path) -> Result<Arc<Live>, AnswerError> {
+        let found = self.mounts.find(|live| live.record.dir == dir);
+        found.ok_or_else(|| AnswerError::NoMount(dir.to_owned()))
     }
 
-    fn remount(&self, dir: &Path, flags: KernelFlags, access_times: AccessTimes) -> Result<(), String> {
+    fn remount(&self, dir: &Path, flags: KernelFlags, access_times: AccessTimes) -> Result<(), AnswerError> {
         let live = self.find(dir)?;
         *live.flags.lock() = flags;
         live.mount.remount(flags.read_only, access_times);
@@ -159,7 +171,7 @@ impl Daemon {
         Ok(())
     }
 
-    fn times(&self, dir: &Path, change: TimesChange) -> Result<ControlReply, String> {
+    fn times(&self, dir: &Path, change: TimesChange) -> Result<ControlReply, AnswerError> {
         let live = self.find(dir)?;
         let timeout_ms = change
             .timeout_ms
@@ -168,10 +180,10 @@ impl Daemon {
             .commit_s
             .unwrap_or_else(|| live.mount.commit_after().as_secs());
         if !TIMEOUT_MS.contains(&timeout_ms) {
-            return Err(format!("timeout={timeout_ms}ms is out of range: 100ms to 10m"));
+            return Err(AnswerError::Timeout(timeout_ms));
         }
         if !COMMIT_S.contains(&commit_s) {
-            return Err(format!("commit={commit_s} is out of range: 1 to 600"));
+            return Err(AnswerError::Commit(commit_s));
         }
         if change != TimesChange::default() {
             let seconds = Duration::from_secs(commit_s);
@@ -182,7 +194,7 @@ impl Daemon {
         Ok(ControlReply::Times { timeout_ms, commit_s })
     }
 
-    fn qos(&self, dir: &Path, change: ShareChange) -> Result<Share, String> {
+    fn qos(&self, dir: &Path, change: ShareChange) -> Result<Share, AnswerError> {
         let live = self.find(dir)?;
         let share = changed(live.mount.share(), change)?;
         if change != ShareChange::default() {
@@ -194,10 +206,10 @@ impl Daemon {
     }
 }
 
-fn changed(share: Share, change: ShareChange) -> Result<Share, String> {
+fn changed(share: Share, change: ShareChange) -> Result<Share, AnswerError> {
     let weight = change.weight.unwrap_or(share.weight);
     if !WEIGHTS.contains(&weight) {
-        return Err(format!("weight={weight} is out of range: 1 to 10000"));
+        return Err(AnswerError::Weight(weight));
     }
     Ok(Share {
         bw: change.bw.unwrap_or(share.bw),
@@ -269,7 +281,7 @@ mod tests {
             burst: 7,
             weight: 8,
         };
-        assert_eq!(changed(share, ShareChange::default()), Ok(share));
+        assert_eq!(changed(share, ShareChange::default()).unwrap(), share);
         let change = ShareChange {
             bw: Some(0),
             weight: Some(10_000),
@@ -280,7 +292,7 @@ mod tests {
             weight: 10_000,
             ..share
         };
-        assert_eq!(changed(share, change), Ok(expected));
+        assert_eq!(changed(share, change).unwrap(), expected);
     }
 
     #[test]

@@ -1,19 +1,33 @@
 //! A mount's life in the daemon: from the descriptor of its /dev/fuse to its unmount.
 
-use super::answer::Daemon;
 use super::mounts::Live;
 use super::records::{Beneath, Number, Record};
-use crate::fuse::Session;
+use super::shared::Daemon;
+use crate::fuse::{Callers, FuseSession};
 use crate::handler::Mount;
 use crate::mount::{Identity, Namespace, Sought};
 use parking_lot::Mutex;
+use std::io;
 use std::os::fd::OwnedFd;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
+use thiserror::Error;
 
 /// What the kernel reads ahead of a sequential reader: one largest request. Its own 128 KiB would bound every cached read.
 const READ_AHEAD_KIB: u32 = 1024;
+
+/// A mount that is not served: what mount(2) made is dead.
+#[derive(Debug, Error)]
+pub(super) enum BeginError {
+    #[error("the kernel did not shake hands on {}: {source}", .dir.display())]
+    Handshake { dir: PathBuf, source: io::Error },
+    #[error("the handler is ending: try again")]
+    Ending,
+    #[error("cannot start a thread: {0}")]
+    Thread(#[source] io::Error),
+}
 
 /// A mount that mount(2) has made and nobody serves yet.
 pub(super) struct Beginning {
@@ -31,19 +45,24 @@ pub(super) struct Shaken {
     number: Number,
     pub(super) record: Record,
     mount: Arc<Mount>,
-    session: Session,
+    session: FuseSession,
 }
 
 impl Beginning {
     /// Shakes hands with the kernel. Blocking, briefly.
     ///
     /// # Errors
-    /// One line; the mount is closed, and what mount(2) made is dead.
-    pub(super) fn shake_hands(self) -> Result<Shaken, String> {
-        let (mount, dir) = (self.mount, self.record.dir.display());
-        let session = Session::start(mount.clone(), self.fuse, self.callers_visible).map_err(|error| {
+    /// The mount is closed, and what mount(2) made is dead.
+    pub(super) fn shake_hands(self) -> Result<Shaken, BeginError> {
+        let mount = self.mount;
+        let callers = Callers {
+            visible: self.callers_visible,
+            idmapped: self.record.options.idmap,
+        };
+        let session = FuseSession::start(mount.clone(), self.fuse, callers).map_err(|source| {
             mount.close();
-            format!("the kernel did not shake hands on {dir}: {error}")
+            let dir = self.record.dir.clone();
+            BeginError::Handshake { dir, source }
         })?;
         Ok(Shaken {
             number: self.number,
@@ -58,8 +77,8 @@ impl Daemon {
     /// Shakes hands with the kernel, records the mount, and serves it in a thread of its own. Blocking, briefly.
     ///
     /// # Errors
-    /// One line; the mount is closed, and what mount(2) made is dead.
-    pub(super) fn begin(self: &Arc<Self>, new: Beginning) -> Result<(), String> {
+    /// The mount is closed, and what mount(2) made is dead.
+    pub(super) fn begin(self: &Arc<Self>, new: Beginning) -> Result<(), BeginError> {
         let live = self.serve_from_now(new.shake_hands()?)?;
         self.settle(&live);
         Ok(())
@@ -68,8 +87,8 @@ impl Daemon {
     /// Serves a mount in a thread of its own, and records nothing yet.
     ///
     /// # Errors
-    /// One line; the mount is closed and dead.
-    pub(super) fn serve_from_now(self: &Arc<Self>, shaken: Shaken) -> Result<Arc<Live>, String> {
+    /// The mount is closed and dead.
+    pub(super) fn serve_from_now(self: &Arc<Self>, shaken: Shaken) -> Result<Arc<Live>, BeginError> {
         let Shaken { mount, session, .. } = shaken;
         let live = self.mounts.add(Live {
             number: shaken.number,
@@ -82,7 +101,7 @@ impl Daemon {
         });
         let Some(live) = live else {
             mount.close();
-            return Err("the handler is ending: try again".into());
+            return Err(BeginError::Ending);
         };
         raise_read_ahead(&live);
         let (daemon, served) = (self.clone(), live.clone());
@@ -91,7 +110,7 @@ impl Daemon {
         spawned.map_err(|error| {
             self.mounts.remove(&live);
             mount.close();
-            format!("cannot start a thread: {error}")
+            BeginError::Thread(error)
         })?;
         Ok(live)
     }
@@ -105,7 +124,7 @@ impl Daemon {
     }
 
     /// Serves a mount until it is unmounted, or this daemon stops.
-    fn serve(&self, session: Session, live: &Arc<Live>) {
+    fn serve(&self, session: FuseSession, live: &Arc<Live>) {
         let ran = session.run();
         if self.mounts.is_ending() {
             // The record stays: whether it was unmounted at the last moment is seen at the next start.

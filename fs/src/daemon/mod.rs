@@ -3,9 +3,12 @@
 pub(crate) mod records;
 mod mounts;
 mod shown;
-mod answer;
+mod shared;
 mod begin;
+mod answer;
+mod restore_error;
 mod restore;
 mod run;
 
-pub use run::run;
+pub use records::FolderError;
+pub use run::{RunError, run};

@@ -61,11 +61,11 @@ struct Warm {
 /// All of it, and the clock. The lock is a leaf: no mount is called while it is held.
 pub(super) struct Mounts {
     clock: SystemClock,
-    state: Mutex<State>,
+    state: Mutex<MountTable>,
     changed: Condvar,
 }
 
-struct State {
+struct MountTable {
     /// A later one stands above an earlier one of the same directory.
     live: Vec<Arc<Live>>,
     warm: Vec<Warm>,
@@ -92,7 +92,7 @@ impl Mounts {
         let linger = clock.now() + LINGER;
         Self {
             clock,
-            state: Mutex::new(State {
+            state: Mutex::new(MountTable {
                 live: Vec::new(),
                 warm: Vec::new(),
                 busy: 0,

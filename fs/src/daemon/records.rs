@@ -1,7 +1,7 @@
 //! What a handler keeps of its mounts in its run directory, so that the one that is started after a crash can make them again.
 //!
 //! One file for each mount, `RUN_DIR/mounts/NUMBER`, replaced as a whole: a damaged one costs one mount. It names the key file and holds
-//! no key. What is read is checked like a stranger's word, although only root can write there.
+//! no key. What is read is checked like anybody's word, although only root can write there.
 
 use crate::control::records_folder;
 use crate::mount::{Device, Identity, KernelFlags, NamespaceId};
@@ -13,6 +13,7 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Component, Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+use thiserror::Error;
 
 /// The version of the form below. Another one is not read.
 const VERSION: u32 = 1;
@@ -65,6 +66,13 @@ pub(super) struct Record {
     pub(super) covered: Option<Device>,
 }
 
+impl Record {
+    fn has_the_place_of(&self, other: &Self) -> bool {
+        (self.namespace, &self.dir, self.beneath, &self.source)
+            == (other.namespace, &other.dir, other.beneath, &other.source)
+    }
+}
+
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Whole {
@@ -87,16 +95,44 @@ pub(super) struct Records {
     next: AtomicU64,
 }
 
+/// The folder of the records cannot be made.
+#[derive(Debug, Error)]
+#[error("cannot make {}: {source}", .folder.display())]
+pub struct FolderError {
+    folder: PathBuf,
+    source: io::Error,
+}
+
+/// A file that is no record of a mount. Whoever reads the log reads why.
+#[derive(Debug, Error)]
+enum RecordError {
+    #[error(transparent)]
+    Read(io::Error),
+    #[error("it is too long")]
+    TooLong,
+    #[error(transparent)]
+    Json(#[from] serde_json::Error),
+    /// Of this version.
+    #[error("it is of version {0}, and this rdmafs reads {VERSION}")]
+    Version(u32),
+    #[error("a number in it is out of range")]
+    Range,
+    #[error("it contradicts itself")]
+    Contradiction,
+    #[error("a path in it is none")]
+    Path,
+}
+
 impl Records {
     /// Makes the folder where it is missing.
     ///
     /// # Errors
-    /// One line.
-    pub(super) fn open(run_dir: &Path) -> Result<Self, String> {
+    /// It cannot be made.
+    pub(super) fn open(run_dir: &Path) -> Result<Self, FolderError> {
         let folder = records_folder(run_dir);
         match DirBuilder::new().mode(0o700).create(&folder) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-                return Err(format!("cannot make {}: {error}", folder.display()));
+            Err(source) if source.kind() != io::ErrorKind::AlreadyExists => {
+                return Err(FolderError { folder, source });
             }
             _ => {}
         }
@@ -108,7 +144,9 @@ impl Records {
         })
     }
 
-    /// All records of this start of the machine, oldest first. A file that is none is named in one log line, and put aside.
+    /// All records of this start of the machine, oldest first. A file that is none is named in one log line, and put aside. Of several of
+    /// one source on one directory only the newest is left: a handler died while a mount took the place of a dead one, and both may be
+    /// there.
     pub(super) fn load(&self) -> Vec<(Number, Record)> {
         let entries = fs::read_dir(&self.folder).into_iter().flatten().flatten();
         let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
@@ -116,10 +154,18 @@ impl Records {
         numbers.sort_unstable();
         let next = numbers.last().map_or(1, |last| last.saturating_add(1));
         self.next.store(next, Ordering::Relaxed);
-        let found = numbers.into_iter().map(Number);
+        let mut found: Vec<(Number, Record)> = Vec::new();
+        for number in numbers.into_iter().map(Number) {
+            let Some(mut record) = self.read(number) else {
+                continue;
+            };
+            let replaced = found.extract_if(.., |(_, older)| older.has_the_place_of(&record));
+            let replaced: Vec<Number> = replaced.map(|(older, _)| older).collect();
+            record.unmade |= !replaced.is_empty();
+            replaced.into_iter().for_each(|older| self.remove(older));
+            found.push((number, record));
+        }
         found
-            .filter_map(|number| Some((number, self.read(number)?)))
-            .collect()
     }
 
     /// A number that no record has.
@@ -160,7 +206,9 @@ impl Records {
 
     fn read(&self, number: Number) -> Option<Record> {
         let path = self.path(number);
-        let record = read_own(&path).and_then(|text| decode(&text));
+        let record = read_own(&path)
+            .map_err(RecordError::Read)
+            .and_then(|text| decode(&text));
         match record {
             Ok((boot, record)) if boot == self.boot => Some(record),
             Ok(_) => {
@@ -188,22 +236,19 @@ impl Records {
 }
 
 /// What is in a file that only this user could write.
-fn read_own(path: &Path) -> Result<Vec<u8>, String> {
-    let read = || {
-        let file = OpenOptions::new()
-            .read(true)
-            .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
-            .open(path)?;
-        let found = file.metadata()?;
-        let mine = found.uid() == nix::unistd::geteuid().as_raw() && found.mode() & 0o077 == 0;
-        if !found.is_file() || !mine {
-            return Err(io::Error::other("others could have written it"));
-        }
-        let mut text = Vec::new();
-        file.take(LONGEST + 1).read_to_end(&mut text)?;
-        Ok(text)
-    };
-    read().map_err(|error: io::Error| error.to_string())
+fn read_own(path: &Path) -> io::Result<Vec<u8>> {
+    let file = OpenOptions::new()
+        .read(true)
+        .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
+        .open(path)?;
+    let found = file.metadata()?;
+    let mine = found.uid() == nix::unistd::geteuid().as_raw() && found.mode() & 0o077 == 0;
+    if !found.is_file() || !mine {
+        return Err(io::Error::other("others could have written it"));
+    }
+    let mut text = Vec::new();
+    file.take(LONGEST + 1).read_to_end(&mut text)?;
+    Ok(text)
 }
 
 fn encode(record: &Record, boot: &str) -> io::Result<Vec<u8>> {
@@ -215,38 +260,35 @@ fn encode(record: &Record, boot: &str) -> io::Result<Vec<u8>> {
 }
 
 /// The start of the machine and the record. Any bytes are one or an error.
-fn decode(text: &[u8]) -> Result<(String, Record), String> {
+fn decode(text: &[u8]) -> Result<(String, Record), RecordError> {
     if text.len() as u64 > LONGEST {
-        return Err("it is too long".into());
+        return Err(RecordError::TooLong);
     }
-    let head: Head = serde_json::from_slice(text).map_err(|error| error.to_string())?;
+    let head: Head = serde_json::from_slice(text)?;
     if head.version != VERSION {
-        return Err(format!(
-            "it is of version {}, and this rdmafs reads {VERSION}",
-            head.version
-        ));
+        return Err(RecordError::Version(head.version));
     }
-    let whole: Whole = serde_json::from_slice(text).map_err(|error| error.to_string())?;
+    let whole: Whole = serde_json::from_slice(text)?;
     check(&whole.mount)?;
     Ok((whole.boot, whole.mount))
 }
 
-fn check(record: &Record) -> Result<(), String> {
+fn check(record: &Record) -> Result<(), RecordError> {
     check_path(&record.dir)?;
     check_path(&record.options.key)?;
     let options = &record.options;
     let times_fit = TIMEOUT_MS.contains(&options.timeout_ms) && COMMIT_S.contains(&options.commit_s);
     if !times_fit || !WEIGHT.contains(&options.share.weight) {
-        return Err("a number in it is out of range".into());
+        return Err(RecordError::Range);
     }
     if options.read_only != record.flags.read_only {
-        return Err("it contradicts itself".into());
+        return Err(RecordError::Contradiction);
     }
     Ok(())
 }
 
 /// Absolute, and without a way up.
-fn check_path(path: &Path) -> Result<(), String> {
+fn check_path(path: &Path) -> Result<(), RecordError> {
     let bytes = path.as_os_str().as_encoded_bytes();
     let plain = path
         .components()
@@ -254,7 +296,7 @@ fn check_path(path: &Path) -> Result<(), String> {
     if path.is_absolute() && plain && bytes.len() < LONGEST_PATH && !bytes.contains(&0) {
         return Ok(());
     }
-    Err("a path in it is none".into())
+    Err(RecordError::Path)
 }
 
 /// What holds of any bytes: they are no record, or one that is the same when it is written again.
@@ -264,8 +306,8 @@ pub(crate) fn holds(text: &[u8]) {
         return;
     };
     check(&record).expect("what was read is checked");
-    let again = encode(&record, &boot).expect("plain data");
-    assert_eq!(decode(&again), Ok((boot, record)));
+    let anew = encode(&record, &boot).expect("plain data");
+    assert_eq!(decode(&anew).ok(), Some((boot, record)));
 }
 
 /// A source as people write it, parsed like theirs.
@@ -283,200 +325,4 @@ mod as_text {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::options::{AccessTimes, CacheMode, Crypt, FabricKind, Share, VerbsOptions};
-    use proptest::prelude::*;
-    use std::os::unix::fs::PermissionsExt;
-
-    fn record() -> Record {
-        Record {
-            source: "node1:7471:/pool".parse().unwrap(),
-            dir: "/mnt/far away\n".into(),
-            options: MountOptions {
-                fabric: Some(FabricKind::Tcp),
-                key: "/etc/rdmafs/pool.key".into(),
-                crypt: Crypt::On,
-                verbs: VerbsOptions::default(),
-                timeout_ms: 2500,
-                commit_s: 5,
-                cache: CacheMode::None,
-                share: Share {
-                    bw: 1 << 20,
-                    iops: 7,
-                    burst: 0,
-                    weight: 50,
-                },
-                read_only: true,
-                access_times: AccessTimes::default(),
-                root: None,
-            },
-            flags: KernelFlags {
-                read_only: true,
-                noexec: true,
-                ..KernelFlags::default()
-            },
-            namespace: serde_json::from_str("4026531841").unwrap(),
-            device: Device { major: 0, minor: 45 },
-            unmade: false,
-            beneath: Beneath::Directory(Identity {
-                device: Device { major: 8, minor: 1 },
-                inode: u64::MAX,
-            }),
-            pool: Some(PoolId([7; 16])),
-            covered: None,
-        }
-    }
-
-    fn records() -> (tempfile::TempDir, Records) {
-        let dir = tempfile::tempdir().unwrap();
-        let records = Records::open(dir.path()).unwrap();
-        (dir, records)
-    }
-
-    #[test]
-    fn records_survive_in_their_order_until_they_are_removed() {
-        let (dir, records) = records();
-        let mut second = record();
-        second.beneath = Beneath::Mount {
-            number: Number(9),
-            inode: 3,
-        };
-        records.save(Number(10), &second).unwrap();
-        records.save(Number(9), &second).unwrap();
-        records.save(Number(9), &record()).unwrap();
-        let again = Records::open(dir.path()).unwrap();
-        assert_eq!(again.load(), [(Number(9), record()), (Number(10), second)]);
-        assert_eq!(again.number(), Number(11), "no number is used twice");
-        again.remove(Number(9));
-        again.remove(Number(9));
-        assert_eq!(again.load().len(), 1);
-        let file = fs::metadata(again.path(Number(10))).unwrap();
-        assert_eq!(file.mode() & 0o7777, 0o600);
-        let folder = fs::metadata(dir.path().join("mounts")).unwrap();
-        assert_eq!(folder.mode() & 0o7777, 0o700);
-    }
-
-    #[test]
-    fn a_damaged_file_is_put_aside_and_costs_no_other() {
-        let (_dir, records) = records();
-        records.save(Number(1), &record()).unwrap();
-        records.save(Number(2), &record()).unwrap();
-        records.save(Number(3), &record()).unwrap();
-        fs::write(records.path(Number(2)), "{\"version\":1").unwrap();
-        let open = fs::Permissions::from_mode(0o666);
-        fs::set_permissions(records.path(Number(3)), open).unwrap();
-        std::os::unix::fs::symlink("1", records.path(Number(4))).unwrap();
-        fs::write(records.folder.join("5.new"), "half").unwrap();
-        assert_eq!(records.load(), [(Number(1), record())]);
-        for number in 2..=4 {
-            let aside = records.path(Number(number)).with_extension("damaged");
-            assert!(fs::symlink_metadata(aside).is_ok(), "{number}");
-        }
-        assert_eq!(records.load().len(), 1);
-    }
-
-    #[test]
-    fn what_was_before_the_machine_started_is_over() {
-        let (dir, records) = records();
-        records.save(Number(1), &record()).unwrap();
-        let mut later = Records::open(dir.path()).unwrap();
-        later.boot = "another".into();
-        assert!(later.load().is_empty());
-        assert!(!records.path(Number(1)).exists());
-    }
-
-    fn refused(change: impl FnOnce(&mut serde_json::Value)) -> String {
-        let text = encode(&record(), "b").unwrap();
-        let mut value: serde_json::Value = serde_json::from_slice(&text).unwrap();
-        change(&mut value);
-        decode(&serde_json::to_vec(&value).unwrap()).unwrap_err()
-    }
-
-    #[test]
-    fn only_this_version_is_read_and_says_which_it_is() {
-        assert_eq!(
-            refused(|value| {
-                value["version"] = 2.into();
-                value["news"] = true.into();
-            }),
-            "it is of version 2, and this rdmafs reads 1"
-        );
-        assert!(refused(|value| value["news"] = true.into()).contains("unknown field"));
-        assert!(refused(|value| value["mount"]["news"] = true.into()).contains("unknown field"));
-        assert!(refused(|value| value["mount"]["flags"]["news"] = true.into()).contains("unknown field"));
-        assert!(decode(&vec![b' '; 70_000]).is_err());
-    }
-
-    #[test]
-    fn values_are_checked_like_a_strangers() {
-        for dir in [
-            "",
-            "mnt",
-            "/mnt/../etc",
-            "/mnt/\0",
-            &format!("/{}", "x".repeat(5000)),
-        ] {
-            assert_eq!(
-                refused(|value| value["mount"]["dir"] = dir.into()),
-                "a path in it is none"
-            );
-        }
-        assert!(refused(|value| value["mount"]["source"] = "node1".into()).contains("names no pool"));
-        let key = refused(|value| value["mount"]["options"]["key"] = "pool.key".into());
-        assert_eq!(key, "a path in it is none");
-        for (name, bad) in [
-            ("timeout_ms", 99),
-            ("timeout_ms", 600_001),
-            ("commit_s", 0),
-            ("commit_s", 601),
-        ] {
-            assert!(refused(|value| value["mount"]["options"][name] = bad.into()).contains("out of range"));
-        }
-        assert!(refused(|value| value["mount"]["options"]["share"]["weight"] = 0.into()).contains("range"));
-        assert!(refused(|value| value["mount"]["flags"]["read_only"] = false.into()).contains("contradicts"));
-    }
-
-    #[test]
-    fn no_key_is_in_it() {
-        let text = String::from_utf8(encode(&record(), "b").unwrap()).unwrap();
-        assert!(text.contains("\"key\":\"/etc/rdmafs/pool.key\"") && text.matches("key").count() == 2);
-    }
-
-    proptest! {
-        #[test]
-        fn any_bytes_are_a_record_or_an_error(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
-            drop(decode(&bytes));
-        }
-
-        #[test]
-        fn a_record_with_a_wrong_byte_is_a_record_or_an_error(at in 0usize..600, byte in any::<u8>()) {
-            let mut text = encode(&record(), "b").unwrap();
-            let at = at % text.len();
-            text[at] = byte;
-            if let Ok((boot, record)) = decode(&text) {
-                prop_assert_eq!(decode(&encode(&record, &boot).unwrap()), Ok((boot, record)));
-            }
-        }
-
-        #[test]
-        fn records_come_back_as_they_were(
-            dir in "/[^\0/.]{1,40}(/[^\0/.]{1,20}){0,3}",
-            numbers in any::<(u32, u32, u64, u64)>(),
-            flags in any::<(bool, bool, bool)>(),
-            nested in any::<bool>(),
-        ) {
-            let mut record = record();
-            record.dir = dir.into();
-            record.device = Device { major: numbers.0, minor: numbers.1 };
-            record.options.share.bw = numbers.2;
-            record.flags.suid = flags.0;
-            record.flags.relatime = flags.1;
-            record.unmade = flags.2;
-            if nested {
-                record.beneath = Beneath::Mount { number: Number(numbers.2), inode: numbers.3 };
-            }
-            prop_assert_eq!(decode(&encode(&record, "b").unwrap()), Ok(("b".to_owned(), record)));
-        }
-    }
-}
+mod tests;

@@ -9,12 +9,12 @@
 //! A record says `unmade` from before a new mount is made until the dead one is gone, so that a handler that dies in between leaves
 //! enough for the next one.
 
-use super::answer::Daemon;
 use super::begin::{Beginning, Shaken};
 use super::mounts::Live;
 use super::records::{Beneath, Number, Record};
-use crate::mount::{Cap, Detached, Identity, MountPoint, Namespace, Put, Standing, Unmade};
-use std::io;
+use super::restore_error::RestoreError;
+use super::shared::Daemon;
+use crate::mount::{Cap, Detached, Identity, MountPoint, Namespace, Put, Standing};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
@@ -26,12 +26,12 @@ const PAUSE: Duration = Duration::from_secs(2);
 pub(super) struct Lost {
     number: Number,
     record: Record,
-    state: State,
+    state: RestoreState,
     /// The last line that the log has of it.
     said: String,
 }
 
-enum State {
+enum RestoreState {
     /// Its dead mount is there, or may be.
     Dead,
     /// Nothing of it is mounted: its place is in another mount.
@@ -39,7 +39,7 @@ enum State {
     /// It is served, and covered by a dead mount.
     Covered(Arc<Live>),
     /// Later, for this reason; an empty one is not worth a line.
-    Waits(String),
+    Waiting(String),
     Back,
     /// For this reason.
     Forgotten(String),
@@ -53,8 +53,21 @@ struct Covering {
     top: Option<Detached>,
 }
 
+impl From<RestoreError> for RestoreState {
+    fn from(error: RestoreError) -> Self {
+        Self::Waiting(error.to_string())
+    }
+}
+
+impl From<RestoreError> for Otherwise {
+    fn from(error: RestoreError) -> Self {
+        let line = error.to_string();
+        Box::new(move |_| RestoreState::Waiting(line.clone()))
+    }
+}
+
 /// What becomes of a mount that is not taken over.
-type Otherwise = Box<dyn Fn(&Lost) -> State>;
+type Otherwise = Box<dyn Fn(&Lost) -> RestoreState>;
 
 /// Mounts that lie in or on one another, in one namespace.
 struct Family {
@@ -69,7 +82,7 @@ pub(super) fn families(records: Vec<(Number, Record)>) -> Vec<Vec<Lost>> {
         let lost = Lost {
             number,
             record,
-            state: State::Dead,
+            state: RestoreState::Dead,
             said: String::new(),
         };
         let related = |family: &mut Vec<Lost>| family.iter().any(|other| other.is_related(&lost));
@@ -118,7 +131,7 @@ impl Family {
         match namespace {
             Some(namespace) => self.pass_in(daemon, &namespace, first),
             None => {
-                let gone = || State::Forgotten("the mount namespace that it was in is gone".into());
+                let gone = || RestoreState::Forgotten("the mount namespace that it was in is gone".into());
                 self.lost.iter_mut().for_each(|lost| lost.state = gone());
             }
         }
@@ -133,7 +146,8 @@ impl Family {
         dirs.dedup();
         // The outer ones first: what lies in a dead mount falls with it.
         for dir in dirs {
-            let of_dir = |lost: &Lost| lost.record.dir == dir && !matches!(lost.state, State::Covered(_));
+            let of_dir =
+                |lost: &Lost| lost.record.dir == dir && !matches!(lost.state, RestoreState::Covered(_));
             let group: Vec<usize> = (0..self.lost.len())
                 .filter(|index| of_dir(&self.lost[*index]))
                 .collect();
@@ -157,10 +171,10 @@ impl Family {
             }
         }
         for index in 0..self.lost.len() {
-            if matches!(self.lost[index].state, State::Down) {
+            if matches!(self.lost[index].state, RestoreState::Down) {
                 let later = first && self.lost[index].is_nested();
                 self.lost[index].state = if later {
-                    State::Waits(String::new())
+                    RestoreState::Waiting(String::new())
                 } else {
                     self.put_up(daemon, namespace, index)
                         .unwrap_or_else(|state| state)
@@ -180,29 +194,32 @@ impl Family {
         namespace: &Namespace,
         group: &[usize],
     ) -> Result<(), Otherwise> {
-        let all_wait = |line: String| -> Otherwise { Box::new(move |_| State::Waits(line.clone())) };
         let dir = self.lost[group[0]].record.dir.clone();
         let ours = |mount: &MountPoint| self.lost.iter().any(|lost| lost.is(mount));
         let (standing, table) = namespace
             .enter(|view| (view.standing(&dir, &ours), view.table()))
-            .map_err(|error| all_wait(cannot_enter(&error)))?;
-        let table = table.map_err(|error| all_wait(format!("cannot read the mount table: {error}")))?;
+            .map_err(RestoreError::Namespace)?;
+        let table = table.map_err(RestoreError::Table)?;
         match standing {
             Standing::Dead(_) => {}
             Standing::Nothing => {
                 let lines: Vec<_> = table.iter().cloned().collect();
                 return Err(Box::new(move |lost| lost.nothing_is_there(&lines)));
             }
-            Standing::Alive => return Err(Box::new(|_| State::Forgotten("it is served already".into()))),
+            Standing::Alive => {
+                return Err(Box::new(|_| {
+                    RestoreState::Forgotten("it is served already".into())
+                }));
+            }
             Standing::Falls => return Err(Box::new(Lost::falls)),
-            Standing::Kept(line) => return Err(all_wait(line)),
+            Standing::Kept(line) => return Err(RestoreError::Standing(line).into()),
         }
         // Without their keys they would not come back: then a dead mount says more than one that cannot be used.
         for index in group {
             daemon
                 .handler
                 .check_key(&self.lost[*index].record.options)
-                .map_err(all_wait)?;
+                .map_err(RestoreError::Key)?;
         }
         let unmounted = |lost: &Lost| !table.iter().any(|mount| lost.is_itself(mount));
         if group.iter().all(|index| unmounted(&self.lost[*index])) {
@@ -216,11 +233,10 @@ impl Family {
         let ours = |mount: &MountPoint| self.lost.iter().any(|lost| lost.is(mount));
         let cap = namespace
             .enter(|view| view.cap(&dir, &ours))
-            .map_err(|error| all_wait(cannot_enter(&error)))?
-            .map_err(|standing| all_wait(format!("{standing:?}")))?;
-        let made = self.make_all(daemon, namespace, group).map_err(all_wait)?;
-        self.put_all(daemon, namespace, (group, dir, cap), made)
-            .map_err(all_wait)
+            .map_err(RestoreError::Namespace)?
+            .map_err(|standing| RestoreError::Standing(format!("{standing:?}")))?;
+        let made = self.make_all(daemon, namespace, group)?;
+        Ok(self.put_all(daemon, namespace, (group, dir, cap), made)?)
     }
 
     /// Says in the records, before anything is changed, that these mounts are being made again, with those that fall with them.
@@ -239,7 +255,7 @@ impl Family {
         daemon: &Daemon,
         namespace: &Namespace,
         group: &[usize],
-    ) -> Result<Vec<(Detached, Shaken)>, String> {
+    ) -> Result<Vec<(Detached, Shaken)>, RestoreError> {
         group
             .iter()
             .map(|index| self.lost[*index].make(daemon, namespace))
@@ -253,17 +269,17 @@ impl Family {
         namespace: &Namespace,
         (group, dir, cap): (&[usize], PathBuf, Cap),
         made: Vec<(Detached, Shaken)>,
-    ) -> Result<(), String> {
+    ) -> Result<(), RestoreError> {
         let mut top = None;
         for (index, (new, mut shaken)) in group.iter().zip(made) {
             let put = namespace
                 .enter(|view| view.put(&new, &cap, &dir))
-                .map_err(|error| cannot_enter(&error))??;
+                .map_err(RestoreError::Namespace)??;
             if put == Put::Over && top.is_none() {
                 shaken.record.covered = Some(cap.device());
             }
             let live = daemon.serve_from_now(shaken)?;
-            self.lost[*index].state = State::Covered(live);
+            self.lost[*index].state = RestoreState::Covered(live);
             top = Some((put, new));
         }
         let top = top.and_then(|(put, new)| (put == Put::Beneath).then_some(new));
@@ -275,10 +291,15 @@ impl Family {
     ///
     /// # Errors
     /// What becomes of it instead.
-    fn put_up(&self, daemon: &Arc<Daemon>, namespace: &Namespace, index: usize) -> Result<State, State> {
+    fn put_up(
+        &self,
+        daemon: &Arc<Daemon>,
+        namespace: &Namespace,
+        index: usize,
+    ) -> Result<RestoreState, RestoreState> {
         let lost = &self.lost[index];
         let expected = self.beneath(daemon, &lost.record)?;
-        let (new, shaken) = lost.make(daemon, namespace).map_err(State::Waits)?;
+        let (new, shaken) = lost.make(daemon, namespace)?;
         let dir = &lost.record.dir;
         let around = self
             .covering
@@ -288,14 +309,14 @@ impl Family {
         let path = within.and_then(|(_, outer)| dir.strip_prefix(outer).ok());
         let root = within.map(|(root, _)| root);
         let put = namespace.enter(|view| view.put_on(&new, root, path.unwrap_or(dir), expected));
-        let put = put.unwrap_or_else(|error| Err(Unmade::Failed(cannot_enter(&error))));
-        put.map_err(|unmade| match unmade {
-            Unmade::NoPlace(line) => State::Forgotten(line),
-            Unmade::Failed(line) => State::Waits(line),
-        })?;
-        let live = daemon.serve_from_now(shaken).map_err(State::Waits)?;
+        put.map_err(RestoreError::Namespace)?
+            .map_err(|error| match error.is_of_the_place() {
+                true => RestoreState::Forgotten(error.to_string()),
+                false => RestoreState::Waiting(error.to_string()),
+            })?;
+        let live = daemon.serve_from_now(shaken).map_err(RestoreError::Begin)?;
         daemon.settle(&live);
-        Ok(State::Back)
+        Ok(RestoreState::Back)
     }
 
     /// Detaches the dead mounts in whose successors nothing is missing.
@@ -310,21 +331,21 @@ impl Family {
                 Some(_) => namespace.enter(|view| view.uncover(&cap, &dir)),
                 None => Ok(Ok(())),
             };
-            let done = done.unwrap_or_else(|error| Err(cannot_enter(&error)));
-            if let Err(line) = done {
-                tracing::error!(dir = %dir.display(), "a dead mount covers the one that is served: {line}");
+            let done = done.map_err(RestoreError::Namespace).and_then(|done| Ok(done?));
+            if let Err(why) = done {
+                tracing::error!(dir = %dir.display(), "a dead mount covers the one that is served: {why}");
             }
             for lost in self.lost.iter_mut().filter(|lost| lost.record.dir == dir) {
-                if let State::Covered(live) = &lost.state {
+                if let RestoreState::Covered(live) = &lost.state {
                     daemon.settle(live);
-                    lost.state = State::Back;
+                    lost.state = RestoreState::Back;
                 }
             }
         }
     }
 
     /// The directory that it must be mounted on.
-    fn beneath(&self, daemon: &Daemon, record: &Record) -> Result<Identity, State> {
+    fn beneath(&self, daemon: &Daemon, record: &Record) -> Result<Identity, RestoreState> {
         match record.beneath {
             Beneath::Directory(identity) => Ok(identity),
             Beneath::Mount { number, inode } => match daemon.mounts.find(|live| live.number == number) {
@@ -337,16 +358,14 @@ impl Family {
                     .iter()
                     .any(|other| other.number == number && other.is_missing()) =>
                 {
-                    Err(State::Waits("the mount that it lies in is not back".into()))
+                    Err(RestoreState::Waiting(
+                        "the mount that it lies in is not back".into(),
+                    ))
                 }
-                None => Err(State::Forgotten("the mount that it lay in is gone".into())),
+                None => Err(RestoreState::Forgotten("the mount that it lay in is gone".into())),
             },
         }
     }
-}
-
-fn cannot_enter(error: &io::Error) -> String {
-    format!("its mount namespace cannot be entered: {error}")
 }
 
 impl Lost {
@@ -369,14 +388,14 @@ impl Lost {
     }
 
     /// Nothing of it is on its directory: it fell with the mount that it lies in, or was unmounted, or moved.
-    fn nothing_is_there(&self, table: &[MountPoint]) -> State {
+    fn nothing_is_there(&self, table: &[MountPoint]) -> RestoreState {
         if self.record.unmade && self.is_nested() {
-            return State::Down;
+            return RestoreState::Down;
         }
         let mut moved = table
             .iter()
             .filter(|mount| self.is_like(mount) && mount.device == self.record.device);
-        State::Forgotten(match moved.next() {
+        RestoreState::Forgotten(match moved.next() {
             Some(mount) => format!(
                 "its dead mount is now on {0}: 'umount -l {0}'",
                 mount.dir.display()
@@ -385,23 +404,21 @@ impl Lost {
         })
     }
 
-    /// It lies in a dead mount.
-    fn falls(&self) -> State {
+    /// What becomes of a mount that lies in a dead one.
+    fn falls(&self) -> RestoreState {
         match self.record.unmade {
-            true => State::Down,
-            false => State::Waits("the mount that it lies in is not back".into()),
+            true => RestoreState::Down,
+            false => RestoreState::Waiting("the mount that it lies in is not back".into()),
         }
     }
 
     /// Makes its new mount, not anywhere yet, and shakes hands on it.
-    fn make(&self, daemon: &Daemon, namespace: &Namespace) -> Result<(Detached, Shaken), String> {
+    fn make(&self, daemon: &Daemon, namespace: &Namespace) -> Result<(Detached, Shaken), RestoreError> {
         let record = &self.record;
         let source = record.source.to_string();
         let made = namespace.enter(|view| view.make(&source, record.flags));
-        let (new, fuse) = made.unwrap_or_else(|error| Err(cannot_enter(&error)))?;
-        let device = new
-            .device()
-            .map_err(|error| format!("a mount without a number: {error}"))?;
+        let (new, fuse) = made.map_err(RestoreError::Namespace)??;
+        let device = new.device().map_err(RestoreError::NoNumber)?;
         let mount = daemon
             .handler
             .mount_unreached(&record.source, &record.options, record.pool)?;
@@ -444,28 +461,31 @@ impl Lost {
 
     /// Neither served nor given up.
     fn is_missing(&self) -> bool {
-        matches!(self.state, State::Dead | State::Down | State::Waits(_))
+        matches!(
+            self.state,
+            RestoreState::Dead | RestoreState::Down | RestoreState::Waiting(_)
+        )
     }
 
     /// Logs what became of it; gives it back if it is to be tried again.
     fn settle(mut self, daemon: &Daemon) -> Option<Self> {
         let (source, dir) = (&self.record.source, self.record.dir.display());
-        let waits = match std::mem::replace(&mut self.state, State::Dead) {
-            State::Back => {
+        let waits = match std::mem::replace(&mut self.state, RestoreState::Dead) {
+            RestoreState::Back => {
                 tracing::info!(%source, %dir, "mounted again");
                 return None;
             }
-            State::Forgotten(why) => {
+            RestoreState::Forgotten(why) => {
                 tracing::warn!(%source, %dir, "not mounted again: {why}");
                 daemon.records.remove(self.number);
                 return None;
             }
-            State::Covered(live) => {
-                self.state = State::Covered(live);
+            RestoreState::Covered(live) => {
+                self.state = RestoreState::Covered(live);
                 return Some(self);
             }
-            State::Waits(why) => why,
-            State::Dead | State::Down => String::new(),
+            RestoreState::Waiting(why) => why,
+            RestoreState::Dead | RestoreState::Down => String::new(),
         };
         if !waits.is_empty() && waits != self.said {
             tracing::warn!(%source, %dir, "not mounted again yet: {waits}");
@@ -476,64 +496,4 @@ impl Lost {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::mount::MountTable;
-
-    fn record(dir: &str, namespace: u32, minor: u32) -> Record {
-        let text = format!(
-            r#"{{"source":"n:/p","dir":"{dir}","options":{{"fabric":null,"key":"/k","crypt":"auto","timeout_ms":5000,"cache":"auto",
-            "share":{{"bw":0,"iops":0,"burst":0,"weight":100}},"read_only":false}},"flags":{{"read_only":false,"suid":false,
-            "dev":false,"noexec":false,"noatime":false,"nodiratime":false,"relatime":false,"strictatime":false,"sync":false,
-            "dirsync":false}},"namespace":{namespace},"device":{{"major":0,"minor":{minor}}},"unmade":false,
-            "beneath":{{"directory":{{"device":{{"major":8,"minor":1}},"inode":2}}}}}}"#
-        );
-        serde_json::from_str(&text).unwrap()
-    }
-
-    #[test]
-    fn mounts_in_or_on_one_another_are_a_family_and_others_wait_for_nobody() {
-        let dirs = [
-            ("/a/b", 1),
-            ("/c", 1),
-            ("/a/b/d", 1),
-            ("/a/b", 2),
-            ("/c", 1),
-            ("/ab", 1),
-            ("/a", 1),
-        ];
-        let records = dirs
-            .iter()
-            .zip(1..)
-            .map(|((dir, namespace), number)| (Number(number), record(dir, *namespace, 40)));
-        let families = families(records.collect());
-        let numbers = |family: &Vec<Lost>| family.iter().map(|lost| lost.number.0).collect::<Vec<_>>();
-        let mut numbers: Vec<_> = families.iter().map(numbers).collect();
-        numbers.sort();
-        assert_eq!(numbers, [vec![1, 3, 7], vec![2, 5], vec![4], vec![6]]);
-    }
-
-    #[test]
-    fn a_dead_mount_is_told_by_its_number_unless_it_is_being_made_again() {
-        let table = MountTable::parse(
-            b"30 1 0:40 / /a rw - fuse.rdmafs n:/p rw,user_id=0\n\
-            31 1 0:41 / /a rw - fuse.rdmafs n:/p rw,user_id=0\n\
-            32 1 0:40 / /b rw - fuse.rdmafs n:/p rw,user_id=0\n\
-            33 1 0:40 / /a rw - fuse.rdmafs n:/q rw,user_id=0\n\
-            34 1 0:40 / /a rw - fuse.rdmafs n:/p rw,user_id=1000",
-        );
-        let mut lost = families(vec![(Number(1), record("/a", 1, 40))])
-            .remove(0)
-            .remove(0);
-        let those = |lost: &Lost| {
-            table
-                .iter()
-                .filter(|mount| lost.is(mount))
-                .map(|mount| mount.id)
-                .collect::<Vec<_>>()
-        };
-        assert_eq!(those(&lost), [30]);
-        lost.record.unmade = true;
-        assert_eq!(those(&lost), [30, 31]);
-    }
-}
+mod tests;

@@ -1,13 +1,13 @@
 //! From the lock file to the last unmount.
 
-use super::answer::Daemon;
 use super::mounts::Mounts;
-use super::records::Records;
+use super::records::{FolderError, Records};
 use super::restore::{families, restore};
+use super::shared::Daemon;
 use crate::control::{Connection, ControlReply, Listener, Refusal, socket_path};
 use crate::executor::Executor;
 use crate::handler::Handler;
-use crate::process::{PidFile, Signals, harden, prepare_run_dir};
+use crate::process::{NotHardened, PidFile, PidFileError, RunDirError, Signals, harden, prepare_run_dir};
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 use rdmafs_rdma::clock::{Clock, SystemClock};
@@ -19,6 +19,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
+use thiserror::Error;
 
 /// How long mounts that are just being made again may take to hear of the end.
 const FAREWELL: Duration = Duration::from_secs(3);
@@ -36,20 +37,72 @@ const LOCK_TRIES: u32 = 100;
 /// gone.
 const LIVES: u32 = 20;
 
+/// A handler that does not come to serve: what it lacks.
+#[derive(Debug, Error)]
+pub enum RunError {
+    /// Signals cannot be held back.
+    #[error("cannot block signals: {0}")]
+    Signals(#[source] io::Error),
+    /// The process cannot be made safe.
+    #[error(transparent)]
+    Harden(#[from] NotHardened),
+    /// The run directory.
+    #[error(transparent)]
+    RunDir(#[from] RunDirError),
+    /// The lock file cannot be opened.
+    #[error("{}: {source}", .path.display())]
+    LockFile {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The lock file cannot be locked.
+    #[error("cannot lock {}: {source}", .path.display())]
+    Lock {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: Errno,
+    },
+    /// Another handler has the lock of this run directory.
+    #[error("another rdmafs handler runs in {}", .0.display())]
+    Another(PathBuf),
+    /// The control socket.
+    #[error("cannot make the control socket in {}: {source}", .run_dir.display())]
+    Socket {
+        /// The run directory.
+        run_dir: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The pid file.
+    #[error(transparent)]
+    PidFile(#[from] PidFileError),
+    /// The folder of the records of mounts.
+    #[error(transparent)]
+    Records(#[from] FolderError),
+    /// A thread.
+    #[error("cannot start a thread: {0}")]
+    Thread(#[source] io::Error),
+}
+
 /// Runs the handler until its last mount is unmounted, dead ones that wait for something included (or, never mounted, until it has been
 /// idle for 10 s), or until SIGTERM, which leaves the mounts to the next handler. `ready` is
 /// called once the mounts of a handler that ended here are back, those that can be, and the control socket accepts. Blocking. Call it
 /// before the process starts threads.
 ///
 /// # Errors
-/// One line: another handler runs, or a directory or socket cannot be had.
-pub fn run(run_dir: PathBuf, ready: impl FnOnce()) -> Result<(), String> {
-    let signals = Signals::block().map_err(|error| format!("cannot block signals: {error}"))?;
+/// Another handler runs, or a directory or socket cannot be had.
+pub fn run(run_dir: PathBuf, ready: impl FnOnce()) -> Result<(), RunError> {
+    let signals = Signals::block().map_err(RunError::Signals)?;
     let left_out = harden()?;
     prepare_run_dir(&run_dir)?;
     let _lock = lock(&run_dir)?;
-    let listener = Listener::bind(&run_dir)
-        .map_err(|error| format!("cannot make the control socket in {}: {error}", run_dir.display()))?;
+    let listener = Listener::bind(&run_dir).map_err(|source| {
+        let run_dir = run_dir.clone();
+        RunError::Socket { run_dir, source }
+    })?;
     let _pid_file = PidFile::write(run_dir.join("handler.pid"))?;
     let daemon = Arc::new(Daemon {
         records: Records::open(&run_dir)?,
@@ -80,7 +133,7 @@ pub fn run(run_dir: PathBuf, ready: impl FnOnce()) -> Result<(), String> {
 }
 
 /// Gives the threads that go on with what has to wait.
-fn start_restoring(daemon: &Arc<Daemon>) -> Result<Vec<JoinHandle<()>>, String> {
+fn start_restoring(daemon: &Arc<Daemon>) -> Result<Vec<JoinHandle<()>>, RunError> {
     let (first, tried) = mpsc::channel();
     let mut restorers = Vec::new();
     for family in families(daemon.records.load()) {
@@ -96,20 +149,23 @@ fn start_restoring(daemon: &Arc<Daemon>) -> Result<Vec<JoinHandle<()>>, String> 
 
 /// Holds `handler.lock` for as long as this process lives: the kernel lets go of it however the process ends. A handler that is
 /// just ending, which listens no more, is waited for. Blocking.
-fn lock(run_dir: &Path) -> Result<Flock<File>, String> {
+fn lock(run_dir: &Path) -> Result<Flock<File>, RunError> {
     let path = run_dir.join("handler.lock");
-    let mut file = File::options()
+    let opened = File::options()
         .create(true)
         .truncate(false)
         .write(true)
-        .open(&path)
-        .map_err(|error| format!("{}: {error}", path.display()))?;
+        .open(&path);
+    let mut file = match opened {
+        Ok(file) => file,
+        Err(source) => return Err(RunError::LockFile { path, source }),
+    };
     let mut taken = 0;
     for _ in 0..LOCK_TRIES {
         file = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
             Ok(lock) => return Ok(lock),
             Err((file, Errno::EWOULDBLOCK)) => file,
-            Err((_, error)) => return Err(format!("cannot lock {}: {error}", path.display())),
+            Err((_, source)) => return Err(RunError::Lock { path, source }),
         };
         taken += u32::from(UnixStream::connect(socket_path(run_dir)).is_ok());
         if taken == LIVES {
@@ -117,12 +173,12 @@ fn lock(run_dir: &Path) -> Result<Flock<File>, String> {
         }
         thread::sleep(PAUSE);
     }
-    Err(format!("another rdmafs handler runs in {}", run_dir.display()))
+    Err(RunError::Another(run_dir.to_owned()))
 }
 
-fn spawn(name: &str, job: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, String> {
+fn spawn(name: &str, job: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, RunError> {
     let thread = thread::Builder::new().name(name.into()).spawn(job);
-    thread.map_err(|error| format!("cannot start a thread: {error}"))
+    thread.map_err(RunError::Thread)
 }
 
 fn await_signal(signals: Signals, daemon: &Daemon) {
@@ -142,7 +198,7 @@ fn accept(listener: &Listener, daemon: &Arc<Daemon>) {
     let mut scarcity = LogLimit::new(1);
     loop {
         let failed = match listener.accept() {
-            Ok(connection) => take(connection, daemon).err(),
+            Ok(connection) => take(connection, daemon).err().map(|error| error.to_string()),
             Err(error) if error.raw_os_error() == Some(libc::EINVAL) => return,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => None,
             Err(error) => {
@@ -162,7 +218,7 @@ fn accept(listener: &Listener, daemon: &Arc<Daemon>) {
 }
 
 /// Serves a caller on a thread of its own. Who may not ask gets none.
-fn take(connection: Connection, daemon: &Arc<Daemon>) -> Result<(), String> {
+fn take(connection: Connection, daemon: &Arc<Daemon>) -> Result<(), RunError> {
     if let Err(refusal) = connection.may_ask() {
         connection.turn_away(&refusal);
         return Ok(());
@@ -219,7 +275,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let held = lock(dir.path()).unwrap();
         let listener = Listener::bind(dir.path()).unwrap();
-        let refused = lock(dir.path()).unwrap_err();
+        let refused = lock(dir.path()).unwrap_err().to_string();
         assert_eq!(
             refused,
             format!("another rdmafs handler runs in {}", dir.path().display())
@@ -229,6 +285,6 @@ mod tests {
         let path = dir.path().to_owned();
         let next = thread::spawn(move || lock(&path).map(drop));
         drop(held);
-        assert_eq!(next.join().unwrap(), Ok(()));
+        next.join().unwrap().unwrap();
     }
 }

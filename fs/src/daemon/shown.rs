@@ -21,6 +21,7 @@ fn words(flags: KernelFlags, options: &MountOptions) -> String {
         timeout_ms,
         commit_s,
         cache,
+        idmap,
         share,
         read_only: _,
         access_times: _,
@@ -39,6 +40,9 @@ fn words(flags: KernelFlags, options: &MountOptions) -> String {
         CacheMode::Auto => "cache=auto".into(),
         CacheMode::None => "cache=none".into(),
     });
+    if *idmap {
+        words.push("idmap".to_owned());
+    }
     let Share {
         bw,
         iops,
@@ -107,6 +111,7 @@ mod tests {
             verbs: VerbsOptions::default(),
             timeout_ms: 5000,
             commit_s: 5,
+            idmap: false,
             cache: CacheMode::Auto,
             share: Share::default(),
             read_only: false,

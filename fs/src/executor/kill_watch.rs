@@ -10,12 +10,12 @@
 
 use super::signals::Signals;
 use crate::process::of_task;
-use parking_lot::{Condvar, Mutex};
+use crate::sync::{Condvar, Mutex};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How often it looks.
+/// Between two looks at the signals of callers.
 const PERIOD: Duration = Duration::from_millis(200);
 /// Looks that may find nothing before it sleeps until it is woken: a wake-up for each operation that parks alone would cost as
 /// much as the operation.
@@ -48,17 +48,17 @@ struct Parked {
 }
 
 struct Entry {
-    caller: Caller,
+    caller: WatchedTask,
     since: u64,
     operation: Arc<dyn Killable>,
     /// Signals of the whole process that the last look found.
-    seen: u64,
+    observed: u64,
 }
 
 /// Whom an operation works for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Caller {
-    /// 0: nobody.
+pub(super) struct WatchedTask {
+    /// The calling task; 0 where nobody waits.
     pub(super) tid: u32,
     /// Any signal ends the operation, not only its death.
     pub(super) any_signal: bool,
@@ -66,7 +66,7 @@ pub(super) struct Caller {
 
 impl KillWatch {
     /// Watches an operation until [`KillWatch::remove`].
-    pub(super) fn add(&self, caller: Caller, operation: Arc<dyn Killable>) {
+    pub(super) fn add(&self, caller: WatchedTask, operation: Arc<dyn Killable>) {
         let mut parked = self.parked.lock();
         let since = parked.round;
         let wake = std::mem::take(&mut parked.asleep);
@@ -77,7 +77,7 @@ impl KillWatch {
                 caller,
                 since,
                 operation,
-                seen: 0,
+                observed: 0,
             },
         );
         drop(parked);
@@ -116,23 +116,23 @@ impl KillWatch {
             let round = parked.round;
             let old = parked.operations.values().filter(|entry| entry.since + 1 < round);
             let old: Vec<_> = old
-                .map(|entry| (entry.caller, entry.seen, entry.operation.clone()))
+                .map(|entry| (entry.caller, entry.observed, entry.operation.clone()))
                 .collect();
             drop(parked);
-            let mut seen_now = Vec::new();
-            for (caller, seen, operation) in old {
+            let mut observed_now = Vec::new();
+            for (caller, observed, operation) in old {
                 let key = Arc::as_ptr(&operation).addr();
-                match look(caller, seen) {
+                match look(caller, observed) {
                     Look::Interrupt => operation.interrupt(),
-                    Look::Seen(now) if now != seen => seen_now.push((key, now)),
-                    Look::Seen(_) => {}
+                    Look::Observation(now) if now != observed => observed_now.push((key, now)),
+                    Look::Observation(_) => {}
                 }
             }
             super::queue::drain();
             parked = self.parked.lock();
-            for (key, seen) in seen_now {
+            for (key, observed) in observed_now {
                 if let Some(entry) = parked.operations.get_mut(&key) {
-                    entry.seen = seen;
+                    entry.observed = observed;
                 }
             }
         }
@@ -154,18 +154,18 @@ enum Look {
     /// It is to be answered now.
     Interrupt,
     /// Its process has these signals, which another thread may take.
-    Seen(u64),
+    Observation(u64),
 }
 
 /// A task that cannot be seen has no signals: it may live in a pid namespace that this process does not see.
-fn look(caller: Caller, seen: u64) -> Look {
+fn look(caller: WatchedTask, observed: u64) -> Look {
     let status = of_task(caller.tid, "status").unwrap_or_default();
     let signals = Signals::parse(&status);
     let dying = signals.has_kill() || (!caller.any_signal && exits(caller.tid));
-    if dying || (caller.any_signal && signals.interrupts(seen)) {
+    if dying || (caller.any_signal && signals.interrupts(observed)) {
         return Look::Interrupt;
     }
-    Look::Seen(signals.of_process())
+    Look::Observation(signals.of_process())
 }
 
 fn exits(tid: u32) -> bool {

@@ -13,5 +13,7 @@ mod tests;
 mod timer;
 
 mod run;
+#[cfg(any(test, feature = "testing"))]
+mod stepped;
 
 pub use run::Executor;

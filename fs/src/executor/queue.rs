@@ -5,7 +5,7 @@
 //! runner did not get to in [`STEPS`] steps: operations that keep waking each other must not keep a poller from the
 //! completion that they all wait for.
 
-use parking_lot::{Condvar, Mutex};
+use crate::sync::{Condvar, Mutex, thread_local};
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -20,14 +20,14 @@ pub(super) trait Runnable: Send + Sync {
 }
 
 /// A woken operation and the queue it belongs to.
-type Ready = (Arc<Queue>, Arc<dyn Runnable>);
+type Ready = (Arc<RunQueue>, Arc<dyn Runnable>);
 
 /// Operations for the spare runner.
 #[derive(Default)]
-pub(super) struct Queue {
+pub(super) struct RunQueue {
     shared: Mutex<Shared>,
     arrived: Condvar,
-    /// No thread serves it: everything waits here until [`Queue::step`].
+    /// No thread serves it: everything waits here until `RunQueue::step`.
     stepped: bool,
 }
 
@@ -65,24 +65,11 @@ thread_local! {
     static LOCAL: RefCell<Local> = RefCell::default();
 }
 
-impl Queue {
-    /// A queue without threads.
-    pub(super) fn stepped() -> Self {
-        Self {
-            stepped: true,
-            ..Self::default()
-        }
-    }
+fn with_local<T>(act: impl FnOnce(&mut Local) -> T) -> T {
+    LOCAL.with(|local| act(&mut local.borrow_mut()))
+}
 
-    /// Does one step of what is ready, in the order of the wakes. False when nothing was.
-    pub(super) fn step(&self) -> bool {
-        let task = self.shared.lock().ready.pop_front();
-        task.is_some_and(|task| {
-            task.step();
-            true
-        })
-    }
-
+impl RunQueue {
     /// Takes a woken operation: to this thread if it is a runner, else to the spare one.
     pub(super) fn push(self: &Arc<Self>, task: Arc<dyn Runnable>) {
         if self.stepped {
@@ -101,6 +88,8 @@ impl Queue {
         }
     }
 
+    /// A queue that is closed takes it as well: it must not be dropped here, because who wakes may hold a lock that the operation takes
+    /// when it is dropped (`event_listener` wakes under its own).
     fn push_shared(&self, task: Arc<dyn Runnable>) {
         self.shared.lock().ready.push_back(task);
         self.arrived.notify_one();
@@ -126,7 +115,7 @@ impl Queue {
         }
     }
 
-    /// Ends [`Queue::serve`].
+    /// Ends [`RunQueue::serve`] and drops what is ready. What is woken later waits for another call.
     pub(super) fn close(&self) {
         let mut shared = self.shared.lock();
         shared.closed = true;
@@ -137,32 +126,52 @@ impl Queue {
     }
 }
 
+#[cfg(any(test, feature = "testing"))]
+impl RunQueue {
+    /// A queue without threads.
+    pub(super) fn stepped() -> Self {
+        Self {
+            stepped: true,
+            ..Self::default()
+        }
+    }
+
+    /// Does one step of what is ready, in the order of the wakes. False when nothing was.
+    pub(super) fn step(&self) -> bool {
+        let task = self.shared.lock().ready.pop_front();
+        task.is_some_and(|task| {
+            task.step();
+            true
+        })
+    }
+}
+
 /// Makes this thread keep what it wakes from now on; it must call [`drain`] again and again.
 pub(super) fn become_runner() {
-    LOCAL.with_borrow_mut(|local| local.running = local.running.max(1));
+    with_local(|local| local.running = local.running.max(1));
 }
 
 /// Runs `first`, then what became ready on this thread.
 pub(super) fn run_here(first: Arc<dyn Runnable>) {
-    LOCAL.with_borrow_mut(|local| local.running += 1);
+    with_local(|local| local.running += 1);
     first.step();
     drain();
-    LOCAL.with_borrow_mut(|local| local.running -= 1);
+    with_local(|local| local.running -= 1);
 }
 
 /// Runs what became ready on this thread. Nested calls leave it to the outermost.
 pub(super) fn drain() {
-    let nested = LOCAL.with_borrow_mut(|local| std::mem::replace(&mut local.draining, true));
+    let nested = with_local(|local| std::mem::replace(&mut local.draining, true));
     if nested {
         return;
     }
     for _ in 0..STEPS {
-        let Some((_, task)) = LOCAL.with_borrow_mut(|local| local.ready.pop_front()) else {
+        let Some((_, task)) = with_local(|local| local.ready.pop_front()) else {
             break;
         };
         task.step();
     }
-    LOCAL.with_borrow_mut(|local| {
+    with_local(|local| {
         local.hand_on();
         local.draining = false;
     });

@@ -1,11 +1,11 @@
 //! The executor's public face.
 
-use super::kill_watch::{Caller, KillWatch};
-use super::queue::{self, Queue};
+use super::kill_watch::{KillWatch, WatchedTask};
+use super::queue::{self, RunQueue};
 use super::task::Task;
 use super::timer::Timer;
 use crate::errno::Error;
-use rdmafs_rdma::clock::{Clock, SystemClock};
+use rdmafs_rdma::clock::SystemClock;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
@@ -14,13 +14,13 @@ use std::time::Duration;
 /// Runs operations; shared by all mounts of a handler. Its threads end when its last clone is dropped.
 #[derive(Clone)]
 pub struct Executor {
-    threads: Arc<Threads>,
+    pub(super) threads: Arc<Threads>,
 }
 
-struct Threads {
-    queue: Arc<Queue>,
-    watch: Arc<KillWatch>,
-    timer: Arc<Timer>,
+pub(super) struct Threads {
+    pub(super) queue: Arc<RunQueue>,
+    pub(super) watch: Arc<KillWatch>,
+    pub(super) timer: Arc<Timer>,
 }
 
 impl Drop for Threads {
@@ -45,7 +45,7 @@ impl Executor {
     #[must_use]
     pub fn start() -> Self {
         let threads = Threads {
-            queue: Arc::new(Queue::default()),
+            queue: Arc::new(RunQueue::default()),
             watch: Arc::new(KillWatch::default()),
             timer: Arc::new(Timer::new(Arc::new(SystemClock::new()))),
         };
@@ -62,35 +62,6 @@ impl Executor {
         }
     }
 
-    /// An executor without threads, for simulations: nothing happens but in [`Executor::turn`], by the time of `clock`. A kill of
-    /// a caller goes unnoticed.
-    #[must_use]
-    pub fn stepped(clock: Arc<dyn Clock>) -> Self {
-        let threads = Threads {
-            queue: Arc::new(Queue::stepped()),
-            watch: Arc::new(KillWatch::default()),
-            timer: Arc::new(Timer::new(clock)),
-        };
-        Self {
-            threads: Arc::new(threads),
-        }
-    }
-
-    /// Of a stepped executor: wakes who is due, then runs everything that is ready. False when there was nothing.
-    pub fn turn(&self) -> bool {
-        let mut any = self.threads.timer.fire();
-        while self.threads.queue.step() {
-            any = true;
-        }
-        any
-    }
-
-    /// The first deadline of a sleeping operation.
-    #[must_use]
-    pub fn next_deadline(&self) -> Option<Duration> {
-        self.threads.timer.next()
-    }
-
     /// Polls `operation` on this thread; when it cannot finish, parks it and returns. `reply` is called exactly once, with the
     /// operation's result, with EINTR when the task `tid` (0: none) is being killed, or with EIO when it panics.
     pub fn run<T: Send + 'static>(
@@ -100,11 +71,11 @@ impl Executor {
         reply: impl FnOnce(Result<T, Error>) + Send + 'static,
     ) {
         let any_signal = false;
-        self.run_for(Caller { tid, any_signal }, operation, reply);
+        self.run_for(WatchedTask { tid, any_signal }, operation, reply);
     }
 
-    /// The same for an operation that may last for ever: any signal that the task neither blocks nor ignores ends it with EINTR,
-    /// within a second.
+    /// Polls an operation that may wait without limit on this thread, and parks it when it cannot finish. Any signal that the task
+    /// neither blocks nor ignores ends it with EINTR, within a second.
     pub fn run_interruptibly<T: Send + 'static>(
         &self,
         tid: u32,
@@ -112,12 +83,12 @@ impl Executor {
         reply: impl FnOnce(Result<T, Error>) + Send + 'static,
     ) {
         let any_signal = true;
-        self.run_for(Caller { tid, any_signal }, operation, reply);
+        self.run_for(WatchedTask { tid, any_signal }, operation, reply);
     }
 
     fn run_for<T: Send + 'static>(
         &self,
-        caller: Caller,
+        caller: WatchedTask,
         operation: impl Future<Output = Result<T, Error>> + Send + 'static,
         reply: impl FnOnce(Result<T, Error>) + Send + 'static,
     ) {
@@ -178,7 +149,7 @@ impl Wake for Unpark {
     }
 }
 
-fn spawn(name: &str, life: impl FnOnce() + Send + 'static) {
-    let thread = std::thread::Builder::new().name(name.to_owned()).spawn(life);
+fn spawn(name: &str, lifetime: impl FnOnce() + Send + 'static) {
+    let thread = std::thread::Builder::new().name(name.to_owned()).spawn(lifetime);
     drop(thread.expect("the system gives a thread"));
 }

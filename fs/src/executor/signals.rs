@@ -3,7 +3,7 @@
 /// Bits of signals in the masks: signal n is bit n - 1.
 const SIGKILL: u64 = 1 << 8;
 /// SIGCHLD, SIGCONT, SIGURG, SIGWINCH: nothing happens unless there is a handler.
-const HARMLESS: u64 = 1 << 16 | 1 << 17 | 1 << 22 | 1 << 27;
+const IGNORED_BY_DEFAULT: u64 = 1 << 16 | 1 << 17 | 1 << 22 | 1 << 27;
 
 /// What is pending, and what becomes of it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -39,16 +39,16 @@ impl Signals {
         signals
     }
 
-    /// It is being killed.
+    /// Whether a signal that kills the task is pending.
     pub(crate) fn has_kill(self) -> bool {
         (self.thread | self.process) & SIGKILL != 0
     }
 
-    /// The task has a signal to see to: one of its own, or one of its process that no other thread is going to take (`seen` at the
+    /// The task has a signal to see to: one of its own, or one of its process that no other thread is going to take (`observed` at the
     /// last look).
-    pub(crate) fn interrupts(self, seen: u64) -> bool {
+    pub(crate) fn interrupts(self, observed: u64) -> bool {
         let of_process = self.of_process();
-        let nobody_else = self.threads == 1 || of_process & seen != 0;
+        let nobody_else = self.threads == 1 || of_process & observed != 0;
         self.felt(self.thread) != 0 || (of_process != 0 && nobody_else)
     }
 
@@ -58,7 +58,7 @@ impl Signals {
     }
 
     fn felt(self, pending: u64) -> u64 {
-        pending & !self.blocked & !self.ignored & (self.caught | !HARMLESS)
+        pending & !self.blocked & !self.ignored & (self.caught | !IGNORED_BY_DEFAULT)
     }
 }
 
@@ -74,7 +74,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pending_kill_is_seen_in_both_masks_and_nothing_else_is() {
+    fn a_pending_kill_is_found_in_both_masks_and_nothing_else_is() {
         assert!(status(0x100, 0, [0; 3], 1).has_kill());
         assert!(status(0, 0x101, [0; 3], 1).has_kill());
         assert!(!status(0x4001, 0x200, [0; 3], 1).has_kill());
@@ -82,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_blocked_ignored_or_harmless_does_not_interrupt() {
+    fn what_is_blocked_or_ignored_does_not_interrupt() {
         let alarm = 1 << 13;
         assert!(status(0, alarm, [0, 0, alarm], 1).interrupts(0));
         assert!(status(0, alarm, [0; 3], 1).interrupts(0), "fatal");

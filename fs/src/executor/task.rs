@@ -1,13 +1,12 @@
 //! One operation: a future, the sink of its answer, and the state that lets exactly one thread at a time touch them.
 
-use super::kill_watch::{Caller, KillWatch, Killable};
-use super::queue::{Queue, Runnable};
+use super::kill_watch::{KillWatch, Killable, WatchedTask};
+use super::queue::{RunQueue, Runnable};
 use crate::errno::Error;
-use parking_lot::Mutex;
+use crate::sync::{AtomicBool, AtomicU8, Exclusive, Ordering};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 
 /// Parked, nobody woke it.
@@ -17,18 +16,18 @@ const QUEUED: u8 = 1;
 /// A thread polls it.
 const RUNNING: u8 = 2;
 /// A thread polls it and it was woken meanwhile: queue it again.
-const AGAIN: u8 = 3;
+const RERUN: u8 = 3;
 /// Answered.
 const DONE: u8 = 4;
 
 /// An operation. `F` gives a `Result<T, Error>`, `R` takes it.
 pub(super) struct Task<F, R> {
     state: AtomicU8,
-    /// Taken by the thread that made `state` RUNNING, so never contended.
-    body: Mutex<Option<(Pin<Box<F>>, R)>>,
-    queue: Arc<Queue>,
+    /// Taken by the thread that made `state` RUNNING.
+    body: Exclusive<Option<(Pin<Box<F>>, R)>>,
+    queue: Arc<RunQueue>,
     watch: Arc<KillWatch>,
-    caller: Caller,
+    caller: WatchedTask,
     watched: AtomicBool,
 }
 
@@ -39,15 +38,15 @@ where
 {
     /// A new operation, to be stepped at once by its maker.
     pub(super) fn new(
-        queue: Arc<Queue>,
+        queue: Arc<RunQueue>,
         watch: Arc<KillWatch>,
-        caller: Caller,
+        caller: WatchedTask,
         operation: F,
         reply: R,
     ) -> Arc<Self> {
         Arc::new(Self {
             state: AtomicU8::new(QUEUED),
-            body: Mutex::new(Some((Box::pin(operation), reply))),
+            body: Exclusive::new(Some((Box::pin(operation), reply))),
             queue,
             watch,
             caller,
@@ -73,8 +72,9 @@ where
             self.watch.add(self.caller, self.clone());
         }
         if !self.change(RUNNING, IDLE) {
-            // Only a runner steps, so it comes back to this one after the others that are ready.
-            self.state.store(QUEUED, Ordering::Release);
+            // Only a runner steps, so it comes back to this one after the others that are ready. Swapped, not stored: the next poll
+            // must find what was done before every wake so far.
+            self.state.swap(QUEUED, Ordering::AcqRel);
             self.queue.push(self.clone());
         }
     }
@@ -97,9 +97,13 @@ where
     }
 
     fn change(&self, from: u8, to: u8) -> bool {
+        self.exchange(from, to).is_ok()
+    }
+
+    /// The state that it was in, as an error if that is not `from`.
+    fn exchange(&self, from: u8, to: u8) -> Result<u8, u8> {
         self.state
             .compare_exchange(from, to, Ordering::AcqRel, Ordering::Acquire)
-            .is_ok()
     }
 }
 
@@ -121,15 +125,20 @@ where
     R: FnOnce(Result<T, Error>) + Send + 'static,
 {
     fn wake(self: Arc<Self>) {
+        let mut state = IDLE;
         loop {
-            if self.change(IDLE, QUEUED) {
-                return self.queue.clone().push(self);
-            }
-            if self.change(RUNNING, AGAIN) {
-                return;
-            }
-            if matches!(self.state.load(Ordering::Acquire), QUEUED | AGAIN | DONE) {
-                return;
+            // Also where it is woken already, the state is written: the coming poll reads that, and so finds what was done before this
+            // wake. A mere look would let the poll go ahead with old values, and nobody would wake it any more.
+            let next = match state {
+                IDLE => QUEUED,
+                RUNNING => RERUN,
+                DONE => return,
+                woken => woken,
+            };
+            match self.exchange(state, next) {
+                Ok(IDLE) => return self.queue.clone().push(self),
+                Ok(_) => return,
+                Err(present) => state = present,
             }
         }
     }

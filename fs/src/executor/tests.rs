@@ -15,7 +15,7 @@ fn thread() -> ThreadId {
     std::thread::current().id()
 }
 
-async fn told(flag: Arc<AtomicBool>, event: Arc<Event>) {
+async fn notified(flag: Arc<AtomicBool>, event: Arc<Event>) {
     while !flag.load(Ordering::SeqCst) {
         let listener = event.listen();
         if flag.load(Ordering::SeqCst) {
@@ -39,7 +39,7 @@ fn a_parked_operation_does_not_hold_its_worker_and_a_foreign_wake_finishes_it_el
     let executor = Executor::start();
     let (flag, event) = (Arc::new(AtomicBool::new(false)), Arc::new(Event::new()));
     let (send, answers) = mpsc::channel();
-    let waits = told(flag.clone(), event.clone());
+    let waits = notified(flag.clone(), event.clone());
     let operation = async move {
         waits.await;
         Ok(thread())
@@ -56,7 +56,7 @@ fn a_runner_runs_what_it_wakes_itself() {
     let executor = Executor::start();
     let (flag, event) = (Arc::new(AtomicBool::new(false)), Arc::new(Event::new()));
     let (send, answers) = mpsc::channel();
-    let waits = told(flag.clone(), event.clone());
+    let waits = notified(flag.clone(), event.clone());
     let operation = async move {
         waits.await;
         Ok(thread())
@@ -112,7 +112,7 @@ fn a_runner_that_ends_hands_on_what_it_woke() {
     let executor = Executor::start();
     let (flag, event) = (Arc::new(AtomicBool::new(false)), Arc::new(Event::new()));
     let (send, answers) = mpsc::channel();
-    let waits = told(flag.clone(), event.clone());
+    let waits = notified(flag.clone(), event.clone());
     executor.run(
         0,
         async move {
@@ -135,7 +135,7 @@ fn a_runner_that_ends_hands_on_what_it_woke() {
 fn a_panic_is_an_answer_and_takes_nothing_down() {
     let executor = Executor::start();
     let (send, answers) = mpsc::channel();
-    let again = send.clone();
+    let anew = send.clone();
     let slept = executor.sleep(Duration::from_millis(1));
     let panics = async move {
         slept.await;
@@ -155,7 +155,7 @@ fn a_panic_is_an_answer_and_takes_nothing_down() {
             slept.await;
             Ok(())
         },
-        move |result| again.send(result).unwrap(),
+        move |result| anew.send(result).unwrap(),
     );
     assert_eq!(answers.recv_timeout(LONG).unwrap(), Ok(()));
 }
@@ -186,10 +186,10 @@ fn sleepers_wake_in_order() {
             move |name| send.send(name).unwrap(),
         );
     }
-    let seen: Vec<_> = (0..3)
+    let observed: Vec<_> = (0..3)
         .map(|_| order.recv_timeout(LONG).unwrap().unwrap())
         .collect();
-    assert_eq!(seen, ['a', 'b', 'c']);
+    assert_eq!(observed, ['a', 'b', 'c']);
 }
 
 /// A killed child that its parent has not reaped is a task that is exiting, as in the FLUSH of its files.
@@ -209,10 +209,10 @@ fn an_operation_of_a_dying_task_is_dropped_and_interrupted_but_no_other() {
             .spawn()
             .unwrap()
     };
-    let (mut dies, mut lives) = (child("600"), child("600"));
+    let (mut dies, mut lifetimes) = (child("600"), child("600"));
     let (send, answers) = mpsc::channel();
     let dropped = Arc::new(AtomicBool::new(false));
-    for tid in [dies.id(), lives.id()] {
+    for tid in [dies.id(), lifetimes.id()] {
         let held = (tid == dies.id()).then(|| Dropped(dropped.clone()));
         let (send, held_dropped) = (send.clone(), dropped.clone());
         let operation = async move {
@@ -229,7 +229,7 @@ fn an_operation_of_a_dying_task_is_dropped_and_interrupted_but_no_other() {
     let answer = answers.recv_timeout(LONG).unwrap();
     assert_eq!(answer, (dies.id(), Err(Error::Interrupted), true));
     assert!(answers.recv_timeout(Duration::from_millis(500)).is_err());
-    lives.kill().unwrap();
+    lifetimes.kill().unwrap();
     dies.wait().unwrap();
-    lives.wait().unwrap();
+    lifetimes.wait().unwrap();
 }

@@ -14,12 +14,12 @@ type Key = (Duration, u64);
 /// All deadlines; one thread serves them.
 pub(super) struct Timer {
     clock: Arc<dyn Clock>,
-    state: Mutex<State>,
+    state: Mutex<TimerState>,
     changed: Condvar,
 }
 
 #[derive(Default)]
-struct State {
+struct TimerState {
     sleepers: BTreeMap<Key, Waker>,
     next: u64,
     closed: bool,
@@ -47,24 +47,6 @@ impl Timer {
             deadline: self.clock.now().saturating_add(duration),
             key: None,
         }
-    }
-
-    /// Wakes who is due, without a thread. True if there was one.
-    pub(super) fn fire(&self) -> bool {
-        let now = self.clock.now();
-        let mut state = self.state.lock();
-        let later = state.sleepers.split_off(&(now, u64::MAX));
-        let due = std::mem::replace(&mut state.sleepers, later);
-        drop(state);
-        let any = !due.is_empty();
-        due.into_values().for_each(Waker::wake);
-        any
-    }
-
-    /// The first deadline.
-    pub(super) fn next(&self) -> Option<Duration> {
-        let state = self.state.lock();
-        state.sleepers.keys().next().map(|(deadline, _)| *deadline)
     }
 
     /// The timer thread's life.
@@ -96,6 +78,27 @@ impl Timer {
         drop(state);
         drop(left);
         self.changed.notify_all();
+    }
+}
+
+#[cfg(any(test, feature = "testing"))]
+impl Timer {
+    /// Wakes who is due, without a thread. True if there was one.
+    pub(super) fn fire(&self) -> bool {
+        let now = self.clock.now();
+        let mut state = self.state.lock();
+        let later = state.sleepers.split_off(&(now, u64::MAX));
+        let due = std::mem::replace(&mut state.sleepers, later);
+        drop(state);
+        let any = !due.is_empty();
+        due.into_values().for_each(Waker::wake);
+        any
+    }
+
+    /// The first deadline.
+    pub(super) fn next(&self) -> Option<Duration> {
+        let state = self.state.lock();
+        state.sleepers.keys().next().map(|(deadline, _)| *deadline)
     }
 }
 

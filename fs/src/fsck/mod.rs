@@ -3,7 +3,7 @@
 mod live;
 mod offline;
 
-pub use live::{Asking, ask};
-pub use offline::{Outcome, resize, state_dir};
+pub use live::{AskError, Asking, ask};
+pub use offline::{OfflineError, Outcome, resize, state_dir};
 pub use rdmafs_meta::id::InodeId;
 pub use rdmafs_meta::problem::{Examination, Lost, LostFile, Problem, ProblemKind};

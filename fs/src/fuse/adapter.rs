@@ -1,12 +1,12 @@
 //! What all FUSE requests have in common: who asks, a run on the executor, the count, and a panic that stays in its request.
 
 use super::convert::{bytes, handle, ino};
-use super::groups::Groups;
+use super::groups::{Groups, NO_UID};
 use super::meter::Meter;
 use super::reply;
 use crate::errno::Error;
 use crate::executor::Executor;
-use crate::handler::{Caller, LockCall, Mount};
+use crate::handler::{LockCall, LockCaller, Mount};
 use fuser::{FileHandle, INodeNo, LockOwner, ReplyEntry, Request};
 use rdmafs_meta::cred::Credentials;
 use rdmafs_meta::error::MetaError;
@@ -25,19 +25,28 @@ pub(super) struct Adapter {
     meter: Arc<Meter>,
     groups: Groups,
     clock: SystemClock,
-    callers_visible: bool,
+    pub(super) callers: Callers,
+}
+
+/// What requests say of who makes them.
+#[derive(Clone, Copy, Debug)]
+pub struct Callers {
+    /// mount(2) was called in this process's pid namespace, so the thread ids of requests mean what they say here.
+    pub visible: bool,
+    /// Idmapped mounts may be made of the mount: only requests that make something carry a uid and gid, those that what is made belongs to, and
+    /// the kernel alone knows who may do what.
+    pub idmapped: bool,
 }
 
 impl Adapter {
-    /// `callers_visible`: the thread ids of requests are those of this process's pid namespace.
-    pub(super) fn new(mount: Arc<Mount>, meter: Arc<Meter>, callers_visible: bool) -> Self {
+    pub(super) fn new(mount: Arc<Mount>, meter: Arc<Meter>, callers: Callers) -> Self {
         Self {
             executor: mount.executor().clone(),
             mount,
             meter,
             groups: Groups::new(),
             clock: SystemClock::new(),
-            callers_visible,
+            callers,
         }
     }
 
@@ -54,7 +63,7 @@ impl Adapter {
         self.serve_as(request, false, start, reply);
     }
 
-    /// The same; `for_ever`: it may last so, and any signal of the caller ends it.
+    /// Starts an operation and sees to its reply. One that is `for_ever` may wait without limit, and any signal of its caller ends it.
     pub(super) fn serve_as<T, F>(
         &self,
         request: &Request,
@@ -86,7 +95,7 @@ impl Adapter {
     }
 
     fn tid(&self, request: &Request) -> u32 {
-        if self.callers_visible { request.pid() } else { 0 }
+        if self.callers.visible { request.pid() } else { 0 }
     }
 
     /// What a program asks of a lock; EINVAL when that is no range.
@@ -102,8 +111,8 @@ impl Adapter {
             owner: owner.0,
             span: Span::new(start, last).ok_or(MetaError::Invalid)?,
             exclusive: kind == libc::F_WRLCK,
-            process: if self.callers_visible { process } else { 0 },
-            caller: Caller::Thread(self.tid(request)),
+            process: if self.callers.visible { process } else { 0 },
+            caller: LockCaller::Thread(self.tid(request)),
         })
     }
 
@@ -121,11 +130,17 @@ impl Adapter {
     }
 
     pub(super) fn caller(&self, request: &Request) -> Credentials {
-        let (uid, gid) = (request.uid(), request.gid());
+        let (uid, gid, tid, now) = (request.uid(), request.gid(), self.tid(request), self.clock.now());
+        if !self.callers.idmapped {
+            return Credentials::new(uid, gid, self.groups.of((tid, uid, gid), now));
+        }
+        let uid = match uid {
+            NO_UID => self.groups.fs_uid(tid, now),
+            uid => uid,
+        };
         Credentials {
-            uid,
-            gid,
-            groups: self.groups.of((self.tid(request), uid, gid), self.clock.now()),
+            kernel_decides: true,
+            ..Credentials::new(uid, gid, Vec::new())
         }
     }
 

@@ -200,6 +200,7 @@ pub(super) fn bytes(name: &OsStr) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rdmafs_meta::flags::InodeFlags;
     use rdmafs_meta::id::Version;
 
     #[test]
@@ -242,7 +243,8 @@ mod tests {
             ctime: Timestamp::default(),
             birth: Timestamp::default(),
             version: Version(0),
-            shrinks: 0,
+            truncate_seq: 0,
+            flags: InodeFlags::NONE,
         };
         let shown = file_attr(&attr);
         assert_eq!((shown.size, shown.blocks, shown.perm), (1 << 40, 16, 0o4711));
@@ -267,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn each_kind_of_rename_is_told_apart() {
+    fn each_kind_of_rename_is_distinguished() {
         assert_eq!(rename_mode(RenameFlags::empty()), Some(RenameMode::Replace));
         assert_eq!(
             rename_mode(RenameFlags::RENAME_NOREPLACE),
@@ -294,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn modes_of_fallocate_that_are_not_offered_are_told_apart() {
+    fn modes_of_fallocate_that_are_not_offered_are_distinguished() {
         let (keep, punch, zero) = (1, 2, 0x10);
         assert_eq!(space_change(keep | punch), Some(SpaceChange::Punch));
         assert_eq!(

@@ -34,8 +34,7 @@ const PAGE: u32 = 256;
 
 impl Filesystem for Adapter {
     fn init(&mut self, _: &Request, config: &mut KernelConfig) -> io::Result<()> {
-        negotiate(config, &self.mount);
-        Ok(())
+        negotiate(config, &self.mount, self.callers)
     }
 
     fn lookup(&self, req: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
@@ -161,7 +160,7 @@ impl Filesystem for Adapter {
                 let caller = self.caller(req);
                 async move {
                     let mode = rename_mode(flags).ok_or(Error::Meta(MetaError::Invalid))?;
-                    mount.rename(caller, from.0, from.1, to.0, to.1, mode).await
+                    mount.rename(caller, from, to, mode).await
                 }
             },
             |renamed| reply::empty(reply, renamed),
@@ -178,11 +177,11 @@ impl Filesystem for Adapter {
         flags: i32,
         reply: ReplyCreate,
     ) {
-        let (parent, mode) = (self.at(parent), permissions(mode, umask));
+        let (at, mode) = (self.name(parent, name), permissions(mode, umask));
         let (open, exclusive) = (open_mode(OpenFlags(flags)), flags & libc::O_EXCL != 0);
         self.serve(
             req,
-            |mount| mount.create(self.caller(req), parent, bytes(name), mode, open, exclusive),
+            |mount| mount.create(self.caller(req), at, mode, open, exclusive),
             |made| reply::created(reply, made),
         );
     }
@@ -343,7 +342,7 @@ impl Filesystem for Adapter {
         self.serve(
             req,
             |mount| mount.readdir(handle(fh), offset, PAGE),
-            move |page| reply::page_with_attrs(reply, page, mount.ttl(), |attr| mount.gives(attr)),
+            move |page| reply::page_with_attrs(reply, page, &mount),
         );
     }
 
@@ -473,7 +472,7 @@ impl Filesystem for Adapter {
     fn ioctl(
         &self,
         req: &Request,
-        _: INodeNo,
+        node: INodeNo,
         fh: FileHandle,
         flags: IoctlFlags,
         command: u32,
@@ -482,18 +481,11 @@ impl Filesystem for Adapter {
         reply: ReplyIoctl,
     ) {
         // A directory's handle is no file's.
-        let directory = flags.contains(IoctlFlags::FUSE_IOCTL_DIR);
+        let file = (!flags.contains(IoctlFlags::FUSE_IOCTL_DIR)).then(|| handle(fh));
+        let on = (self.at(node), file);
         self.serve(
             req,
-            |mount| {
-                let (caller, input) = (self.caller(req), input.to_vec());
-                async move {
-                    if directory {
-                        return Err(Error::NoSuchIoctl);
-                    }
-                    mount.ioctl(caller, handle(fh), command, input).await
-                }
-            },
+            |mount| mount.ioctl_on(self.caller(req), on, command, input.to_vec()),
             move |output| reply::ioctl(reply, output, out_size),
         );
     }

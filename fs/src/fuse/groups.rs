@@ -1,9 +1,9 @@
-//! The supplementary groups of a calling task.
+//! What FUSE does not say of a calling task: its supplementary groups and, where idmapped mounts are allowed, its uid.
 //!
-//! FUSE does not carry them, so they are read from /proc/TID/status and believed for a second. The kernel has decided
-//! with the real ones before the request came (`default_permissions`); here they serve the service's second check. Entries are
-//! found by thread id, uid and gid together: a thread id that is used again within the second meets an old entry
-//! only under the same uid and gid.
+//! Both are read from /proc/TID/status and believed for a second. The kernel has decided with the real ones before the request came
+//! (`default_permissions`); here they serve the service's second check, and a uid that only counts. Entries are found by thread id, uid
+//! and gid together: a thread id that is used again within the second meets an old entry only under the same uid and gid. Where the kernel
+//! says no uid that does not tell two tasks apart, so nothing may be permitted for the uid that is found then.
 
 use crate::process::of_task;
 use lru::LruCache;
@@ -17,10 +17,20 @@ const CAPACITY: NonZeroUsize = NonZeroUsize::new(1024).unwrap();
 /// A task as the request names it: thread id, uid, gid.
 type Task = (u32, u32, u32);
 
-/// Recently read groups. The lock is held for the look-up only, never while /proc is read.
+/// The uid that the kernel puts where it says none (FUSE_INVALID_UIDGID); also of a task that cannot be seen.
+pub(super) const NO_UID: u32 = u32::MAX;
+
+/// What /proc says of a task.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Found {
+    fs_uid: u32,
+    groups: Vec<u32>,
+}
+
+/// Recently read groups and uids. The lock is held for the look-up only, never while /proc is read.
 #[derive(Debug)]
 pub(super) struct Groups {
-    recent: Mutex<LruCache<Task, (Duration, Vec<u32>)>>,
+    recent: Mutex<LruCache<Task, (Duration, Found)>>,
 }
 
 impl Groups {
@@ -33,23 +43,43 @@ impl Groups {
     /// The groups of `task`, not older than a second. None for uid 0, who needs none; for thread id 0, a task that
     /// cannot be seen; and for a task that is gone.
     pub(super) fn of(&self, task: Task, now: Duration) -> Vec<u32> {
-        self.of_with(task, now, |tid| of_task(tid, "status").ok())
+        self.find(task, now, status_of).groups
     }
 
-    fn of_with(&self, task: Task, now: Duration, status: impl FnOnce(u32) -> Option<String>) -> Vec<u32> {
+    /// The file-system uid of a task whose uid the kernel does not say, not older than a second; [`NO_UID`] when the task cannot be seen or is
+    /// gone.
+    pub(super) fn fs_uid(&self, tid: u32, now: Duration) -> u32 {
+        self.find((tid, NO_UID, NO_UID), now, status_of).fs_uid
+    }
+
+    fn find(&self, task: Task, now: Duration, status: impl FnOnce(u32) -> Option<String>) -> Found {
         let (tid, uid, _) = task;
         if tid == 0 || uid == 0 {
-            return Vec::new();
+            let (fs_uid, groups) = (NO_UID, Vec::new());
+            return Found { fs_uid, groups };
         }
-        if let Some((read, groups)) = self.recent.lock().get(&task)
+        if let Some((read, found)) = self.recent.lock().get(&task)
             && now.saturating_sub(*read) < LIFETIME
         {
-            return groups.clone();
+            return found.clone();
         }
-        let groups = status(tid).map_or_else(Vec::new, |text| parse(&text));
-        self.recent.lock().put(task, (now, groups.clone()));
-        groups
+        let text = status(tid).unwrap_or_default();
+        let (fs_uid, groups) = (fs_uid(&text), parse(&text));
+        let found = Found { fs_uid, groups };
+        self.recent.lock().put(task, (now, found.clone()));
+        found
     }
+}
+
+fn status_of(tid: u32) -> Option<String> {
+    of_task(tid, "status").ok()
+}
+
+/// The fourth number of `Uid:` (real, effective, saved, file system; proc_pid_status(5)). Total.
+pub(crate) fn fs_uid(status: &str) -> u32 {
+    let line = status.lines().find_map(|line| line.strip_prefix("Uid:"));
+    let uid = line.and_then(|uids| uids.split_whitespace().nth(3)?.parse().ok());
+    uid.unwrap_or(NO_UID)
 }
 
 /// Total.
@@ -78,18 +108,24 @@ mod tests {
         let groups = Groups::new();
         let text = |groups: &str| Some(format!("Name:\tx\nGroups:\t{groups} \nNStgid:\t7\n"));
         assert_eq!(
-            groups.of_with(TASK, seconds(5.0), |_| text("4 24 1000")),
+            groups.find(TASK, seconds(5.0), |_| text("4 24 1000")).groups,
             [4, 24, 1000]
         );
-        assert_eq!(groups.of_with(TASK, seconds(5.9), |_| text("9")), [4, 24, 1000]);
-        assert_eq!(groups.of_with(TASK, seconds(6.0), |_| text("9")), [9]);
+        assert_eq!(
+            groups.find(TASK, seconds(5.9), |_| text("9")).groups,
+            [4, 24, 1000]
+        );
+        assert_eq!(groups.find(TASK, seconds(6.0), |_| text("9")).groups, [9]);
     }
 
     #[test]
     fn another_identity_under_the_same_thread_id_is_another_task() {
         let groups = Groups::new();
-        groups.of_with(TASK, seconds(5.0), |_| Some("Groups:\t4\n".into()));
-        let other = groups.of_with((7, 1001, 1000), seconds(5.1), |_| Some("Groups:\t5\n".into()));
+        let one = groups.find(TASK, seconds(5.0), |_| Some("Groups:\t4\n".into()));
+        assert_eq!(one.groups, [4]);
+        let other = groups
+            .find((7, 1001, 1000), seconds(5.1), |_| Some("Groups:\t5\n".into()))
+            .groups;
         assert_eq!(other, [5]);
     }
 
@@ -97,16 +133,22 @@ mod tests {
     fn nobody_root_and_the_dead_have_none() {
         let groups = Groups::new();
         let never = |_| -> Option<String> { unreachable!() };
-        assert!(groups.of_with((0, 1000, 1000), seconds(5.0), never).is_empty());
-        assert!(groups.of_with((7, 0, 0), seconds(5.0), never).is_empty());
-        assert!(groups.of_with(TASK, seconds(5.0), |_| None).is_empty());
+        assert!(
+            groups
+                .find((0, 1000, 1000), seconds(5.0), never)
+                .groups
+                .is_empty()
+        );
+        assert!(groups.find((7, 0, 0), seconds(5.0), never).groups.is_empty());
+        assert!(groups.find(TASK, seconds(5.0), |_| None).groups.is_empty());
     }
 
     #[test]
     fn the_cache_is_bounded() {
         let groups = Groups::new();
         for tid in 1..5000 {
-            groups.of_with((tid, 1, 1), seconds(5.0), |_| None);
+            let found = groups.find((tid, 1, 1), seconds(5.0), |_| None);
+            assert_eq!(found.fs_uid, NO_UID);
         }
         assert_eq!(groups.recent.lock().len(), CAPACITY.get());
     }
@@ -123,5 +165,35 @@ mod tests {
         mine.sort_unstable();
         read.sort_unstable();
         assert_eq!(read, mine);
+    }
+
+    #[test]
+    fn the_uid_of_the_file_system_is_the_fourth_number() {
+        let of = |text: &str| fs_uid(text);
+        assert_eq!(
+            of("Name:\tx\nUid:\t1000\t1001\t1002\t1003\nGid:\t7\t7\t7\t7\n"),
+            1003
+        );
+        assert_eq!(of("Uid:\t0\t0\t0\t0\n"), 0);
+        for odd in [
+            "",
+            "Uid:",
+            "Uid:\t1\t2\t3\n",
+            "Uid:\t1\t2\t3\tx\n",
+            "Uid:\t1\t2\t3\t4294967296\n",
+        ] {
+            assert_eq!(of(odd), NO_UID, "{odd:?}");
+        }
+        let groups = Groups::new();
+        assert_eq!(
+            groups.fs_uid(0, seconds(1.0)),
+            NO_UID,
+            "a task that cannot be seen"
+        );
+        let mine = nix::unistd::geteuid().as_raw();
+        assert_eq!(
+            groups.fs_uid(nix::unistd::gettid().as_raw().unsigned_abs(), seconds(1.0)),
+            mine
+        );
     }
 }

@@ -13,5 +13,6 @@ mod taken;
 #[cfg(test)]
 mod tests;
 
+pub use adapter::Callers;
 pub use meter::{Meter, Reading};
-pub use session::Session;
+pub use session::FuseSession;

@@ -22,9 +22,9 @@ type Done = Box<dyn FnOnce() + Send>;
 /// The sending half: never blocks, may be used by any thread. After [`Notify::stop`] nothing is sent, and every `done` is
 /// called at once.
 pub(super) struct Notify {
-    attributes: Arc<Queue<InodeId>>,
-    data: Arc<Queue<InodeId>>,
-    ranges: Arc<Queue<(InodeId, Range<u64>)>>,
+    attributes: Arc<NotifyQueue<InodeId>>,
+    data: Arc<NotifyQueue<InodeId>>,
+    ranges: Arc<NotifyQueue<(InodeId, Range<u64>)>>,
 }
 
 impl Notify {
@@ -96,20 +96,20 @@ fn offset_and_len(range: &Range<u64>) -> (i64, i64) {
 
 /// Inodes, or ranges of them, that the kernel has not heard of yet, each once, in the order in which they came. The lock is never held while the kernel
 /// is called, nor while a `done` runs.
-struct Queue<What> {
-    state: Mutex<State<What>>,
+struct NotifyQueue<What> {
+    state: Mutex<NotifyState<What>>,
     filled: Condvar,
 }
 
-struct State<What> {
+struct NotifyState<What> {
     order: VecDeque<What>,
     waiting: HashMap<What, Vec<Done>>,
     stopped: bool,
 }
 
-impl<What> Default for Queue<What> {
+impl<What> Default for NotifyQueue<What> {
     fn default() -> Self {
-        let state = State {
+        let state = NotifyState {
             order: VecDeque::new(),
             waiting: HashMap::new(),
             stopped: false,
@@ -121,7 +121,7 @@ impl<What> Default for Queue<What> {
     }
 }
 
-impl<What: Clone + Debug + Eq + Hash + Send + 'static> Queue<What> {
+impl<What: Clone + Debug + Eq + Hash + Send + 'static> NotifyQueue<What> {
     fn push(&self, what: What, done: Option<Done>) {
         let mut state = self.state.lock();
         if state.stopped {
@@ -195,34 +195,34 @@ mod tests {
     }
 
     #[test]
-    fn what_is_said_twice_is_told_once_and_everyone_who_waited_hears() {
-        let queue = Arc::new(Queue::default());
+    fn what_is_said_twice_is_notified_once_and_everyone_who_waited_hears() {
+        let queue = Arc::new(NotifyQueue::default());
         let heard = Arc::new(AtomicU32::new(0));
         for ino in [1, 2, 1, 1] {
             queue.push(InodeId(ino), counting(&heard));
         }
-        let (tell, told) = mpsc::channel();
+        let (tell, notified) = mpsc::channel();
         queue
             .clone()
             .serve("test", move |ino| tell.send(ino.0).map_err(io::Error::other))
             .unwrap();
-        assert_eq!((told.recv().unwrap(), told.recv().unwrap()), (1, 2));
+        assert_eq!((notified.recv().unwrap(), notified.recv().unwrap()), (1, 2));
         let (all, done) = mpsc::channel();
         queue.push(InodeId(3), Some(Box::new(move || all.send(()).unwrap())));
         done.recv().unwrap();
-        assert_eq!(told.recv().unwrap(), 3);
+        assert_eq!(notified.recv().unwrap(), 3);
         assert_eq!(heard.load(SeqCst), 4);
     }
 
     #[test]
-    fn a_range_is_told_with_its_offset_and_length() {
+    fn a_range_is_notified_with_its_offset_and_length() {
         assert_eq!(offset_and_len(&(4096..4100)), (4096, 4));
         assert_eq!(offset_and_len(&(1..i64::MAX.unsigned_abs())), (1, i64::MAX - 1));
     }
 
     #[test]
-    fn an_inode_is_told_again_when_it_changes_while_the_kernel_is_being_told() {
-        let queue = Arc::new(Queue::default());
+    fn an_inode_is_notified_anew_when_it_changes_while_the_kernel_is_being_notified() {
+        let queue = Arc::new(NotifyQueue::default());
         queue.push(InodeId(1), None);
         let (ino, _) = queue.pop().unwrap();
         queue.push(ino, None);
@@ -231,7 +231,7 @@ mod tests {
 
     #[test]
     fn an_error_of_the_kernel_still_wakes_the_waiter() {
-        let queue = Arc::new(Queue::<InodeId>::default());
+        let queue = Arc::new(NotifyQueue::<InodeId>::default());
         queue
             .clone()
             .serve("test", |_| Err(io::ErrorKind::NotConnected.into()))
@@ -243,7 +243,7 @@ mod tests {
 
     #[test]
     fn a_mount_that_ends_leaves_nobody_waiting() {
-        let queue = Queue::<InodeId>::default();
+        let queue = NotifyQueue::<InodeId>::default();
         let heard = Arc::new(AtomicU32::new(0));
         queue.push(InodeId(1), counting(&heard));
         queue.stop();

@@ -2,28 +2,26 @@
 
 use super::convert::{BLOCK, errno, file_attr, file_type, fopen_flags};
 use crate::errno::Error;
-use crate::handler::{Entry, HandleId, Opened, ReadData, XattrData};
+use crate::handler::{Entry, HandleId, Mount, Opened, ReadData, XattrData};
 use fuser::{
     Errno, FileHandle, FopenFlags, Generation, INodeNo, ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory,
     ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyIoctl, ReplyLock, ReplyLseek, ReplyOpen, ReplyStatfs,
     ReplyWrite, ReplyXattr,
 };
-use rdmafs_meta::attr::Attr;
 use rdmafs_meta::lock::Span;
 use rdmafs_meta::wire::{DirEntry, Space};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
-use std::time::Duration;
 
 /// What a hole reads as, as long as the largest read.
 static ZEROS: [u8; 1 << 20] = [0; 1 << 20];
 
-/// Inode ids are never reused, so there is one generation.
-const GENERATION: Generation = Generation(0);
-
 pub(super) fn entry(reply: ReplyEntry, entry: Result<Entry, Error>) {
     match entry {
-        Ok(entry) => reply.entry(&entry.ttl, &file_attr(&entry.attr), GENERATION),
+        Ok(entry) => {
+            let generation = Generation(entry.generation.into());
+            reply.entry(&entry.ttl, &file_attr(&entry.attr), generation);
+        }
         Err(error) => reply.error(errno(&error)),
     }
 }
@@ -127,8 +125,8 @@ pub(super) fn created(reply: ReplyCreate, made: Result<(Entry, Opened), Error>) 
     match made {
         Ok((entry, opened)) => {
             let handle = FileHandle(opened.handle.0);
-            let attr = file_attr(&entry.attr);
-            reply.created(&entry.ttl, &attr, GENERATION, handle, fopen_flags(&opened));
+            let (attr, generation) = (file_attr(&entry.attr), Generation(entry.generation.into()));
+            reply.created(&entry.ttl, &attr, generation, handle, fopen_flags(&opened));
         }
         Err(error) => reply.error(errno(&error)),
     }
@@ -157,12 +155,11 @@ pub(super) fn page(mut reply: ReplyDirectory, page: Result<Vec<DirEntry>, Error>
     reply.ok();
 }
 
-/// The same with attributes; `gives` hears of those that are sent.
+/// Answers READDIRPLUS: entries with attributes, as many as fit. `mount` hears of the attributes that are sent.
 pub(super) fn page_with_attrs(
     mut reply: ReplyDirectoryPlus,
     page: Result<Vec<DirEntry>, Error>,
-    ttl: Duration,
-    gives: impl Fn(&Attr),
+    mount: &Mount,
 ) {
     let page = match page {
         Ok(page) => page,
@@ -174,11 +171,12 @@ pub(super) fn page_with_attrs(
         let dots = matches!(entry.name.as_slice(), b"." | b"..");
         let node = if dots { INodeNo(0) } else { attr.ino };
         let name = OsStr::from_bytes(&entry.name);
-        if reply.add(node, entry.cookie, name, &ttl, &attr, GENERATION) {
+        let generation = Generation(mount.generation(entry.attr.ino).into());
+        if reply.add(node, entry.cookie, name, &mount.ttl(), &attr, generation) {
             break;
         }
         if !dots {
-            gives(&entry.attr);
+            mount.gives(&entry.attr);
         }
     }
     reply.ok();

@@ -1,6 +1,6 @@
 //! One mount's FUSE session: the handshake, the worker threads, the end.
 
-use super::adapter::Adapter;
+use super::adapter::{Adapter, Callers};
 use super::meter::Meter;
 use super::notify::Notify;
 use crate::handler::Mount;
@@ -36,28 +36,37 @@ const WANTED: [InitFlags; 8] = [
     InitFlags::FUSE_FLOCK_LOCKS,
 ];
 
+const NO_IDMAP: &str =
+    "this kernel has no idmapped FUSE mounts: use Linux 6.12 or newer, or leave the mount option idmap out";
+
 /// A mount that the kernel has shaken hands with, ready to run.
-pub struct Session {
+pub struct FuseSession {
     session: fuser::Session<Adapter>,
     notify: Arc<Notify>,
     meter: Arc<Meter>,
 }
 
-impl Session {
-    /// Shakes hands on an open and mounted /dev/fuse and joins it to `mount`. `callers_visible`: mount(2) was called in this
-    /// process's pid namespace, so the thread ids of requests mean what they say here. Blocking, briefly.
+impl FuseSession {
+    /// Shakes hands on an open and mounted /dev/fuse and joins it to `mount`. Blocking, briefly.
     ///
     /// # Errors
-    /// The device is not mounted (any more), another process has shaken hands on it, or threads cannot be had.
-    pub fn start(mount: Arc<Mount>, device: OwnedFd, callers_visible: bool) -> io::Result<Self> {
+    /// The device is not mounted (any more), another process has shaken hands on it, threads cannot be had, or the kernel has no idmapped
+    /// FUSE mounts (before Linux 6.12) and they are wanted.
+    pub fn start(mount: Arc<Mount>, device: OwnedFd, callers: Callers) -> io::Result<Self> {
         await_init(&device)?;
         let meter = Arc::new(Meter::default());
-        let adapter = Adapter::new(mount.clone(), meter.clone(), callers_visible);
+        let adapter = Adapter::new(mount.clone(), meter.clone(), callers);
         let mut config = Config::default();
         config.acl = SessionACL::All;
         config.n_threads = Some(workers());
         config.clone_fd = true;
-        let session = fuser::Session::from_fd(adapter, device, SessionACL::All, config)?;
+        let session =
+            fuser::Session::from_fd(adapter, device, SessionACL::All, config).map_err(|error| match error
+                .raw_os_error()
+            {
+                Some(libc::ENOSYS) => io::Error::new(io::ErrorKind::Unsupported, NO_IDMAP),
+                _ => error,
+            })?;
         let notify = Arc::new(Notify::start(session.notifier(), mount.root())?);
         mount.set_notify(notify.clone());
         Ok(Self {
@@ -104,7 +113,10 @@ fn workers() -> usize {
 /// changes, and its inode id is never used again. Not asked for: the writeback cache (the kernel would ignore other hosts' sizes), atomic
 /// O_TRUNC (the kernel would send it before it looks whether the program runs, and O_RDONLY would cut that off), and
 /// extended setxattr (fuser misreads it).
-pub(super) fn negotiate(config: &mut KernelConfig, mount: &Mount) {
+///
+/// # Errors
+/// ENOSYS: idmapped mounts are wanted, and this kernel's FUSE has none.
+pub(super) fn negotiate(config: &mut KernelConfig, mount: &Mount, callers: Callers) -> io::Result<()> {
     let links = (!mount.counts_each_access()).then_some(InitFlags::FUSE_CACHE_SYMLINKS);
     // Inode ids are durable and "." and ".." can be looked up: enough for NFS. By a file handle any inode of the pool is found, so a mount of
     // a directory does without.
@@ -118,5 +130,9 @@ pub(super) fn negotiate(config: &mut KernelConfig, mount: &Mount) {
         && config.set_max_background(MAX_BACKGROUND).is_ok()
         && config.set_time_granularity(Duration::from_nanos(1)).is_ok();
     debug_assert!(set, "these are in fuser's ranges");
+    if callers.idmapped && config.add_capabilities(InitFlags::FUSE_ALLOW_IDMAP).is_err() {
+        return Err(io::Error::from_raw_os_error(libc::ENOSYS));
+    }
+    Ok(())
     // Read-ahead starts with what the kernel offers, and is raised on the mount's bdi afterwards.
 }

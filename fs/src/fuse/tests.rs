@@ -1,8 +1,8 @@
 //! The adapter under a real kernel: a mount whose memory node is in this process. Needs root and /dev/fuse, as every mount
 //! does; without them there is nothing to test and each test ends at once.
 
-use super::session::Session;
-use super::{Meter, Reading};
+use super::session::FuseSession;
+use super::{Callers, Meter, Reading};
 use crate::handler::testing::mount_on_sim;
 use crate::mount::{Attached, Detach, KernelFlags, Namespace, Sought};
 use nix::errno::Errno;
@@ -33,7 +33,11 @@ fn mounted(test: impl FnOnce(&Path)) -> Option<Reading> {
         .enter(|view| view.attach("node1:/pool", &dir, KernelFlags::default(), None));
     let Attached { fuse, .. } = made.unwrap().unwrap();
     let guard = Unmount(&dir);
-    let session = Session::start(mount.clone(), fuse, true).unwrap();
+    let callers = Callers {
+        visible: true,
+        idmapped: false,
+    };
+    let session = FuseSession::start(mount.clone(), fuse, callers).unwrap();
     let meter: Arc<Meter> = session.meter();
     let served = thread::spawn(move || session.run());
     test(&dir);
@@ -94,9 +98,9 @@ fn bytes_come_back_in_every_way_of_reading_and_writing() {
         end.write_all(b"tail").unwrap();
         file.sync_all().unwrap();
         let mut tail = Vec::new();
-        let mut again = File::open(&path).unwrap();
-        again.seek(SeekFrom::Start(2_000_000)).unwrap();
-        again.read_to_end(&mut tail).unwrap();
+        let mut anew = File::open(&path).unwrap();
+        anew.seek(SeekFrom::Start(2_000_000)).unwrap();
+        anew.read_to_end(&mut tail).unwrap();
         assert_eq!(tail, b"tail");
         File::create(&path).unwrap();
         assert_eq!(fs::metadata(&path).unwrap().len(), 0);

@@ -1,20 +1,22 @@
 //! All mounts, pools and links of a host.
 
-use super::connect::{Connect, Nodes};
-use super::keeper;
-use super::mount::Mount;
-use super::pool::{Pool, SILENT, State};
 use crate::control::{LinkStatus, PoolStatus};
 use crate::errno::Error;
 use crate::executor::Executor;
+use crate::handler::client::{
+    Client, ClientSession, Connect, EstablishError, NOT_ANSWERING, Nodes, Parts, SessionState, maintainer,
+};
+use crate::handler::file::commit_inodes;
+use crate::handler::lock_order::{CONNECTING, Mutex, POOLS};
+use crate::handler::mount::{Mount, Pool, RootError};
 use crate::options::{MountOptions, NodeAddress, Source};
-use parking_lot::Mutex;
-use rdmafs_meta::id::PoolId;
+use rdmafs_meta::id::{ClientOwner, PoolId};
 use rdmafs_meta::wire::{Reply, Request};
 use rdmafs_rdma::buffer::BufferPool;
 use rdmafs_rdma::fabric::{Crypt, FabricKind, VerbsOptions};
-use rdmafs_rdma::key::{Key, KeyId};
+use rdmafs_rdma::key::{Key, KeyError, KeyId};
 use std::collections::HashMap;
+use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
@@ -42,9 +44,9 @@ struct PoolKey {
 /// A place for pools that are reached alike; its lock is held while one is being connected to, so that two mounts share one attempt.
 #[derive(Default)]
 struct Slot {
-    connecting: Mutex<()>,
+    connecting: Mutex<(), CONNECTING>,
     /// More than one where another pool took the place of one that is still mounted.
-    pools: Mutex<Vec<Arc<Pool>>>,
+    pools: Mutex<Vec<Arc<Pool>>, POOLS>,
 }
 
 impl Slot {
@@ -57,7 +59,7 @@ impl Slot {
     /// All that have mounts; forgets the others.
     fn open(&self) -> Vec<Arc<Pool>> {
         let mut pools = self.pools.lock();
-        pools.retain(|pool| !matches!(*pool.state.read(), State::Closed));
+        pools.retain(|pool| !matches!(*pool.client.state.read(), SessionState::Closed));
         pools.clone()
     }
 
@@ -66,11 +68,51 @@ impl Slot {
     }
 }
 
+/// A pool that cannot be mounted: the step that failed, with what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum PoolError {
+    /// The key cannot be read.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// The kernel gave no random bytes.
+    #[error("no random bytes: {0}")]
+    Random(#[source] io::Error),
+    /// No memory is left.
+    #[error("cannot map {mib} MiB of buffers: {source}: free some memory")]
+    Buffers {
+        /// How much was wanted.
+        mib: usize,
+        /// Why there is none.
+        source: io::Error,
+    },
+    /// No thread for the pool.
+    #[error("cannot start a thread: {0}")]
+    Thread(#[source] io::Error),
+    /// The pool has other mounts, and its connection is lost.
+    #[error("no connection to {node} now: {why}")]
+    Down {
+        /// The node, as the user wrote it.
+        node: String,
+        /// Why, as `status` shows it.
+        why: String,
+    },
+    /// No session with the pool.
+    #[error(transparent)]
+    Establish(#[from] EstablishError),
+    /// The directory of the pool that shall be mounted.
+    #[error(transparent)]
+    Root(#[from] RootError),
+    /// The last mount of the pool ended at this moment.
+    #[error("the pool was closed while it was being mounted: mount it again")]
+    Closed,
+}
+
 /// All mounts, pools and links of this host.
 pub struct Handler {
     executor: Executor,
     run_dir: PathBuf,
-    /// Lock order: `slots`, or a slot's `connecting`, before a slot's `pools`.
+    /// Lock order: a slot's `connecting` before every other lock of the handler, and held while a node is waited for; a slot's `pools`
+    /// before the `state` of a client. `slots` is a leaf.
     slots: Mutex<HashMap<PoolKey, Arc<Slot>>>,
 }
 
@@ -89,40 +131,42 @@ impl Handler {
     /// fabric is used, and why not the ones before.
     ///
     /// # Errors
-    /// One line: what failed, on what, and what to do.
+    /// What failed, on what, and what to do.
     pub fn mount(
         self: &Arc<Self>,
         source: &Source,
         options: &MountOptions,
-    ) -> Result<(Arc<Mount>, String), String> {
+    ) -> Result<(Arc<Mount>, String), PoolError> {
         let (slot, nodes) = self.slot(source, options)?;
         let _alone = slot.connecting.lock();
-        if let Some(pool) = slot.find(|pool| !pool.is_replaced())
+        if let Some(pool) = slot.find(|pool| !pool.client.is_replaced())
             && let Some(mount) = attach(&pool, options)
         {
             // It may be on its way back, or on its first way.
-            let reached = self.executor.block_on(pool.session(mount.timeout()));
-            if let (State::Down { why, .. }, Err(_)) = (&*pool.state.read(), &reached) {
-                return Err(format!("no connection to {} now: {why}", pool.connect.label()));
+            let reached = self.executor.block_on(pool.client.session(mount.timeout()));
+            if let (SessionState::Down { why, .. }, Err(_)) = (&*pool.client.state.read(), &reached) {
+                return Err(PoolError::Down {
+                    node: pool.client.connect.label(),
+                    why: why.clone(),
+                });
             }
             // Else another pool is served there: that is the one to mount.
             if !matches!(reached, Err(Error::OtherPool(_))) {
                 self.begin_at(source, &mount)?;
-                let note = pool.note.lock().clone();
+                let note = pool.client.note.lock().clone();
                 return Ok((mount, note));
             }
         }
         let pool = open_pool(&self.executor, &source.pool, options, Box::new(nodes))?;
         slot.add(pool.clone());
-        let mount =
-            attach(&pool, options).ok_or("the pool was closed while it was being mounted: mount it again")?;
+        let mount = attach(&pool, options).ok_or(PoolError::Closed)?;
         self.begin_at(source, &mount)?;
-        let note = pool.note.lock().clone();
+        let note = pool.client.note.lock().clone();
         Ok((mount, note))
     }
 
     /// Finds where the mount begins.
-    fn begin_at(&self, source: &Source, mount: &Arc<Mount>) -> Result<(), String> {
+    fn begin_at(&self, source: &Source, mount: &Arc<Mount>) -> Result<(), RootError> {
         let found = self.executor.block_on(mount.begin_at(&source.directory));
         found.inspect_err(|_| mount.close())
     }
@@ -131,47 +175,45 @@ impl Handler {
     /// Where another pool than `known` is served by then, they are ESTALE. Never blocks for long.
     ///
     /// # Errors
-    /// One line: the key cannot be read, or memory or threads cannot be had.
+    /// The key cannot be read, or memory or threads cannot be had.
     pub fn mount_unreached(
         self: &Arc<Self>,
         source: &Source,
         options: &MountOptions,
         known: Option<PoolId>,
-    ) -> Result<Arc<Mount>, String> {
+    ) -> Result<Arc<Mount>, PoolError> {
         let (slot, nodes) = self.slot(source, options)?;
         let _alone = slot.connecting.lock();
         let present = slot.find(|pool| match known {
-            Some(_) => pool.identity() == known,
-            None => !pool.is_replaced(),
+            Some(_) => pool.client.identity() == known,
+            None => !pool.client.is_replaced(),
         });
         if let Some(mount) = present.and_then(|pool| attach(&pool, options)) {
             return Ok(mount);
         }
         let pool = new_pool(&self.executor, &source.pool, options, Box::new(nodes))?;
         if let Some(known) = known {
-            pool.identify(known);
+            pool.client.identify(known);
         }
         keep(&pool)?;
         slot.add(pool.clone());
-        attach(&pool, options).ok_or_else(|| "the pool was closed while it was being mounted".into())
+        attach(&pool, options).ok_or(PoolError::Closed)
     }
 
     /// Whether the key of such a mount can be read.
     ///
     /// # Errors
-    /// One line: why not.
-    pub fn check_key(&self, options: &MountOptions) -> Result<(), String> {
-        Key::load(&options.key)
-            .map(drop)
-            .map_err(|error| error.to_string())
+    /// Why not.
+    pub fn check_key(&self, options: &MountOptions) -> Result<(), KeyError> {
+        Key::load(&options.key).map(drop)
     }
 
     /// Has the kernels write back what programs stored through mappings of open files. Blocking, at most for a second.
     pub fn write_back_all(&self) {
         let (done, all_done) = mpsc::channel::<()>();
         for pool in self.open_pools() {
-            for (inode, mount) in pool.inodes().iter().flat_map(|inode| {
-                let mounts = pool.mounts().into_iter();
+            for (inode, mount) in pool.files.inodes().iter().flat_map(|inode| {
+                let mounts = pool.mounts.all().into_iter();
                 mounts.map(move |mount| (inode.ino, mount))
             }) {
                 let done = done.clone();
@@ -186,12 +228,12 @@ impl Handler {
     /// Commits all that was written, by whichever mount. Blocking, at most for the longest timeout of a pool.
     pub fn commit_all(&self) {
         let pools = self.open_pools();
-        let longest = pools.iter().map(|pool| pool.timeout).max();
+        let longest = pools.iter().map(|pool| pool.client.timeout()).max();
         let (done, all_done) = mpsc::channel::<()>();
         for pool in pools {
             let done = done.clone();
             self.executor
-                .run(0, keeper::commit_inodes(pool), move |committed| {
+                .run(0, commit_inodes(pool.files.clone()), move |committed| {
                     log_failure(committed);
                     drop(done);
                 });
@@ -202,8 +244,8 @@ impl Handler {
     }
 
     /// Where the pool of such a mount is kept, and how to reach it.
-    fn slot(&self, source: &Source, options: &MountOptions) -> Result<(Arc<Slot>, Nodes), String> {
-        let key = Key::load(&options.key).map_err(|error| error.to_string())?;
+    fn slot(&self, source: &Source, options: &MountOptions) -> Result<(Arc<Slot>, Nodes), PoolError> {
+        let key = Key::load(&options.key)?;
         let pool_key = PoolKey {
             nodes: source.nodes.clone(),
             pool: source.pool.clone(),
@@ -214,14 +256,18 @@ impl Handler {
             verbs: options.verbs.clone(),
         };
         let slot = self.slots.lock().entry(pool_key).or_default().clone();
-        let nodes = Nodes::new(source, options, key, self.run_dir.clone())?;
+        let nodes = Nodes::new(source, options, key, self.run_dir.clone());
+        let nodes = nodes.map_err(PoolError::Random)?;
         Ok((slot, nodes))
     }
 
     /// For `status`.
     #[must_use]
     pub fn links(&self) -> Vec<LinkStatus> {
-        self.open_pools().iter().map(|pool| link_status(pool)).collect()
+        self.open_pools()
+            .iter()
+            .map(|pool| link_status(&pool.client))
+            .collect()
     }
 
     /// For `status`. Asks the nodes; blocking, at most a second.
@@ -232,11 +278,12 @@ impl Handler {
         for (index, pool) in pools.iter().enumerate() {
             let (owner, send) = (pool.clone(), send.clone());
             let ask = async move {
-                let Some(session) = owner.session_now() else {
-                    return Err(Error::Down(owner.connect.label()));
+                let Some(session) = owner.client.session_now() else {
+                    return Err(Error::Down(owner.client.connect.label()));
                 };
-                let asked = session.call_as_root(Request::StatFs);
+                let asked = session.call_as_root(Request::StatFs, STATUS);
                 owner
+                    .client
                     .executor
                     .within(STATUS, asked)
                     .await
@@ -275,9 +322,9 @@ pub(super) fn open_pool(
     name: &str,
     options: &MountOptions,
     connect: Box<dyn Connect>,
-) -> Result<Arc<Pool>, String> {
+) -> Result<Arc<Pool>, PoolError> {
     let pool = new_pool(executor, name, options, connect)?;
-    executor.block_on(keeper::establish(&pool))?;
+    executor.block_on(maintainer::establish(&pool.client))?;
     keep(&pool)?;
     Ok(pool)
 }
@@ -288,16 +335,20 @@ pub(super) fn new_pool(
     name: &str,
     options: &MountOptions,
     connect: Box<dyn Connect>,
-) -> Result<Arc<Pool>, String> {
-    let buffers = BufferPool::new(BUFFERS.0, BUFFERS.1).map_err(|error| {
-        format!(
-            "cannot map {} MiB of buffers: {error}: free some memory",
-            BUFFERS.1 + BUFFERS.0 / 16
-        )
+) -> Result<Arc<Pool>, PoolError> {
+    let buffers = BufferPool::new(BUFFERS.0, BUFFERS.1).map_err(|source| PoolError::Buffers {
+        mib: BUFFERS.1 + BUFFERS.0 / 16,
+        source,
     })?;
-    let timeout = Duration::from_millis(options.timeout_ms);
-    Pool::new(name.to_owned(), executor.clone(), buffers, timeout, connect)
-        .map_err(|error| format!("no random bytes: {error}"))
+    let client_owner = rdmafs_rdma::fabric::ClientOwner::random().map_err(PoolError::Random)?;
+    Ok(Pool::new(Parts {
+        name: name.to_owned(),
+        executor: executor.clone(),
+        buffers,
+        timeout: Duration::from_millis(options.timeout_ms),
+        connect,
+        client_owner: ClientOwner(client_owner.bytes()),
+    }))
 }
 
 fn log_failure(committed: Result<(), Error>) {
@@ -306,71 +357,73 @@ fn log_failure(committed: Result<(), Error>) {
     }
 }
 
-fn keep(pool: &Arc<Pool>) -> Result<(), String> {
-    keeper::start(pool).map_err(|error| format!("cannot start a thread: {error}"))
+fn keep(pool: &Arc<Pool>) -> Result<(), PoolError> {
+    maintainer::start(&pool.client).map_err(PoolError::Thread)
 }
 
 /// A mount of the pool; `None` when the pool has been closed.
 pub(super) fn attach(pool: &Arc<Pool>, options: &MountOptions) -> Option<Arc<Mount>> {
-    let mount = Mount::new(pool.clone(), options);
-    pool.attach(&mount).then_some(mount)
+    pool.attach(options)
 }
 
-fn link_status(pool: &Pool) -> LinkStatus {
+fn link_status(client: &Client) -> LinkStatus {
     let mut status = LinkStatus {
-        node: pool.connect.label(),
-        pool: pool.name.clone(),
+        node: client.connect.label(),
+        pool: client.name.clone(),
         fabric: String::new(),
         qps: 0,
         device: String::new(),
         state: "down".into(),
         for_ms: 0,
-        connections: pool.connections(),
+        connections: client.connections(),
         lease_ms: 0,
         encrypted: false,
-        calls: pool.counter.traffic(),
-        why: pool.note.lock().clone(),
+        protocol: 0,
+        calls: client.counter.traffic(),
+        why: client.note.lock().clone(),
     };
-    match &*pool.state.read() {
-        State::Up { session, since } => {
-            let draining = *pool.draining.lock() == session.connection;
-            let facts = session.link.facts();
-            status.fabric = facts.kind.name().into();
-            status.qps = facts.queues;
-            status.device.clone_from(&facts.device);
-            status.encrypted = facts.encrypted;
-            let silence = session.link.silence();
-            (status.state, status.for_ms) = match silence >= SILENT {
-                true => ("not answering".into(), milliseconds(silence)),
-                false => {
-                    let state = if draining { "draining" } else { "up" };
-                    (
-                        state.into(),
-                        milliseconds(pool.clock.now().saturating_sub(*since)),
-                    )
-                }
-            };
-            status.lease_ms = milliseconds(session.lease);
-            if draining {
-                status.why =
-                    "the node ends soon and takes no new mounts; what is written is committed".into();
-            }
+    let draining = *client.draining.lock();
+    match &*client.state.read() {
+        SessionState::Up { session, since } => {
+            let up_for = client.clock.now().saturating_sub(*since);
+            show_link(&mut status, session, up_for, draining == session.connection);
         }
-        State::Down { since, why, silent } => {
+        SessionState::Down { since, why, silent } => {
             if *silent {
                 status.state = "not answering".into();
             }
-            status.for_ms = milliseconds(pool.clock.now().saturating_sub(*since));
+            status.for_ms = milliseconds(client.clock.now().saturating_sub(*since));
             status.why.clone_from(why);
         }
-        State::Replaced { since } => {
+        SessionState::Replaced { since } => {
             status.state = "stale".into();
-            status.for_ms = milliseconds(pool.clock.now().saturating_sub(*since));
-            status.why = pool.replacement();
+            status.for_ms = milliseconds(client.clock.now().saturating_sub(*since));
+            status.why = client.replacement().to_string();
         }
-        State::Closed => status.why = "closed".into(),
+        SessionState::Closed => status.why = "closed".into(),
     }
     status
+}
+
+/// A link that is up, as far as this host knows.
+fn show_link(status: &mut LinkStatus, session: &ClientSession, up_for: Duration, draining: bool) {
+    let facts = session.link.facts();
+    status.fabric = facts.kind.name().into();
+    status.qps = facts.queues;
+    status.device.clone_from(&facts.device);
+    status.encrypted = facts.encrypted;
+    status.protocol = facts.negotiated.version;
+    status.lease_ms = milliseconds(session.lease);
+    let silence = session.link.silence();
+    let (state, time) = match silence >= NOT_ANSWERING {
+        true => ("not answering", silence),
+        false if draining => ("draining", up_for),
+        false => ("up", up_for),
+    };
+    (status.state, status.for_ms) = (state.into(), milliseconds(time));
+    if draining {
+        status.why = "the node ends soon and takes no new mounts; what is written is committed".into();
+    }
 }
 
 fn milliseconds(time: Duration) -> u64 {
@@ -379,8 +432,12 @@ fn milliseconds(time: Duration) -> u64 {
 
 fn unreachable(pool: &Pool) -> PoolStatus {
     PoolStatus {
-        pool: pool.name.clone(),
-        id: pool.identity().map(|id| id.to_string()).unwrap_or_default(),
+        pool: pool.client.name.clone(),
+        id: pool
+            .client
+            .identity()
+            .map(|id| id.to_string())
+            .unwrap_or_default(),
         total: 0,
         used: 0,
         free: 0,

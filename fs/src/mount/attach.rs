@@ -1,19 +1,14 @@
 //! mount(2), with words for what goes wrong.
 
 use super::directory::Directory;
-use nix::errno::Errno;
+use super::error::{DEVICE, MountError};
+use super::table::FS_TYPE;
 use nix::mount::{MsFlags, mount};
 use nix::unistd::geteuid;
 use serde::{Deserialize, Serialize};
 use std::fs::{File, OpenOptions};
-use std::io;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::path::Path;
-
-/// The type that `/proc/mounts`, `df -T` and `findmnt` show.
-pub(super) const FS_TYPE: &str = "fuse.rdmafs";
-
-const DEVICE: &str = "/dev/fuse";
 
 /// What the kernel is told at mount(2).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,23 +30,10 @@ pub struct KernelFlags {
 /// Opens /dev/fuse. Before another mount namespace is entered: there may be none inside.
 ///
 /// # Errors
-/// One line: why not, and how to mend it.
-pub(super) fn open_device() -> Result<File, String> {
+/// [`MountError::Device`].
+pub(super) fn open_device() -> Result<File, MountError> {
     let opened = OpenOptions::new().read(true).write(true).open(DEVICE);
-    opened.map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound => {
-            format!(
-                "{DEVICE} is missing: load it with 'modprobe fuse' (in a container: pass --device {DEVICE})"
-            )
-        }
-        _ if error.raw_os_error() == Some(libc::ENODEV) => {
-            format!("{DEVICE} has no driver: load it with 'modprobe fuse'")
-        }
-        io::ErrorKind::PermissionDenied => {
-            format!("{DEVICE}: {error}; in a container: pass --device {DEVICE}")
-        }
-        _ => format!("{DEVICE}: {error}"),
-    })
+    opened.map_err(MountError::Device)
 }
 
 /// Mounts `device` on the directory that `beneath` holds, called `dir` in words, as `fuse.rdmafs` with `allow_other,default_permissions`,
@@ -59,19 +41,17 @@ pub(super) fn open_device() -> Result<File, String> {
 /// The working directory is `/proc/thread-self`.
 ///
 /// # Errors
-/// One line: what failed and how to mend it.
+/// What failed and how to mend it.
 pub(super) fn mount_on(
     beneath: &Directory,
     dir: &Path,
     source: &str,
     flags: KernelFlags,
     device: File,
-) -> Result<OwnedFd, String> {
+) -> Result<OwnedFd, MountError> {
+    let dir = || dir.to_owned();
     if !geteuid().is_root() {
-        return Err(format!(
-            "{}: only root can mount; use sudo, or an /etc/fstab line that root mounts",
-            dir.display()
-        ));
+        return Err(MountError::NotRoot(dir()));
     }
     let data = kernel_data(device.as_raw_fd());
     let target = format!("fd/{}", beneath.number());
@@ -82,7 +62,7 @@ pub(super) fn mount_on(
         flags.to_kernel(),
         Some(data.as_str()),
     )
-    .map_err(|error| refused(dir, error))?;
+    .map_err(|source| MountError::Refused { dir: dir(), source })?;
     Ok(device.into())
 }
 
@@ -90,34 +70,14 @@ pub(super) fn mount_on(
 /// Blocking: the kernel writes back what is dirty before it takes the right to write away.
 ///
 /// # Errors
-/// One line: what failed and how to mend it.
-pub(super) fn change_flags(root: &Directory, dir: &Path, flags: KernelFlags) -> Result<(), String> {
+/// What failed and how to mend it.
+pub(super) fn change_flags(root: &Directory, dir: &Path, flags: KernelFlags) -> Result<(), MountError> {
     let target = format!("fd/{}", root.number());
     let flags = flags.to_kernel() | MsFlags::MS_REMOUNT;
-    mount(None::<&str>, target.as_str(), None::<&str>, flags, None::<&str>).map_err(|error| {
-        let shown = dir.display();
-        match error {
-            Errno::EBUSY => format!(
-                "files are open for writing: 'fuser -vm {shown}' shows by whom; close them and try again"
-            ),
-            _ => format!("remount of {shown}: {}", error.desc()),
-        }
+    mount(None::<&str>, target.as_str(), None::<&str>, flags, None::<&str>).map_err(|source| {
+        let dir = dir.to_owned();
+        MountError::Flags { dir, source }
     })
-}
-
-/// Words for a directory that cannot be mounted on.
-pub(super) fn unusable(dir: &Path, error: Errno) -> String {
-    let shown = dir.display();
-    match error {
-        Errno::ENOENT => format!("{shown} does not exist: make it with 'mkdir -p {shown}'"),
-        Errno::ENOTDIR => format!("{shown} is not a directory: mount on an existing directory"),
-        Errno::ELOOP => format!("a symbolic link stands in the path {shown}: name the directory itself"),
-        Errno::ENOTCONN => {
-            format!("{shown} is a mount whose handler died: remove it with 'umount -l {shown}'")
-        }
-        Errno::ENOSYS => "this kernel is too old: Linux 5.6 or newer is needed (openat2)".into(),
-        _ => format!("{shown}: {}", error.desc()),
-    }
 }
 
 impl KernelFlags {
@@ -146,18 +106,6 @@ fn kernel_data(device: RawFd) -> String {
     format!("fd={device},rootmode=40000,user_id=0,group_id=0,allow_other,default_permissions")
 }
 
-fn refused(dir: &Path, error: Errno) -> String {
-    let shown = dir.display();
-    match error {
-        Errno::EPERM | Errno::EACCES => format!(
-            "the kernel does not let this process mount on {shown}: CAP_SYS_ADMIN is needed (in a container: --cap-add SYS_ADMIN)"
-        ),
-        Errno::ENODEV => "this kernel has no FUSE: load it with 'modprobe fuse'".into(),
-        Errno::EBUSY => format!("{shown} is busy: another process is mounting or unmounting it; try again"),
-        _ => format!("mount on {shown}: {}", error.desc()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -182,26 +130,5 @@ mod tests {
         assert!(data.starts_with("fd=7,rootmode=40000,"));
         assert!(data.ends_with("allow_other,default_permissions"));
         assert!(!data.contains("max_read"));
-    }
-
-    #[test]
-    fn a_directory_that_is_none_is_said_with_its_remedy() {
-        let dir = Path::new("/mnt/far");
-        let text = unusable(dir, Errno::ENOENT);
-        assert!(
-            text.contains("does not exist: make it with 'mkdir -p /mnt/far'"),
-            "{text}"
-        );
-        assert!(unusable(dir, Errno::ENOTDIR).contains("is not a directory"));
-        assert!(unusable(dir, Errno::ELOOP).contains("symbolic link"));
-        assert!(unusable(dir, Errno::ENOTCONN).contains("umount -l /mnt/far"));
-    }
-
-    #[test]
-    fn what_the_kernel_refuses_names_the_remedy() {
-        let dir = Path::new("/mnt/far");
-        assert!(refused(dir, Errno::EPERM).contains("CAP_SYS_ADMIN"));
-        assert!(refused(dir, Errno::ENODEV).contains("modprobe fuse"));
-        assert!(refused(dir, Errno::EINVAL).contains("/mnt/far"));
     }
 }

@@ -1,8 +1,10 @@
 //! A mount that is made before it is anywhere: it can be served first, and then be put in its place without anything being bare
 //! meanwhile. mount(2) makes one only in its place.
 
-use super::attach::{FS_TYPE, KernelFlags, open_device};
+use super::attach::{KernelFlags, open_device};
+use super::error::MountError;
 use super::table::Device;
+use super::table::FS_TYPE;
 use nix::errno::Errno;
 use rustix::fs::{AtFlags, StatxFlags, statx};
 use rustix::mount::{
@@ -21,19 +23,13 @@ impl Detached {
     /// Makes one, with the options of a mount that mount(2) makes, and its open /dev/fuse. Nothing in it answers before that is served.
     ///
     /// # Errors
-    /// One line: what failed and how to mend it.
-    pub(super) fn make(source: &str, flags: KernelFlags) -> Result<(Self, OwnedFd), String> {
+    /// What failed and how to mend it.
+    pub(super) fn make(source: &str, flags: KernelFlags) -> Result<(Self, OwnedFd), MountError> {
         let fuse = open_device()?;
         let made = configured(source, flags, &fuse);
-        let root = made.map_err(|error| match error {
-            rustix::io::Errno::NOSYS => {
-                "this kernel is too old: Linux 5.6 or newer is needed (fsopen)".into()
-            }
-            rustix::io::Errno::NODEV => "this kernel has no FUSE: load it with 'modprobe fuse'".into(),
-            rustix::io::Errno::PERM => {
-                "the kernel does not let this process mount: CAP_SYS_ADMIN is needed".into()
-            }
-            _ => format!("cannot make a mount of {source}: {}", io::Error::from(error)),
+        let root = made.map_err(|error| MountError::Unmade {
+            of: source.to_owned(),
+            source: errno(error),
         })?;
         Ok((Self(root), fuse.into()))
     }
@@ -104,7 +100,7 @@ fn attributes(flags: KernelFlags) -> MountAttrFlags {
     chosen.fold(MountAttrFlags::empty(), |all, flag| all | flag)
 }
 
-/// The same error in the words of the rest of this module.
+/// An error of rustix as one of nix, which the rest of this module speaks.
 pub(super) fn errno(error: rustix::io::Errno) -> Errno {
     Errno::from_raw(error.raw_os_error())
 }

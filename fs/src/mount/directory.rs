@@ -19,9 +19,9 @@ const ABORTED_PAUSE: Duration = Duration::from_millis(10);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Identity {
-    /// Its file system.
+    /// The device number of the directory's file system.
     pub device: Device,
-    /// Its number there.
+    /// The directory's inode number in that file system.
     pub inode: u64,
 }
 
@@ -46,7 +46,7 @@ impl Directory {
     /// Opens what `path` leads to from the root of a mount, wherever that is, as [`Directory::open`] does.
     ///
     /// # Errors
-    /// As [`Directory::open`].
+    /// The directory is not there, is a link, or cannot be opened.
     pub(super) fn open_in(root: &impl AsFd, path: &Path, more: ResolveFlag) -> Result<Self, Errno> {
         let how = OpenHow::new()
             .flags(OFlag::O_PATH | OFlag::O_CLOEXEC)
@@ -54,7 +54,7 @@ impl Directory {
         openat2(root, path, how).map(Self)
     }
 
-    /// Its file system is asked.
+    /// Device and inode number of the directory. Its file system is asked.
     ///
     /// # Errors
     /// ENOTDIR, or that of the file system.

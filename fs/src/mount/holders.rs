@@ -49,11 +49,11 @@ fn processes() -> Vec<u32> {
 
 /// The first process may have ended by now: the next one sees the same.
 fn holder(device: Device, pids: &[u32]) -> Option<Holder> {
-    let seen = pids.iter().find_map(|pid| {
+    let observed = pids.iter().find_map(|pid| {
         let text = fs::read(Path::new("/proc").join(pid.to_string()).join("mountinfo")).ok()?;
         Some((*pid, MountTable::parse(&text)))
     });
-    let (pid, table) = seen?;
+    let (pid, table) = observed?;
     let mount = table.iter().find(|mount| mount.device == device)?;
     let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
     Some(Holder {

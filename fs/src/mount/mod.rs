@@ -6,12 +6,14 @@
 //! Directories are opened once, without following symbolic links, and named by that descriptor from then on: what was checked is what
 //! is mounted on or detached, whoever renames or replaces something on the way meanwhile.
 
-mod attach;
-mod directory;
-mod namespace;
-mod place;
+mod error;
 mod table;
+mod directory;
+mod attach;
+mod namespace_id;
+mod place;
 mod view;
+mod namespace;
 mod detached;
 mod takeover;
 mod holders;
@@ -19,9 +21,11 @@ mod holders;
 pub use attach::KernelFlags;
 pub use detached::Detached;
 pub use directory::Identity;
+pub use error::MountError;
 pub use holders::{Holder, holders};
-pub use namespace::{Namespace, NamespaceId};
-pub use place::Place;
+pub use namespace::Namespace;
+pub use namespace_id::NamespaceId;
+pub use place::MountPlace;
 pub use table::{Device, MountPoint, MountTable};
 pub use takeover::{Cap, Put, Standing, can_mount_beneath};
-pub use view::{Attached, Detach, Falls, Sought, Unmade, View};
+pub use view::{Attached, Detach, Falls, Sought, View};

@@ -1,19 +1,14 @@
 //! Mount namespaces: which one a mount was made in, and work inside of another one.
 
+use super::namespace_id::NamespaceId;
 use super::view::View;
 use nix::sched::{CloneFlags, setns, unshare};
 use nix::sys::stat::fstat;
 use nix::unistd::fchdir;
-use serde::{Deserialize, Serialize};
 use std::fs::File;
 use std::io;
 use std::path::Path;
 use std::thread;
-
-/// Tells the mount namespaces of a running kernel apart; one that is gone may leave its number to a later one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct NamespaceId(u64);
 
 /// A mount namespace, kept alive by this.
 #[derive(Debug)]

@@ -1,7 +1,6 @@
 //! The mount table of a process, from mountinfo (proc(5)): the way to learn what is mounted where without a request to a file
 //! system, which would wait for a handler that is just being set up, or for one that hangs.
 
-use super::attach::FS_TYPE;
 use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::Mode;
 use nix::unistd::write;
@@ -12,6 +11,9 @@ use std::fs;
 use std::io;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
+
+/// The type that `/proc/mounts`, `df -T` and `findmnt` show.
+pub(super) const FS_TYPE: &str = "fuse.rdmafs";
 
 /// Device number of a mounted file system, as `stat(2)` gives it: unique among the mounts of a kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -30,7 +32,7 @@ pub struct MountPoint {
     pub id: u64,
     /// Of the mount that it stands on or in.
     pub parent: u64,
-    /// What is mounted there.
+    /// The device number of what is mounted there.
     pub device: Device,
     /// Where, as the process that was asked sees it.
     pub dir: PathBuf,

@@ -7,17 +7,18 @@
 //! What stood on a directory when a handler died in the middle of this is several dead mounts, one on another: all but the lowest
 //! are detached, which bares nothing but the next dead one, and it begins again.
 
-use super::attach::{KernelFlags, unusable};
+use super::attach::KernelFlags;
 use super::detached::{Detached, errno};
 use super::directory::{Directory, Identity};
+use super::error::MountError;
 use super::table::{Device, MountPoint, MountTable};
-use super::view::{Falls, Unmade, View, unreadable};
+use super::view::{Falls, View};
 use nix::errno::Errno;
 use nix::fcntl::ResolveFlag;
 use nix::mount::{MntFlags, umount2};
 use rustix::mount::{MoveMountFlags, OpenTreeFlags, move_mount, open_tree};
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// Set to `over`, the kernel is taken for one that cannot mount beneath.
 const VARIABLE: &str = "RDMAFS_MOVE_MOUNT";
@@ -27,11 +28,11 @@ const VARIABLE: &str = "RDMAFS_MOVE_MOUNT";
 pub enum Standing {
     /// So many dead mounts of ours, one on another, and nothing else over or in them.
     Dead(usize),
-    /// None of them.
+    /// No mount of ours is on the directory.
     Nothing,
-    /// One that is served.
+    /// A mount of ours is on the directory and is served.
     Alive,
-    /// They lie in a dead mount of ours.
+    /// The mounts lie in a dead mount of ours.
     Falls,
     /// Not now; the line says why.
     Kept(String),
@@ -53,6 +54,12 @@ pub enum Put {
     Over,
 }
 
+impl From<MountError> for Standing {
+    fn from(error: MountError) -> Self {
+        Self::Kept(error.to_string())
+    }
+}
+
 impl Cap {
     /// The number of the dead mount.
     #[must_use]
@@ -65,8 +72,8 @@ impl View {
     /// Makes a mount that is not anywhere yet, with its open /dev/fuse.
     ///
     /// # Errors
-    /// One line.
-    pub fn make(&self, source: &str, flags: KernelFlags) -> Result<(Detached, OwnedFd), String> {
+    /// Which step failed, and how to mend it.
+    pub fn make(&self, source: &str, flags: KernelFlags) -> Result<(Detached, OwnedFd), MountError> {
         Detached::make(source, flags)
     }
 
@@ -86,15 +93,15 @@ impl View {
             if count == 1 {
                 return Ok(Cap { top, device });
             }
-            take_off(&top).map_err(|error| Standing::Kept(cannot_unmount(dir, error)))?;
+            take_off(&top).map_err(|error| cannot_unmount(dir, error))?;
         }
     }
 
     /// Puts a new mount in the place of a dead one: beneath it, and beneath or over what was put there before.
     ///
     /// # Errors
-    /// One line.
-    pub fn put(&self, new: &Detached, cap: &Cap, dir: &Path) -> Result<Put, String> {
+    /// Which step failed, and how to mend it.
+    pub fn put(&self, new: &Detached, cap: &Cap, dir: &Path) -> Result<Put, MountError> {
         if can_mount_beneath() {
             match moved(new, &cap.top, MoveMountFlags::MOVE_MOUNT_BENEATH) {
                 Ok(()) => return Ok(Put::Beneath),
@@ -111,36 +118,32 @@ impl View {
     /// The file systems on the way are asked.
     ///
     /// # Errors
-    /// See [`Unmade`].
+    /// What failed; [`MountError::is_of_the_place`] says whether the directory is another one.
     pub fn put_on(
         &self,
         new: &Detached,
         within: Option<&Detached>,
         path: &Path,
         expected: Identity,
-    ) -> Result<(), Unmade> {
+    ) -> Result<(), MountError> {
         let opened = match within {
             Some(root) => Directory::open_in(root, path, ResolveFlag::empty()),
             None => Directory::open(path),
         };
-        let beneath = opened.map_err(|error| Unmade::from_errno(path, error))?;
-        let found = beneath.identity();
-        if found.map_err(|error| Unmade::from_errno(path, error))? != expected {
-            let line = format!(
-                "{} is not the directory any more that was mounted on",
-                path.display()
-            );
-            return Err(Unmade::NoPlace(line));
+        let unusable = |error| MountError::unusable(path, error);
+        let beneath = opened.map_err(unusable)?;
+        if beneath.identity().map_err(unusable)? != expected {
+            return Err(MountError::OtherDirectory(path.to_owned()));
         }
         let done = moved(new, &beneath, MoveMountFlags::empty());
-        done.map_err(|error| Unmade::Failed(cannot_mount(path, error)))
+        done.map_err(|error| cannot_mount(path, error))
     }
 
     /// Detaches the dead mount that covers its successors. That it is gone already is no error.
     ///
     /// # Errors
-    /// One line.
-    pub fn uncover(&self, cap: &Cap, dir: &Path) -> Result<(), String> {
+    /// Which step failed, and how to mend it.
+    pub fn uncover(&self, cap: &Cap, dir: &Path) -> Result<(), MountError> {
         match take_off(&cap.top) {
             Ok(()) | Err(Errno::EINVAL) => Ok(()),
             Err(error) => Err(cannot_unmount(dir, error)),
@@ -150,20 +153,17 @@ impl View {
     /// Holds the topmost mount on `dir`, dead or alive, if it is one of ours of this source: for a successor that root asks for.
     ///
     /// # Errors
-    /// One line.
-    pub fn hold_of(&self, dir: &Path, source: &str) -> Result<Cap, String> {
-        let table = self.table().map_err(|error| unreadable(&error))?;
-        let changed = || format!("what is mounted on {} has just changed: try again", dir.display());
-        let top = Directory::open(dir).map_err(|error| unusable(dir, error))?;
+    /// Which step failed, and how to mend it.
+    pub fn hold_of(&self, dir: &Path, source: &str) -> Result<Cap, MountError> {
+        let table = self.table().map_err(MountError::Table)?;
+        let changed = || MountError::Changed(dir.to_owned());
+        let top = Directory::open(dir).map_err(|error| MountError::unusable(dir, error))?;
         let mount = table
             .topmost(dir)
             .filter(|mount| mount.is_ours && mount.source == source);
         let mount = mount.ok_or_else(changed)?;
         if let Some(other) = table.above(mount).first() {
-            let (other, dir) = (other.dir.display(), dir.display());
-            return Err(format!(
-                "{other} is mounted in {dir}: 'umount -l {dir}' detaches both"
-            ));
+            return Err(within(dir, other));
         }
         let same = self.mount_id(&top).is_ok_and(|id| id == mount.id);
         let device = mount.device;
@@ -190,18 +190,11 @@ impl View {
 
     /// The topmost of them, held, its number, and how many there are.
     fn topmost_dead(&self, dir: &Path, ours: Falls<'_>) -> Result<(Directory, Device, usize), Standing> {
-        let table = self.table().map_err(|error| Standing::Kept(unreadable(&error)))?;
+        let table = self.table().map_err(MountError::Table)?;
         let (top, count) = run_of(&table, dir, ours)?;
-        let shown = dir.display();
-        let covered = || Standing::Kept(format!("something else is mounted over {shown}: unmount that"));
-        let held = match Directory::open(dir) {
-            Ok(held) => held,
-            Err(error) => return Err(Standing::Kept(unusable(dir, error))),
-        };
-        match self.mount_id(&held) {
-            Ok(id) if id == top.id => {}
-            Ok(_) => return Err(covered()),
-            Err(error) => return Err(Standing::Kept(unreadable(&error))),
+        let held = Directory::open(dir).map_err(|error| MountError::unusable(dir, error))?;
+        if self.mount_id(&held).map_err(MountError::Table)? != top.id {
+            return Err(MountError::Over(dir.to_owned()).into());
         }
         if !held.is_dead() {
             return Err(Standing::Alive);
@@ -217,14 +210,9 @@ fn run_of<'a>(
     ours: Falls<'_>,
 ) -> Result<(&'a MountPoint, usize), Standing> {
     let here = |mount: &MountPoint| mount.dir == dir && ours(mount);
-    let shown = dir.display();
     let top = match table.topmost(dir) {
         Some(top) if here(top) => top,
-        _ if table.iter().any(here) => {
-            return Err(Standing::Kept(format!(
-                "something else is mounted over {shown}: unmount that"
-            )));
-        }
+        _ if table.iter().any(here) => return Err(MountError::Over(dir.to_owned()).into()),
         _ => return Err(Standing::Nothing),
     };
     let mut lowest = top;
@@ -236,10 +224,7 @@ fn run_of<'a>(
         return Err(Standing::Falls);
     }
     if let Some(other) = table.above(lowest).into_iter().find(|other| !ours(other)) {
-        let other: PathBuf = other.dir.clone();
-        let other = other.display();
-        let line = format!("{other} is mounted in {shown}: 'umount -l {shown}' detaches both");
-        return Err(Standing::Kept(line));
+        return Err(within(dir, other).into());
     }
     Ok((top, count))
 }
@@ -254,12 +239,21 @@ fn take_off(top: &Directory) -> Result<(), Errno> {
     umount2(format!("fd/{}", top.number()).as_str(), MntFlags::MNT_DETACH)
 }
 
-fn cannot_unmount(dir: &Path, error: Errno) -> String {
-    format!("cannot unmount {}: {}", dir.display(), error.desc())
+fn cannot_unmount(dir: &Path, source: Errno) -> MountError {
+    let dir = dir.to_owned();
+    MountError::Unmount { dir, source }
 }
 
-fn cannot_mount(dir: &Path, error: Errno) -> String {
-    format!("mount on {}: {}", dir.display(), error.desc())
+fn cannot_mount(dir: &Path, source: Errno) -> MountError {
+    let dir = dir.to_owned();
+    MountError::Move { dir, source }
+}
+
+fn within(dir: &Path, other: &MountPoint) -> MountError {
+    MountError::Within {
+        dir: dir.to_owned(),
+        other: other.dir.clone(),
+    }
 }
 
 /// Whether this kernel is 6.5 or newer.
@@ -287,7 +281,7 @@ mod tests {
     use crate::mount::Namespace;
 
     #[test]
-    fn kernels_are_told_apart_by_their_first_two_numbers() {
+    fn kernels_are_distinguished_by_their_first_two_numbers() {
         let since = |release: &str| is_since_6_5(release);
         assert!(since("6.5.0-1-amd64") && since("6.18.44") && since("7.0"));
         assert!(!since("6.1.0-28-amd64") && !since("5.15.0") && !since("6") && !since("hurd"));

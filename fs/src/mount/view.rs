@@ -4,10 +4,11 @@
 //! that is known; when what stands topmost on that directory, opened without following links, has the very mount id of that line; and
 //! when everything above it is ours as well, for it would fall with it.
 
-use super::attach::{KernelFlags, change_flags, mount_on, open_device, unusable};
+use super::attach::{KernelFlags, change_flags, mount_on, open_device};
 use super::directory::{Directory, Identity};
-use super::namespace::NamespaceId;
-use super::place::Place;
+use super::error::MountError;
+use super::namespace_id::NamespaceId;
+use super::place::MountPlace;
 use super::table::{Device, MountPoint, MountTable};
 use nix::errno::Errno;
 use nix::mount::{MntFlags, umount2};
@@ -30,23 +31,14 @@ pub struct View {
 pub struct Attached {
     /// The open /dev/fuse.
     pub fuse: OwnedFd,
-    /// Where it is.
-    pub place: Place,
-}
-
-/// Why a mount was not made. Each holds one line.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Unmade {
-    /// The directory is not there, or not the one that was expected: trying again is of no use.
-    NoPlace(String),
-    /// Something else went wrong.
-    Failed(String),
+    /// Where the mount is.
+    pub place: MountPlace,
 }
 
 /// A mount to be detached.
 #[derive(Clone, Copy, Debug)]
 pub struct Sought<'a> {
-    /// Where.
+    /// The directory that the mount is on.
     pub dir: &'a Path,
     /// What the kernel was told at mount(2).
     pub source: &'a str,
@@ -68,7 +60,7 @@ pub enum Detach {
     Nothing,
     /// It is mounted there, not on its directory.
     Elsewhere(PathBuf),
-    /// It is served.
+    /// The mount is served.
     Alive,
     /// It lies in a dead mount of ours and falls with that.
     Falls,
@@ -76,21 +68,9 @@ pub enum Detach {
     Kept(String),
 }
 
-impl Unmade {
-    /// The line.
-    #[must_use]
-    pub fn into_line(self) -> String {
-        match self {
-            Self::NoPlace(line) | Self::Failed(line) => line,
-        }
-    }
-
-    pub(super) fn from_errno(dir: &Path, error: Errno) -> Self {
-        let line = unusable(dir, error);
-        match error {
-            Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP => Self::NoPlace(line),
-            _ => Self::Failed(line),
-        }
+impl From<MountError> for Detach {
+    fn from(error: MountError) -> Self {
+        Self::Kept(error.to_string())
     }
 }
 
@@ -113,43 +93,33 @@ impl View {
     /// Mounts on `dir`, or only on the directory with this identity where one is given. Blocking, briefly.
     ///
     /// # Errors
-    /// See [`Unmade`].
+    /// What failed and how to mend it.
     pub fn attach(
         &self,
         source: &str,
         dir: &Path,
         flags: KernelFlags,
         only_on: Option<Identity>,
-    ) -> Result<Attached, Unmade> {
-        let beneath = Directory::open(dir).map_err(|error| Unmade::from_errno(dir, error))?;
-        let identity = beneath
-            .identity()
-            .map_err(|error| Unmade::from_errno(dir, error))?;
+    ) -> Result<Attached, MountError> {
+        let unusable = |error| MountError::unusable(dir, error);
+        let beneath = Directory::open(dir).map_err(unusable)?;
+        let identity = beneath.identity().map_err(unusable)?;
         if only_on.is_some_and(|expected| expected != identity) {
-            let line = format!(
-                "{} is not the directory any more that was mounted on",
-                dir.display()
-            );
-            return Err(Unmade::NoPlace(line));
+            return Err(MountError::OtherDirectory(dir.to_owned()));
         }
-        let fuse = open_device().map_err(Unmade::Failed)?;
-        let before = self.table().map_err(|error| Unmade::Failed(unreadable(&error)))?;
-        let fuse = mount_on(&beneath, dir, source, flags, fuse).map_err(Unmade::Failed)?;
-        let after = self.table().map_err(|error| Unmade::Failed(unreadable(&error)))?;
+        let fuse = open_device()?;
+        let before = self.table().map_err(MountError::Table)?;
+        let fuse = mount_on(&beneath, dir, source, flags, fuse)?;
+        let after = self.table().map_err(MountError::Table)?;
         let parent = self.mount_id(&beneath).ok();
         let ours = |mount: &&MountPoint| mount.source == source && Some(mount.parent) == parent;
         let device = appeared(&before, &after, dir)
             .filter(ours)
             .map(|mount| mount.device);
-        let moved = || {
-            Unmade::Failed(format!(
-                "{} was moved while it was being mounted on",
-                dir.display()
-            ))
-        };
+        let moved = || MountError::MovedMeanwhile(dir.to_owned());
         Ok(Attached {
             fuse,
-            place: Place {
+            place: MountPlace {
                 namespace: self.namespace,
                 device: device.ok_or_else(moved)?,
                 beneath: identity,
@@ -160,14 +130,14 @@ impl View {
     /// Changes the kernel's flags of the topmost mount on `dir`, which must be ours. Blocking.
     ///
     /// # Errors
-    /// One line: what failed and how to mend it.
-    pub fn remount(&self, dir: &Path, flags: KernelFlags) -> Result<(), String> {
-        let root = Directory::open(dir).map_err(|error| unusable(dir, error))?;
-        let table = self.table().map_err(|error| unreadable(&error))?;
-        let id = self.mount_id(&root).map_err(|error| unreadable(&error))?;
+    /// What failed and how to mend it.
+    pub fn remount(&self, dir: &Path, flags: KernelFlags) -> Result<(), MountError> {
+        let root = Directory::open(dir).map_err(|error| MountError::unusable(dir, error))?;
+        let table = self.table().map_err(MountError::Table)?;
+        let id = self.mount_id(&root).map_err(MountError::Table)?;
         match table.get(id).filter(|mount| mount.is_ours && mount.dir == dir) {
             Some(_) => change_flags(&root, dir, flags),
-            None => Err(format!("{} is no mount of rdmafs", dir.display())),
+            None => Err(MountError::NotOurs(dir.to_owned())),
         }
     }
 
@@ -181,11 +151,11 @@ impl View {
         let target = format!("fd/{}", top.number());
         match umount2(target.as_str(), MntFlags::MNT_DETACH) {
             Ok(()) => Detach::Done,
-            Err(error) => Detach::Kept(format!(
-                "cannot unmount {}: {}",
-                sought.dir.display(),
-                error.desc()
-            )),
+            Err(source) => MountError::Unmount {
+                dir: sought.dir.to_owned(),
+                source,
+            }
+            .into(),
         }
     }
 
@@ -215,7 +185,7 @@ impl View {
 
     /// The root of the mount, held.
     fn find(&self, sought: Sought<'_>, falls: Falls<'_>) -> Result<Directory, Detach> {
-        let table = self.table().map_err(|error| Detach::Kept(unreadable(&error)))?;
+        let table = self.table().map_err(MountError::Table)?;
         match sought.find(&table) {
             Found::Nothing => Err(Detach::Nothing),
             Found::Elsewhere(dir) => Err(Detach::Elsewhere(dir)),
@@ -231,25 +201,20 @@ impl View {
         table: &MountTable,
         falls: Falls<'_>,
     ) -> Result<Directory, Detach> {
-        let dir = sought.dir.display();
+        let dir = || sought.dir.to_owned();
         let top = match Directory::open(sought.dir) {
             Ok(top) => top,
             Err(Errno::ENOTCONN) if table.get(mount.parent).is_some_and(falls) => return Err(Detach::Falls),
-            Err(error) => return Err(Detach::Kept(unusable(sought.dir, error))),
+            Err(error) => return Err(MountError::unusable(sought.dir, error).into()),
         };
         match self.mount_id(&top) {
             Ok(id) if id == mount.id => {}
-            Ok(_) => {
-                return Err(Detach::Kept(format!(
-                    "something else is mounted over {dir}: unmount that"
-                )));
-            }
-            Err(error) => return Err(Detach::Kept(unreadable(&error))),
+            Ok(_) => return Err(MountError::Over(dir()).into()),
+            Err(error) => return Err(MountError::Table(error).into()),
         }
         if let Some(other) = table.above(mount).into_iter().find(|other| !falls(other)) {
-            let other = other.dir.display();
-            let line = format!("{other} is mounted in {dir}: 'umount -l {dir}' detaches both");
-            return Err(Detach::Kept(line));
+            let other = other.dir.clone();
+            return Err(MountError::Within { dir: dir(), other }.into());
         }
         if sought.dead && !top.is_dead() {
             return Err(Detach::Alive);
@@ -263,10 +228,6 @@ impl View {
         id.and_then(|id| id.trim().parse().ok())
             .ok_or_else(|| io::Error::other("fdinfo has no mnt_id"))
     }
-}
-
-pub(super) fn unreadable(error: &io::Error) -> String {
-    format!("cannot read the mount table: {error}")
 }
 
 enum Found<'a> {
@@ -311,6 +272,13 @@ mod tests {
 33 1 0:43 / /moved rw - fuse.rdmafs n:/p rw,user_id=0
 34 30 0:44 / /a rw - tmpfs none rw,user_id=0
 ";
+
+    /// The line of a mount that was not made for its place's sake.
+    fn refused(made: Result<Attached, MountError>) -> String {
+        let error = made.unwrap_err();
+        assert!(error.is_of_the_place(), "{error}");
+        error.to_string()
+    }
 
     fn found(dir: &str, source: &str, device: Option<u32>) -> String {
         let table = MountTable::parse(TABLE.as_bytes());
@@ -441,11 +409,11 @@ mod tests {
                 view.detach(sought(&dir, Some(place.device), true), NONE),
                 Detach::Nothing
             );
-            let again = view
+            let anew = view
                 .attach("node1:/pool", &dir, KernelFlags::default(), Some(place.beneath))
                 .unwrap();
-            drop(again.fuse);
-            assert_eq!(again.place.beneath, place.beneath);
+            drop(anew.fuse);
+            assert_eq!(anew.place.beneath, place.beneath);
             assert_eq!(view.detach(sought(&dir, None, true), NONE), Detach::Done);
         };
         Namespace::own().unwrap().enter(inside).unwrap();
@@ -458,16 +426,14 @@ mod tests {
             let Attached { fuse, place } = attach(view, &dir);
             drop(fuse);
             assert_eq!(view.detach(sought(&dir, None, true), NONE), Detach::Done);
-            let again = || view.attach("node1:/pool", &dir, KernelFlags::default(), Some(place.beneath));
+            let anew = || view.attach("node1:/pool", &dir, KernelFlags::default(), Some(place.beneath));
             fs::rename(&dir, temporary.path().join("moved")).unwrap();
-            assert!(matches!(again(), Err(Unmade::NoPlace(line)) if line.contains("does not exist")));
+            assert!(refused(anew()).contains("does not exist"));
             fs::create_dir(&dir).unwrap();
-            assert!(
-                matches!(again(), Err(Unmade::NoPlace(line)) if line.contains("not the directory any more"))
-            );
+            assert!(refused(anew()).contains("not the directory any more"));
             fs::remove_dir(&dir).unwrap();
             std::os::unix::fs::symlink("moved", &dir).unwrap();
-            assert!(matches!(again(), Err(Unmade::NoPlace(line)) if line.contains("symbolic link")));
+            assert!(refused(anew()).contains("symbolic link"));
         };
         Namespace::own().unwrap().enter(inside).unwrap();
     }
@@ -492,7 +458,7 @@ mod tests {
         let inside = |view: &View| {
             let made = attach(view, &dir);
             let server = std::thread::spawn(|| serve_one(File::from(made.fuse)));
-            // The question is under way when the server goes: the kernel aborts it.
+            // The request is in flight when the server goes: the kernel aborts it.
             let found = view.detach(sought(&dir, Some(made.place.device), true), NONE);
             server.join().unwrap();
             assert_eq!(found, Detach::Done);

@@ -1,5 +1,6 @@
 //! The two threads that work without being asked: one zeroes freed memory, one lets time pass.
 
+use super::arena_access::ArenaError;
 use super::service::Service;
 use rdmafs_meta::extent::Extent;
 use rdmafs_meta::namespace::Namespace;
@@ -15,16 +16,42 @@ const TICK: Duration = Duration::from_millis(250);
 /// Zeroes extents that nobody can touch any more and gives them back for reuse, until nobody can send more of them.
 pub(super) fn clean(service: &Service, dirty: &Receiver<Vec<Extent>>) {
     for extents in dirty {
-        let slices = extents.iter().flat_map(slices);
-        for slice in slices {
-            if service.is_stopping() {
-                return;
-            }
-            service.zero(&slice);
-            std::thread::yield_now();
+        if clean_all(service, &extents).is_none() {
+            return;
         }
-        service.cleaned(&extents);
     }
+}
+
+/// Zeroes these extents and gives them back for reuse, but for those that cannot be zeroed: nobody else may see what is in them, so they stay in
+/// quarantine. `None` when the node ends before all is done.
+pub(super) fn clean_all(service: &Service, extents: &[Extent]) -> Option<()> {
+    let mut clean = Vec::with_capacity(extents.len());
+    for extent in extents {
+        match zero(service, extent)? {
+            Ok(()) => clean.push(*extent),
+            Err(error) => tracing::error!(
+                ?extent,
+                %error,
+                "freed memory was not zeroed: it stays in quarantine and is not used again"
+            ),
+        }
+    }
+    service.cleaned(&clean);
+    Some(())
+}
+
+/// Zeroes an extent bit by bit. `None` when the node ends before it is done.
+fn zero(service: &Service, extent: &Extent) -> Option<Result<(), ArenaError>> {
+    for slice in slices(extent) {
+        if service.is_stopping() {
+            return None;
+        }
+        if let Err(error) = service.arena.zero(&slice) {
+            return Some(Err(error));
+        }
+        std::thread::yield_now();
+    }
+    Some(Ok(()))
 }
 
 /// Ticks until the other end of `stop` is dropped.

@@ -3,35 +3,39 @@
 //! A call's id is chosen by the handler and comes back with its answer; id 0 is a notice.
 
 use rdmafs_meta::error::MetaError;
-use rdmafs_meta::wire::{self, Answer, Call, Message, Notice};
+use rdmafs_meta::wire::{self, Answer, Call, Message, Notice, WireError, WireVersion};
 
 /// The id of messages that answer nothing.
 pub(crate) const NOTICE: u64 = 0;
 
-/// Takes a call apart. `None` for anything else. Total.
+/// Takes a call of any version known here apart. `None` for anything else. Total.
 pub(crate) fn call(frame: &[u8]) -> Option<(u64, Call)> {
     let (id, message) = frame.split_first_chunk()?;
     let id = u64::from_le_bytes(*id);
-    let call = wire::decode(message).ok()?;
+    let call = wire::decode(message, WireVersion::NEWEST).ok()?;
     (id != NOTICE).then_some((id, call))
 }
 
-/// The frame of an answer. One that is too long to send becomes an error: the caller must hear something.
-pub(crate) fn answer(id: u64, answer: &Answer) -> Vec<u8> {
-    frame(id, answer).unwrap_or_else(|| {
-        tracing::error!("an answer was too long to send");
-        frame::<Answer>(id, &Err(MetaError::Unsupported)).unwrap_or_default()
+/// The frame of an answer for a peer that speaks `spoken`. One that cannot be sent becomes an error: the caller must hear something.
+pub(crate) fn answer(id: u64, answer: &Answer, spoken: WireVersion) -> Vec<u8> {
+    let answer = answer.as_ref().map_err(|error| error.as_spoken(spoken));
+    frame(id, &answer.cloned(), spoken).unwrap_or_else(|error| {
+        tracing::error!("an answer cannot be sent: {error}");
+        frame::<Answer>(id, &Err(MetaError::Unsupported), WireVersion::FIRST).unwrap_or_default()
     })
 }
 
-/// The frame of a notice. `None` when it cannot be encoded.
-pub(crate) fn notice(notice: &Notice) -> Option<Vec<u8>> {
-    frame(NOTICE, notice)
+/// The frame of a notice for a peer that speaks `spoken`. `None` when it cannot be sent.
+pub(crate) fn notice(notice: &Notice, spoken: WireVersion) -> Option<Vec<u8>> {
+    let frame = frame(NOTICE, notice, spoken);
+    frame
+        .inspect_err(|error| tracing::error!("a notice cannot be sent: {error}"))
+        .ok()
 }
 
-fn frame<M: Message>(id: u64, message: &M) -> Option<Vec<u8>> {
-    let encoded = wire::encode(message).ok()?;
-    Some([&id.to_le_bytes(), encoded.as_slice()].concat())
+fn frame<M: Message>(id: u64, message: &M, spoken: WireVersion) -> Result<Vec<u8>, WireError> {
+    let encoded = wire::encode(message, spoken)?;
+    Ok([&id.to_le_bytes(), encoded.as_slice()].concat())
 }
 
 #[cfg(test)]
@@ -56,10 +60,10 @@ mod tests {
 
     #[test]
     fn a_call_has_an_id_and_a_message() {
-        let good = frame(5, &renew()).unwrap();
+        let good = frame(5, &renew(), WireVersion::NEWEST).unwrap();
         assert_eq!(call(&good), Some((5, renew())));
         assert_eq!(
-            call(&frame(NOTICE, &renew()).unwrap()),
+            call(&frame(NOTICE, &renew(), WireVersion::NEWEST).unwrap()),
             None,
             "a peer sends no notices"
         );
@@ -72,19 +76,31 @@ mod tests {
     #[test]
     fn an_answer_that_is_too_long_is_answered_as_an_error() {
         let long = Ok(Reply::Target(vec![0; wire::MAX_MESSAGE]));
-        let frame = answer(7, &long);
+        let frame = answer(7, &long, WireVersion::NEWEST);
         assert_eq!(frame[..8], 7_u64.to_le_bytes());
         assert_eq!(
-            wire::decode::<Answer>(&frame[8..]).unwrap(),
+            wire::decode::<Answer>(&frame[8..], WireVersion::NEWEST).unwrap(),
             Err(MetaError::Unsupported)
         );
+    }
+
+    #[test]
+    fn what_a_peer_does_not_speak_is_answered_as_an_error_and_is_no_notice() {
+        let spoken = WireVersion {
+            version: 0,
+            ..WireVersion::FIRST
+        };
+        let frame = answer(7, &Ok(Reply::Done), spoken);
+        let heard = wire::decode::<Answer>(&frame[8..], WireVersion::FIRST);
+        assert_eq!(heard.unwrap(), Err(MetaError::Unsupported));
+        assert_eq!(notice(&Notice::Drain, spoken), None);
     }
 
     proptest! {
         #[test]
         fn any_bytes_are_a_call_or_none(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
             if let Some((id, found)) = call(&bytes) {
-                prop_assert_eq!(call(&frame(id, &found).unwrap()), Some((id, found)));
+                prop_assert_eq!(call(&frame(id, &found, WireVersion::NEWEST).unwrap()), Some((id, found)));
             }
         }
     }

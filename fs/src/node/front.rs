@@ -1,7 +1,7 @@
 //! What an operator asks of a node on its own host: how it is, who locked what, and its end. See [`control`](crate::control).
 
 use super::clocks::Clocks;
-use super::serve::ServeConfig;
+use super::config::ServeConfig;
 use super::service::Service;
 use crate::control::{
     Connection, Listener, LockList, LockStatus, NodeReply, NodeRequest, NodeStatus, Refusal, node_socket_path,
@@ -11,12 +11,14 @@ use nix::unistd::Pid;
 use parking_lot::Mutex;
 use rdmafs_meta::lock::{LAST_BYTE, LockKind};
 use rdmafs_meta::namespace::Locked;
+use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
+use thiserror::Error;
 
 /// Locks and waiters that one answer lists.
 const MOST_LOCKS: usize = 1000;
@@ -140,14 +142,14 @@ impl Front {
             LockKind::Unknown => "unknown",
         };
         let process = locked.lock.process;
-        let told = process != 0 && process & UNTOLD == 0;
+        let notified = process != 0 && process & UNTOLD == 0;
         let last = locked.lock.span.last();
         LockStatus {
             pool: self.pool.clone(),
             inode: locked.ino.0,
             path: locked.path,
             host,
-            pid: u32::try_from(process).ok().filter(|_| told),
+            pid: u32::try_from(process).ok().filter(|_| notified),
             kind: kind.to_owned(),
             exclusive: locked.lock.exclusive,
             start: locked.lock.span.start(),
@@ -193,6 +195,14 @@ impl Front {
     }
 }
 
+/// A control socket that cannot be had.
+#[derive(Debug, Error)]
+#[error("cannot make the control socket {}: {source}", .path.display())]
+pub struct SocketError {
+    path: PathBuf,
+    source: io::Error,
+}
+
 /// The control socket of a node, with the thread that serves it.
 pub(super) struct Control {
     listener: Arc<Listener>,
@@ -201,10 +211,13 @@ pub(super) struct Control {
 
 impl Control {
     /// # Errors
-    /// One line: the socket or the thread cannot be had.
-    pub(super) fn open(front: &Arc<Front>, config: &ServeConfig) -> Result<Self, String> {
+    /// The socket or the thread cannot be had.
+    pub(super) fn open(front: &Arc<Front>, config: &ServeConfig) -> Result<Self, SocketError> {
         let path = node_socket_path(&config.run_dir, front.node.port());
-        let failed = |error| format!("cannot make the control socket {}: {error}", path.display());
+        let failed = |source| {
+            let path = path.clone();
+            SocketError { path, source }
+        };
         let listener = Arc::new(Listener::bind_at(path.clone()).map_err(failed)?);
         let (front, theirs) = (Arc::clone(front), Arc::clone(&listener));
         let thread = thread::Builder::new().name("control".into());

@@ -3,8 +3,8 @@
 //! One lock for all peers: an access takes it shared and looks at one or two intervals; only a change of layouts takes it alone.
 
 use parking_lot::RwLock;
-use rdmafs_rdma::door::PeerId;
 use rdmafs_rdma::fabric::Verb;
+use rdmafs_rdma::server::PeerId;
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 

@@ -37,12 +37,12 @@ pub(super) struct Worker<S> {
 }
 
 struct Shared {
-    queue: Mutex<Queue>,
+    queue: Mutex<JournalQueue>,
     changed: Condvar,
 }
 
 #[derive(Default)]
-struct Queue {
+struct JournalQueue {
     waiting: Group,
     failed: bool,
     stopping: bool,
@@ -70,7 +70,7 @@ impl Journal {
         Ok(journal)
     }
 
-    /// The same without the thread: nothing is committed unless somebody lets the worker work.
+    /// A journal without a thread, and its worker: nothing is committed unless somebody lets the worker work.
     pub(super) fn with_worker<S: Store>(store: S, term: Term) -> (Self, Worker<S>) {
         let shared = Arc::new(Shared {
             queue: Mutex::default(),
@@ -89,7 +89,7 @@ impl Journal {
     /// change something. True if it had to wait. Blocking.
     pub(super) fn wait_for_room(&self) -> bool {
         let mut queue = self.shared.queue.lock();
-        let full = |queue: &Queue| queue.waiting.bytes > QUEUE_BYTES;
+        let full = |queue: &JournalQueue| queue.waiting.bytes > QUEUE_BYTES;
         let waited = full(&queue);
         while full(&queue) {
             self.shared.changed.wait(&mut queue);
@@ -167,6 +167,7 @@ impl<S: Store> Worker<S> {
     }
 
     /// Commits what has gathered. False when there was nothing.
+    #[cfg(any(test, feature = "testing"))]
     pub(super) fn turn(&mut self) -> bool {
         let group = std::mem::take(&mut self.shared.queue.lock().waiting);
         let any = !group.is_empty();

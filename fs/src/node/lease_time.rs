@@ -14,11 +14,11 @@ const LONGEST_STEP: Duration = Duration::from_secs(3);
 #[derive(Debug, Default)]
 pub(super) struct LeaseTime {
     /// A leaf lock.
-    state: Mutex<State>,
+    state: Mutex<Standstill>,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct Standstill {
     /// The clock at the last tick.
     ticked: Option<Duration>,
     stood_still: Duration,

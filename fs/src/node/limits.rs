@@ -1,78 +1,111 @@
 //! What a node refuses before it starts, each with its remedy.
 
-use super::serve::ServeConfig;
+use super::config::ServeConfig;
 use rdmafs_meta::extent::GRANULE;
 use rdmafs_rdma::fabric::FabricKind;
+use std::io;
 use std::net::{SocketAddr, TcpListener};
+use thiserror::Error;
 
 /// Longest pool name, in bytes.
 const MAX_POOL_NAME: usize = 64;
 
+const MEMINFO: &str = "/proc/meminfo";
+
+/// A configuration that no node can serve, with what to give instead.
+#[derive(Debug, Error)]
+pub enum LimitError {
+    /// The name of the pool is of another form.
+    #[error("'{0}' is no pool name: use 1 to {MAX_POOL_NAME} letters, digits, '.', '_' or '-'")]
+    PoolName(String),
+    /// A fabric that is for tests only.
+    #[error("no node can serve fabric '{}': give --fabric shm,verbs,tcp", .0.name())]
+    Fabric(FabricKind),
+    /// The list of fabrics is empty.
+    #[error("no fabric to serve: give --fabric shm,verbs,tcp")]
+    NoFabric,
+    /// So many bytes cannot be lent.
+    #[error("cannot lend {0} bytes: give a multiple of 4 KiB above 0, like --memory 4G")]
+    Granule(u64),
+    /// The host has less memory. Bytes.
+    #[error(
+        "cannot lend {} of memory: this host has {} available; give less with --memory, or end programs that use it",
+        human(*.memory),
+        human(*.available)
+    )]
+    Memory {
+        /// What is to be lent.
+        memory: u64,
+        /// What there is.
+        available: u64,
+    },
+    /// The address is in use, or of another host.
+    #[error("cannot listen on {address}: {source}; give a free address of this host with --listen ADDR:PORT")]
+    Address {
+        /// The address.
+        address: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// How much memory there is cannot be read.
+    #[error("cannot read {MEMINFO}: {0}")]
+    MemInfo(#[source] io::Error),
+    /// The kernel does not say how much memory there is.
+    #[error("{MEMINFO} has no MemAvailable line: is this Linux 3.14 or later?")]
+    NoMemAvailable,
+}
+
 /// Checks pool name, fabrics, memory and address, so that no mistake shows only after minutes of preparing memory.
-pub(super) fn check(config: &ServeConfig) -> Result<(), String> {
+pub(super) fn check(config: &ServeConfig) -> Result<(), LimitError> {
     check_pool(&config.pool)?;
     check_fabrics(&config.fabrics)?;
     check_memory(config.memory, mem_available()?)?;
     check_address(config.listen)
 }
 
-fn check_pool(pool: &str) -> Result<(), String> {
+fn check_pool(pool: &str) -> Result<(), LimitError> {
     let fits = (1..=MAX_POOL_NAME).contains(&pool.len());
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
     if fits && pool.bytes().all(plain) {
         return Ok(());
     }
-    Err(format!(
-        "'{pool}' is no pool name: use 1 to {MAX_POOL_NAME} letters, digits, '.', '_' or '-'"
-    ))
+    Err(LimitError::PoolName(pool.to_owned()))
 }
 
-fn check_fabrics(fabrics: &[FabricKind]) -> Result<(), String> {
+fn check_fabrics(fabrics: &[FabricKind]) -> Result<(), LimitError> {
     let served = |kind: &FabricKind| *kind != FabricKind::Sim;
     match fabrics.iter().find(|kind| !served(kind)) {
-        Some(kind) => Err(format!(
-            "no node can serve fabric '{}': give --fabric shm,verbs,tcp",
-            kind.name()
-        )),
-        None if fabrics.is_empty() => Err("no fabric to serve: give --fabric shm,verbs,tcp".into()),
+        Some(kind) => Err(LimitError::Fabric(*kind)),
+        None if fabrics.is_empty() => Err(LimitError::NoFabric),
         None => Ok(()),
     }
 }
 
-fn check_memory(memory: u64, available: u64) -> Result<(), String> {
+fn check_memory(memory: u64, available: u64) -> Result<(), LimitError> {
     if memory == 0 || !memory.is_multiple_of(GRANULE) {
-        return Err(format!(
-            "cannot lend {memory} bytes: give a multiple of 4 KiB above 0, like --memory 4G"
-        ));
+        return Err(LimitError::Granule(memory));
     }
     if memory > available {
-        return Err(format!(
-            "cannot lend {} of memory: this host has {} available; give less with --memory, or end programs that use it",
-            human(memory),
-            human(available)
-        ));
+        return Err(LimitError::Memory { memory, available });
     }
     Ok(())
 }
 
 /// Binds the address and lets it go again.
-fn check_address(address: SocketAddr) -> Result<(), String> {
-    TcpListener::bind(address).map(drop).map_err(|error| {
-        format!(
-            "cannot listen on {address}: {error}; give a free address of this host with --listen ADDR:PORT"
-        )
-    })
+fn check_address(address: SocketAddr) -> Result<(), LimitError> {
+    let bound = TcpListener::bind(address);
+    bound
+        .map(drop)
+        .map_err(|source| LimitError::Address { address, source })
 }
 
 /// `MemAvailable` of /proc/meminfo: what can be had without swapping, in bytes.
-fn mem_available() -> Result<u64, String> {
-    let file = "/proc/meminfo";
-    let text = std::fs::read_to_string(file).map_err(|error| format!("cannot read {file}: {error}"))?;
-    parse_mem_available(&text)
-        .ok_or_else(|| format!("{file} has no MemAvailable line: is this Linux 3.14 or later?"))
+fn mem_available() -> Result<u64, LimitError> {
+    let text = std::fs::read_to_string(MEMINFO).map_err(LimitError::MemInfo)?;
+    parse_mem_available(&text).ok_or(LimitError::NoMemAvailable)
 }
 
-/// Total.
+/// Reads the `MemAvailable` line: bytes. Any text has one or gives `None`.
 pub(crate) fn parse_mem_available(meminfo: &str) -> Option<u64> {
     let line = meminfo
         .lines()
@@ -89,7 +122,7 @@ pub(super) fn size_word(bytes: u64) -> String {
         .find(|(unit, _)| bytes >= *unit && bytes.is_multiple_of(*unit));
     exact.map_or_else(
         || bytes.to_string(),
-        |(unit, letter)| format!("{}{letter}", bytes / unit),
+        |(unit, first)| format!("{}{first}", bytes / unit),
     )
 }
 
@@ -111,40 +144,38 @@ mod tests {
     #[test]
     fn pool_names_are_plain_words_of_1_to_64_bytes() {
         for good in ["p", "my.pool_1-x", &"a".repeat(64)] {
-            assert_eq!(check_pool(good), Ok(()), "{good}");
+            assert!(check_pool(good).is_ok(), "{good}");
         }
         for bad in ["", "a b", "a/b", "ä", "a\0", &"a".repeat(65)] {
-            let line = check_pool(bad).unwrap_err();
+            let line = check_pool(bad).unwrap_err().to_string();
             assert!(line.contains(bad) && line.contains("letters"), "{line}");
         }
     }
 
     #[test]
     fn only_real_fabrics_are_served() {
-        assert_eq!(
-            check_fabrics(&[FabricKind::Shm, FabricKind::Verbs, FabricKind::Tcp]),
-            Ok(())
-        );
+        check_fabrics(&[FabricKind::Shm, FabricKind::Verbs, FabricKind::Tcp]).unwrap();
         for (bad, word) in [
             (vec![FabricKind::Tcp, FabricKind::Sim], "'sim'"),
             (Vec::new(), "no fabric"),
         ] {
-            let line = check_fabrics(&bad).unwrap_err();
+            let line = check_fabrics(&bad).unwrap_err().to_string();
             assert!(line.contains(word) && line.contains("--fabric"), "{line}");
         }
     }
 
     #[test]
     fn more_memory_than_available_is_refused_with_both_numbers() {
-        assert_eq!(check_memory(8192, 8192), Ok(()));
-        let line = check_memory(3 << 40, 1536 << 20).unwrap_err();
+        check_memory(8192, 8192).unwrap();
+        let line = check_memory(3 << 40, 1536 << 20).unwrap_err().to_string();
         assert!(
             line.contains("3.0 TiB") && line.contains("1.5 GiB") && line.contains("--memory"),
             "{line}"
         );
         assert!(check_memory(8192 + 4096, 8192).is_err());
         for odd in [0, 1, 4095, 4097] {
-            assert!(check_memory(odd, 1 << 30).unwrap_err().contains("4 KiB"), "{odd}");
+            let line = check_memory(odd, 1 << 30).unwrap_err().to_string();
+            assert!(line.contains("4 KiB"), "{odd}");
         }
     }
 
@@ -152,13 +183,13 @@ mod tests {
     fn an_address_in_use_is_named() {
         let taken = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = taken.local_addr().unwrap();
-        let line = check_address(address).unwrap_err();
+        let line = check_address(address).unwrap_err().to_string();
         assert!(
             line.contains(&address.to_string()) && line.contains("--listen"),
             "{line}"
         );
         drop(taken);
-        assert_eq!(check_address(address), Ok(()));
+        check_address(address).unwrap();
     }
 
     #[test]
@@ -180,14 +211,14 @@ mod tests {
 
     #[test]
     fn sizes_are_exact_words() {
-        let words = [
+        let atomics = [
             (4096, "4K"),
             (1100 << 20, "1100M"),
             (4 << 30, "4G"),
             (5, "5"),
             (0, "0"),
         ];
-        for (bytes, word) in words {
+        for (bytes, word) in atomics {
             assert_eq!(size_word(bytes), word);
         }
     }

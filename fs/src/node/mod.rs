@@ -1,16 +1,18 @@
-//! The memory node (`rdmafs serve`): arena, doors, namespace service and its store.
+//! The memory node (`rdmafs serve`): arena, servers, namespace service and its store.
 
-mod cleaner;
 mod clocks;
-mod conduct;
-mod desk;
+mod peer_policy;
+mod config;
+mod peer_handler;
 pub(crate) mod framing;
 mod grants;
+pub(crate) mod atomics;
+mod arena_access;
 mod identity;
 mod journal;
 mod lease_time;
 pub(crate) mod limits;
-mod lines;
+mod peer_log;
 mod overlay;
 mod recalls;
 mod made;
@@ -19,15 +21,24 @@ mod front;
 mod running;
 mod serve;
 mod service;
-mod guests;
+mod peers;
+mod orders;
 mod moves;
-pub(crate) mod words;
+mod cleaner;
 mod state_dir;
+#[cfg(any(test, feature = "testing"))]
 pub(crate) mod stepped;
 
 #[cfg(test)]
 mod tests;
 
 pub(crate) use clocks::Clocks;
-pub use serve::{Ready, ServeConfig, serve};
+pub use config::{Ready, ServeConfig};
+pub use front::SocketError;
+pub use identity::IdentityError;
+pub use limits::LimitError;
+pub use place::StatePlaceError;
+pub use running::{StartError, StopError};
+pub use serve::{ServeError, serve};
+pub use state_dir::StateDirError;
 pub(crate) use state_dir::{Purpose, StateDir};

@@ -2,7 +2,9 @@
 //! begin an empty pool in the place of the one that is meant (ADR 0019).
 
 use super::made::Made;
-use std::path::Path;
+use std::io;
+use std::path::{Path, PathBuf};
+use thiserror::Error;
 
 /// The store's file.
 pub(super) const STORE: &str = "namespace.redb";
@@ -18,38 +20,73 @@ pub(super) struct Wanted {
     pub(super) first: bool,
 }
 
+/// A state directory that cannot be taken, with what to do.
+#[derive(Debug, Error)]
+pub enum StatePlaceError {
+    /// Something else stands there.
+    #[error("the state directory {} is no directory: give another --state", .0.display())]
+    NoDirectory(PathBuf),
+    /// A pool is there, and a new one is wanted.
+    #[error("{} keeps a pool already: leave out --new to serve it, or give another --state", .0.display())]
+    Kept(PathBuf),
+    /// The directory that it is to lie in is missing, or cannot be reached.
+    #[error(
+        "cannot make the state directory {}: {source}; mend the path, or make the directory that it is to lie in",
+        .dir.display()
+    )]
+    Make {
+        /// The directory.
+        dir: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// No pool is there, and an old one is wanted.
+    #[error(
+        "{} keeps no pool: is the path right, and its file system mounted? To begin a new, empty pool there give --new",
+        .0.display()
+    )]
+    NoPool(PathBuf),
+    /// The directory cannot be listed.
+    #[error("cannot read the state directory {}: {source}", .dir.display())]
+    Read {
+        /// The directory.
+        dir: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The directory is of something else.
+    #[error(
+        "{} keeps no pool, and is not empty (there is '{entry}'): give a directory of the pool's own with --state",
+        .dir.display()
+    )]
+    NotEmpty {
+        /// The directory.
+        dir: PathBuf,
+        /// What is in it.
+        entry: String,
+    },
+}
+
 /// Checks the directory, and notes in `made` what a start will make in it. True when a new pool begins there.
 ///
 /// # Errors
-/// One line: it is of something else, or a pool would begin, or not begin, against the word of who starts it.
-pub(super) fn check(dir: &Path, wanted: Wanted, made: &mut Made) -> Result<bool, String> {
-    let name = dir.display();
+/// It is of something else, or a pool would begin, or not begin, against the word of who starts it.
+pub(super) fn check(dir: &Path, wanted: Wanted, made: &mut Made) -> Result<bool, StatePlaceError> {
+    let name = || dir.to_owned();
     match dir.metadata() {
-        Ok(found) if !found.is_dir() => {
-            return Err(format!(
-                "the state directory {name} is no directory: give another --state"
-            ));
-        }
+        Ok(found) if !found.is_dir() => return Err(StatePlaceError::NoDirectory(name())),
         Ok(_) if dir.join(STORE).symlink_metadata().is_ok() => {
             return match wanted.new {
-                true => Err(format!(
-                    "{name} keeps a pool already: leave out --new to serve it, or give another --state"
-                )),
+                true => Err(StatePlaceError::Kept(name())),
                 false => Ok(false),
             };
         }
         Ok(_) => check_empty(dir)?,
         Err(_) if dir.parent().is_some_and(Path::is_dir) => made.directory(dir.to_owned()),
-        Err(error) => {
-            return Err(format!(
-                "cannot make the state directory {name}: {error}; mend the path, or make the directory that it is to lie in"
-            ));
-        }
+        Err(source) => return Err(StatePlaceError::Make { dir: name(), source }),
     }
     if !wanted.new && !wanted.first {
-        return Err(format!(
-            "{name} keeps no pool: is the path right, and its file system mounted? To begin a new, empty pool there give --new"
-        ));
+        return Err(StatePlaceError::NoPool(name()));
     }
     for file in [LOCK, STORE] {
         if dir.join(file).symlink_metadata().is_err() {
@@ -60,18 +97,17 @@ pub(super) fn check(dir: &Path, wanted: Wanted, made: &mut Made) -> Result<bool,
 }
 
 /// Nothing may be in it but what is left of a pool that was given up.
-fn check_empty(dir: &Path) -> Result<(), String> {
-    let name = dir.display();
+fn check_empty(dir: &Path) -> Result<(), StatePlaceError> {
+    let name = || dir.to_owned();
     let entries = dir
         .read_dir()
-        .map_err(|error| format!("cannot read the state directory {name}: {error}"))?;
+        .map_err(|source| StatePlaceError::Read { dir: name(), source })?;
     for entry in entries.flatten() {
         let file = entry.file_name();
         let ours = file.to_string_lossy();
         if ours != LOCK && ours != "lost+found" && !ours.starts_with(STORE) {
-            return Err(format!(
-                "{name} keeps no pool, and is not empty (there is '{ours}'): give a directory of the pool's own with --state"
-            ));
+            let entry = ours.into_owned();
+            return Err(StatePlaceError::NotEmpty { dir: name(), entry });
         }
     }
     Ok(())
@@ -82,7 +118,8 @@ mod tests {
     use super::*;
 
     fn checked(dir: &Path, new: bool, first: bool) -> Result<bool, String> {
-        check(dir, Wanted { new, first }, &mut Made::default())
+        let checked = check(dir, Wanted { new, first }, &mut Made::default());
+        checked.map_err(|error| error.to_string())
     }
 
     #[test]

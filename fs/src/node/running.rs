@@ -2,39 +2,94 @@
 
 use super::cleaner;
 use super::clocks::Clocks;
-use super::front::{Control, Front};
-use super::identity;
+use super::config::{Ready, ServeConfig};
+use super::front::{Control, Front, SocketError};
+use super::identity::{self, IdentityError};
 use super::journal::Journal;
-use super::limits;
+use super::limits::{self, LimitError};
 use super::made::Made;
-use super::place::{self, Wanted};
-use super::serve::{Ready, ServeConfig};
+use super::place::{self, StatePlaceError, Wanted};
 use super::service::{Parts, Service};
-use super::state_dir::{Purpose, StateDir};
-use crate::process::{PidFile, prepare_run_dir};
-use rdmafs_meta::id::{Incarnation, InodeId, NodeId, PoolId};
+use super::state_dir::{Purpose, StateDir, StateDirError};
+use crate::process::{PidFile, PidFileError, RunDirError, prepare_run_dir};
+use rdmafs_meta::id::{Incarnation, NodeId, PoolId};
 use rdmafs_meta::namespace::{Config, Identity, Namespace};
-use rdmafs_meta::store::{MemoryStore, Store};
+use rdmafs_meta::store::{MemoryStore, Store, StoreError};
 use rdmafs_meta::time::Now;
 use rdmafs_rdma::arena::Arena;
-use rdmafs_rdma::door::{Desk, Door, DoorConfig};
-use rdmafs_rdma::key::Key;
+use rdmafs_rdma::key::{Key, KeyError};
+use rdmafs_rdma::server::{PeerHandler, Server, ServerConfig};
 use std::fs::File;
 use std::io::{self, Read};
 use std::sync::Arc;
 use std::sync::mpsc::{self, Sender};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
+use thiserror::Error;
 
 /// The node of a pool of one.
 const NODE: NodeId = NodeId(1);
 
-/// The ids of a new namespace begin below 2^47: two pools that followed one another on an address have as good as never an id in common,
-/// and there is room for more than any pool makes.
-const IDS_SHIFT: u32 = 17;
-
 /// Time limit of a set-up with a handler until its key is proved, and of each step after that.
 const STEP_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A node that does not come to serve: the step that failed, with what to do.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// The configuration.
+    #[error(transparent)]
+    Limit(#[from] LimitError),
+    /// The run directory.
+    #[error(transparent)]
+    RunDir(#[from] RunDirError),
+    /// The key.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// Where the state is to be.
+    #[error(transparent)]
+    Place(#[from] StatePlaceError),
+    /// The state that is there.
+    #[error(transparent)]
+    StateDir(#[from] StateDirError),
+    /// Which pool it is of.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    /// No namespace could be made.
+    #[error("cannot make a namespace: {0}")]
+    Namespace(#[source] StoreError),
+    /// The sockets and devices that peers come by.
+    #[error(transparent)]
+    Server(io::Error),
+    /// The control socket.
+    #[error(transparent)]
+    Socket(#[from] SocketError),
+    /// A signal came first.
+    #[error("ended by a signal while it prepared its memory")]
+    Interrupted,
+    /// The memory.
+    #[error("cannot prepare the memory to lend: {0}; give less with --memory")]
+    Memory(#[source] io::Error),
+    /// Random bytes.
+    #[error("cannot read /dev/urandom: {0}")]
+    Random(#[source] io::Error),
+    /// A thread.
+    #[error("cannot start a thread: {0}")]
+    Thread(#[source] io::Error),
+    /// The pid file.
+    #[error(transparent)]
+    PidFile(#[from] PidFileError),
+}
+
+/// A node whose end lost something.
+#[derive(Debug, Error)]
+pub enum StopError {
+    /// A thread was gone before.
+    #[error("a thread of the node panicked: see the log")]
+    Panicked,
+    /// The store did not take all changes.
+    #[error("the store failed: changes since its failure are lost; see the log")]
+    Store,
+}
 
 /// Everything that a node needs before its first session. It listens already, and says that it prepares its memory.
 pub(super) struct Prepared {
@@ -46,7 +101,7 @@ pub(super) struct Prepared {
     namespace: Namespace,
     store: Option<StateDir>,
     clocks: Clocks,
-    door: Door,
+    server: Server,
     front: Arc<Front>,
     control: Control,
     /// Dropped last: what it removes is closed by then.
@@ -58,8 +113,8 @@ impl Prepared {
     /// many bytes of it are prepared, and may say `false` to give it up.
     ///
     /// # Errors
-    /// One line: what failed and how to mend it. What was made on the way is gone then.
-    pub(super) fn new(config: ServeConfig, mut go_on: impl FnMut(u64) -> bool) -> Result<Self, String> {
+    /// What failed and how to mend it. What was made on the way is gone then.
+    pub(super) fn new(config: ServeConfig, mut go_on: impl FnMut(u64) -> bool) -> Result<Self, StartError> {
         limits::check(&config)?;
         prepare_run_dir(&config.run_dir)?;
         let mut made = Made::default();
@@ -75,20 +130,20 @@ impl Prepared {
         let mut store = state.map(open).transpose()?;
         let clocks = Clocks::default();
         let mut namespace = load(&config, store.as_mut(), clocks.now())?;
-        let door = Door::listen(door_config(&config, key)).map_err(|error| error.to_string())?;
-        let front = Arc::new(Front::new(&config, door.address()));
+        let server = Server::listen(server_config(&config, key)).map_err(StartError::Server)?;
+        let front = Arc::new(Front::new(&config, server.address()));
         let control = Control::open(&front, &config)?;
         let progress = &mut |done: u64| {
             let percent = u8::try_from(done.saturating_mul(100) / config.memory.max(1)).unwrap_or(100);
-            door.preparing(percent.min(99));
+            server.preparing(percent.min(99));
             front.preparing(percent.min(99));
             go_on(done)
         };
         let arena = Arena::allocate_while(config.memory, progress).map_err(|error| match error.kind() {
-            io::ErrorKind::Interrupted => "ended by a signal while it prepared its memory".to_owned(),
-            _ => format!("cannot prepare the memory to lend: {error}; give less with --memory"),
+            io::ErrorKind::Interrupted => StartError::Interrupted,
+            _ => StartError::Memory(error),
         })?;
-        let random = random().map_err(|error| format!("cannot read /dev/urandom: {error}"))?;
+        let random = random().map_err(StartError::Random)?;
         // No two lives of an arena share it, whatever the node remembers.
         let incarnation = Incarnation(random.max(Incarnation::NEVER.0 + 1));
         namespace.add_arena(NODE, incarnation, arena.len());
@@ -101,7 +156,7 @@ impl Prepared {
             namespace,
             store,
             clocks,
-            door,
+            server,
             front,
             control,
             made,
@@ -109,9 +164,9 @@ impl Prepared {
     }
 }
 
-fn load_key(config: &ServeConfig, made: &mut Made) -> Result<(Key, bool), String> {
+fn load_key(config: &ServeConfig, made: &mut Made) -> Result<(Key, bool), KeyError> {
     let folder = config.key.parent().filter(|folder| !folder.exists());
-    let (key, created) = Key::load_or_create(&config.key).map_err(|error| error.to_string())?;
+    let (key, created) = Key::load_or_create(&config.key)?;
     if created {
         if let Some(folder) = folder {
             made.directory(folder.to_owned());
@@ -125,7 +180,7 @@ fn load_key(config: &ServeConfig, made: &mut Made) -> Result<(Key, bool), String
 pub(super) struct Node {
     ready: Ready,
     service: Arc<Service>,
-    door: Door,
+    server: Server,
     ticker: Worker,
     cleaner: JoinHandle<()>,
     front: Arc<Front>,
@@ -143,9 +198,8 @@ impl Node {
     /// Starts the threads and lets handlers in.
     ///
     /// # Errors
-    /// One line: a device does not take the memory, a file cannot be written, or a thread cannot be started.
-    pub(super) fn start(prepared: Prepared) -> Result<Self, String> {
-        let no_thread = |error: io::Error| format!("cannot start a thread: {error}");
+    /// A device does not take the memory, a file cannot be written, or a thread cannot be started.
+    pub(super) fn start(prepared: Prepared) -> Result<Self, StartError> {
         let arena = Arc::new(prepared.arena);
         let (dirty, cleaning) = mpsc::channel();
         let term = prepared.namespace.term();
@@ -153,27 +207,28 @@ impl Node {
             .store
             .map(|store| Journal::start(store, term))
             .transpose()
-            .map_err(no_thread)?;
+            .map_err(StartError::Thread)?;
         let clocks = prepared.clocks;
         let service = Arc::new(Service::new(Parts {
             namespace: prepared.namespace,
             arena: Arc::clone(&arena),
-            life: (NODE, prepared.incarnation),
+            incarnation: (NODE, prepared.incarnation),
             journal,
             dirty,
             lease: prepared.config.lease,
             now: Box::new(move || clocks.now()),
         }));
-        let (door, front) = (prepared.door, prepared.front);
-        let desk = Arc::clone(&service) as Arc<dyn Desk>;
-        let warning = door.begin(arena, desk).map_err(|error| error.to_string())?;
-        let address = door.address();
+        let (server, front) = (prepared.server, prepared.front);
+        let peer_handler = Arc::clone(&service) as Arc<dyn PeerHandler>;
+        let warning = server.begin(arena, peer_handler).map_err(StartError::Server)?;
+        let address = server.address();
         let pid_file = format!("node-{}.pid", address.port());
         let pid_file = PidFile::write(prepared.config.run_dir.join(pid_file))?;
         let (stop, stopped) = mpsc::channel();
         let (at_ticks, at_dirt) = (Arc::clone(&service), Arc::clone(&service));
-        let thread = spawn("tick", move || cleaner::tick(&at_ticks, &stopped)).map_err(no_thread)?;
-        let cleaner = spawn("cleaner", move || cleaner::clean(&at_dirt, &cleaning)).map_err(no_thread)?;
+        let thread = spawn("tick", move || cleaner::tick(&at_ticks, &stopped)).map_err(StartError::Thread)?;
+        let cleaner =
+            spawn("cleaner", move || cleaner::clean(&at_dirt, &cleaning)).map_err(StartError::Thread)?;
         front.serves(&service, warning.as_deref());
         prepared.made.keep();
         Ok(Self {
@@ -184,7 +239,7 @@ impl Node {
                 warning,
             },
             service,
-            door,
+            server,
             ticker: Worker { stop, thread },
             cleaner,
             front,
@@ -211,29 +266,29 @@ impl Node {
         }
     }
 
-    /// What was answered becomes durable, fsyncs that wait are answered, then doors and store are closed. Blocking.
+    /// What was answered becomes durable, fsyncs that wait are answered, then servers and store are closed. Blocking.
     ///
     /// # Errors
-    /// One line: the store failed, now or before.
-    pub(super) fn stop(self) -> Result<(), String> {
+    /// The store failed, now or before.
+    pub(super) fn stop(self) -> Result<(), StopError> {
         if let Some(journal) = self.service.journal() {
-            // Its failure is said below; the doors must be closed all the same.
+            // Its failure is said below; the servers must be closed all the same.
             let _ = journal.flush();
         }
-        self.door.close();
+        self.server.close();
         drop(self.ticker.stop);
         self.service.stop_cleaning();
         let threads = [self.ticker.thread, self.cleaner].map(JoinHandle::join);
         let stored = self.service.journal().map_or(Ok(()), Journal::stop);
         if threads.iter().any(Result::is_err) {
-            return Err("a thread of the node panicked: see the log".into());
+            return Err(StopError::Panicked);
         }
-        stored.map_err(|_| "the store failed: changes since its failure are lost; see the log".into())
+        stored.map_err(|_| StopError::Store)
     }
 }
 
-fn door_config(config: &ServeConfig, key: Key) -> DoorConfig {
-    DoorConfig {
+fn server_config(config: &ServeConfig, key: Key) -> ServerConfig {
+    ServerConfig {
         listen: config.listen,
         pool: config.pool.clone(),
         key,
@@ -242,38 +297,36 @@ fn door_config(config: &ServeConfig, key: Key) -> DoorConfig {
         peers: config.sessions,
         step_timeout: STEP_TIMEOUT,
         run_dir: config.run_dir.clone(),
+        protocol: crate::protocol::OURS,
     }
 }
 
 /// Loads the namespace from the store, or makes a new one where there is none.
-fn load(config: &ServeConfig, store: Option<&mut StateDir>, now: Now) -> Result<Namespace, String> {
-    let no_random = |error| format!("cannot read /dev/urandom: {error}");
-    let id = PoolId(bytes().map_err(no_random)?);
-    let after = random().map_err(no_random)?;
+fn load(config: &ServeConfig, store: Option<&mut StateDir>, now: Now) -> Result<Namespace, StartError> {
+    let id = PoolId(bytes().map_err(StartError::Random)?);
     let mut namespace = Config {
         pool: id,
         lease: config.lease,
         root_owner: config.root_owner,
         root_mode: config.root_mode,
-        ids_after: InodeId(after >> IDS_SHIFT),
     };
     let (Some(store), Some(dir)) = (store, config.state.as_deref()) else {
         let loaded = Namespace::load(&mut MemoryStore::default(), namespace, now);
-        return loaded.map_err(|error| format!("cannot make a namespace: {error}"));
+        return loaded.map_err(StartError::Namespace);
     };
     let known = identity::check(store, dir, config)?;
     namespace.pool = known.as_ref().and_then(|known| known.id).unwrap_or(id);
-    let told = Identity {
+    let notified = Identity {
         id: Some(namespace.pool),
         ..known
             .clone()
             .unwrap_or_else(|| Identity::new(id, &config.pool, config.memory))
     };
-    let loaded = Namespace::load(store, namespace, now).map_err(|error| identity::unsound(dir, &error))?;
-    if known.as_ref() != Some(&told) {
+    let loaded = Namespace::load(store, namespace, now).map_err(|error| identity::unsound(dir, error))?;
+    if known.as_ref() != Some(&notified) {
         store
-            .commit(&[told.batch()], loaded.term())
-            .map_err(|error| identity::unsound(dir, &error))?;
+            .commit(&[notified.batch()], loaded.term())
+            .map_err(|error| identity::unsound(dir, error))?;
     }
     Ok(loaded)
 }

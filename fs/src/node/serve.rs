@@ -1,56 +1,39 @@
 //! `rdmafs serve` from its configuration to its end: the edge at which a node meets its process.
 
-use super::running::{Node, Prepared};
-use crate::process::{Signals, abort_on_panic, harden, notify_manager, warn_without_roce_rule};
+use super::config::{Ready, ServeConfig};
+use super::running::{Node, Prepared, StartError, StopError};
+use crate::process::{NotHardened, Signals, abort_on_panic, harden, notify_manager, warn_without_roce_rule};
 use rdmafs_rdma::fabric::FabricKind;
-use std::net::SocketAddr;
+use std::io;
 use std::path::PathBuf;
-use std::time::Duration;
+use thiserror::Error;
 
-/// What to serve.
-#[derive(Clone, Debug)]
-pub struct ServeConfig {
-    /// Pool name, 1 to 64 of `[A-Za-z0-9._-]`.
-    pub pool: String,
-    /// Bytes to lend, a multiple of 4 KiB.
-    pub memory: u64,
-    /// Address and port.
-    pub listen: SocketAddr,
-    /// Fabrics to offer.
-    pub fabrics: Vec<FabricKind>,
-    /// RDMA device to offer verbs on (`--device`). `None` is one with an active port.
-    pub device: Option<String>,
-    /// Directory of the durable namespace, if any.
-    pub state: Option<PathBuf>,
-    /// A new pool may begin in a state directory that keeps none (`--new`), and must not in one that does.
-    pub new: bool,
-    /// Key file.
-    pub key: PathBuf,
-    /// Owner of a new root directory.
-    pub root_owner: (u32, u32),
-    /// Mode of a new root directory.
-    pub root_mode: u16,
-    /// Sockets and pid files.
-    pub run_dir: PathBuf,
-    /// Lease of a session.
-    pub lease: Duration,
-    /// Most sessions at once.
-    pub sessions: u32,
-    /// How long a drain waits for handlers to commit what they have.
-    pub drain: Duration,
-}
-
-/// Said when the node serves.
-#[derive(Clone, Debug)]
-pub struct Ready {
-    /// Address with the real port.
-    pub address: SocketAddr,
-    /// The key file was made just now.
-    pub key_created: bool,
-    /// The state directory in which a new pool began just now.
-    pub new_pool: Option<PathBuf>,
-    /// What does not work all the same, in a line.
-    pub warning: Option<String>,
+/// A node that did not serve, or lost something at its end: what failed and how to mend it.
+#[derive(Debug, Error)]
+pub enum ServeError {
+    /// The process cannot be made safe.
+    #[error(transparent)]
+    Harden(#[from] NotHardened),
+    /// A path of the configuration leads nowhere.
+    #[error("{}: {source}", .path.display())]
+    Path {
+        /// The path.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Signals cannot be held back.
+    #[error("cannot block signals: {0}")]
+    BlockSignals(#[source] io::Error),
+    /// Signals cannot be heard.
+    #[error("cannot wait for signals: {0}")]
+    AwaitSignals(#[source] io::Error),
+    /// It did not come to serve.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// It lost something at its end.
+    #[error(transparent)]
+    Stop(#[from] StopError),
 }
 
 /// Serves until SIGTERM, SIGINT or SIGHUP, then drains: no session begins any more, the handlers are asked to commit what their programs
@@ -62,12 +45,12 @@ pub struct Ready {
 /// survives a crash only if it was an fsync or came before one; a drain keeps them all.
 ///
 /// # Errors
-/// One line: what failed and how to mend it.
+/// What failed and how to mend it.
 pub fn serve(
     mut config: ServeConfig,
     mut progress: impl FnMut(u64),
     ready: impl FnOnce(&Ready),
-) -> Result<(), String> {
+) -> Result<(), ServeError> {
     let left_out = harden()?;
     abort_on_panic();
     // A daemon works in `/`, whatever directory the paths were named from.
@@ -75,11 +58,14 @@ pub fn serve(
         .into_iter()
         .chain(config.state.as_mut())
     {
-        *path = std::path::absolute(&*path).map_err(|error| format!("{}: {error}", path.display()))?;
+        *path = std::path::absolute(&*path).map_err(|source| {
+            let path = path.clone();
+            ServeError::Path { path, source }
+        })?;
     }
     let verbs = config.fabrics.contains(&FabricKind::Verbs);
     let drain = config.drain;
-    let signals = Signals::block().map_err(|error| format!("cannot block signals: {error}"))?;
+    let signals = Signals::block().map_err(ServeError::BlockSignals)?;
     let prepared = Prepared::new(config, |bytes| {
         progress(bytes);
         !signals.another()
@@ -94,10 +80,9 @@ pub fn serve(
     ready(node.ready());
     notify_manager("READY=1");
     left_out.log();
-    let no_signals = |error| format!("cannot wait for signals: {error}");
-    let signal = signals.first().map_err(no_signals)?;
+    let signal = signals.first().map_err(ServeError::AwaitSignals)?;
     notify_manager("STOPPING=1");
     node.drain(signal, drain, &|| signals.another());
-    signals.unblock().map_err(no_signals)?;
-    node.stop()
+    signals.unblock().map_err(ServeError::AwaitSignals)?;
+    Ok(node.stop()?)
 }

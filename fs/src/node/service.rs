@@ -4,24 +4,25 @@
 //! in which the namespace made them, and the store gets batches in theirs. Nothing under the lock blocks: peers buffer, the
 //! journal queues, long zeroing goes to the cleaner, and bytes are copied between two steps.
 
+use super::arena_access::ArenaAccess;
 use super::framing;
 use super::grants::Grants;
 use super::journal::{Journal, JournalFailed};
 use super::lease_time::LeaseTime;
-use super::lines::{About, Deed, Lines};
+use super::peer_log::{About, PeerEvent, PeerLog};
 use super::recalls::Recalls;
+use crate::protocol;
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use rdmafs_meta::error::MetaError;
 use rdmafs_meta::extent::Extent;
-use rdmafs_meta::id::{Incarnation, NodeId, SessionId};
-use rdmafs_meta::namespace::{GrantChange, Namespace, Output};
+use rdmafs_meta::id::{Incarnation, NodeId, RequestId, SessionId};
+use rdmafs_meta::namespace::{After, Namespace, Output};
 use rdmafs_meta::store::Batch;
 use rdmafs_meta::time::Now;
-use rdmafs_meta::wire::{Answer, Call, Notice, Reply, Request};
+use rdmafs_meta::wire::{Answer, Call, Notice, Reply, Request, WireVersion};
 use rdmafs_rdma::arena::Arena;
-use rdmafs_rdma::door::{Peer, PeerId};
+use rdmafs_rdma::server::{Peer, PeerId};
 use std::collections::HashMap;
-use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Sender;
@@ -34,7 +35,7 @@ pub(super) struct Parts {
     /// The arena.
     pub(super) arena: Arc<Arena>,
     /// Which life of which node's arena it is.
-    pub(super) life: (NodeId, Incarnation),
+    pub(super) incarnation: (NodeId, Incarnation),
     /// The way to the store, if the namespace is durable.
     pub(super) journal: Option<Journal>,
     /// To the cleaner: extents to zero and to give to [`Service::cleaned`].
@@ -50,33 +51,31 @@ pub(crate) type ReadClocks = Box<dyn Fn() -> Now + Send + Sync>;
 
 /// The namespace service of a node.
 pub(super) struct Service {
-    /// Lock order: `state`, then `grants`, then the journal's queue. Peers are sent to under `state`.
-    pub(super) state: Mutex<State>,
+    /// Lock order: `state`, then the grants of `arena`, then the journal's queue. Peers are sent to under `state`.
+    pub(super) state: Mutex<ServiceState>,
     /// A session has left, or has nothing uncommitted, while draining.
     calmed: Condvar,
-    grants: Grants,
-    pub(super) arena: Arc<Arena>,
-    life: (NodeId, Incarnation),
+    pub(super) arena: ArenaAccess,
     journal: Option<Journal>,
     pub(super) lease: Duration,
     pub(super) now: ReadClocks,
     lease_time: LeaseTime,
-    pub(super) lines: Lines,
+    pub(super) peer_log: PeerLog,
     stopping: AtomicBool,
 }
 
-pub(super) struct State {
+pub(super) struct ServiceState {
     /// No session begins any more.
     pub(super) draining: bool,
     pub(super) namespace: Namespace,
-    pub(super) guests: HashMap<PeerId, Guest>,
+    pub(super) peers: HashMap<PeerId, PeerEntry>,
     sessions: HashMap<SessionId, PeerId>,
     pub(super) recalls: Recalls,
     dirty: Option<Sender<Vec<Extent>>>,
 }
 
 /// A peer, and the one session that it may speak for once it began it.
-pub(super) struct Guest {
+pub(super) struct PeerEntry {
     pub(super) peer: Arc<dyn Peer>,
     pub(super) session: Option<SessionId>,
     /// It has nothing uncommitted, and knows that the node ends.
@@ -87,39 +86,38 @@ pub(super) struct Guest {
     pub(super) shut_out: Option<&'static str>,
 }
 
-/// Who called, and the number that the answer carries.
-struct Caller {
+/// Who called what, and the number that the answer carries.
+pub(super) struct ReplyTo {
     peer: Arc<dyn Peer>,
     id: u64,
+    request: (SessionId, RequestId),
 }
 
 impl Service {
     pub(super) fn new(parts: Parts) -> Self {
         Self {
             calmed: Condvar::new(),
-            state: Mutex::new(State {
+            state: Mutex::new(ServiceState {
                 draining: false,
                 namespace: parts.namespace,
-                guests: HashMap::new(),
+                peers: HashMap::new(),
                 sessions: HashMap::new(),
                 recalls: Recalls::default(),
                 dirty: Some(parts.dirty),
             }),
-            grants: Grants::default(),
-            arena: parts.arena,
-            life: parts.life,
+            arena: ArenaAccess::new(parts.incarnation, parts.arena),
             journal: parts.journal,
             lease: parts.lease,
             now: parts.now,
             lease_time: LeaseTime::default(),
-            lines: Lines::default(),
+            peer_log: PeerLog::default(),
             stopping: AtomicBool::new(false),
         }
     }
 
     /// What the peers may touch. Asking needs no lock of the service.
     pub(super) fn grants(&self) -> &Grants {
-        &self.grants
+        self.arena.grants()
     }
 
     /// The way to the store.
@@ -129,81 +127,75 @@ impl Service {
 
     /// A peer may speak from now on.
     pub(super) fn arrived(&self, peer: Arc<dyn Peer>) {
-        let guest = Guest {
+        let entry = PeerEntry {
             peer: Arc::clone(&peer),
             session: None,
             drained: false,
             since: self.time().monotonic,
             shut_out: None,
         };
-        self.state.lock().guests.insert(peer.identity().id, guest);
+        self.state.lock().peers.insert(peer.identity().id, entry);
     }
 
     /// Serves a call of a peer and answers it as `id`. May wait for the store to catch up.
     pub(super) fn call(&self, from: PeerId, id: u64, call: Call) {
-        let changes = changes(&call.request);
-        if changes {
+        let durable = call.request.is_durable();
+        if durable {
             self.wait_for_room();
         }
         let mut state = self.state.lock();
-        let Some(guest) = state.guests.get(&from) else {
+        let Some(entry) = state.peers.get(&from) else {
             return; // It left.
         };
-        let peer = Arc::clone(&guest.peer);
-        if let Err(refusal) = self.admit(guest, &call, (changes, state.draining)) {
-            send(&*peer, &framing::answer(id, &Err(refusal)));
+        let peer = Arc::clone(&entry.peer);
+        if let Err(refusal) = self.admit(entry, &call, (durable, state.draining)) {
+            send(&*peer, &framing::answer(id, &Err(refusal), spoken(&*peer)));
             return;
         }
-        if let Some(guest) = state.guests.get_mut(&from) {
-            guest.since = self.time().monotonic;
+        if let Some(entry) = state.peers.get_mut(&from) {
+            entry.since = self.time().monotonic;
         }
         let drained = call.request == Request::Drained;
         if let Request::Recalled { recall } = call.request {
             self.acknowledged(&mut state, call.session, recall);
         }
-        let mut output = state.namespace.call(call, self.time());
-        if let Some(word) = output.word.take() {
-            let before = self.change_word(&word);
-            output.answer = Some(state.namespace.word_changed(word, before));
-        }
-        if let Some(moving) = output.moving.take() {
-            self.perform(state, output, None);
-            self.move_bytes(&moving);
-            state = self.state.lock();
-            output = state.namespace.moved(&moving, self.time());
-        }
-        if let Some(guest) = state.guests.get_mut(&from).filter(|_| drained) {
-            guest.drained = true;
+        let request = (call.session, call.id);
+        let output = state.namespace.call(call, self.time());
+        let (mut state, output) = self.with_bytes_done(state, output);
+        if let Some(entry) = state.peers.get_mut(&from).filter(|_| drained) {
+            entry.drained = true;
             self.calmed.notify_all();
         }
         state.bind(from, output.answer.as_ref());
-        self.perform(state, output, Some(Caller { peer, id }));
+        let caller = ReplyTo { peer, id, request };
+        // What failed of it is answered.
+        let _answered = self.perform(state, output, Some(caller));
     }
 
     /// A peer is gone for good: nothing of its session runs any more.
     pub(super) fn left(&self, peer: PeerId) {
         let mut state = self.state.lock();
-        self.grants.forget(peer);
-        let Some(guest) = state.guests.remove(&peer) else {
+        self.grants().forget(peer);
+        let Some(entry) = state.peers.remove(&peer) else {
             return;
         };
-        let why = match guest.shut_out {
+        let why = match entry.shut_out {
             Some(why) => why,
             None if state.draining => "the node ends",
             None => "its connection ended",
         };
-        let who = guest.peer.identity();
-        let Some(session) = guest.session else {
+        let who = entry.peer.identity();
+        let Some(session) = entry.session else {
             let what = format!("a handler without a session left: {why}");
-            return self.say(Deed::Left, who, (what, About::default()));
+            return self.say(PeerEvent::Left, who, (what, About::default()));
         };
         state.sessions.remove(&session);
         state.recalls.forget(session);
         let what = format!("a session is fenced: {why}");
-        self.say(Deed::Fenced, who, (what, session.into()));
+        self.say(PeerEvent::Fenced, who, (what, session.into()));
         self.calmed.notify_all();
         let output = state.namespace.fenced(session);
-        self.perform(state, output, None);
+        self.perform_alone(state, output);
     }
 
     /// Lets time pass. True when there is more to do at once. While the store has to catch up, or a long call has the namespace, time
@@ -218,26 +210,18 @@ impl Service {
             );
         }
         let Some(mut state) = state else { return false };
-        self.lines.say_counts((self.now)().monotonic);
+        self.peer_log.say_counts((self.now)().monotonic);
         self.say_late(&mut state);
         let idle = self.idle(&state);
         let (output, more) = state.namespace.tick(self.time());
-        self.perform(state, output, None);
+        self.perform_alone(state, output);
         for peer in idle {
             self.expel(peer, "a handler began no session: its connection is closed");
         }
         more
     }
 
-    /// Zeroes arena bytes. An extent of another arena or an earlier life is gone with it: nothing to do.
-    pub(super) fn zero(&self, extent: &Extent) {
-        let range = self.range(extent);
-        if range.is_some_and(|range| self.arena.zero(range).is_none()) {
-            tracing::error!(?extent, "asked to zero bytes beyond the arena");
-        }
-    }
-
-    /// These extents are all zero now.
+    /// These extents are all zero now: who says so of others gives their bytes to the next file.
     pub(super) fn cleaned(&self, extents: &[Extent]) {
         self.state.lock().namespace.cleaned(extents);
     }
@@ -251,11 +235,11 @@ impl Service {
     pub(super) fn drain(&self) -> usize {
         let mut state = self.state.lock();
         state.draining = true;
-        let sessions = state.guests.values().filter(|guest| guest.session.is_some());
+        let sessions = state.peers.values().filter(|entry| entry.session.is_some());
         let mut asked = 0;
-        for guest in sessions {
-            if let Some(frame) = framing::notice(&Notice::Drain) {
-                send(&*guest.peer, &frame);
+        for entry in sessions {
+            if let Some(frame) = framing::notice(&Notice::Drain, spoken(&*entry.peer)) {
+                send(&*entry.peer, &frame);
                 asked += 1;
             }
         }
@@ -269,8 +253,8 @@ impl Service {
         let mut state = self.state.lock();
         let mut waited = Duration::ZERO;
         loop {
-            let owing = |guest: &&Guest| guest.session.is_some() && !guest.drained;
-            let left = state.guests.values().filter(owing).count();
+            let owing = |entry: &&PeerEntry| entry.session.is_some() && !entry.drained;
+            let left = state.peers.values().filter(owing).count();
             if left == 0 || waited >= limit || hurry() {
                 return left;
             }
@@ -305,11 +289,19 @@ impl Service {
         self.journal.as_ref().is_some_and(Journal::wait_for_room)
     }
 
-    /// A peer speaks for the session that it began, and for no other; who examines the namespace needs none. A store that failed ends
-    /// all changes.
-    fn admit(&self, guest: &Guest, call: &Call, (changes, draining): (bool, bool)) -> Result<(), MetaError> {
+    /// A peer asks what is of the version that it speaks, for the session that it began, and for no other; who examines the namespace needs none. A store that failed ends
+    /// all that is durable.
+    fn admit(
+        &self,
+        entry: &PeerEntry,
+        call: &Call,
+        (durable, draining): (bool, bool),
+    ) -> Result<(), MetaError> {
+        if !spoken(&*entry.peer).covers(call.request.needs()) {
+            return Err(MetaError::Unsupported);
+        }
         let begins = matches!(call.request, Request::Begin { .. });
-        match guest.session {
+        match entry.session {
             None if begins && draining => return Err(MetaError::Draining),
             None if begins => {}
             None if matches!(call.request, Request::Examine { .. }) => {}
@@ -317,7 +309,7 @@ impl Service {
             Some(session) if session == call.session => {}
             _ => return Err(MetaError::SessionEnded),
         }
-        let failed = changes && self.journal.as_ref().is_some_and(Journal::has_failed);
+        let failed = durable && self.journal.as_ref().is_some_and(Journal::has_failed);
         if failed {
             Err(MetaError::StoreFailed)
         } else {
@@ -325,32 +317,37 @@ impl Service {
         }
     }
 
-    /// Does what the namespace left to do, in the order that [`Output`] gives; then lets go of the lock and closes the connections
+    /// Does what the namespace left to do of its own accord. What fails of it was logged: there is nobody to tell.
+    fn perform_alone(&self, state: MutexGuard<'_, ServiceState>, output: Output) {
+        let _logged = self.perform(state, output, None);
+    }
+
+    /// Does what the namespace left to do, in the sequence that [`Output`] gives; then lets go of the lock and closes the connections
     /// that are to be closed, since their end comes back to this service.
-    fn perform(&self, mut state: MutexGuard<'_, State>, output: Output, caller: Option<Caller>) {
-        for change in &output.grants {
-            self.apply(&state, change);
-        }
-        for extent in &output.zero {
-            self.zero(extent);
-        }
-        for (session, notice) in &output.notices {
-            if let (Some(guest), Some(frame)) = (state.guest(*session), framing::notice(notice)) {
-                send(&*guest.peer, &frame);
+    ///
+    /// # Errors
+    /// Orders on which the answer depends were not carried out: that is the answer, for a retry too.
+    pub(super) fn perform(
+        &self,
+        mut state: MutexGuard<'_, ServiceState>,
+        output: Output,
+        caller: Option<ReplyTo>,
+    ) -> Result<(), MetaError> {
+        let carried_out = self.carry_out(&state, &output);
+        let answer = match (output.answer, carried_out, &caller) {
+            (Some(_), Err(error), Some(ReplyTo { request, .. })) => {
+                state.namespace.not_carried_out(request.0, request.1, error);
+                Some(Err(error))
             }
-            if let Notice::Recall { recall, ino, .. } = notice {
-                tracing::debug!(session = session.0, recall = recall.0, %ino, "recall");
-                let now = self.time().monotonic;
-                state.recalls.asked(*session, *recall, *ino, now);
-            }
-        }
+            (answer, ..) => answer,
+        };
+        self.notify(&mut state, &output.notices);
         // A lease runs out as time passes; only a call that begins a session ends another's connection.
         let why = match caller {
             Some(_) => "its handler connected anew",
             None => "its lease ran out",
         };
-        let answer = caller.zip(output.answer);
-        self.record(output.batch, answer, output.sync);
+        self.record(output.batch, caller.zip(answer), output.after);
         if let Some(dirty) = state.dirty.as_ref().filter(|_| !output.clean.is_empty()) {
             // A cleaner that is gone has nothing to clean for: the node ends.
             let _ = dirty.send(output.clean);
@@ -363,18 +360,35 @@ impl Service {
         drop(state);
         for (session, peer) in disconnect {
             let what = format!("a session is shut out: {why}");
-            self.say(Deed::ShutOut, peer.identity(), (what, session.into()));
-            self.grants.forget(peer.identity().id);
+            self.say(PeerEvent::ShutOut, peer.identity(), (what, session.into()));
+            self.grants().forget(peer.identity().id);
             peer.close();
+        }
+        carried_out
+    }
+
+    fn notify(&self, state: &mut ServiceState, notices: &[(SessionId, Notice)]) {
+        for (session, notice) in notices {
+            let peer = state.entry(*session).map(|entry| &*entry.peer);
+            if let Some(peer) = peer
+                && let Some(frame) = framing::notice(notice, spoken(peer))
+            {
+                send(peer, &frame);
+            }
+            if let Notice::Recall { recall, ino, .. } = notice {
+                tracing::debug!(session = session.0, recall = recall.0, %ino, "recall");
+                let now = self.time().monotonic;
+                state.recalls.asked(*session, *recall, *ino, now);
+            }
         }
     }
 
     /// Hands batches to the store and sends the answer, behind them if it must not come before they are durable.
-    fn record(&self, batches: Vec<Batch>, answer: Option<(Caller, Answer)>, sync: bool) {
+    fn record(&self, batches: Vec<Batch>, answer: Option<(ReplyTo, Answer)>, after: After) {
         let Some(journal) = &self.journal else {
             return reply(answer);
         };
-        if !sync {
+        if !after.store {
             journal.append(batches, None);
             return reply(answer);
         }
@@ -386,99 +400,51 @@ impl Service {
         };
         journal.append(batches, Some(Box::new(then)));
     }
-
-    fn apply(&self, state: &State, change: &GrantChange) {
-        let (GrantChange::Grant { session, extent, .. } | GrantChange::Revoke { session, extent }) = change;
-        let (Some(peer), Some(range)) = (state.sessions.get(session), self.range(extent)) else {
-            return;
-        };
-        match change {
-            GrantChange::Grant { write, .. } => self.grants.grant(*peer, range, *write),
-            GrantChange::Revoke { .. } => self.grants.revoke(*peer, &range),
-        }
-    }
-
-    /// Where an extent lies in this arena. `None` when it lies in another one.
-    pub(super) fn range(&self, extent: &Extent) -> Option<Range<u64>> {
-        ((extent.node, extent.incarnation) == self.life).then(|| extent.offset..extent.end())
-    }
 }
 
-impl State {
+impl ServiceState {
     /// Remembers which session a peer began.
     fn bind(&mut self, peer: PeerId, answer: Option<&Answer>) {
         if let Some(Ok(Reply::Begun(begun))) = answer
-            && let Some(guest) = self.guests.get_mut(&peer)
+            && let Some(entry) = self.peers.get_mut(&peer)
         {
-            guest.session = Some(begun.session);
+            entry.session = Some(begun.session);
             self.sessions.insert(begun.session, peer);
         }
     }
 
-    pub(super) fn guest(&self, session: SessionId) -> Option<&Guest> {
-        self.guests.get(self.sessions.get(&session)?)
+    /// The peer that speaks for a session.
+    pub(super) fn peer(&self, session: SessionId) -> Option<PeerId> {
+        self.sessions.get(&session).copied()
+    }
+
+    pub(super) fn entry(&self, session: SessionId) -> Option<&PeerEntry> {
+        self.peers.get(&self.peer(session)?)
     }
 
     /// The peer whose connection is to be ended, with its session.
     fn shut_out(&mut self, session: SessionId, why: &'static str) -> Option<(SessionId, Arc<dyn Peer>)> {
-        let guest = self.guests.get_mut(self.sessions.get(&session)?)?;
-        guest.shut_out.get_or_insert(why);
-        Some((session, Arc::clone(&guest.peer)))
+        let entry = self.peers.get_mut(self.sessions.get(&session)?)?;
+        entry.shut_out.get_or_insert(why);
+        Some((session, Arc::clone(&entry.peer)))
     }
 }
 
-fn reply(answer: Option<(Caller, Answer)>) {
+fn reply(answer: Option<(ReplyTo, Answer)>) {
     if let Some((caller, answer)) = answer {
-        send(&*caller.peer, &framing::answer(caller.id, &answer));
+        let frame = framing::answer(caller.id, &answer, spoken(&*caller.peer));
+        send(&*caller.peer, &frame);
     }
+}
+
+/// What messages a peer understands.
+fn spoken(peer: &dyn Peer) -> WireVersion {
+    protocol::spoken(peer.identity().negotiated)
 }
 
 /// A peer that cannot be sent to is on its way out: [`Service::left`] follows.
 fn send(peer: &dyn Peer, frame: &[u8]) {
     if let Err(error) = peer.send(frame) {
         tracing::debug!(host = peer.identity().host, %error, "cannot send to a peer");
-    }
-}
-
-/// True for requests that change what a store must keep. What merely ends (opens, recalls, leases) goes on without a store, so
-/// that handlers can leave in order.
-fn changes(request: &Request) -> bool {
-    match request {
-        Request::SetAttr { .. }
-        | Request::Make { .. }
-        | Request::Link { .. }
-        | Request::Unlink { .. }
-        | Request::RemoveDir { .. }
-        | Request::Rename { .. }
-        | Request::Allocate { .. }
-        | Request::Punch { .. }
-        | Request::Copy { .. }
-        | Request::Append { .. }
-        | Request::Atomic { .. }
-        | Request::Commit { .. }
-        | Request::Sync => true,
-        Request::SetXattr { .. } | Request::RemoveXattr { .. } => true,
-        Request::GetXattr { .. } | Request::ListXattr { .. } | Request::StageXattr { .. } => false,
-        Request::Open { access, .. } => access.truncate,
-        Request::Layout { allocate, .. } => *allocate,
-        Request::Begin { .. }
-        | Request::Renew
-        | Request::Reopen { .. }
-        | Request::Recalled { .. }
-        | Request::Outcome { .. }
-        | Request::Drained
-        | Request::Lookup { .. }
-        | Request::Parent { .. }
-        | Request::GetAttr { .. }
-        | Request::ReadLink { .. }
-        | Request::ReadDir { .. }
-        | Request::Seek { .. }
-        | Request::Release { .. }
-        | Request::Lock { .. }
-        | Request::Unlock { .. }
-        | Request::CancelLock { .. }
-        | Request::GetLock { .. }
-        | Request::StatFs
-        | Request::Examine { .. } => false,
     }
 }

@@ -13,6 +13,7 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use thiserror::Error;
 
 /// The pairs of the namespace.
 const PAIRS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("namespace");
@@ -33,6 +34,74 @@ pub(crate) enum Purpose {
     Look,
 }
 
+/// A state directory that cannot be opened, with what to do.
+#[derive(Debug, Error)]
+pub enum StateDirError {
+    /// The directory cannot be made.
+    #[error("cannot make the state directory {}: {source}", .dir.display())]
+    Make {
+        /// The directory.
+        dir: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// No store is in the directory.
+    #[error(
+        "{} is no state directory: cannot find {}: {source}; give the one of 'rdmafs serve --state'",
+        .dir.display(),
+        .store.display()
+    )]
+    NoStore {
+        /// The directory.
+        dir: PathBuf,
+        /// Where its store would be.
+        store: PathBuf,
+        /// Why it cannot be found.
+        source: io::Error,
+    },
+    /// The directory cannot be locked.
+    #[error("cannot lock the state directory {}: {source}", .dir.display())]
+    Lock {
+        /// The directory.
+        dir: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Another process has the directory.
+    #[error(
+        "the state directory {} is in use by another rdmafs serve (process {owner}): stop that one, or give another --state",
+        .dir.display()
+    )]
+    InUse {
+        /// The directory.
+        dir: PathBuf,
+        /// The id of the other process, if it has written it already.
+        owner: String,
+    },
+    /// What is in the store is not what was written.
+    #[error(
+        "the namespace {0} is damaged: {how}; restore it from a copy, or give up its names and attributes: mv {0} {0}.damaged, then serve with --new",
+        .store.display()
+    )]
+    Damaged {
+        /// The store's file.
+        store: PathBuf,
+        /// What is wrong.
+        how: String,
+    },
+    /// The store cannot be opened.
+    #[error("cannot open the namespace {}: {source}{}", .store.display(), help(.source))]
+    Open {
+        /// The store's file.
+        store: PathBuf,
+        /// What the database says.
+        source: Box<DatabaseError>,
+    },
+    /// The store cannot be written.
+    #[error("cannot prepare the namespace: {0}")]
+    Prepare(#[source] StoreError),
+}
+
 /// A redb file in a locked directory.
 ///
 /// Every commit is one transaction, durable before it returns. After a crash redb goes back to the last one.
@@ -49,21 +118,22 @@ impl StateDir {
     /// the whole file are compared. Blocking, as long as it takes to read it.
     ///
     /// # Errors
-    /// One line: in use by another node, not accessible, damaged, or no such store.
-    pub(crate) fn open(dir: &Path, purpose: Purpose) -> Result<Self, String> {
-        let name = dir.display();
+    /// In use by another node, not accessible, damaged, or no such store.
+    pub(crate) fn open(dir: &Path, purpose: Purpose) -> Result<Self, StateDirError> {
+        let name = || dir.to_owned();
         let path = dir.join(FILE);
         if purpose == Purpose::Serve {
             DirBuilder::new()
                 .recursive(true)
                 .mode(0o700)
                 .create(dir)
-                .map_err(|error| format!("cannot make the state directory {name}: {error}"))?;
-        } else if let Err(error) = path.metadata() {
-            return Err(format!(
-                "{name} is no state directory: cannot find {}: {error}; give the one of 'rdmafs serve --state'",
-                path.display()
-            ));
+                .map_err(|source| StateDirError::Make { dir: name(), source })?;
+        } else if let Err(source) = path.metadata() {
+            return Err(StateDirError::NoStore {
+                dir: name(),
+                store: path,
+                source,
+            });
         }
         let lock = lock(dir)?;
         let database = database(&path, purpose)?;
@@ -73,7 +143,7 @@ impl StateDir {
             _lock: lock,
         };
         this.make_tables()
-            .map_err(|error| format!("cannot prepare the namespace: {}", this.failed(error)))?;
+            .map_err(|error| StateDirError::Prepare(this.failed(error)))?;
         Ok(this)
     }
 
@@ -168,7 +238,7 @@ impl Store for StateDir {
 }
 
 /// Opens the file, and checks all of it: what was altered by anybody else is told here and not believed later.
-fn database(path: &Path, purpose: Purpose) -> Result<Database, String> {
+fn database(path: &Path, purpose: Purpose) -> Result<Database, StateDirError> {
     let mut builder = Builder::new();
     builder
         .set_cache_size(CACHE_BYTES)
@@ -180,12 +250,8 @@ fn database(path: &Path, purpose: Purpose) -> Result<Database, String> {
             builder.create_with_backend(FileBackend::new(private_file(path)?)?)
         }
     };
-    let damaged = |how: String| {
-        format!(
-            "the namespace {0} is damaged: {how}; restore it from a copy, or give up its names and attributes: mv {0} {0}.damaged, then serve with --new",
-            path.display()
-        )
-    };
+    let store = || path.to_owned();
+    let damaged = |how: String| StateDirError::Damaged { store: store(), how };
     // redb would make a new store of it, and nobody would hear of what is gone.
     if path.metadata().is_ok_and(|file| file.len() == 0) {
         return Err(damaged("it is empty".into()));
@@ -197,21 +263,21 @@ fn database(path: &Path, purpose: Purpose) -> Result<Database, String> {
         Ok(Err(DatabaseError::Storage(redb::StorageError::Corrupted(how)))) => Err(damaged(how)),
         Ok(Err(error)) => match damage(&error) {
             true => Err(damaged(error.to_string())),
-            false => {
-                let full =
-                    matches!(&error, DatabaseError::Storage(redb::StorageError::Io(error)) if is_full(error));
-                let help = if full {
-                    "; make room on its file system"
-                } else {
-                    ""
-                };
-                Err(format!(
-                    "cannot open the namespace {}: {error}{help}",
-                    path.display()
-                ))
-            }
+            false => Err(StateDirError::Open {
+                store: store(),
+                source: Box::new(error),
+            }),
         },
         Err(_) => Err(damaged("it cannot be read to its end".into())),
+    }
+}
+
+fn help(error: &DatabaseError) -> &'static str {
+    match error {
+        DatabaseError::Storage(redb::StorageError::Io(error)) if is_full(error) => {
+            "; make room on its file system"
+        }
+        _ => "",
     }
 }
 
@@ -235,9 +301,10 @@ fn damage(error: &DatabaseError) -> bool {
 }
 
 /// Takes the directory's lock and leaves this process's id in it, for the message to the next one.
-fn lock(dir: &Path) -> Result<File, String> {
+fn lock(dir: &Path) -> Result<File, StateDirError> {
     let path = dir.join(LOCK);
-    let fail = |error: io::Error| format!("cannot lock the state directory {}: {error}", dir.display());
+    let dir = || dir.to_owned();
+    let fail = |source| StateDirError::Lock { dir: dir(), source };
     let mut file = private_file(&path).map_err(fail)?;
     match file.try_lock() {
         Ok(()) => {}
@@ -246,11 +313,8 @@ fn lock(dir: &Path) -> Result<File, String> {
             let mut owner = String::new();
             // The owner may be just writing it: then the message goes without.
             let _ = file.read_to_string(&mut owner);
-            return Err(format!(
-                "the state directory {} is in use by another rdmafs serve (process {}): stop that one, or give another --state",
-                dir.display(),
-                owner.trim()
-            ));
+            let owner = owner.trim().to_owned();
+            return Err(StateDirError::InUse { dir: dir(), owner });
         }
     }
     let text = format!("{}\n", std::process::id());
@@ -303,7 +367,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_committed_is_there_when_the_directory_is_opened_again() {
+    fn what_was_committed_is_there_when_the_directory_is_opened_anew() {
         let dir = tempfile::tempdir().unwrap();
         let mut store = StateDir::open(dir.path(), Purpose::Serve).unwrap();
         store.take_over(Term(7)).unwrap();
@@ -387,7 +451,9 @@ mod tests {
     fn a_directory_in_use_is_refused_with_the_owner() {
         let dir = tempfile::tempdir().unwrap();
         let first = StateDir::open(dir.path(), Purpose::Serve).unwrap();
-        let line = StateDir::open(dir.path(), Purpose::Serve).unwrap_err();
+        let line = StateDir::open(dir.path(), Purpose::Serve)
+            .unwrap_err()
+            .to_string();
         let me = format!("(process {})", std::process::id());
         assert!(
             line.contains("in use by another rdmafs serve") && line.contains(&me),
@@ -411,7 +477,9 @@ mod tests {
     fn another_file_in_its_place_is_named() {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("namespace.redb"), "not a store").unwrap();
-        let line = StateDir::open(dir.path(), Purpose::Serve).unwrap_err();
+        let line = StateDir::open(dir.path(), Purpose::Serve)
+            .unwrap_err()
+            .to_string();
         assert!(line.contains("namespace.redb"), "{line}");
     }
 }

@@ -1,5 +1,6 @@
-//! A node without threads, doors or clocks of its own, for simulations: the service, its journal and its cleaner work when they are told to.
+//! A node without threads, servers or clocks of its own, for simulations: the service, its journal and its cleaner work when they are told to.
 
+use super::cleaner;
 use super::journal::{Journal, Worker};
 use super::service::{Parts, ReadClocks, Service};
 use parking_lot::Mutex;
@@ -8,7 +9,7 @@ use rdmafs_meta::id::{Incarnation, NodeId};
 use rdmafs_meta::namespace::{Config, Namespace};
 use rdmafs_meta::store::{Store, StoreError};
 use rdmafs_rdma::arena::Arena;
-use rdmafs_rdma::door::Desk;
+use rdmafs_rdma::server::PeerHandler;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver};
 
@@ -42,7 +43,7 @@ impl<S: Store> SteppedNode<S> {
         let service = Service::new(Parts {
             namespace,
             arena,
-            life: (NODE, incarnation),
+            incarnation: (NODE, incarnation),
             journal: Some(journal),
             dirty: send,
             lease,
@@ -56,7 +57,7 @@ impl<S: Store> SteppedNode<S> {
     }
 
     /// What peers speak to.
-    pub(crate) fn desk(&self) -> &dyn Desk {
+    pub(crate) fn peer_handler(&self) -> &dyn PeerHandler {
         &self.service
     }
 
@@ -76,8 +77,8 @@ impl<S: Store> SteppedNode<S> {
             return false;
         };
         watch(&extents);
-        extents.iter().for_each(|extent| self.service.zero(extent));
-        self.service.cleaned(&extents);
+        // It does not end meanwhile.
+        let _all = cleaner::clean_all(&self.service, &extents);
         true
     }
 

@@ -11,8 +11,9 @@ use std::io::{self, BufRead, BufReader, Write};
 use std::os::fd::RawFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::CommandExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use thiserror::Error;
 
 /// Set in the environment of a detached process.
 const DETACHED: &str = "RDMAFS_DETACHED";
@@ -36,19 +37,60 @@ enum Line {
     Error(String),
 }
 
+/// What a daemon that did not get ready says of it, in one line: its starter's caller reads it.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("{0}")]
+pub struct DaemonFailed(String);
+
+/// No daemon serves.
+#[derive(Debug, Error)]
+pub enum DetachError {
+    /// Its log file cannot be opened.
+    #[error("cannot open the log file {}: {source}", .path.display())]
+    Log {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// This program cannot be started again.
+    #[error("cannot start the daemon: {0}")]
+    Start(#[source] io::Error),
+    /// Nothing can be heard of the daemon.
+    #[error("the daemon has no pipe")]
+    NoPipe,
+    /// The daemon said why it does not serve.
+    #[error(transparent)]
+    Daemon(#[from] DaemonFailed),
+    /// The daemon ended in this way and said nothing.
+    #[error("the daemon ended before it was ready ({end}): see {}", .log.display())]
+    Ended {
+        /// Its exit status, or why that is not known.
+        end: String,
+        /// Its log file.
+        log: PathBuf,
+    },
+}
+
 /// Starts a daemon and waits until it is ready; answers its ready text. `progress` is called with what it says before. Blocking,
 /// as long as the daemon takes. When the caller dies first, a daemon that reports progress ends with it.
 ///
 /// # Errors
-/// One line: the daemon's own error, or that it ended without one, with the name of its log.
-pub fn detach(daemon: &Daemon<'_>, progress: impl FnMut(&str)) -> Result<String, String> {
+/// The daemon's own error, or that it ended without one, with the name of its log.
+pub fn detach(daemon: &Daemon<'_>, progress: impl FnMut(&str)) -> Result<String, DetachError> {
     let log_path = daemon.run_dir.join(format!("{}.log", daemon.name));
     let log = OpenOptions::new()
         .create(true)
         .append(true)
         .mode(0o600)
-        .open(&log_path)
-        .map_err(|error| format!("cannot open the log file {}: {error}", log_path.display()))?;
+        .open(&log_path);
+    let log = match log {
+        Ok(log) => log,
+        Err(source) => {
+            let path = log_path;
+            return Err(DetachError::Log { path, source });
+        }
+    };
     // By its link in /proc, so that it is this very program, even if the file was replaced by another version.
     let mut child = Command::new("/proc/self/exe")
         .arg0("rdmafs")
@@ -58,27 +100,30 @@ pub fn detach(daemon: &Daemon<'_>, progress: impl FnMut(&str)) -> Result<String,
         .stdout(Stdio::piped())
         .stderr(log)
         .spawn()
-        .map_err(|error| format!("cannot start the daemon: {error}"))?;
-    let pipe = child.stdout.take().ok_or("the daemon has no pipe")?;
-    follow(BufReader::new(pipe), progress).unwrap_or_else(|| {
-        let end = child
-            .wait()
-            .map_or_else(|error| error.to_string(), |status| status.to_string());
-        Err(format!(
-            "the daemon ended before it was ready ({end}): see {}",
-            log_path.display()
-        ))
-    })
+        .map_err(DetachError::Start)?;
+    let pipe = child.stdout.take().ok_or(DetachError::NoPipe)?;
+    match follow(BufReader::new(pipe), progress) {
+        Some(said) => Ok(said?),
+        None => {
+            let end = child
+                .wait()
+                .map_or_else(|error| error.to_string(), |status| status.to_string());
+            Err(DetachError::Ended { end, log: log_path })
+        }
+    }
 }
 
 /// Reads until a final line; `None` at the pipe's end.
-pub(crate) fn follow(pipe: impl BufRead, mut progress: impl FnMut(&str)) -> Option<Result<String, String>> {
+pub(crate) fn follow(
+    pipe: impl BufRead,
+    mut progress: impl FnMut(&str),
+) -> Option<Result<String, DaemonFailed>> {
     for line in pipe.lines() {
         // What is no message of ours is output of some library: it cannot be the final word.
         match serde_json::from_str(&line.ok()?) {
             Ok(Line::Progress(text)) => progress(&text),
             Ok(Line::Ready(text)) => return Some(Ok(text)),
-            Ok(Line::Error(text)) => return Some(Err(text)),
+            Ok(Line::Error(text)) => return Some(Err(DaemonFailed(text))),
             Err(_) => {}
         }
     }
@@ -119,8 +164,8 @@ impl Report {
 
     /// Says how far the start has come. A daemon whose starter was interrupted exits here: nobody wants it any more.
     pub fn progress(&mut self, text: &str) {
-        let told = self.tell(&Line::Progress(text.to_owned()));
-        if told.is_err_and(|error| error.kind() == io::ErrorKind::BrokenPipe) {
+        let reported = self.tell(&Line::Progress(text.to_owned()));
+        if reported.is_err_and(|error| error.kind() == io::ErrorKind::BrokenPipe) {
             tracing::error!("the process that started this one is gone: it ends too");
             std::process::exit(1);
         }
@@ -137,13 +182,13 @@ impl Report {
     }
 
     fn last(&mut self, line: &Line) {
-        let told = self.tell(line);
+        let reported = self.tell(line);
         if self.pipe.take().is_some() {
             let closed = File::options()
                 .write(true)
                 .open("/dev/null")
                 .and_then(|null| Ok(nix::unistd::dup2_stdout(null)?));
-            if let Err(error) = told.and(closed) {
+            if let Err(error) = reported.and(closed) {
                 tracing::warn!(%error, "cannot tell the process that started this one");
             }
         }
@@ -186,7 +231,7 @@ mod tests {
                 .map(OsString::from)
                 .to_vec(),
         };
-        let answer = detach(&daemon, progress);
+        let answer = detach(&daemon, progress).map_err(|error| error.to_string());
         let log = std::fs::read_to_string(run_dir.path().join("child.log")).unwrap();
         (answer, log)
     }
@@ -267,7 +312,7 @@ mod tests {
     }
 
     #[test]
-    fn in_the_foreground_nobody_is_told() {
+    fn in_the_foreground_nobody_is_notified() {
         let mut report = Report { pipe: None };
         assert!(!report.is_detached());
         report.progress("x");

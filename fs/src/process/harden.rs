@@ -5,11 +5,13 @@
 //! no request waits for a page to come back from swap.
 
 use super::of_task::keep_a_spare;
+use nix::errno::Errno;
 use nix::sys::mman::{MlockAllFlags, mlockall};
 use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit, setrlimit};
 use nix::sys::stat::{Mode, umask};
 use rdmafs_rdma::sys::keep_large_blocks_apart;
 use std::fmt::Display;
+use thiserror::Error;
 
 /// What a process could not do for want of privileges, to be logged once it is up: an error that ends it before stands alone.
 #[derive(Debug, Default)]
@@ -31,13 +33,18 @@ impl LeftOut {
     }
 }
 
+/// The process cannot be made undumpable.
+#[derive(Debug, Error)]
+#[error("cannot make the process undumpable, so its keys would not be safe: {0}")]
+pub struct NotHardened(#[source] Errno);
+
 /// Does all of it. Call it before keys are read and threads start.
 ///
 /// What needs privileges that the process lacks (locking, the OOM score) is left out.
 ///
 /// # Errors
-/// One line: the process cannot be made undumpable, so its keys would not be safe.
-pub fn harden() -> Result<LeftOut, String> {
+/// The process cannot be made undumpable, so its keys would not be safe.
+pub fn harden() -> Result<LeftOut, NotHardened> {
     let mut left_out = LeftOut::default();
     keep_large_blocks_apart();
     umask(Mode::from_bits_truncate(0o077));
@@ -46,9 +53,7 @@ pub fn harden() -> Result<LeftOut, String> {
         std::fs::write("/proc/self/oom_score_adj", "-1000"),
         "cannot ask the OOM killer to spare this process",
     );
-    nix::sys::prctl::set_dumpable(false).map_err(|error| {
-        format!("cannot make the process undumpable, so its keys would not be safe: {error}")
-    })?;
+    nix::sys::prctl::set_dumpable(false).map_err(NotHardened)?;
     left_out.note(
         limit(Resource::RLIMIT_CORE, |_| (0, 0)),
         "cannot forbid core dumps",

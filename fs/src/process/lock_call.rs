@@ -60,7 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_call_is_told_from_its_number_and_command() {
+    fn the_call_is_distinguished_from_its_number_and_command() {
         let fcntl = libc::SYS_fcntl;
         let line = |number: i64, command: u64| {
             format!("{number} 0x3 {command:#x} 0x7ffd 0x0 0x0 0x0 0x7ffe 0x7fff\n")
@@ -82,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn a_thread_that_is_gone_is_not_seen() {
+    fn a_thread_that_is_gone_is_not_observed() {
         assert_eq!(lock_call(u32::MAX), Sight::Unseen);
     }
 }

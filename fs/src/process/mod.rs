@@ -13,12 +13,12 @@ mod signals;
 #[cfg(test)]
 mod testing;
 
-pub use detach::{Daemon, Report, detach};
-pub use harden::{LeftOut, abort_on_panic, harden};
+pub use detach::{Daemon, DaemonFailed, DetachError, Report, detach};
+pub use harden::{LeftOut, NotHardened, abort_on_panic, harden};
 pub use manager::notify_manager;
 pub(crate) use of_task::of_task;
 pub use roce_rule::warn_without_roce_rule;
-pub use run_dir::{PidFile, prepare_run_dir};
+pub use run_dir::{PidFile, PidFileError, RunDirError, prepare_run_dir};
 pub use signals::Signals;
 
 #[cfg(test)]

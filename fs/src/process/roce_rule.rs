@@ -5,8 +5,10 @@
 //! looks for it at the start and says so when it is missing. It goes on all the same: on InfiniBand and iWARP there is
 //! nothing to forge, and a firewall elsewhere may do the same.
 
+use std::io;
 use std::process::{Command, Stdio};
 use std::sync::Once;
+use thiserror::Error;
 
 /// Where nft is: a daemon's PATH need not name them.
 const NFT: [&str; 3] = ["/usr/sbin/nft", "/sbin/nft", "nft"];
@@ -26,20 +28,31 @@ pub fn warn_without_roce_rule() {
     });
 }
 
-fn check() -> Result<(), String> {
+/// Why packets can be forged.
+#[derive(Debug, Error)]
+enum Unguarded {
+    #[error("{nft} cannot be run: {source}")]
+    NftFailed { nft: &'static str, source: io::Error },
+    #[error("the nftables rule against it is not loaded")]
+    RuleMissing,
+    #[error("nftables is not installed")]
+    NoNftables,
+}
+
+fn check() -> Result<(), Unguarded> {
     for nft in NFT {
         let mut command = Command::new(nft);
         command
             .args(["list", "table", "inet", "rdmafs"])
             .stdin(Stdio::null());
         match command.output() {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-            Err(error) => return Err(format!("{nft} cannot be run: {error}")),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(source) => return Err(Unguarded::NftFailed { nft, source }),
             Ok(listed) if holds(&String::from_utf8_lossy(&listed.stdout)) => return Ok(()),
-            Ok(_) => return Err("the nftables rule against it is not loaded".to_owned()),
+            Ok(_) => return Err(Unguarded::RuleMissing),
         }
     }
-    Err("nftables is not installed".to_owned())
+    Err(Unguarded::NoNftables)
 }
 
 /// Whether a listing has the rule, in whatever place.

@@ -7,28 +7,70 @@ use std::fs::{self, DirBuilder};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use thiserror::Error;
+
+/// A run directory that cannot be used.
+#[derive(Debug, Error)]
+pub enum RunDirError {
+    /// It cannot be made.
+    #[error("cannot make directory {}: {source}", .dir.display())]
+    Make {
+        /// The directory.
+        dir: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// It cannot be looked at.
+    #[error("cannot look at {}: {source}", .dir.display())]
+    Look {
+        /// The directory.
+        dir: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Another user than root and this process's owns it.
+    #[error("{0} belongs to uid {owner}, who could put sockets of his own there: chown root {0}", .dir.display())]
+    Owner {
+        /// The directory.
+        dir: PathBuf,
+        /// The user.
+        owner: u32,
+    },
+    /// Its mode lets others change it.
+    #[error("{0} can be changed by others (mode {mode:04o}): chmod 755 {0}", .dir.display())]
+    Mode {
+        /// The directory.
+        dir: PathBuf,
+        /// The mode, without the type.
+        mode: u32,
+    },
+}
+
+/// A pid file that cannot be written.
+#[derive(Debug, Error)]
+#[error("cannot write {}: {source}", .path.display())]
+pub struct PidFileError {
+    path: PathBuf,
+    source: io::Error,
+}
 
 /// Makes the directory (mode 0755 whatever the umask) where it is missing, its parents too, and checks that nobody else may
 /// change it.
 ///
 /// # Errors
-/// One line: it cannot be made, is no directory, or others may change it.
-pub fn prepare_run_dir(dir: &Path) -> Result<(), String> {
-    let name = dir.display();
-    make(dir).map_err(|error| format!("cannot make directory {name}: {error}"))?;
-    let found = fs::metadata(dir).map_err(|error| format!("cannot look at {name}: {error}"))?;
+/// It cannot be made, is no directory, or others may change it.
+pub fn prepare_run_dir(dir: &Path) -> Result<(), RunDirError> {
+    let name = || dir.to_owned();
+    make(dir).map_err(|source| RunDirError::Make { dir: name(), source })?;
+    let found = fs::metadata(dir).map_err(|source| RunDirError::Look { dir: name(), source })?;
     let me = nix::unistd::geteuid().as_raw();
     if found.uid() != 0 && found.uid() != me {
         let owner = found.uid();
-        return Err(format!(
-            "{name} belongs to uid {owner}, who could put sockets of his own there: chown root {name}"
-        ));
+        return Err(RunDirError::Owner { dir: name(), owner });
     }
     if found.mode() & 0o022 != 0 {
-        return Err(format!(
-            "{name} can be changed by others (mode {:04o}): chmod 755 {name}",
-            found.mode() & 0o7777
-        ));
+        let mode = found.mode() & 0o7777;
+        return Err(RunDirError::Mode { dir: name(), mode });
     }
     Ok(())
 }
@@ -55,11 +97,13 @@ impl PidFile {
     /// Writes it, over a stale one.
     ///
     /// # Errors
-    /// One line: it cannot be written.
-    pub fn write(path: PathBuf) -> Result<Self, String> {
+    /// It cannot be written.
+    pub fn write(path: PathBuf) -> Result<Self, PidFileError> {
         let text = format!("{}\n", std::process::id());
-        fs::write(&path, text).map_err(|error| format!("cannot write {}: {error}", path.display()))?;
-        Ok(Self { path })
+        match fs::write(&path, text) {
+            Ok(()) => Ok(Self { path }),
+            Err(source) => Err(PidFileError { path, source }),
+        }
     }
 }
 
@@ -93,7 +137,8 @@ mod tests {
             fs::set_permissions(temporary.path(), fs::Permissions::from_mode(mode)).unwrap();
             let answer = prepare_run_dir(temporary.path());
             assert_eq!(answer.is_ok(), allowed, "{mode:o}: {answer:?}");
-            if let Err(line) = answer {
+            if let Err(error) = answer {
+                let line = error.to_string();
                 assert!(line.contains("chmod 755"), "{line}");
             }
         }
@@ -102,7 +147,12 @@ mod tests {
     #[test]
     fn a_file_in_its_place_is_an_error() {
         let file = tempfile::NamedTempFile::new().unwrap();
-        assert!(prepare_run_dir(file.path()).unwrap_err().contains("cannot make"));
+        assert!(
+            prepare_run_dir(file.path())
+                .unwrap_err()
+                .to_string()
+                .contains("cannot make")
+        );
     }
 
     #[test]

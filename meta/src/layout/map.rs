@@ -1,17 +1,17 @@
 //! The whole layout of one file, as the service keeps it.
 //!
-//! Runs are kept as long as they can be, but never across a [`PIECE`] border: the pieces are what the store keeps, so a
-//! change in a long file rewrites the piece it touches and no more.
+//! Runs are kept as long as they can be, but never across a [`SEGMENT`] border: the segments are what the store keeps, so a
+//! change in a long file rewrites the segment it touches and no more.
 
-use super::{Copy, CopyState, LayoutSlice, Run};
+use super::{LayoutSlice, Replica, ReplicaState, Run};
 use crate::extent::{Extent, granule_ceil, granule_floor};
 use crate::id::{Incarnation, NodeId};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// File bytes whose runs are stored under one key.
-pub const PIECE: u64 = 64 << 20;
+pub const SEGMENT: u64 = 64 << 20;
 
-/// The layout of a file. Runs are disjoint, on granules, within a piece each, and merged where their copies adjoin.
+/// The layout of a file. Runs are disjoint, on granules, within a segment each, and merged where their copies adjoin.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LayoutMap {
     runs: BTreeMap<u64, Run>,
@@ -52,31 +52,31 @@ impl LayoutMap {
         let mut done = 0;
         while done < run.len() {
             let at = run.start + done;
-            let room = PIECE - at % PIECE;
+            let room = SEGMENT - at % SEGMENT;
             if let Some(part) = run.part(done, room) {
                 done += part.len();
-                self.insert_in_piece(part);
+                self.insert_in_segment(part);
             }
         }
     }
 
-    /// What is known of `[start, end)`, with at most `copies` copies in all (at least one run is given all the same):
+    /// What is known of `[start, end)`, with at most `replicas` copies in all (at least one run is given all the same):
     /// where they do not suffice the slice ends early.
     #[must_use]
-    pub fn slice(&self, start: u64, end: u64, shrinks: u64, copies: usize) -> LayoutSlice {
+    pub fn slice(&self, start: u64, end: u64, truncate_seq: u64, replicas: usize) -> LayoutSlice {
         let mut slice = LayoutSlice {
             start,
             end,
-            shrinks,
+            truncate_seq,
             runs: Vec::new(),
         };
-        let mut left = copies;
+        let mut left = replicas;
         for run in self.overlapping(start, end) {
-            if run.copies.len() > left && !slice.runs.is_empty() {
+            if run.replicas.len() > left && !slice.runs.is_empty() {
                 slice.end = run.start;
                 break;
             }
-            left = left.saturating_sub(run.copies.len());
+            left = left.saturating_sub(run.replicas.len());
             slice.runs.extend(clip(run, start, end));
         }
         slice
@@ -99,8 +99,8 @@ impl LayoutMap {
         holes
     }
 
-    /// Cuts the whole granules of `[start, end)` away. Gives the copies that it frees and the pieces that changed.
-    pub fn cut(&mut self, start: u64, end: u64) -> (Vec<Copy>, BTreeSet<u64>) {
+    /// Cuts the whole granules of `[start, end)` away. Gives the copies that it frees and the segments that changed.
+    pub fn cut(&mut self, start: u64, end: u64) -> (Vec<Replica>, BTreeSet<u64>) {
         let (start, end) = (granule_ceil(start), granule_floor(end));
         if start >= end {
             return Default::default();
@@ -113,57 +113,62 @@ impl LayoutMap {
             .map(|(_, run)| run)
             .collect();
         self.allocated -= removed.iter().map(Run::len).sum::<u64>();
-        let pieces = removed.iter().map(|run| run.start / PIECE).collect();
-        (removed.into_iter().flat_map(|run| run.copies).collect(), pieces)
+        let segments = removed.iter().map(|run| run.start / SEGMENT).collect();
+        (
+            removed.into_iter().flat_map(|run| run.replicas).collect(),
+            segments,
+        )
     }
 
     /// The usable bytes of `[start, end)`, which lies within a granule, one extent for each copy.
     #[must_use]
     pub fn usable(&self, start: u64, end: u64) -> Vec<Extent> {
         let run = self.overlapping(start, end).next().filter(|_| start < end);
-        let copies = run.into_iter().flat_map(|run| {
-            let usable = run.copies.iter().filter(|copy| copy.state == CopyState::Valid);
-            usable.filter_map(|copy| copy.extent.part(start - run.start, end - start))
+        let replicas = run.into_iter().flat_map(|run| {
+            let part = |copy: &Replica| copy.extent.part(start - run.start, end - start);
+            run.valid().filter_map(part)
         });
-        copies.collect()
+        replicas.collect()
     }
 
     /// Where the byte before `at` lies: what a new extent for `at` should adjoin.
     #[must_use]
     pub fn before(&self, at: u64) -> Option<Extent> {
         let (_, run) = self.runs.range(..at).next_back()?;
-        run.copies.first().map(|copy| copy.extent)
+        run.replicas.first().map(|copy| copy.extent)
     }
 
-    /// The runs that touch `[start, end)` are lost for good. Gives the pieces that changed.
+    /// The runs that touch `[start, end)` are lost for good. Gives the segments that changed.
     pub(crate) fn lose(&mut self, start: u64, end: u64) -> BTreeSet<u64> {
         let lost: Vec<u64> = self.overlapping(start, end).map(|run| run.start).collect();
         for at in &lost {
-            let copies = self.runs.get_mut(at).map(|run| &mut run.copies);
-            for copy in copies.into_iter().flatten() {
+            let replicas = self.runs.get_mut(at).map(|run| &mut run.replicas);
+            for copy in replicas.into_iter().flatten() {
                 copy.extent.incarnation = Incarnation::NEVER;
-                copy.state = CopyState::Lost;
+                copy.state = ReplicaState::Lost;
             }
         }
-        lost.into_iter().map(|at| at / PIECE).collect()
+        lost.into_iter().map(|at| at / SEGMENT).collect()
     }
 
-    /// Bytes in the node's arenas are valid when they lie in its present incarnation, and lost otherwise.
-    pub fn settle(&mut self, node: NodeId, present: Option<Incarnation>) {
-        let copies = self.runs.values_mut().flat_map(|run| &mut run.copies);
-        for copy in copies.filter(|copy| copy.extent.node == node) {
-            copy.state = match present {
-                Some(present) if copy.extent.incarnation == present => CopyState::Valid,
-                _ => CopyState::Lost,
-            };
+    /// The node's arena is of the incarnation `present` now: copies in any other one are lost. No copy becomes better by it, so what was
+    /// lost before lies nowhere, whatever incarnation it names.
+    pub fn settle(&mut self, node: NodeId, present: Incarnation) {
+        let replicas = self.runs.values_mut().flat_map(|run| &mut run.replicas);
+        for copy in replicas.filter(|copy| copy.extent.node == node) {
+            match copy.extent.incarnation == present {
+                true if copy.state == ReplicaState::Lost => copy.extent.incarnation = Incarnation::NEVER,
+                true => {}
+                false => copy.state = ReplicaState::Lost,
+            }
         }
     }
 
-    /// The runs of one piece, as the store keeps them.
+    /// The runs of one segment, as the store keeps them.
     #[must_use]
-    pub fn piece(&self, piece: u64) -> Vec<Run> {
-        let start = piece.saturating_mul(PIECE);
-        self.overlapping(start, start.saturating_add(PIECE))
+    pub fn segment(&self, segment: u64) -> Vec<Run> {
+        let start = segment.saturating_mul(SEGMENT);
+        self.overlapping(start, start.saturating_add(SEGMENT))
             .cloned()
             .collect()
     }
@@ -182,7 +187,7 @@ impl LayoutMap {
         }
     }
 
-    fn insert_in_piece(&mut self, mut run: Run) {
+    fn insert_in_segment(&mut self, mut run: Run) {
         self.allocated += run.len();
         let before = self.runs.range(..run.start).next_back().map(|(at, _)| *at);
         if let Some(before) = before
@@ -206,19 +211,20 @@ fn clip(run: &Run, start: u64, end: u64) -> Option<Run> {
     run.part(skip, end.checked_sub(run.start + skip)?)
 }
 
-/// One run in place of two, when they adjoin in the file, in every copy, and in one piece.
+/// One run in place of two, when they adjoin in the file, in every copy, and in one segment.
 fn join(left: &Run, right: &Run) -> Option<Run> {
-    let adjoin = |(a, b): (&Copy, &Copy)| {
+    let adjoin = |(a, b): (&Replica, &Replica)| {
         let same_place = (a.extent.node, a.extent.incarnation) == (b.extent.node, b.extent.incarnation);
         same_place && a.state == b.state && a.extent.end() == b.extent.offset
     };
-    let same_piece = left.start / PIECE == right.start / PIECE;
-    let all = left.copies.len() == right.copies.len() && left.copies.iter().zip(&right.copies).all(adjoin);
-    if left.end() != right.start || !same_piece || !all {
+    let same_segment = left.start / SEGMENT == right.start / SEGMENT;
+    let all =
+        left.replicas.len() == right.replicas.len() && left.replicas.iter().zip(&right.replicas).all(adjoin);
+    if left.end() != right.start || !same_segment || !all {
         return None;
     }
     let mut joined = left.clone();
-    for copy in &mut joined.copies {
+    for copy in &mut joined.replicas {
         copy.extent.len += right.len();
     }
     Some(joined)
@@ -239,9 +245,9 @@ mod tests {
         };
         Run {
             start: start * GRANULE,
-            copies: vec![Copy {
+            replicas: vec![Replica {
                 extent,
-                state: CopyState::Valid,
+                state: ReplicaState::Valid,
             }],
         }
     }
@@ -258,15 +264,15 @@ mod tests {
     }
 
     #[test]
-    fn a_run_stops_at_a_piece_border() {
-        let piece = PIECE / GRANULE;
+    fn a_run_stops_at_a_segment_border() {
+        let segment = SEGMENT / GRANULE;
         let mut map = LayoutMap::default();
-        map.insert(run(piece - 2, 0, 4));
-        assert_eq!(map.piece(0), vec![run(piece - 2, 0, 2)]);
-        assert_eq!(map.piece(1), vec![run(piece, 2, 2)]);
-        let (freed, pieces) = map.cut(0, u64::MAX);
+        map.insert(run(segment - 2, 0, 4));
+        assert_eq!(map.segment(0), vec![run(segment - 2, 0, 2)]);
+        assert_eq!(map.segment(1), vec![run(segment, 2, 2)]);
+        let (freed, segments) = map.cut(0, u64::MAX);
         assert_eq!(freed.len(), 2);
-        assert_eq!(pieces, BTreeSet::from([0, 1]));
+        assert_eq!(segments, BTreeSet::from([0, 1]));
         assert_eq!((map.allocated(), map.end()), (0, 0));
     }
 
@@ -277,7 +283,10 @@ mod tests {
             map.insert(run(i * 2, i * 10, 1));
         }
         let slice = map.slice(0, 8 * GRANULE, 3, 2);
-        assert_eq!((slice.runs.len(), slice.end, slice.shrinks), (2, 4 * GRANULE, 3));
+        assert_eq!(
+            (slice.runs.len(), slice.end, slice.truncate_seq),
+            (2, 4 * GRANULE, 3)
+        );
         assert_eq!(map.slice(0, 8 * GRANULE, 0, 0).runs.len(), 1);
     }
 
@@ -289,12 +298,12 @@ mod tests {
         assert_eq!((tail[0].offset, tail[0].len), (7 * GRANULE + 100, GRANULE - 100));
         assert_eq!(map.usable(2 * GRANULE, 2 * GRANULE), vec![]);
         assert_eq!(map.usable(5, GRANULE), vec![]);
-        map.settle(NodeId(1), Some(Incarnation(2)));
+        map.settle(NodeId(1), Incarnation(2));
         assert_eq!(map.usable(GRANULE + 100, 2 * GRANULE), vec![]);
     }
 
-    /// A file of 40 granules around a piece border: each granule has its place or none.
-    const BASE: u64 = PIECE / GRANULE - 20;
+    /// A file of 40 granules around a segment border: each granule has its place or none.
+    const BASE: u64 = SEGMENT / GRANULE - 20;
 
     proptest! {
         #[test]
@@ -308,7 +317,7 @@ mod tests {
                 if kind < 2 {
                     // To the end, or in the middle; not on granules' borders, so that what is cut is less than what is asked.
                     let stop = if kind == 0 { 40 } else { (at + len).min(40) };
-                    let (freed, pieces) = match kind {
+                    let (freed, segments) = match kind {
                         0 => map.cut(place(at) - 1, u64::MAX),
                         _ => map.cut(place(at) - 1, place(stop) + 1),
                     };
@@ -319,7 +328,7 @@ mod tests {
                         .collect();
                     prop_assert_eq!(given, gone);
                     let changed = (at..stop).filter(|granule| table[*granule].is_some());
-                    prop_assert_eq!(pieces, changed.map(|granule| place(granule) / PIECE).collect::<BTreeSet<_>>());
+                    prop_assert_eq!(segments, changed.map(|granule| place(granule) / SEGMENT).collect::<BTreeSet<_>>());
                     table[at..stop].fill(None);
                     continue;
                 }
@@ -335,17 +344,17 @@ mod tests {
                 prop_assert!(table[at..end].iter().all(Option::is_some));
             }
             let slice = map.slice(BASE * GRANULE, (BASE + 40) * GRANULE, 0, 100);
-            let mut seen: Vec<Option<u64>> = vec![None; 40];
+            let mut observed: Vec<Option<u64>> = vec![None; 40];
             for run in &slice.runs {
-                prop_assert_eq!(run.start / PIECE, (run.end() - 1) / PIECE);
+                prop_assert_eq!(run.start / SEGMENT, (run.end() - 1) / SEGMENT);
                 for i in 0..run.len() / GRANULE {
-                    seen[slot(run.start + i * GRANULE)] = Some(run.copies[0].extent.offset / GRANULE + i);
+                    observed[slot(run.start + i * GRANULE)] = Some(run.replicas[0].extent.offset / GRANULE + i);
                 }
             }
-            prop_assert_eq!(&seen, &table);
+            prop_assert_eq!(&observed, &table);
             prop_assert_eq!(map.allocated(), table.iter().flatten().count() as u64 * GRANULE);
-            let pieces: usize = (0..2).map(|piece| map.piece(piece).len()).sum();
-            prop_assert_eq!(pieces, map.runs().count());
+            let segments: usize = (0..2).map(|segment| map.segment(segment).len()).sum();
+            prop_assert_eq!(segments, map.runs().count());
         }
     }
 }

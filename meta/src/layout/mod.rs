@@ -3,5 +3,5 @@
 mod run;
 mod map;
 
-pub use map::{LayoutMap, PIECE};
-pub use run::{Copy, CopyState, LayoutSlice, Run};
+pub use map::{LayoutMap, SEGMENT};
+pub use run::{LayoutSlice, Replica, ReplicaState, Run};

@@ -6,32 +6,34 @@
 use crate::extent::{Extent, GRANULE};
 use serde::{Deserialize, Serialize};
 
-/// Whether a copy can be used.
+/// Whether a copy can be used. Stored with its run and sent with it, so variants are only ever appended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum CopyState {
-    /// It holds the file's bytes.
+pub enum ReplicaState {
+    /// The replica has every byte of the file that was acknowledged.
     Valid,
-    /// Its arena's life ended: reading or writing it is EIO until the range is truncated away.
+    /// The incarnation of the replica's arena is over: reading or writing it is EIO until the range is truncated away.
     Lost,
+    /// The replica missed a write: its space is kept, and nobody reads or writes it.
+    Stale,
 }
 
 /// One copy of a run of file bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Copy {
-    /// Where.
+pub struct Replica {
+    /// The bytes of an arena that hold the replica.
     pub extent: Extent,
-    /// Usable or not.
-    pub state: CopyState,
+    /// Whether the replica can be read.
+    pub state: ReplicaState,
 }
 
 /// File bytes `[start, start + len)` and their copies, all of that length. At least one copy.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "(u64, Vec<Copy>)", into = "(u64, Vec<Copy>)")]
+#[serde(try_from = "(u64, Vec<Replica>)", into = "(u64, Vec<Replica>)")]
 pub struct Run {
     /// First file byte, a multiple of the granule.
     pub start: u64,
-    /// The copies.
-    pub copies: Vec<Copy>,
+    /// The replicas of the run's bytes.
+    pub replicas: Vec<Replica>,
 }
 
 /// Everything known about the layout of file bytes `[start, end)`: bytes of that range without a run are a hole.
@@ -39,13 +41,13 @@ pub struct Run {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "RawSlice")]
 pub struct LayoutSlice {
-    /// First byte covered.
+    /// First byte of the file that the slice covers.
     pub start: u64,
     /// One past the last byte covered.
     pub end: u64,
-    /// `Attr::shrinks` when this was made: a slice from before a shrink is void.
-    pub shrinks: u64,
-    /// The runs.
+    /// `Attr::truncate_seq` when this was made: a slice from before a shrink is void.
+    pub truncate_seq: u64,
+    /// The runs of the slice, in the order of the file.
     pub runs: Vec<Run>,
 }
 
@@ -53,7 +55,7 @@ impl Run {
     /// Length in bytes, above 0.
     #[must_use]
     pub fn len(&self) -> u64 {
-        self.copies.first().map_or(0, |copy| copy.extent.len)
+        self.replicas.first().map_or(0, |copy| copy.extent.len)
     }
 
     /// Never: a run has bytes.
@@ -68,27 +70,39 @@ impl Run {
         self.start + self.len()
     }
 
+    /// The copies that can be read and must be written.
+    pub fn valid(&self) -> impl Iterator<Item = &Replica> {
+        let valid = |copy: &&Replica| copy.state == ReplicaState::Valid;
+        self.replicas.iter().filter(valid)
+    }
+
+    /// No copy can be used: the bytes are there no more.
+    #[must_use]
+    pub fn is_lost(&self) -> bool {
+        self.valid().next().is_none()
+    }
+
     /// The part from `skip` bytes in, at most `len` long; `None` when nothing is left.
     #[must_use]
     pub fn part(&self, skip: u64, len: u64) -> Option<Run> {
-        let cut = |copy: &Copy| {
+        let cut = |copy: &Replica| {
             let extent = copy.extent.part(skip, len)?;
-            Some(Copy { extent, ..*copy })
+            Some(Replica { extent, ..*copy })
         };
-        let copies = self.copies.iter().map(cut).collect::<Option<Vec<Copy>>>()?;
+        let replicas = self.replicas.iter().map(cut).collect::<Option<Vec<Replica>>>()?;
         let start = self.start + skip;
-        Some(Run { start, copies })
+        Some(Run { start, replicas })
     }
 }
 
-impl TryFrom<(u64, Vec<Copy>)> for Run {
+impl TryFrom<(u64, Vec<Replica>)> for Run {
     type Error = &'static str;
 
-    fn try_from((start, copies): (u64, Vec<Copy>)) -> Result<Self, Self::Error> {
-        let run = Run { start, copies };
+    fn try_from((start, replicas): (u64, Vec<Replica>)) -> Result<Self, Self::Error> {
+        let run = Run { start, replicas };
         let len = run.len();
         let aligned = start.is_multiple_of(GRANULE) && len.is_multiple_of(GRANULE);
-        let equal = run.copies.iter().all(|copy| copy.extent.len == len);
+        let equal = run.replicas.iter().all(|copy| copy.extent.len == len);
         if len == 0 || !aligned || !equal || start.checked_add(len).is_none() {
             return Err("a run is empty, off its granule, too long, or its copies differ in length");
         }
@@ -96,9 +110,9 @@ impl TryFrom<(u64, Vec<Copy>)> for Run {
     }
 }
 
-impl From<Run> for (u64, Vec<Copy>) {
+impl From<Run> for (u64, Vec<Replica>) {
     fn from(run: Run) -> Self {
-        (run.start, run.copies)
+        (run.start, run.replicas)
     }
 }
 
@@ -106,7 +120,7 @@ impl From<Run> for (u64, Vec<Copy>) {
 struct RawSlice {
     start: u64,
     end: u64,
-    shrinks: u64,
+    truncate_seq: u64,
     runs: Vec<Run>,
 }
 
@@ -121,7 +135,7 @@ impl TryFrom<RawSlice> for LayoutSlice {
         Ok(LayoutSlice {
             start: raw.start,
             end: raw.end,
-            shrinks: raw.shrinks,
+            truncate_seq: raw.truncate_seq,
             runs: raw.runs,
         })
     }

@@ -58,8 +58,9 @@ impl Owned {
 
     /// Whether taking the span out makes one lock two.
     pub(super) fn splits(&self, span: Span, kind: LockKind) -> bool {
-        let seen = self.locks.iter().filter(|lock| lock.kind.sees(kind));
-        seen.filter(|lock| lock.span.overlaps(span))
+        let observed = self.locks.iter().filter(|lock| lock.kind.sees(kind));
+        observed
+            .filter(|lock| lock.span.overlaps(span))
             .any(|lock| lock.span.without(span).count() > 1)
     }
 }

@@ -1,7 +1,7 @@
 //! All locks of a pool.
 
 use super::file::{File, Holder, Waiter};
-use crate::error::MetaError;
+use crate::error::{Inconsistency, MetaError};
 use crate::id::{InodeId, LockOwner, LockTicket, SessionId};
 use crate::lock::{Lock, LockKind, LockState, Span};
 use std::collections::{BTreeMap, BTreeSet};
@@ -352,39 +352,39 @@ impl Locks {
     /// Checks what must be true between two calls; `is_open` says what sessions have open.
     ///
     /// # Errors
-    /// One line about the first that is not.
-    pub(crate) fn check(&self, is_open: impl Fn(SessionId, InodeId) -> bool) -> Result<(), String> {
+    /// The first that is not.
+    pub(crate) fn check(&self, is_open: impl Fn(SessionId, InodeId) -> bool) -> Result<(), Inconsistency> {
+        let wrong = |line: String| Err(Inconsistency(line));
         let mut held: BTreeMap<SessionId, usize> = BTreeMap::new();
         let mut queued = 0;
         for (ino, file) in &self.files {
             if file.is_idle() {
-                return Err(format!("inode {ino} has a lock table and no locks"));
+                return wrong(format!("inode {ino} has a lock table and no locks"));
             }
             for (holder, owned) in &file.owners {
                 *held.entry(holder.0).or_default() += owned.len();
                 if !is_open(holder.0, *ino) || owned.is_empty() {
-                    return Err(format!(
+                    return wrong(format!(
                         "inode {ino}: {holder:?} has locks of what it has not open, or none"
                     ));
                 }
-                for lock in owned.iter() {
-                    if let Some(other) = file.in_the_way(*holder, lock).next() {
-                        return Err(format!(
-                            "inode {ino} has two holders: {holder:?} {lock:?} and {other:?}"
-                        ));
-                    }
+                let conflict = |lock| file.in_the_way(*holder, lock).next().map(|other| (lock, other));
+                if let Some((lock, other)) = owned.iter().find_map(conflict) {
+                    return wrong(format!(
+                        "inode {ino} has two holders: {holder:?} {lock:?} and {other:?}"
+                    ));
                 }
             }
             for waiter in &file.queue {
                 queued += 1;
                 let known = self.waiting.get(&(waiter.session, waiter.ticket)) == Some(ino);
                 if !known || !is_open(waiter.session, *ino) {
-                    return Err(format!("inode {ino}: nobody knows of {waiter:?}"));
+                    return wrong(format!("inode {ino}: nobody knows of {waiter:?}"));
                 }
             }
         }
         if held != self.held || queued != self.waiting.len() {
-            return Err("locks or waiters are miscounted".into());
+            return wrong("locks or waiters are miscounted".into());
         }
         Ok(())
     }

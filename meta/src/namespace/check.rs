@@ -2,9 +2,9 @@
 
 use super::fsck::{Found, examine_names, examine_space, examine_xattrs, lost, report};
 use super::service::Namespace;
-use crate::error::MetaError;
-use crate::id::InodeId;
-use crate::layout::{CopyState, LayoutMap};
+use crate::error::{Inconsistency, MetaError};
+use crate::id::{Incarnation, InodeId};
+use crate::layout::{LayoutMap, ReplicaState};
 use crate::problem::{Examination, Problem, ProblemKind};
 use crate::tree::Body;
 use crate::wire::{Answer, Reply};
@@ -17,10 +17,10 @@ impl Namespace {
     /// Checks every invariant of the namespace; says which one is broken. Takes time in proportion to the pool.
     ///
     /// # Errors
-    /// One line about the first that does not hold.
-    pub fn check(&self) -> Result<(), String> {
+    /// The first that does not hold.
+    pub fn check(&self) -> Result<(), Inconsistency> {
         match self.examine().problems.first() {
-            Some(problem) => Err(problem.to_string()),
+            Some(problem) => Err(Inconsistency(problem.to_string())),
             None => self
                 .locks
                 .check(|session, ino| self.sessions.held(session, ino).is_ok()),
@@ -32,7 +32,7 @@ impl Namespace {
     pub fn examine(&self) -> Examination {
         let mut found = Vec::new();
         let open: BTreeSet<InodeId> = self.sessions.open_inodes().collect();
-        let closed = |ino: InodeId| !open.contains(&ino) && !self.doomed.contains(&ino);
+        let closed = |ino: InodeId| !open.contains(&ino) && !self.orphans.contains(&ino);
         let entries = examine_names(&self.tree, &mut found);
         let bytes = examine_space(&self.tree, &closed, &mut found);
         examine_xattrs(&self.tree, &mut found);
@@ -58,7 +58,7 @@ impl Namespace {
         let mut bytes = 0;
         let skip = usize::try_from(skip).unwrap_or(usize::MAX);
         let fits = |problem: &Problem| {
-            let texts = [Some(&problem.what), Some(&problem.mend), problem.path.as_ref()];
+            let texts = [Some(&problem.what), Some(&problem.remedy), problem.path.as_ref()];
             bytes += 32 + texts.into_iter().flatten().map(String::len).sum::<usize>();
             bytes <= PAGE_BYTES
         };
@@ -83,12 +83,12 @@ impl Namespace {
         };
         for inode in self.tree.iter().filter(|inode| inode.attr.nlink == 0) {
             let ino = inode.attr.ino;
-            if !open.contains(&ino) && !self.doomed.contains(&ino) {
+            if !open.contains(&ino) && !self.orphans.contains(&ino) {
                 wrong(ino, "it has neither names nor opens");
             }
         }
         for ino in open {
-            if self.doomed.contains(ino) {
+            if self.orphans.contains(ino) {
                 wrong(*ino, "it is open and being removed");
             }
             if self.tree.get(*ino).is_err() {
@@ -132,17 +132,18 @@ impl Namespace {
     /// The bytes of a file that lie in the arenas there are.
     fn present(&self, ino: InodeId, layout: &LayoutMap, found: &mut Vec<Found>) -> u64 {
         let mut bytes = 0;
-        for copy in layout.runs().flat_map(|run| &run.copies) {
+        for copy in layout.runs().flat_map(|run| &run.replicas) {
             let extent = copy.extent;
-            let arena = self
-                .alloc
-                .arenas()
-                .find(|arena| (arena.0, arena.1) == (extent.node, extent.incarnation));
+            let of_node = self.alloc.arenas().find(|arena| arena.0 == extent.node);
+            let arena = of_node.filter(|arena| arena.1 == extent.incarnation);
+            let is_gone = of_node.is_some() && arena.is_none() || extent.incarnation == Incarnation::NEVER;
+            let is_lost = copy.state == ReplicaState::Lost;
             let mut wrong = |kind, what: String| {
                 found.push(Found::about(kind, ino, what, "restart the node"));
             };
-            if (copy.state == CopyState::Valid) != arena.is_some() {
-                let there = if arena.is_some() { "present" } else { "gone" };
+            // Of a node that is not known nobody can say which incarnation is over.
+            if is_lost && arena.is_some() || !is_lost && is_gone {
+                let there = if is_gone { "gone" } else { "present" };
                 wrong(
                     ProblemKind::BadRun,
                     format!("{extent:?} is in an arena that is {there}, and {:?}", copy.state),

@@ -9,12 +9,13 @@
 //! A copy that is done again is like a write that is done again: it is not over, so whatever others did between was done while it went on.
 
 use super::output::{ByteMove, Change, Done};
-use super::ranges::{is_lost, places};
+use super::ranges::places;
 use super::service::Namespace;
 use super::space::MAX_SIZE;
 use super::step::Step;
 use crate::error::MetaError;
 use crate::extent::{Extent, granule_ceil, granule_floor};
+use crate::flags::InodeFlags;
 use crate::id::InodeId;
 use crate::layout::LayoutMap;
 use crate::wire::{Answer, Reply};
@@ -51,6 +52,9 @@ impl Namespace {
         let whole = len.min(source.saturating_sub(from.offset));
         match () {
             () if !writable => return Err(MetaError::AccessDenied),
+            () if self.tree.get(to.ino)?.attr.flags.any(InodeFlags::IMMUTABLE) => {
+                return Err(MetaError::Protected);
+            }
             () if len == 0 => return Err(MetaError::Invalid),
             () if from.ino == to.ino && from.offset.abs_diff(to.offset) < whole => {
                 return Err(MetaError::Invalid);
@@ -78,7 +82,7 @@ impl Namespace {
         let change = Change {
             ino: to.ino,
             size: end,
-            shrinks: self.tree.get(to.ino)?.attr.shrinks,
+            truncate_seq: self.tree.get(to.ino)?.attr.truncate_seq,
             done: Done::Copied(end - to.offset),
         };
         self.change_by(step, moves, change)
@@ -118,7 +122,7 @@ fn parts(
         let (at, start) = (from.offset + done, to.offset + done);
         let run = source.overlapping(at, from.offset + len).next();
         let (bytes, end) = match run {
-            Some(run) if is_lost(run) && run.start <= at => break,
+            Some(run) if run.is_lost() && run.start <= at => break,
             Some(run) if run.start <= at => {
                 let end = run.end().min(from.offset + len).min(at + left);
                 (places(run, at, end).next(), end)
@@ -150,7 +154,7 @@ fn room(target: &LayoutMap, (start, end): (u64, u64), bytes: bool, left: u64) ->
     let mut spent = 0;
     for run in target.overlapping(start, end) {
         let at = run.start.max(start);
-        if is_lost(run) {
+        if run.is_lost() {
             return (at, if bytes { at - start } else { spent });
         }
         let until = run.end().min(end);

@@ -19,17 +19,20 @@ impl Namespace {
         let answer = self.serve(call, now, &mut out);
         self.finish(&mut out);
         // Else it comes when the bytes are where they belong.
-        let known = out.moving.is_none() && out.word.is_none();
+        let known = out.moving.is_none() && out.atomic.is_none();
         out.answer = known.then_some(answer);
         out
     }
 
     fn serve(&mut self, call: Call, now: Now, out: &mut Output) -> Answer {
-        if let Request::Begin { lineage, pool, .. } = call.request {
+        if let Request::Begin {
+            client_owner, pool, ..
+        } = call.request
+        {
             if pool.is_some_and(|meant| meant != self.config.pool) {
                 return Err(MetaError::OtherPool);
             }
-            return self.begin(lineage, now, out);
+            return self.begin(client_owner, now, out);
         }
         if let Request::Examine { skip } = call.request {
             return self.examined(call.caller.uid, skip);
@@ -38,12 +41,12 @@ impl Namespace {
             return Err(MetaError::SessionEnded);
         }
         self.sessions.renew(call.session, now.monotonic)?;
-        out.sync = matches!(call.request, Request::Sync | Request::Commit { sync: true, .. });
+        out.after.store = call.request.waits_for_store();
         let kept = call.id != RequestId::NOT_KEPT;
         if kept && let Some(answer) = self.sessions.cached(call.session, call.id) {
             return answer.clone();
         }
-        let mutates = kept && mutates(&call.request);
+        let remembered = kept && !call.request.is_idempotent();
         let mut step = Step {
             session: call.session,
             who: &call.caller,
@@ -53,7 +56,7 @@ impl Namespace {
         };
         let answer = self.dispatch(&mut step, call.id, call.request);
         // A retry of a request that found no room yet must be judged anew. What changes a word is remembered with what it was.
-        if mutates && answer != Err(MetaError::Cleaning) && out.word.is_none() {
+        if remembered && answer != Err(MetaError::Cleaning) && out.atomic.is_none() {
             self.sessions.remember(call.session, call.id, answer.clone());
         }
         answer
@@ -101,8 +104,8 @@ impl Namespace {
             }
             Request::Append { ino, len } => self.append(step, ino, len),
             Request::Atomic { ino, offset, op } => self.atomic(step, id, (ino, offset), op),
-            Request::Commit { ino, size, shrinks, mtime, clear_set_id, sync: _ } => {
-                self.commit(step, ino, Written { size, shrinks, mtime, clear_set_id })
+            Request::Commit { ino, size, truncate_seq, mtime, clear_set_id, sync: _ } => {
+                self.commit(step, ino, Written { size, truncate_seq, mtime, clear_set_id })
             }
 
             Request::GetXattr { ino, name, from, limit } => self.get_xattr(step, ino, &name, (from, limit)),
@@ -110,39 +113,7 @@ impl Namespace {
             Request::StageXattr { token, part } => self.stage_xattr(step, token, part),
             Request::SetXattr { ino, name, staged, value, mode } => self.set_xattr(step, ino, name, (staged, value, mode)),
             Request::RemoveXattr { ino, name } => self.remove_xattr(step, ino, &name),
+            Request::SetFlags { ino, flags } => self.set_flags(step, ino, flags),
         }
-    }
-}
-
-/// Whether doing it twice differs from doing it once: its answer is kept for a retry.
-fn mutates(request: &Request) -> bool {
-    match request {
-        Request::Begin { .. }
-        | Request::Renew
-        | Request::Sync
-        | Request::StatFs
-        | Request::Examine { .. }
-        | Request::Outcome { .. }
-        | Request::Drained
-        | Request::Recalled { .. } => false,
-        Request::Lookup { .. } | Request::Parent { .. } | Request::GetAttr { .. } => false,
-        Request::ReadLink { .. } | Request::ReadDir { .. } | Request::Layout { .. } => false,
-        // As good as a write that is done again: whatever came between came while it was under way.
-        Request::Allocate { .. } | Request::Punch { .. } | Request::Seek { .. } | Request::Copy { .. } => {
-            false
-        }
-        // A ticket makes asking twice the same as once, and giving back again is as good as having done so.
-        Request::Lock { .. }
-        | Request::Unlock { .. }
-        | Request::CancelLock { .. }
-        | Request::GetLock { .. } => false,
-        Request::Reopen { .. } | Request::SetAttr { .. } | Request::Make { .. } | Request::Link { .. } => {
-            true
-        }
-        Request::Unlink { .. } | Request::RemoveDir { .. } | Request::Rename { .. } => true,
-        Request::Open { .. } | Request::Release { .. } | Request::Append { .. } => true,
-        Request::Atomic { .. } | Request::Commit { .. } => true,
-        Request::GetXattr { .. } | Request::ListXattr { .. } | Request::StageXattr { .. } => false,
-        Request::SetXattr { .. } | Request::RemoveXattr { .. } => true,
     }
 }

@@ -7,15 +7,15 @@ use crate::attr::{Attr, FileKind};
 use crate::error::MetaError;
 use crate::extent::{GRANULE, granule_ceil, granule_floor};
 use crate::id::{InodeId, SessionId};
-use crate::layout::{Copy, CopyState};
+use crate::layout::Run;
 use crate::permission::{self, Access};
 use crate::time::Timestamp;
 use crate::wire::{Answer, Notice, OpenAccess, Reply};
 
 /// Most copies in the layout that an open brings along.
-const OPEN_COPIES: usize = 128;
+const OPEN_REPLICAS: usize = 128;
 /// Most copies in one answer: each takes at most 45 bytes of a message.
-pub(super) const ANSWER_COPIES: usize = 1024;
+pub(super) const ANSWER_REPLICAS: usize = 1024;
 /// Most bytes that one call fills with extents: it bounds the time and the store's batch.
 pub(super) const FILL: u64 = 64 << 20;
 /// Most bytes of one append.
@@ -25,7 +25,7 @@ const MAX_APPEND: u32 = 1 << 20;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Written {
     pub(super) size: u64,
-    pub(super) shrinks: u64,
+    pub(super) truncate_seq: u64,
     /// When, by the service's clock as the handler knows it. What it showed stays, so this is the ctime, too.
     pub(super) mtime: Timestamp,
     pub(super) clear_set_id: bool,
@@ -53,10 +53,10 @@ impl Namespace {
     /// The answer to an open: attributes, and as much of the layout as comes cheaply.
     pub(super) fn opened(&mut self, step: &mut Step<'_>, ino: InodeId) -> Answer {
         let attr = self.tree.get(ino)?.attr.clone();
-        let layout = self
-            .tree
-            .layout(ino)?
-            .slice(0, granule_ceil(attr.size), attr.shrinks, OPEN_COPIES);
+        let layout =
+            self.tree
+                .layout(ino)?
+                .slice(0, granule_ceil(attr.size), attr.truncate_seq, OPEN_REPLICAS);
         let write = self.grants_writing(step.session, ino)?;
         self.grant(step.session, &layout, write, step.out);
         let plain = self.is_plain(ino);
@@ -90,11 +90,11 @@ impl Namespace {
                 self.tell_others(step, ino)?;
             }
         }
-        let shrinks = self.tree.get(ino)?.attr.shrinks;
+        let truncate_seq = self.tree.get(ino)?.attr.truncate_seq;
         let layout = self
             .tree
             .layout(ino)?
-            .slice(start, covered, shrinks, ANSWER_COPIES);
+            .slice(start, covered, truncate_seq, ANSWER_REPLICAS);
         self.grant(step.session, &layout, write, step.out);
         Ok(Reply::Layout(layout))
     }
@@ -120,7 +120,7 @@ impl Namespace {
         let layout = self
             .tree
             .layout(ino)?
-            .slice(offset, end, attr.shrinks, ANSWER_COPIES);
+            .slice(offset, end, attr.truncate_seq, ANSWER_REPLICAS);
         self.grant(step.session, &layout, true, step.out);
         Ok(Reply::Appended { offset, attr, layout })
     }
@@ -134,7 +134,7 @@ impl Namespace {
         }
         let now = step.now.wall;
         let attr = &mut self.tree.get_mut(ino)?.attr;
-        let grows = written.shrinks == attr.shrinks && written.size > attr.size;
+        let grows = written.truncate_seq == attr.truncate_seq && written.size > attr.size;
         let mode = if written.clear_set_id {
             permission::without_set_id(step.who, attr)
         } else {
@@ -173,11 +173,7 @@ impl Namespace {
     pub(super) fn fill_whole(&mut self, ino: InodeId, start: u64, end: u64) -> Result<(), MetaError> {
         let (start, end) = (granule_floor(start), granule_ceil(end));
         let layout = self.tree.layout(ino)?;
-        let gone = |copy: &Copy| copy.state == CopyState::Lost;
-        if layout
-            .overlapping(start, end)
-            .any(|run| run.copies.iter().all(gone))
-        {
+        if layout.overlapping(start, end).any(Run::is_lost) {
             return Err(MetaError::Lost);
         }
         let missing: u64 = layout.holes(start, end).iter().map(|(at, stop)| stop - at).sum();
@@ -211,8 +207,9 @@ fn may_open(step: &Step<'_>, attr: &Attr, access: OpenAccess) -> Result<(), Meta
     wanted
         .into_iter()
         .filter(|(asked, _)| *asked)
-        .try_for_each(|(_, access)| permission::check(step.who, attr, access))
+        .try_for_each(|(_, access)| permission::check(step.who, attr, access))?;
+    permission::open_appending(attr, (access.write, access.append), access.truncate)
 }
 
-const _: () = assert!(ANSWER_COPIES * 45 < crate::wire::MAX_MESSAGE - 1024);
-const _: () = assert!(MAX_APPEND as u64 / GRANULE + 1 < ANSWER_COPIES as u64);
+const _: () = assert!(ANSWER_REPLICAS * 45 < crate::wire::MAX_MESSAGE - 1024);
+const _: () = assert!(MAX_APPEND as u64 / GRANULE + 1 < ANSWER_REPLICAS as u64);

@@ -3,6 +3,7 @@
 //! It stands beside the namespace and is no part of it: a store without it is one from before it was kept, and gets it at the next
 //! start. So does one that says which pool it is but not which of all pools of that name.
 
+use super::format;
 use super::record::{self, decode, encode};
 use crate::id::PoolId;
 use crate::store::{Batch, Store, StoreError};
@@ -16,9 +17,9 @@ pub(super) const KEY: &[u8] = b"Midentity";
 pub struct Identity {
     /// Which of all pools; `None` in a store from before that was kept.
     pub id: Option<PoolId>,
-    /// Its name.
+    /// The name of the pool.
     pub pool: String,
-    /// Bytes of its arena.
+    /// Size of the node's arena in bytes.
     pub memory: u64,
     /// Bytes of the largest arena that it ever had: no extent reaches past it.
     pub largest: u64,
@@ -29,7 +30,7 @@ pub struct Identity {
 struct Kept(String, u64, u64);
 
 impl Identity {
-    /// Of a new pool.
+    /// The identity of a new pool.
     #[must_use]
     pub fn new(id: PoolId, pool: impl Into<String>, memory: u64) -> Self {
         let pool = pool.into();
@@ -44,8 +45,9 @@ impl Identity {
     /// What the store says. `None` where it does not. Blocking.
     ///
     /// # Errors
-    /// The store's, or that what it says cannot be read.
+    /// The store's, or that what it says cannot be read; [`StoreError::NewerFormat`].
     pub fn read(store: &dyn Store) -> Result<Option<Self>, StoreError> {
+        format::refuse_newer(store)?;
         let mut found = None;
         store.scan(record::HEAD, &mut |key, value| {
             if key == KEY {

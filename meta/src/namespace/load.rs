@@ -1,13 +1,13 @@
 //! Reading a namespace back from its store.
 //!
-//! Names and attributes are all there. Bytes are not: until an arena is added every copy is lost, and a new incarnation
-//! leaves it so. Space past a file's size was never committed, so the load drops it; files without names go too. Anything that
+//! Names and attributes are all there. Bytes are not: no arena is known yet, and a new incarnation of one makes lost what lay in
+//! those before it; otherwise each copy has the state that is stored with it. Space past a file's size was never committed, so the load drops it; files without names go too. Anything that
 //! is wrong ends the load: it is for `rdmafs fsck` to say what is done about it.
 
+use super::format;
 use super::fsck::{self, Fix, Found};
 use super::output::Config;
 use super::persist::ID_BLOCK;
-use super::record;
 use super::service::Namespace;
 use crate::alloc::Allocator;
 use crate::id::{InodeId, Term};
@@ -24,32 +24,36 @@ impl Namespace {
     /// inode ids are committed before this returns. Blocking: call it before serving.
     ///
     /// # Errors
-    /// The store's, or that what it holds is no sound namespace.
+    /// The store's, or that what it holds is no sound namespace, or of a newer format: then nothing was written.
     pub fn load(store: &mut dyn Store, config: Config, now: Now) -> Result<Self, StoreError> {
+        format::refuse_newer(store)?;
         let term = Term(store.term()?.0 + 1);
         store.take_over(term)?;
         let mut reading = fsck::read(store, now.wall)?;
         if reading.is_new && reading.ceiling.is_none() {
-            reading.tree.next = InodeId(config.ids_after.max(InodeId::ROOT).0 + 1);
+            // Small, for programs with 32 bits for one; a mount never meets the ids of another pool (docs/adr/0015).
+            reading.tree.next = InodeId(InodeId::ROOT.0 + 1);
         }
         let next = reading.tree.next;
         let nameless = reading.tree.iter().filter(|inode| inode.attr.nlink == 0);
-        let doomed = nameless.map(|inode| inode.attr.ino).collect();
+        let orphans = nameless.map(|inode| inode.attr.ino).collect();
         let mut loaded = Namespace {
             term,
             sessions: Sessions::new(term, config.lease),
             tree: reading.tree,
             locks: Locks::default(),
             alloc: Allocator::default(),
-            doomed,
+            orphans,
             lost: BTreeMap::new(),
             ceiling: InodeId(next.0 + ID_BLOCK / 2),
+            home: None,
             config,
         };
         loaded.refuse(reading.found)?;
         loaded.make_sound(now);
-        loaded.check().map_err(StoreError::Damaged)?;
-        let head = (record::FORMAT_KEY.to_vec(), Some(vec![record::FORMAT]));
+        let checked = loaded.check();
+        checked.map_err(|wrong| StoreError::Damaged(wrong.to_string()))?;
+        let head = (format::KEY.to_vec(), Some(vec![format::NEWEST]));
         let removals = reading.remove.into_iter().map(|key| (key, None));
         let changes: Vec<_> = [head]
             .into_iter()
@@ -75,7 +79,7 @@ impl Namespace {
         found.retain(|found| {
             !matches!(
                 found.kind,
-                ProblemKind::StrayPiece | ProblemKind::StrayXattr | ProblemKind::WrongAllocated
+                ProblemKind::StraySegment | ProblemKind::StrayXattr | ProblemKind::WrongAllocated
             )
         });
         let problems = fsck::report(&self.tree, &found);

@@ -14,13 +14,13 @@ const MOST_NAMES: usize = 1 << 20;
 /// A lock that is held or waited for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Locked {
-    /// Of which inode.
+    /// The inode that is locked.
     pub ino: InodeId,
     /// A path to it; `None` where no name leads to it, or the pool has too many names to look for it.
     pub path: Option<String>,
-    /// Of which session.
+    /// The session whose programs have the lock, or wait for it.
     pub session: SessionId,
-    /// Which.
+    /// The lock: its kind, owner and bytes.
     pub lock: Lock,
     /// For how long it is waited for; `None`: it is held.
     pub waits: Option<Duration>,
@@ -32,11 +32,11 @@ impl Namespace {
     #[must_use]
     pub fn locked(&self, most: usize) -> (Vec<Locked>, usize) {
         let mut all = self.locks.all();
-        let told: Vec<_> = all.by_ref().take(most).collect();
+        let notified: Vec<_> = all.by_ref().take(most).collect();
         let more = all.count();
-        let wanted: BTreeSet<InodeId> = told.iter().map(|(ino, ..)| *ino).collect();
+        let wanted: BTreeSet<InodeId> = notified.iter().map(|(ino, ..)| *ino).collect();
         let paths = Paths::to_any_of(&self.tree, wanted, MOST_NAMES);
-        let locked = told.into_iter().map(|(ino, session, lock, waits)| Locked {
+        let locked = notified.into_iter().map(|(ino, session, lock, waits)| Locked {
             ino,
             path: paths.to(ino, None),
             session,

@@ -6,7 +6,7 @@ use super::step::Step;
 use crate::id::{InodeId, LockOwner, LockTicket, SessionId};
 use crate::lock::{Lock, LockKind, Span};
 use crate::locks::{Asked, Grants};
-use crate::wire::{Answer, Notice, Reply};
+use crate::wire::{Answer, Reply};
 
 impl Namespace {
     pub(super) fn lock(
@@ -27,7 +27,7 @@ impl Namespace {
         };
         let mut grants = Grants::new();
         let state = self.locks.lock(&asked, step.now.monotonic, &mut grants);
-        tell(grants, step.out);
+        step.out.notify_granted(grants);
         Ok(Reply::LockIs(state?))
     }
 
@@ -40,14 +40,14 @@ impl Namespace {
     ) -> Answer {
         let mut grants = Grants::new();
         let unlocked = self.locks.unlock((step.session, ino), owner, what, &mut grants);
-        tell(grants, step.out);
+        step.out.notify_granted(grants);
         unlocked.map(|()| Reply::Done)
     }
 
     pub(super) fn cancel_lock(&mut self, step: &mut Step<'_>, ticket: LockTicket, give_back: bool) -> Answer {
         let mut grants = Grants::new();
         let state = self.locks.cancel(step.session, ticket, give_back, &mut grants);
-        tell(grants, step.out);
+        step.out.notify_granted(grants);
         Ok(Reply::LockIs(state))
     }
 
@@ -60,21 +60,13 @@ impl Namespace {
     pub(super) fn leave_locks(&mut self, session: SessionId, ino: InodeId, out: &mut Output) {
         let mut grants = Grants::new();
         self.locks.leave(session, ino, &mut grants);
-        tell(grants, out);
+        out.notify_granted(grants);
     }
 
     /// The session is over.
     pub(super) fn end_locks(&mut self, session: SessionId, out: &mut Output) {
         let mut grants = Grants::new();
         self.locks.end(session, &mut grants);
-        tell(grants, out);
+        out.notify_granted(grants);
     }
-}
-
-/// Tells those who waited.
-pub(super) fn tell(grants: Grants, out: &mut Output) {
-    let notices = grants
-        .into_iter()
-        .map(|(session, ticket)| (session, Notice::Granted { ticket }));
-    out.notices.extend(notices);
 }

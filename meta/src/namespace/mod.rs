@@ -3,6 +3,7 @@
 mod output;
 mod step;
 mod record;
+mod format;
 mod service;
 mod persist;
 mod identity;
@@ -17,7 +18,7 @@ mod names;
 mod files;
 mod ranges;
 mod copy;
-mod words;
+mod atomics;
 mod dispatch;
 mod check;
 #[cfg(test)]
@@ -26,5 +27,5 @@ mod tests;
 pub use fsck::{Examined, examine};
 pub use identity::Identity;
 pub use locked::Locked;
-pub use output::{ByteMove, Config, GrantChange, Moving, Output, WordChange};
+pub use output::{After, AtomicChange, ByteMove, Config, Moving, Order, Output};
 pub use service::Namespace;

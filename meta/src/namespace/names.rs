@@ -4,8 +4,10 @@ use super::service::Namespace;
 use super::step::Step;
 use crate::attr::{FileKind, SetAttr};
 use crate::error::MetaError;
+use crate::flags::InodeFlags;
 use crate::id::InodeId;
 use crate::name::Name;
+use crate::permission;
 use crate::time::AccessTime;
 use crate::tree::{Body, Move, NewEntry, changed};
 use crate::wire::{Answer, NewInode, Reply};
@@ -69,6 +71,18 @@ impl Namespace {
         self.attr(ino)
     }
 
+    /// FS_IOC_SETFLAGS. Whoever has the inode open goes on as he opened it.
+    pub(super) fn set_flags(&mut self, step: &Step<'_>, ino: InodeId, flags: InodeFlags) -> Answer {
+        let attr = &self.tree.get(ino)?.attr;
+        if !attr.kind.has_flags() {
+            return Err(MetaError::Unsupported);
+        }
+        permission::set_flags(step.who, attr, flags)?;
+        let attr = &mut self.tree.get_mut(ino)?.attr;
+        (attr.flags, attr.ctime) = (flags, step.now.wall);
+        self.attr(ino)
+    }
+
     pub(super) fn make(&mut self, step: &mut Step<'_>, new: &NewEntry) -> Answer {
         let ino = self.tree.make(step.who, new, step.now.wall)?;
         if new.what == (NewInode::File { open: true }) {
@@ -126,6 +140,7 @@ impl Namespace {
         };
         let (attr, now) = (&mut inode.attr, step.now.wall);
         let renews = match step.access_time {
+            _ if attr.flags.any(InodeFlags::NO_ATIME) => false,
             AccessTime::Never => false,
             AccessTime::Strict => true,
             AccessTime::Relative => {

@@ -2,8 +2,9 @@
 
 use crate::cred::Credentials;
 use crate::extent::Extent;
-use crate::id::{InodeId, PoolId, RequestId, SessionId};
+use crate::id::{InodeId, NodeId, PoolId, RequestId, SessionId};
 use crate::layout::LayoutSlice;
+use crate::locks::Grants;
 use crate::store::Batch;
 use crate::wire::{Answer, AtomicOp, Notice};
 use std::time::Duration;
@@ -19,30 +20,41 @@ pub struct Config {
     pub root_owner: (u32, u32),
     /// Mode of the root directory when it is made.
     pub root_mode: u16,
-    /// Inode ids of a new namespace begin after this one, at most 2^62. Random, so that an id which a handler remembers of a pool
-    /// that is no more never names a file of the pool in its place.
-    pub ids_after: InodeId,
 }
 
-/// A change of what a session may touch, for fabrics whose node checks bounds (tcp).
+/// What the node of an arena must do with a part of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum GrantChange {
-    /// The session may read, and write if `write`.
+pub enum Order {
+    /// The session may read, and write if `write`: for fabrics whose node checks bounds (tcp).
     Grant {
-        /// Who.
+        /// The session.
         session: SessionId,
-        /// What.
+        /// The bytes of the arena that the session may touch.
         extent: Extent,
-        /// Also writing.
+        /// It may write to them, too.
         write: bool,
     },
-    /// Not any more.
+    /// A session may touch an extent no more.
     Revoke {
-        /// Who.
+        /// The session.
         session: SessionId,
         /// What; may span or cut earlier grants.
         extent: Extent,
     },
+    /// Live bytes must read as zero from now on (the tail of a cut granule); less than a granule.
+    Zero {
+        /// The bytes of the arena.
+        extent: Extent,
+    },
+}
+
+/// What an answer waits for. It is an error if that fails.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct After {
+    /// The store has the batch.
+    pub store: bool,
+    /// All orders are carried out.
+    pub orders: bool,
 }
 
 /// Bytes to copy or zero within the arenas before their call is answered. That is too long for one step, so others are served meanwhile;
@@ -60,18 +72,18 @@ pub struct Moving {
 /// Bytes that go to a place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ByteMove {
-    /// From here; `None`: zeros.
+    /// Where the bytes come from; `None`: they become zeros.
     pub from: Option<Extent>,
     /// To here; as long as `from`.
     pub to: Extent,
 }
 
-/// A word to change before its call is answered, in the same step: [`Namespace::word_changed`](super::Namespace::word_changed) gives the answer.
+/// A word to change before its call is answered, in the same step: [`Namespace::atomic_done`](super::Namespace::atomic_done) gives the answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct WordChange {
+pub struct AtomicChange {
     /// Where it is: 8 bytes, aligned to 8, little-endian.
     pub place: Extent,
-    /// What becomes of it.
+    /// The change of the 8 bytes.
     pub op: AtomicOp,
     pub(super) session: SessionId,
     pub(super) id: RequestId,
@@ -82,29 +94,27 @@ pub struct WordChange {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Change {
     pub(super) ino: InodeId,
-    /// The file is at least this long, unless it has shrunk since `shrinks`.
+    /// The file is at least this long, unless it has shrunk since `truncate_seq`.
     pub(super) size: u64,
-    pub(super) shrinks: u64,
+    pub(super) truncate_seq: u64,
     pub(super) done: Done,
 }
 
 /// How far a call went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Done {
-    /// Up to this byte.
+    /// Space was changed up to this byte of the file.
     Spaced(u64),
-    /// So many bytes.
+    /// So many bytes were copied.
     Copied(u64),
 }
 
-/// What the memory node must do, in this order: apply `grants`, zero `zero`, send `notices`, hand `batch` to the
-/// store, send `answer` (after the store has the batch, if `sync`), clean `clean` in the background.
+/// What the memory node must do, in this sequence: have `orders` carried out, send `notices`, hand `batch` to the
+/// store, send `answer` (after what `after` names), clean `clean` in the background.
 #[derive(Debug, Default)]
 pub struct Output {
-    /// Bounds for fabrics that check them.
-    pub grants: Vec<GrantChange>,
-    /// Live bytes that must read as zero from now on (the tail of a cut granule); less than a granule each.
-    pub zero: Vec<Extent>,
+    /// To the nodes whose arenas they are about; to each of them in this sequence.
+    pub orders: Vec<(NodeId, Order)>,
     /// To these sessions, before the answer.
     pub notices: Vec<(SessionId, Notice)>,
     /// To the store, in this order and after those of earlier outputs. What must happen together is one batch.
@@ -114,11 +124,47 @@ pub struct Output {
     /// To be done before the call is answered, in the place of `answer`.
     pub moving: Option<Moving>,
     /// To be changed in the same step, before anything else is done; it makes the answer.
-    pub word: Option<WordChange>,
-    /// The answer waits for the store.
-    pub sync: bool,
-    /// Nobody can touch these any more: zero them, then call [`Namespace::cleaned`](super::Namespace::cleaned).
+    pub atomic: Option<AtomicChange>,
+    /// What the answer waits for.
+    pub after: After,
+    /// Nobody can touch these any more: zero them, then call [`Namespace::cleaned`](super::Namespace::cleaned). What cannot be zeroed stays in
+    /// quarantine.
     pub clean: Vec<Extent>,
     /// Close the connections of these sessions: their leases ran out, or a newer connection waits for its turn.
     pub disconnect: Vec<SessionId>,
+}
+
+impl Output {
+    /// A session may touch an extent before the answer, which tells of it.
+    pub(super) fn grant(&mut self, session: SessionId, extent: Extent, write: bool) {
+        let order = Order::Grant {
+            session,
+            extent,
+            write,
+        };
+        self.orders.push((extent.node, order));
+        self.after.orders = true;
+    }
+
+    /// A session may not touch an extent any more; that it gave the extent up was its own word.
+    pub(super) fn revoke(&mut self, session: SessionId, extent: Extent) {
+        self.orders.push((extent.node, Order::Revoke { session, extent }));
+    }
+
+    /// These bytes are zero before the answer.
+    pub(super) fn zero(&mut self, extents: Vec<Extent>) {
+        self.after.orders |= !extents.is_empty();
+        let orders = extents
+            .into_iter()
+            .map(|extent| (extent.node, Order::Zero { extent }));
+        self.orders.extend(orders);
+    }
+
+    /// Notices for those who waited for locks and have them now.
+    pub(super) fn notify_granted(&mut self, grants: Grants) {
+        let notices = grants
+            .into_iter()
+            .map(|(session, ticket)| (session, Notice::Granted { ticket }));
+        self.notices.extend(notices);
+    }
 }

@@ -1,7 +1,7 @@
 //! Telling the store what changed.
 //!
 //! The tree remembers which keys changed, and their values are read when the step is over: a key that changed twice is
-//! written once. Inodes, entries and the extended attributes that are set come first, so that a tree operation is one batch; the pieces of a
+//! written once. Inodes, entries and the extended attributes that are set come first, so that a tree operation is one batch; the segments of a
 //! long layout, and the attributes of what is removed, may need more. Whatever of them a crash leaves behind lies past the size, or under no
 //! inode, and is dropped at load.
 
@@ -40,7 +40,7 @@ impl Namespace {
         if self.lost.is_empty() {
             return;
         }
-        let of_files = |key: &[u8]| key.starts_with(record::INODES) || key.starts_with(record::PIECES);
+        let of_files = |key: &[u8]| key.starts_with(record::INODES) || key.starts_with(record::SEGMENTS);
         let keys = changes.iter().map(|(key, _)| key.as_slice());
         for (ino, _) in keys
             .filter(|key| of_files(key))
@@ -69,7 +69,7 @@ impl Namespace {
     }
 }
 
-/// What changed in a tree since the last time: inodes, then entries, extended attributes, pieces, and those of inodes that are gone.
+/// What changed in a tree since the last time: inodes, then entries, extended attributes, segments, and those of inodes that are gone.
 pub(super) fn changes_of(tree: &mut Tree) -> Vec<Change> {
     let keys = tree.take_changes();
     let tree = &*tree;
@@ -82,13 +82,13 @@ pub(super) fn changes_of(tree: &mut Tree) -> Vec<Change> {
             entry.map(|entry| encode(&entry)),
         )
     });
-    let pieces = keys.pieces.into_iter().map(|(ino, piece)| {
+    let segments = keys.segments.into_iter().map(|(ino, segment)| {
         let runs = tree
             .layout(ino)
-            .map(|layout| layout.piece(piece))
+            .map(|layout| layout.segment(segment))
             .unwrap_or_default();
         let value = (!runs.is_empty()).then(|| encode(&runs));
-        (record::piece_key(ino, piece), value)
+        (record::segment_key(ino, segment), value)
     });
     let there = |(ino, _): &(InodeId, XattrName)| tree.get(*ino).is_ok();
     let (kept, gone): (Vec<_>, Vec<_>) = keys.xattrs.into_iter().partition(there);
@@ -101,13 +101,13 @@ pub(super) fn changes_of(tree: &mut Tree) -> Vec<Change> {
     inodes
         .chain(entries)
         .chain(kept)
-        .chain(pieces)
+        .chain(segments)
         .chain(gone)
         .collect()
 }
 
 fn inode_change(tree: &Tree, ino: InodeId) -> Change {
     let inode = tree.get(ino).ok();
-    let value = inode.map(|inode| encode(&InodeRecord::of(inode)));
+    let value = inode.map(|inode| InodeRecord::of(inode).encode());
     (record::inode_key(ino), value)
 }

@@ -10,8 +10,9 @@ use super::space::{MAX_SIZE, REMOVAL_STEP, edges};
 use super::step::Step;
 use crate::error::MetaError;
 use crate::extent::{granule_ceil, granule_floor};
+use crate::flags::InodeFlags;
 use crate::id::InodeId;
-use crate::layout::{Copy, CopyState, LayoutMap, PIECE, Run};
+use crate::layout::{LayoutMap, Run, SEGMENT};
 use crate::time::{AccessTime, Now};
 use crate::wire::{Answer, Reply, Sought};
 
@@ -35,10 +36,10 @@ impl Namespace {
         (start, end): (u64, u64),
         how: How,
     ) -> Answer {
-        self.may_change(step, ino, (start, end))?;
+        self.may_change(step, ino, (start, end), how.zero)?;
         let layout = self.tree.layout(ino)?;
         let stop = end.min(granule_floor(start).saturating_add(FILL));
-        if layout.overlapping(start, stop).any(is_lost) {
+        if layout.overlapping(start, stop).any(Run::is_lost) {
             return Err(MetaError::Lost);
         }
         let (stop, moves) = match how.zero {
@@ -58,22 +59,22 @@ impl Namespace {
         let change = Change {
             ino,
             size: if how.keep_size || stop < end { 0 } else { end },
-            shrinks: self.tree.get(ino)?.attr.shrinks,
+            truncate_seq: self.tree.get(ino)?.attr.truncate_seq,
             done: Done::Spaced(stop),
         };
         self.change_by(step, moves, change)
     }
 
     pub(super) fn punch(&mut self, step: &mut Step<'_>, ino: InodeId, (start, end): (u64, u64)) -> Answer {
-        self.may_change(step, ino, (start, end))?;
+        self.may_change(step, ino, (start, end), true)?;
         let layout = self.tree.layout(ino)?;
         let first = layout.overlapping(start, end).next();
         let first = first.map_or(end, |run| run.start.max(start));
-        let stop = end.min((first / PIECE + REMOVAL_STEP).saturating_mul(PIECE));
+        let stop = end.min((first / SEGMENT + REMOVAL_STEP).saturating_mul(SEGMENT));
         let stays = edges(start, stop).into_iter().filter(|(at, to)| at < to);
         if stays
             .into_iter()
-            .any(|(at, to)| layout.overlapping(at, to).any(is_lost))
+            .any(|(at, to)| layout.overlapping(at, to).any(Run::is_lost))
         {
             return Err(MetaError::Lost);
         }
@@ -85,7 +86,7 @@ impl Namespace {
         let change = Change {
             ino,
             size: 0,
-            shrinks: self.tree.get(ino)?.attr.shrinks,
+            truncate_seq: self.tree.get(ino)?.attr.truncate_seq,
             done: Done::Spaced(stop),
         };
         self.change_by(step, Vec::new(), change)
@@ -146,7 +147,7 @@ impl Namespace {
 
     fn change(&mut self, step: &mut Step<'_>, change: Change) -> Answer {
         let attr = &mut self.tree.get_mut(change.ino)?.attr;
-        let grows = change.shrinks == attr.shrinks && change.size > attr.size;
+        let grows = change.truncate_seq == attr.truncate_seq && change.size > attr.size;
         if grows {
             attr.size = change.size;
         }
@@ -163,15 +164,19 @@ impl Namespace {
         })
     }
 
-    /// The session may change the range.
+    /// The session may change the range, or its bytes as well.
     fn may_change(
         &mut self,
         step: &Step<'_>,
         ino: InodeId,
         (start, end): (u64, u64),
+        bytes: bool,
     ) -> Result<(), MetaError> {
+        let flags = self.tree.get(ino)?.attr.flags;
         match () {
             () if !self.sessions.held(step.session, ino)?.writable => Err(MetaError::AccessDenied),
+            () if flags.any(InodeFlags::IMMUTABLE) => Err(MetaError::Protected),
+            () if bytes && flags.any(InodeFlags::APPEND) => Err(MetaError::Protected),
             () if start >= end => Err(MetaError::Invalid),
             () if end > MAX_SIZE => Err(MetaError::TooBig),
             () => {
@@ -182,20 +187,11 @@ impl Namespace {
     }
 }
 
-/// All copies are gone.
-pub(super) fn is_lost(run: &Run) -> bool {
-    run.copies.iter().all(|copy| copy.state == CopyState::Lost)
-}
-
 /// The places of file bytes `[start, end)` within a run, which has some of them: one for each copy.
 pub(super) fn places(run: &Run, start: u64, end: u64) -> impl Iterator<Item = crate::extent::Extent> {
-    let valid = |copy: &&Copy| copy.state == CopyState::Valid;
     let from = start.max(run.start);
     let (skip, len) = (from - run.start, end.saturating_sub(from));
-    run.copies
-        .iter()
-        .filter(valid)
-        .filter_map(move |copy| copy.extent.part(skip, len))
+    run.valid().filter_map(move |copy| copy.extent.part(skip, len))
 }
 
 /// How far one call may zero in place, and what it must zero for that.

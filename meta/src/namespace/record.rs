@@ -2,46 +2,63 @@
 //!
 //! | key | value |
 //! | --- | --- |
-//! | `Mformat` | one byte, the format of all this: 2 |
+//! | `Mformat` | one byte, the [`format`](super::format) of all this |
 //! | `Mceiling` | u64, big-endian: inode ids from here on were never given out |
 //! | `Midentity` | [`Identity`](super::identity::Identity): which pool this is |
-//! | `I` inode | [`InodeRecord`] |
+//! | `I` inode | [`InodeRecord`], and behind it the inode flags, where there are any |
 //! | `D` directory, name | cookie and inode of the entry |
-//! | `L` inode, piece | the runs of one piece (64 MiB) of a file's layout |
+//! | `L` inode, segment | the runs of one segment (64 MiB) of a file's layout, each copy with its state |
 //! | `A` inode, name | the value of an extended attribute, its bytes as they are |
 //!
 //! Ids are 8 bytes big-endian, names are their bytes, values are postcard where nothing else is said. An inode whose link count is 0 is its own
-//! orphan record: it and its pieces are removed after a restart. The store's term is no pair.
-//!
-//! Format 1 is the same without `A`: it is read, and becomes format 2 at the next start. So a version that knows only format 1 refuses a store
-//! that may have extended attributes, its start and its `fsck --repair` alike, and drops none.
+//! orphan record: it and its segments are removed after a restart. The store's term is no pair.
 
-use crate::attr::Attr;
-use crate::id::InodeId;
+use crate::attr::{Attr, FileKind};
+use crate::flags::InodeFlags;
+use crate::id::{InodeId, Version};
 use crate::layout::Run;
 use crate::name::Name;
 use crate::store::StoreError;
+use crate::time::Timestamp;
 use crate::tree::{Body, Directory, Inode};
 use crate::xattr::XattrName;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 pub(super) const HEAD: &[u8] = b"M";
-pub(super) const FORMAT_KEY: &[u8] = b"Mformat";
-pub(super) const FORMAT: u8 = 2;
-/// The formats that are read.
-pub(super) const KNOWN_FORMATS: [u8; 2] = [1, FORMAT];
 pub(super) const CEILING_KEY: &[u8] = b"Mceiling";
 pub(super) const INODES: &[u8] = b"I";
 pub(super) const ENTRIES: &[u8] = b"D";
-pub(super) const PIECES: &[u8] = b"L";
+pub(super) const SEGMENTS: &[u8] = b"L";
 pub(super) const XATTRS: &[u8] = b"A";
 
 /// A stored inode; entries and layout have keys of their own.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug)]
 pub(super) struct InodeRecord {
-    attr: Attr,
+    attr: AttrRecord,
     body: BodyRecord,
+    /// As they are stored: there may be some among them that nobody knows.
+    flags: u32,
+}
+
+/// Attributes as they were in the first format already, without flags.
+#[derive(Debug, Serialize, Deserialize)]
+struct AttrRecord {
+    ino: InodeId,
+    kind: FileKind,
+    mode: u16,
+    nlink: u32,
+    uid: u32,
+    gid: u32,
+    rdev: u32,
+    size: u64,
+    allocated: u64,
+    atime: Timestamp,
+    mtime: Timestamp,
+    ctime: Timestamp,
+    birth: Timestamp,
+    version: Version,
+    truncate_seq: u64,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -54,8 +71,8 @@ enum BodyRecord {
 
 /// A stored directory entry.
 pub(super) type EntryRecord = (u64, InodeId);
-/// A stored piece of a layout.
-pub(super) type PieceRecord = Vec<Run>;
+/// A stored segment of a layout.
+pub(super) type SegmentRecord = Vec<Run>;
 
 impl InodeRecord {
     pub(super) fn of(inode: &Inode) -> Self {
@@ -68,8 +85,32 @@ impl InodeRecord {
             Body::Symlink(target) => BodyRecord::Symlink(target.clone()),
             Body::Special => BodyRecord::Special,
         };
-        let attr = inode.attr.clone();
-        Self { attr, body }
+        Self {
+            attr: AttrRecord::of(&inode.attr),
+            body,
+            flags: inode.attr.flags.bits(),
+        }
+    }
+
+    /// Inode flags, with what no flag has.
+    pub(super) fn flags(&self) -> u32 {
+        self.flags
+    }
+
+    pub(super) fn encode(&self) -> Vec<u8> {
+        match self.flags {
+            0 => encode(&(&self.attr, &self.body)),
+            flags => encode(&(&self.attr, &self.body, flags)),
+        }
+    }
+
+    pub(super) fn decode(key: &[u8], value: &[u8]) -> Result<Self, StoreError> {
+        let plain = decode::<(AttrRecord, BodyRecord)>(key, value);
+        let (attr, body, flags) = match plain {
+            Ok((attr, body)) => (attr, body, 0),
+            Err(_) => decode(key, value)?,
+        };
+        Ok(Self { attr, body, flags })
     }
 
     pub(super) fn into_inode(self) -> Inode {
@@ -87,9 +128,50 @@ impl InodeRecord {
             BodyRecord::Symlink(target) => Body::Symlink(target),
             BodyRecord::Special => Body::Special,
         };
-        Inode {
-            attr: self.attr,
-            body,
+        let attr = self.attr.with(InodeFlags::known(self.flags));
+        Inode { attr, body }
+    }
+}
+
+impl AttrRecord {
+    fn of(attr: &Attr) -> Self {
+        Self {
+            ino: attr.ino,
+            kind: attr.kind,
+            mode: attr.mode,
+            nlink: attr.nlink,
+            uid: attr.uid,
+            gid: attr.gid,
+            rdev: attr.rdev,
+            size: attr.size,
+            allocated: attr.allocated,
+            atime: attr.atime,
+            mtime: attr.mtime,
+            ctime: attr.ctime,
+            birth: attr.birth,
+            version: attr.version,
+            truncate_seq: attr.truncate_seq,
+        }
+    }
+
+    fn with(self, flags: InodeFlags) -> Attr {
+        Attr {
+            ino: self.ino,
+            kind: self.kind,
+            mode: self.mode,
+            nlink: self.nlink,
+            uid: self.uid,
+            gid: self.gid,
+            rdev: self.rdev,
+            size: self.size,
+            allocated: self.allocated,
+            atime: self.atime,
+            mtime: self.mtime,
+            ctime: self.ctime,
+            birth: self.birth,
+            version: self.version,
+            truncate_seq: self.truncate_seq,
+            flags,
         }
     }
 }
@@ -102,8 +184,8 @@ pub(super) fn entry_key(parent: InodeId, name: &Name) -> Vec<u8> {
     [ENTRIES, &parent.0.to_be_bytes(), name.as_bytes()].concat()
 }
 
-pub(super) fn piece_key(ino: InodeId, piece: u64) -> Vec<u8> {
-    [PIECES, &ino.0.to_be_bytes(), &piece.to_be_bytes()].concat()
+pub(super) fn segment_key(ino: InodeId, segment: u64) -> Vec<u8> {
+    [SEGMENTS, &ino.0.to_be_bytes(), &segment.to_be_bytes()].concat()
 }
 
 pub(super) fn xattr_key(ino: InodeId, name: &XattrName) -> Vec<u8> {

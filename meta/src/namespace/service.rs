@@ -1,13 +1,13 @@
 //! The state of the service, and its life apart from calls.
 
 use super::fsck::lost_bytes;
-use super::locks::tell;
 use super::output::{Config, Output};
 use crate::alloc::Allocator;
 use crate::attr::Attr;
+use crate::error::MetaError;
 use crate::extent::Extent;
-use crate::id::{Incarnation, InodeId, NodeId, SessionId, Term};
-use crate::layout::{Copy, Run};
+use crate::id::{Incarnation, InodeId, NodeId, RequestId, SessionId, Term};
+use crate::layout::{Replica, Run};
 use crate::locks::{Grants, Locks};
 use crate::session::Sessions;
 use crate::time::Now;
@@ -25,21 +25,25 @@ pub struct Namespace {
     pub(super) sessions: Sessions,
     pub(super) locks: Locks,
     /// Inodes without names and opens whose extents are still to be freed.
-    pub(super) doomed: BTreeSet<InodeId>,
+    pub(super) orphans: BTreeSet<InodeId>,
     /// Files that have lost bytes, and how many.
     pub(super) lost: BTreeMap<InodeId, u64>,
     /// Ids below this are known to the store as used.
     pub(super) ceiling: InodeId,
+    /// The node in which this service runs.
+    pub(super) home: Option<NodeId>,
 }
 
 impl Namespace {
-    /// Adds an arena, all of it zero and free. Extents of earlier lives of the node's arena are lost from then on.
+    /// Adds an arena, all of it zero and free: first that of the node in which this service runs. Extents of earlier incarnations of
+    /// the node's arena are lost from then on.
     pub fn add_arena(&mut self, node: NodeId, incarnation: Incarnation, len: u64) {
+        self.home.get_or_insert(node);
         self.alloc.add_arena(node, incarnation, len);
         for layout in self.tree.layouts_mut() {
-            layout.settle(node, Some(incarnation));
-            let copies = layout.runs().flat_map(|run| &run.copies);
-            for copy in copies.filter(|copy| copy.extent.node == node) {
+            layout.settle(node, incarnation);
+            let replicas = layout.runs().flat_map(|run| &run.replicas);
+            for copy in replicas.filter(|copy| copy.extent.node == node) {
                 self.alloc.claim(copy.extent);
             }
         }
@@ -52,20 +56,20 @@ impl Namespace {
 
     /// Where every file's bytes are: the inode, the first byte, and a copy. For those who check from outside; it takes time in proportion
     /// to the pool.
-    pub fn places(&self) -> impl Iterator<Item = (InodeId, u64, Copy)> {
+    pub fn places(&self) -> impl Iterator<Item = (InodeId, u64, Replica)> {
         let files = self.tree.iter().filter_map(|inode| match &inode.body {
             Body::File { layout, .. } => Some((inode.attr.ino, layout)),
             _ => None,
         });
         files.flat_map(|(ino, layout)| {
             let of_run = move |run: &Run| {
-                run.copies
+                run.replicas
                     .iter()
                     .map(|copy| (run.start, *copy))
                     .collect::<Vec<_>>()
             };
-            let copies = layout.runs().flat_map(of_run);
-            copies.map(move |(start, copy)| (ino, start, copy))
+            let replicas = layout.runs().flat_map(of_run);
+            replicas.map(move |(start, copy)| (ino, start, copy))
         })
     }
 
@@ -123,12 +127,12 @@ impl Namespace {
         }
         let mut grants = Grants::new();
         self.locks.tick(now.monotonic, &mut grants);
-        tell(grants, &mut out);
+        out.notify_granted(grants);
         for ino in expired.let_go {
             self.closed(ino, &mut out);
         }
         self.finish(&mut out);
-        (out, !self.doomed.is_empty())
+        (out, !self.orphans.is_empty())
     }
 
     /// These extents of an earlier `clean` are all zero now: they may be reused.
@@ -140,9 +144,14 @@ impl Namespace {
         }
     }
 
+    /// An order on which the answer to this call depended was not carried out, so `why` was answered: a retry hears it, too.
+    pub fn not_carried_out(&mut self, session: SessionId, id: RequestId, why: MetaError) {
+        self.sessions.correct(session, id, Err(why));
+    }
+
     /// The end of every step: a part of what is to be removed goes, and the store is told of all changes.
     pub(super) fn finish(&mut self, out: &mut Output) {
-        self.remove_doomed(out);
+        self.remove_orphans(out);
         self.persist(out);
     }
 }

@@ -4,13 +4,13 @@ use super::output::Output;
 use super::service::Namespace;
 use super::step::Step;
 use crate::error::MetaError;
-use crate::id::{InodeId, Lineage, RecallId, RequestId, SessionId};
+use crate::id::{ClientOwner, InodeId, RecallId, RequestId, SessionId};
 use crate::time::Now;
 use crate::wire::{Answer, Arena, Begun, Reply};
 
 impl Namespace {
-    pub(super) fn begin(&mut self, lineage: Lineage, now: Now, out: &mut Output) -> Answer {
-        let begun = self.sessions.begin(lineage, now.monotonic);
+    pub(super) fn begin(&mut self, client_owner: ClientOwner, now: Now, out: &mut Output) -> Answer {
+        let begun = self.sessions.begin(client_owner, now.monotonic);
         let session = begun.map_err(|connected| {
             out.disconnect.push(connected);
             MetaError::StillConnected
@@ -21,12 +21,14 @@ impl Namespace {
             incarnation,
             len,
         });
+        let mut arenas: Vec<Arena> = arenas.collect();
+        arenas.sort_by_key(|arena| Some(arena.node) != self.home);
         Ok(Reply::Begun(Begun {
             session,
             pool: self.config.pool,
             term: self.term,
             lease_ms: u64::try_from(self.config.lease.as_millis()).unwrap_or(u64::MAX),
-            arenas: arenas.collect(),
+            arenas,
             wall: now.wall,
         }))
     }
@@ -36,7 +38,7 @@ impl Namespace {
     pub(super) fn reopen(&mut self, step: &mut Step<'_>, opens: &[(InodeId, u32)]) -> Answer {
         let mut gone = Vec::new();
         for (ino, count) in opens {
-            let exists = self.tree.layout(*ino).is_ok() && !self.doomed.contains(ino);
+            let exists = self.tree.layout(*ino).is_ok() && !self.orphans.contains(ino);
             if !exists {
                 gone.push(*ino);
             } else if *count > 0 {

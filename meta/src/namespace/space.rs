@@ -3,13 +3,13 @@
 //! A freed extent goes into quarantine at once. From there it is recalled from every session that has the file open,
 //! and handed to the node for cleaning only when the last of them gave it up.
 
-use super::output::{GrantChange, Output};
+use super::output::Output;
 use super::service::Namespace;
 use crate::alloc::AllocError;
 use crate::error::MetaError;
 use crate::extent::{Extent, GRANULE, granule_ceil, granule_floor};
 use crate::id::{InodeId, SessionId};
-use crate::layout::{Copy, CopyState, LayoutSlice, PIECE, Run};
+use crate::layout::{LayoutSlice, Replica, ReplicaState, Run, SEGMENT};
 use crate::session::Acknowledged;
 use crate::time::Now;
 use crate::tree::Body;
@@ -18,7 +18,7 @@ use std::collections::BTreeSet;
 
 /// The largest file, in bytes (`loff_t`).
 pub(super) const MAX_SIZE: u64 = i64::MAX as u64;
-/// Pieces of doomed files that one step removes.
+/// Segments of orphans that one step removes.
 pub(super) const REMOVAL_STEP: u64 = 32;
 /// A file that grows at its end gets this much ahead at most.
 const AHEAD: u64 = 8 << 20;
@@ -41,7 +41,7 @@ impl Namespace {
         let attr = &mut self.tree.get_mut(ino)?.attr;
         attr.size = size;
         attr.version.0 += 1;
-        attr.shrinks += u64::from(cuts);
+        attr.truncate_seq += u64::from(cuts);
         (attr.mtime, attr.ctime) = (now.wall, now.wall);
         if cuts {
             self.cut(ino, size, out)?;
@@ -99,31 +99,27 @@ impl Namespace {
 
     /// Lets a session touch what a slice shows.
     pub(super) fn grant(&mut self, session: SessionId, slice: &LayoutSlice, write: bool, out: &mut Output) {
-        let copies = slice.runs.iter().flat_map(|run| &run.copies);
-        let valid = copies.filter(|copy| copy.state == CopyState::Valid);
-        out.grants.extend(valid.map(|copy| GrantChange::Grant {
-            session,
-            extent: copy.extent,
-            write,
-        }));
+        for copy in slice.runs.iter().flat_map(Run::valid) {
+            out.grant(session, copy.extent, write);
+        }
     }
 
     /// A session has nothing in flight any more on what it was asked to give up.
     pub(super) fn give_up(&mut self, session: SessionId, given_up: Acknowledged, out: &mut Output) {
-        let revoke = |extent| GrantChange::Revoke { session, extent };
-        out.grants.extend(given_up.revoke.into_iter().map(revoke));
+        for extent in given_up.revoke {
+            out.revoke(session, extent);
+        }
         out.clean.extend(given_up.clean);
     }
 
     /// A session has closed the inode for good: its grants go.
     pub(super) fn revoke_all(&mut self, session: SessionId, ino: InodeId, out: &mut Output) {
         let Ok(layout) = self.tree.layout(ino) else { return };
-        let copies = layout.runs().flat_map(|run| &run.copies);
-        let valid = copies.filter(|copy| copy.state == CopyState::Valid);
-        out.grants.extend(valid.map(|copy| GrantChange::Revoke {
-            session,
-            extent: copy.extent,
-        }));
+        // What is not valid any more may have been when it was granted.
+        let replicas = layout.runs().flat_map(|run| &run.replicas);
+        for copy in replicas.filter(|copy| copy.state != ReplicaState::Lost) {
+            out.revoke(session, copy.extent);
+        }
     }
 
     /// After a close: when nobody has the inode open, space past its size goes, and without names all of it.
@@ -133,7 +129,7 @@ impl Namespace {
             return;
         }
         if inode.attr.nlink == 0 {
-            self.doomed.insert(ino);
+            self.orphans.insert(ino);
             return;
         }
         let size = inode.attr.size;
@@ -148,7 +144,7 @@ impl Namespace {
             // The file exists and is a file.
             let _ = self.cut(ino, size, out);
         } else if loose_tail {
-            out.zero.extend(layout.usable(size, granule_ceil(size)));
+            out.zero(layout.usable(size, granule_ceil(size)));
         }
         self.set_loose_tail(ino, false);
         self.tree.mtime_chosen(ino, None);
@@ -166,23 +162,23 @@ impl Namespace {
     /// An inode lost its last name.
     pub(super) fn unnamed(&mut self, ino: InodeId) {
         if !self.sessions.is_held(ino) {
-            self.doomed.insert(ino);
+            self.orphans.insert(ino);
         }
     }
 
-    /// Frees a part of the first doomed file, from its end; a small one goes whole.
-    pub(super) fn remove_doomed(&mut self, out: &mut Output) {
-        let Some(ino) = self.doomed.first().copied() else {
+    /// Frees a part of the first orphan, from its end; a small one goes whole.
+    pub(super) fn remove_orphans(&mut self, out: &mut Output) {
+        let Some(ino) = self.orphans.first().copied() else {
             return;
         };
         let end = self.tree.layout(ino).map_or(0, |layout| layout.end());
         if end > 0 {
             // The file exists and is a file.
-            let _ = self.cut(ino, end.saturating_sub(REMOVAL_STEP * PIECE), out);
+            let _ = self.cut(ino, end.saturating_sub(REMOVAL_STEP * SEGMENT), out);
         }
         if self.tree.layout(ino).map_or(0, |layout| layout.end()) == 0 {
             self.tree.remove(ino);
-            self.doomed.remove(&ino);
+            self.orphans.remove(&ino);
         }
     }
 
@@ -202,8 +198,8 @@ impl Namespace {
     ) -> Result<Vec<Extent>, MetaError> {
         let layout = self.tree.layout(ino)?;
         let [head, tail] = edges(start, end);
-        out.zero.extend(layout.usable(head.0, head.1));
-        out.zero.extend(layout.usable(tail.0, tail.1));
+        out.zero(layout.usable(head.0, head.1));
+        out.zero(layout.usable(tail.0, tail.1));
         let freed = self.tree.edit_layout(ino, |layout| layout.cut(start, end))?;
         let extents: Vec<Extent> = freed.into_iter().map(|copy| copy.extent).collect();
         // What lies in an arena of the past goes back to no one.
@@ -221,7 +217,7 @@ impl Namespace {
         extents: Vec<Extent>,
         out: &mut Output,
     ) -> Result<(), MetaError> {
-        let shrinks = self.tree.get(ino)?.attr.shrinks;
+        let truncate_seq = self.tree.get(ino)?.attr.truncate_seq;
         let Some((recall, holders)) = self.sessions.recall(ino, &extents) else {
             out.clean.extend(extents);
             return Ok(());
@@ -230,7 +226,7 @@ impl Namespace {
             recall,
             ino,
             from,
-            shrinks,
+            truncate_seq,
         };
         out.notices
             .extend(holders.into_iter().map(|session| (session, notice)));
@@ -246,13 +242,13 @@ impl Namespace {
         self.tree.edit_layout(ino, |layout| {
             let mut start = at;
             for extent in extents {
-                let state = CopyState::Valid;
-                let copies = vec![Copy { extent, state }];
-                layout.insert(Run { start, copies });
+                let state = ReplicaState::Valid;
+                let replicas = vec![Replica { extent, state }];
+                layout.insert(Run { start, replicas });
                 start += extent.len;
             }
-            let pieces: BTreeSet<u64> = (at / PIECE..=(start - 1) / PIECE).collect();
-            ((), pieces)
+            let segments: BTreeSet<u64> = (at / SEGMENT..=(start - 1) / SEGMENT).collect();
+            ((), segments)
         })
     }
 }

@@ -5,6 +5,7 @@ use super::step::Step;
 use crate::attr::FileKind;
 use crate::cred::Credentials;
 use crate::error::MetaError;
+use crate::flags::InodeFlags;
 use crate::id::InodeId;
 use crate::permission::{self, Access};
 use crate::time::Timestamp;
@@ -23,7 +24,7 @@ impl Namespace {
     ) -> Result<(), MetaError> {
         let attr = &self.tree.get(ino)?.attr;
         let kept = permission::without_set_id(who, attr);
-        if who.uid != 0 && attr.mode != kept {
+        if !who.keeps_set_id() && attr.mode != kept {
             let attr = &mut self.tree.get_mut(ino)?.attr;
             (attr.mode, attr.ctime) = (kept, now);
         }
@@ -73,7 +74,9 @@ impl Namespace {
             .xattrs(ino)
             .into_iter()
             .flat_map(|xattrs| xattrs.names());
-        let shown = names.filter(|name| step.who.uid == 0 || name.space() != XattrSpace::Trusted);
+        // Where a kernel decides, the uid may be another task's: it permits nothing.
+        let sees_all = step.who.uid == 0 && !step.who.kernel_decides;
+        let shown = names.filter(|name| sees_all || name.space() != XattrSpace::Trusted);
         let bytes = shown.flat_map(|name| name.as_bytes().iter().chain(&[0]));
         Ok(Reply::XattrNames(bytes.copied().collect()))
     }
@@ -119,14 +122,16 @@ impl Namespace {
         self.attr(ino)
     }
 
-    /// A kernel takes file capabilities away before it lets anybody write, or change the owner, in his name: so whoever may do that may.
+    /// A kernel takes file capabilities away before it lets anybody write, or change the owner, in his name: so whoever may do that may. Of an
+    /// immutable or append-only file that is who has it open to write.
     fn may_remove(&self, step: &Step<'_>, ino: InodeId, name: &XattrName) -> Result<(), MetaError> {
         let attr = &self.tree.get(ino)?.attr;
-        let writes = |attr| {
-            let open = self.sessions.held(step.session, ino);
-            open.is_ok_and(|open| open.writable) || permission::check(step.who, attr, Access::WRITE).is_ok()
-        };
-        let changes = attr.kind == FileKind::Regular && (permission::owns(step.who, attr) || writes(attr));
+        let open = self.sessions.held(step.session, ino);
+        let open = open.is_ok_and(|open| open.writable);
+        let may_write =
+            || permission::owns(step.who, attr) || permission::check(step.who, attr, Access::WRITE).is_ok();
+        let protected = attr.flags.any(InodeFlags::PROTECTING);
+        let changes = attr.kind == FileKind::Regular && (open || !protected && may_write());
         if name.is_capability() && changes {
             return Ok(());
         }

@@ -89,12 +89,12 @@ fn terms_fence(store: &mut dyn Store) {
 fn an_error_ends_the_scan(store: &mut dyn Store) {
     store.take_over(Term(1)).expect("a new store has term 0");
     put(store, &[(b"a", Some(b"")), (b"b", Some(b""))]);
-    let mut seen = 0;
+    let mut observed = 0;
     let ended = store.scan(b"", &mut |_, _| {
-        seen += 1;
+        observed += 1;
         Err(StoreError::Damaged("stop".into()))
     });
-    assert!(matches!(ended, Err(StoreError::Damaged(_))) && seen == 1);
+    assert!(matches!(ended, Err(StoreError::Damaged(_))) && observed == 1);
 }
 
 fn full_batches(store: &mut dyn Store) {

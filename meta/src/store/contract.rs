@@ -23,6 +23,16 @@ pub enum StoreError {
         /// The term found in the store.
         found: u64,
     },
+    /// A later program wrote it. Nothing was read or changed.
+    #[error(
+        "the store is of format {found}, and this rdmafs knows none after {newest}: use the rdmafs that wrote it, or a later one"
+    )]
+    NewerFormat {
+        /// Its format.
+        found: u8,
+        /// The newest format that this program knows.
+        newest: u8,
+    },
     /// What is stored cannot be a namespace.
     #[error("the store is damaged: {0}")]
     Damaged(String),

@@ -2,6 +2,7 @@
 
 mod contract;
 mod memory;
+#[cfg(any(test, feature = "testing"))]
 pub mod conformance;
 
 pub use contract::{Batch, MAX_BATCH_BYTES, MAX_BATCH_KEYS, Store, StoreError};

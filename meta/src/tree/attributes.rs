@@ -15,6 +15,7 @@ pub(crate) fn changed(
     by_handle: bool,
     now: Timestamp,
 ) -> Result<Attr, MetaError> {
+    permission::change_attributes(attr, change, by_handle)?;
     let mut next = attr.clone();
     if change.uid.is_some() || change.gid.is_some() {
         next.mode = permission::chown(who, attr, change.uid, change.gid)?;
@@ -25,7 +26,7 @@ pub(crate) fn changed(
         resizable(who, attr, by_handle)?;
         // Also to the size that it has: so say truncate(2) and O_TRUNC, which cannot be told apart here.
         next.mtime = now;
-        if who.uid != 0 {
+        if !who.keeps_set_id() {
             next.mode = permission::without_set_id(who, &next);
         }
     }
@@ -93,11 +94,7 @@ mod tests {
     }
 
     fn user(uid: u32) -> Credentials {
-        Credentials {
-            uid,
-            gid: uid,
-            groups: vec![],
-        }
+        Credentials::new(uid, uid, vec![])
     }
 
     #[test]

@@ -91,10 +91,14 @@ impl Tree {
             NewInode::Special { kind, rdev } => (special(who, *kind)?, Body::Special, *rdev),
         };
         let (gid, mode) = permission::inherit(who, parent, kind, new.mode);
+        let handed_down = parent.flags.inherited();
         let ino = self.new_id();
         let mut attr = blank(ino, kind, now);
         (attr.uid, attr.gid, attr.rdev, attr.mode) = (who.uid, gid, rdev, mode);
         attr.nlink = 1;
+        if kind.has_flags() {
+            attr.flags = handed_down;
+        }
         match &body {
             Body::Symlink(target) => (attr.mode, attr.size) = (0o777, target.len() as u64),
             Body::Directory(_) => attr.nlink = 2,
@@ -117,6 +121,7 @@ impl Tree {
     ) -> Result<(), MetaError> {
         self.vacant(who, parent, name)?;
         let attr = &self.get(ino)?.attr;
+        permission::add_link(attr)?;
         let (kind, links) = (attr.kind, attr.nlink);
         match links {
             _ if kind == FileKind::Directory => return Err(MetaError::NotOwner),
@@ -197,7 +202,7 @@ fn symlink(target: &[u8]) -> Result<Body, MetaError> {
 fn special(who: &Credentials, kind: FileKind) -> Result<FileKind, MetaError> {
     match kind {
         FileKind::Fifo | FileKind::Socket => Ok(kind),
-        FileKind::CharDevice | FileKind::BlockDevice if who.uid == 0 => Ok(kind),
+        FileKind::CharDevice | FileKind::BlockDevice if who.may_do_all() => Ok(kind),
         FileKind::CharDevice | FileKind::BlockDevice => Err(MetaError::NotOwner),
         FileKind::Regular | FileKind::Directory | FileKind::Symlink => Err(MetaError::Invalid),
     }

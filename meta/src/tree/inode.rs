@@ -4,6 +4,7 @@
 //! entry that stayed once, whatever came and went meanwhile.
 
 use crate::attr::{Attr, FileKind};
+use crate::flags::InodeFlags;
 use crate::id::{InodeId, Version};
 use crate::layout::LayoutMap;
 use crate::name::Name;
@@ -136,6 +137,7 @@ pub(crate) fn blank(ino: InodeId, kind: FileKind, now: Timestamp) -> Attr {
         ctime: now,
         birth: now,
         version: Version(1),
-        shrinks: 0,
+        truncate_seq: 0,
+        flags: InodeFlags::NONE,
     }
 }

@@ -6,7 +6,7 @@ mod table;
 mod attributes;
 mod entries;
 mod rename;
-mod mending;
+mod repair;
 
 pub(crate) use attributes::changed;
 pub(crate) use entries::NewEntry;

@@ -23,7 +23,7 @@ pub(crate) const MAX_LINKS: u32 = 1 << 31;
 pub(crate) struct Changes {
     pub(crate) inodes: BTreeSet<InodeId>,
     pub(crate) entries: BTreeSet<(InodeId, Name)>,
-    pub(crate) pieces: BTreeSet<(InodeId, u64)>,
+    pub(crate) segments: BTreeSet<(InodeId, u64)>,
     pub(crate) xattrs: BTreeSet<(InodeId, XattrName)>,
 }
 
@@ -132,7 +132,7 @@ impl Tree {
             })
     }
 
-    /// Changes the layout of a regular file by `edit`, which also names the pieces it changed.
+    /// Changes the layout of a regular file by `edit`, which also names the segments it changed.
     pub(crate) fn edit_layout<T>(
         &mut self,
         ino: InodeId,
@@ -142,11 +142,11 @@ impl Tree {
         let Body::File { layout, .. } = &mut inode.body else {
             return Err(MetaError::Invalid);
         };
-        let (result, pieces) = edit(layout);
+        let (result, segments) = edit(layout);
         inode.attr.allocated = layout.allocated();
         self.changes
-            .pieces
-            .extend(pieces.into_iter().map(|piece| (ino, piece)));
+            .segments
+            .extend(segments.into_iter().map(|segment| (ino, segment)));
         Ok(result)
     }
 

@@ -1,23 +1,44 @@
 //! Messages to bytes and back.
 //!
-//! The far side may be hostile: decoding takes any bytes, allocates in proportion to them, and never panics.
+//! The far side may be hostile: decoding takes any bytes, allocates in proportion to them, and never panics. Both ways a message is
+//! held against what the two peers speak: one that the peer does not know is not encoded, one that it cannot have sent not decoded.
 
-use super::{Answer, Call, MAX_MESSAGE, Notice};
+use super::{Answer, Call, MAX_MESSAGE, Notice, WireVersion};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use thiserror::Error;
 
 /// What crosses the wire whole: a [`Call`], an [`Answer`] or a [`Notice`].
-pub trait Message: Serialize + DeserializeOwned {}
+pub trait Message: Serialize + DeserializeOwned {
+    /// The least that a peer must speak to understand this message.
+    fn needs(&self) -> WireVersion;
+}
 
-impl Message for Call {}
-impl Message for Answer {}
-impl Message for Notice {}
+impl Message for Call {
+    fn needs(&self) -> WireVersion {
+        self.request.needs()
+    }
+}
+
+impl Message for Answer {
+    fn needs(&self) -> WireVersion {
+        match self {
+            Ok(reply) => reply.needs(),
+            Err(error) => error.needs(),
+        }
+    }
+}
+
+impl Message for Notice {
+    fn needs(&self) -> WireVersion {
+        Notice::needs(self)
+    }
+}
 
 /// Why bytes are no message, or a message has no bytes.
 #[derive(Debug, Error)]
 pub enum WireError {
-    /// Above [`MAX_MESSAGE`].
+    /// The message is longer than [`MAX_MESSAGE`].
     #[error("a message of {len} bytes is longer than {MAX_MESSAGE}")]
     TooLong {
         /// Its length in bytes.
@@ -26,34 +47,53 @@ pub enum WireError {
     /// The message ends before the bytes do.
     #[error("{extra} bytes follow the message")]
     Trailing {
-        /// How many.
+        /// How many bytes are left over.
         extra: usize,
+    },
+    /// The peers speak a version that does not have the message.
+    #[error("the other side speaks protocol {spoken}, and this needs {needed}: upgrade rdmafs there")]
+    NotSpoken {
+        /// What the two speak with each other.
+        spoken: WireVersion,
+        /// What the message needs.
+        needed: WireVersion,
     },
     /// The bytes mean nothing.
     #[error("the bytes are no message")]
     Malformed(#[from] postcard::Error),
 }
 
-/// Encodes a message.
+/// Encodes a message for a peer with whom `spoken` was negotiated.
 ///
 /// # Errors
-/// [`WireError::TooLong`].
-pub fn encode<M: Message>(message: &M) -> Result<Vec<u8>, WireError> {
+/// [`WireError::TooLong`]; [`WireError::NotSpoken`]: the peer would not understand it.
+pub fn encode<M: Message>(message: &M, spoken: WireVersion) -> Result<Vec<u8>, WireError> {
+    is_spoken(message, spoken)?;
     let bytes = postcard::to_allocvec(message)?;
     within_limit(&bytes)?;
     Ok(bytes)
 }
 
-/// Decodes exactly one message. Total.
+/// Decodes exactly one message of a peer with whom `spoken` was negotiated. Total.
 ///
 /// # Errors
 /// [`WireError`].
-pub fn decode<M: Message>(bytes: &[u8]) -> Result<M, WireError> {
+pub fn decode<M: Message>(bytes: &[u8], spoken: WireVersion) -> Result<M, WireError> {
     within_limit(bytes)?;
     let (message, rest) = postcard::take_from_bytes(bytes)?;
+    is_spoken(&message, spoken)?;
     match rest.len() {
         0 => Ok(message),
         extra => Err(WireError::Trailing { extra }),
+    }
+}
+
+fn is_spoken<M: Message>(message: &M, spoken: WireVersion) -> Result<(), WireError> {
+    let needed = message.needs();
+    if spoken.covers(needed) {
+        Ok(())
+    } else {
+        Err(WireError::NotSpoken { spoken, needed })
     }
 }
 

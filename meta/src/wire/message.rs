@@ -24,13 +24,13 @@ pub struct Call {
     pub session: SessionId,
     /// The service's term as the handler knows it; 0 in [`Request::Begin`].
     pub term: Term,
-    /// Rises within the session; [`RequestId::NOT_KEPT`] where a retry is harmless.
+    /// Rises within the session; [`RequestId::NOT_KEPT`] where what is asked is idempotent.
     pub id: RequestId,
-    /// Who asks.
+    /// For whom the call is made; permissions are checked against these.
     pub caller: Credentials,
     /// What becomes of the access time of what is read.
     pub access_time: AccessTime,
-    /// What is asked.
+    /// What the service shall do.
     pub request: Request,
 }
 
@@ -43,32 +43,32 @@ pub enum Notice {
     /// Give up the layout of `ino` from file offset `from` on; answer with [`Request::Recalled`]
     /// once nothing is in flight on it. The extents are reused after that.
     Recall {
-        /// Round.
+        /// Which recall: the acknowledgement names it.
         recall: RecallId,
-        /// Inode.
+        /// The inode that the notice is about.
         ino: InodeId,
-        /// First file offset.
+        /// First file offset whose layout is recalled; all after it is, too.
         from: u64,
-        /// [`Attr::shrinks`](crate::attr::Attr::shrinks) from now on.
-        shrinks: u64,
+        /// [`Attr::truncate_seq`](crate::attr::Attr::truncate_seq) from now on.
+        truncate_seq: u64,
     },
     /// Another session changed the file's layout: forget what you know of it, holes too.
     Changed {
-        /// Inode.
+        /// The inode that the notice is about.
         ino: InodeId,
-        /// Its version now.
+        /// The version of the file from now on.
         version: Version,
     },
     /// The node ends soon: commit what is written and answer with [`Request::Drained`].
     Drain,
     /// Another session gave an open file file capabilities: the next change of its bytes takes them away.
     Capabilities {
-        /// Inode.
+        /// The inode that the notice is about.
         ino: InodeId,
     },
     /// A lock that was waited for is held now.
     Granted {
-        /// Which asking.
+        /// Which call asked for the lock.
         ticket: LockTicket,
     },
 }

@@ -2,10 +2,13 @@
 
 mod request;
 mod reply;
+mod effect;
 mod message;
+mod version;
 mod codec;
 
 pub use codec::{Message, WireError, decode, encode};
 pub use message::*;
 pub use reply::*;
 pub use request::*;
+pub use version::{FEATURES, NEWEST, OLDEST, WireVersion};

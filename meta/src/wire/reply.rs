@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 /// What the service answers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Reply {
-    /// Nothing to say.
+    /// The request was carried out; there is nothing more to say.
     Done,
     /// A session has begun.
     Begun(Begun),
@@ -24,7 +24,7 @@ pub enum Reply {
     Attr(Attr),
     /// An opened file.
     Opened {
-        /// Its attributes.
+        /// The attributes of the opened file.
         attr: Attr,
         /// The first part of its layout, read access granted.
         layout: LayoutSlice,
@@ -35,7 +35,7 @@ pub enum Reply {
     Target(Vec<u8>),
     /// A page of a directory.
     Directory {
-        /// In cookie order.
+        /// Entries of the directory in the order of their cookies.
         entries: Vec<DirEntry>,
         /// No entries stand after these.
         end: bool,
@@ -54,8 +54,8 @@ pub enum Reply {
         layout: LayoutSlice,
     },
     /// 8 bytes were changed, or, unlike what was expected, left alone.
-    Word {
-        /// What they were before.
+    Atomic {
+        /// What the 8 bytes were before.
         before: u64,
         /// Where they lie, write access granted.
         layout: LayoutSlice,
@@ -76,7 +76,7 @@ pub enum Reply {
         /// The target's attributes now.
         attr: Attr,
     },
-    /// Space.
+    /// How much space the pool has.
     Space(Space),
     /// What was found wrong, or a page of it.
     Examined(Examination),
@@ -86,7 +86,7 @@ pub enum Reply {
         total: u32,
         /// No two values that the attribute has ever had have the same one: pages with different ones do not fit together.
         edition: u64,
-        /// The page.
+        /// One page of the value.
         page: Vec<u8>,
     },
     /// Names of extended attributes, a NUL after each.
@@ -105,7 +105,7 @@ pub enum Reply {
 /// What a seek for a hole or for data found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Sought {
-    /// It is here.
+    /// What was sought begins at this offset.
     At(u64),
     /// Not before here: ask again from here.
     From(u64),
@@ -116,7 +116,7 @@ pub enum Sought {
 /// A session's terms.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Begun {
-    /// Its id.
+    /// The session's id.
     pub session: SessionId,
     /// The pool that is served.
     pub pool: PoolId,
@@ -124,7 +124,7 @@ pub struct Begun {
     pub term: Term,
     /// The lease runs this long without renewal, in milliseconds.
     pub lease_ms: u64,
-    /// The arenas of the pool.
+    /// The arenas of the pool, first that of the node which says so: over the link that carries this no other one is reached.
     pub arenas: Vec<Arena>,
     /// The service's wall clock: all times of a pool are of it.
     pub wall: Timestamp,
@@ -135,9 +135,9 @@ pub struct Begun {
 pub struct Arena {
     /// The node.
     pub node: NodeId,
-    /// Its present life.
+    /// The present incarnation of the node's arena.
     pub incarnation: Incarnation,
-    /// Bytes.
+    /// Size of the arena in bytes.
     pub len: u64,
 }
 
@@ -148,7 +148,7 @@ pub struct DirEntry {
     pub name: Vec<u8>,
     /// Position: the next page starts after it. Stable while the entry exists.
     pub cookie: u64,
-    /// Attributes.
+    /// The attributes of what the entry names.
     pub attr: Attr,
 }
 

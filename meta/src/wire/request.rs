@@ -1,7 +1,8 @@
 //! What a handler may ask of the service. What answers each is [`Reply`](super::Reply)'s to say.
 
 use crate::attr::{FileKind, SetAttr};
-use crate::id::{InodeId, Lineage, LockOwner, LockTicket, PoolId, RecallId, RequestId};
+use crate::flags::InodeFlags;
+use crate::id::{ClientOwner, InodeId, LockOwner, LockTicket, PoolId, RecallId, RequestId};
 use crate::lock::{Lock, LockKind, Span};
 use crate::name::Name;
 use crate::time::Timestamp;
@@ -57,6 +58,8 @@ pub struct OpenAccess {
     pub execute: bool,
     /// Cut it to nothing (O_TRUNC).
     pub truncate: bool,
+    /// To write at its end only (O_APPEND): so an append-only file may be opened.
+    pub append: bool,
 }
 
 /// `renameat2(2)` flags.
@@ -95,9 +98,9 @@ pub enum AtomicOp {
     FetchAdd(u64),
     /// They are replaced if they are as expected.
     CompareSwap {
-        /// What they must be.
+        /// The 8 bytes change only if they are this.
         expected: u64,
-        /// What they become.
+        /// What the 8 bytes become.
         new: u64,
     },
 }
@@ -114,12 +117,12 @@ pub struct XattrMode {
 /// What a handler may ask.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Request {
-    /// Begin a session, or go on with that of the lineage whose connection broke. Answer: `Reply::Begun`.
+    /// Begin a session, or go on with that of the client owner whose connection broke. Answer: `Reply::Begun`.
     Begin {
         /// The client host, for `status` and logs.
         host: String,
         /// Of the handler's connections to this pool.
-        lineage: Lineage,
+        client_owner: ClientOwner,
         /// The pool that is meant, if the handler knows it: a service of another one answers `MetaError::OtherPool`.
         pool: Option<PoolId>,
     },
@@ -133,38 +136,38 @@ pub enum Request {
     },
     /// A layout recall is complete: nothing is in flight on it and nothing will be posted. Answer: `Reply::Done`.
     Recalled {
-        /// Which.
+        /// The recall that is acknowledged.
         recall: RecallId,
     },
     /// Find a name. Needs x on the directory. Answer: `Reply::Attr`.
     Lookup {
-        /// Directory.
+        /// The directory.
         parent: InodeId,
         /// Name in it; the special names "." and ".." are not names.
         name: Name,
     },
     /// The parent of a directory (for ".."). Answer: `Reply::Attr`.
     Parent {
-        /// Directory.
+        /// The directory.
         ino: InodeId,
     },
     /// Attributes. Answer: `Reply::Attr`.
     GetAttr {
-        /// Of what.
+        /// The inode.
         ino: InodeId,
     },
     /// Change attributes. Answer: `Reply::Attr`.
     SetAttr {
-        /// Of what.
+        /// The inode.
         ino: InodeId,
-        /// How.
+        /// The attributes that change, and what they become.
         change: SetAttr,
         /// The size is changed through a handle open for writing: mode bits are not asked again.
         by_handle: bool,
     },
     /// Make an inode under a name. Answer: `Reply::Attr`, or `Reply::Opened` for `File { open: true }`.
     Make {
-        /// Directory.
+        /// The directory.
         parent: InodeId,
         /// Its name.
         name: Name,
@@ -184,29 +187,29 @@ pub enum Request {
     },
     /// Remove a name of anything but a directory. Answer: `Reply::Done`.
     Unlink {
-        /// Directory.
+        /// The directory.
         parent: InodeId,
-        /// Name.
+        /// The name, of 1 to 255 bytes.
         name: Name,
     },
     /// Remove an empty directory. Answer: `Reply::Done`.
     RemoveDir {
         /// Directory that holds it.
         parent: InodeId,
-        /// Name.
+        /// The name, of 1 to 255 bytes.
         name: Name,
     },
     /// Rename. Answer: `Reply::Done`.
     Rename {
         /// From this directory.
         parent: InodeId,
-        /// This name.
+        /// The name that is taken away.
         name: Name,
         /// To this directory.
         new_parent: InodeId,
-        /// This name.
+        /// The name that the inode gets.
         new_name: Name,
-        /// Flags.
+        /// Whether the new name may be there: as renameat2(2).
         mode: RenameMode,
     },
     /// Target of a symbolic link. Answer: `Reply::Target`.
@@ -216,7 +219,7 @@ pub enum Request {
     },
     /// A page of a directory. Answer: `Reply::Directory`.
     ReadDir {
-        /// Directory.
+        /// The directory.
         ino: InodeId,
         /// Entries whose cookie is greater; 0 from the start. "." has cookie 1, ".." has 2.
         after: u64,
@@ -227,7 +230,7 @@ pub enum Request {
     Open {
         /// The file.
         ino: InodeId,
-        /// How.
+        /// What the file is opened for.
         access: OpenAccess,
     },
     /// Give back opens. Answer: `Reply::Done`.
@@ -278,7 +281,7 @@ pub enum Request {
     Layout {
         /// The file; the session has it open.
         ino: InodeId,
-        /// First byte.
+        /// The first byte of the range, counted from the beginning of the file.
         start: u64,
         /// One past the last byte wanted; the answer may cover less, never nothing, and more when a file grows at its
         /// end: that space is filled ahead, and trimmed when nobody has the file open any more.
@@ -292,7 +295,7 @@ pub enum Request {
     Allocate {
         /// The file; the session has it open for writing.
         ino: InodeId,
-        /// First byte.
+        /// The first byte of the range, counted from the beginning of the file.
         start: u64,
         /// One past the last byte.
         end: u64,
@@ -305,7 +308,7 @@ pub enum Request {
     Punch {
         /// The file; the session has it open for writing.
         ino: InodeId,
-        /// First byte.
+        /// The first byte of the range, counted from the beginning of the file.
         start: u64,
         /// One past the last byte.
         end: u64,
@@ -323,11 +326,11 @@ pub enum Request {
     Copy {
         /// The file to copy from; the session has it open.
         from: InodeId,
-        /// Its first byte.
+        /// Where the bytes that are copied begin.
         from_offset: u64,
         /// The file to copy to; the session has it open for writing. It may be the same, when the ranges do not overlap.
         to: InodeId,
-        /// Its first byte.
+        /// Where the copied bytes go.
         to_offset: u64,
         /// Bytes, above 0.
         len: u64,
@@ -339,13 +342,13 @@ pub enum Request {
         /// Bytes, 1 to 1 MiB.
         len: u32,
     },
-    /// Change 8 bytes of the file, of which nothing else is seen meanwhile. Answer: `Reply::Word`.
+    /// Change 8 bytes of the file, of which nothing else is seen meanwhile. Answer: `Reply::Atomic`.
     Atomic {
         /// The file; the session has it open for writing.
         ino: InodeId,
         /// First of the bytes, a multiple of 8; all of them lie within the size.
         offset: u64,
-        /// How.
+        /// The operation on the 8 bytes.
         op: AtomicOp,
     },
     /// Make what was written part of the file; the version rises. Who wrote nothing sends [`Request::Sync`] instead.
@@ -353,10 +356,10 @@ pub enum Request {
     Commit {
         /// The file; the session has it open for writing.
         ino: InodeId,
-        /// The file is at least this long, unless it has shrunk since `shrinks`.
+        /// The file is at least this long, unless it has shrunk since `truncate_seq`.
         size: u64,
-        /// `Attr::shrinks` as it was when the bytes were written.
-        shrinks: u64,
+        /// `Attr::truncate_seq` as it was when the bytes were written.
+        truncate_seq: u64,
         /// Time of the last write.
         mtime: Timestamp,
         /// A caller without CAP_FSETID wrote: clear set-id bits, as `Call::caller` is of the file's group or not.
@@ -369,7 +372,7 @@ pub enum Request {
     /// Space of the pool. Answer: `Reply::Space`.
     StatFs,
     /// What an earlier request of this session, whose answer was lost, was answered with; `MetaError::NotDone` if it was not served,
-    /// is harmless to repeat, or is long past.
+    /// is idempotent, or is long past.
     Outcome {
         /// The request.
         of: RequestId,
@@ -383,18 +386,18 @@ pub enum Request {
     },
     /// A page of the value of an extended attribute. Answer: `Reply::Xattr`.
     GetXattr {
-        /// Of what.
+        /// The inode.
         ino: InodeId,
-        /// Which.
+        /// The attribute's name, with its namespace (`user.` and so on).
         name: XattrName,
-        /// First byte.
+        /// The first byte of the value that is wanted.
         from: u32,
         /// At most this many bytes (the service sends no more than [`MAX_XATTR_PART`]).
         limit: u32,
     },
     /// The names of an inode's extended attributes, those that the caller may see. Answer: `Reply::XattrNames`.
     ListXattr {
-        /// Of what.
+        /// The inode.
         ino: InodeId,
     },
     /// Keep this, the first part of a value, for a [`Request::SetXattr`] that follows; no longer than the session, and no more than
@@ -407,22 +410,29 @@ pub enum Request {
     },
     /// Set an extended attribute. Answer: `Reply::Attr`, or `MetaError::NotStaged`.
     SetXattr {
-        /// Of what.
+        /// The inode.
         ino: InodeId,
-        /// Which.
+        /// The attribute's name, with its namespace (`user.` and so on).
         name: XattrName,
         /// The first part of the value, staged before; it is used up.
         staged: Option<u64>,
         /// The value, or what follows that part; at most [`MAX_XATTR_PART`].
         value: Vec<u8>,
-        /// Flags.
+        /// Whether the attribute may, must or must not be there: as setxattr(2).
         mode: XattrMode,
     },
     /// Remove an extended attribute. Answer: `Reply::Attr`.
     RemoveXattr {
-        /// Of what.
+        /// The inode.
         ino: InodeId,
-        /// Which.
+        /// The attribute's name, with its namespace (`user.` and so on).
         name: XattrName,
+    },
+    /// Give a file or directory these inode flags, and no others. Answer: `Reply::Attr`.
+    SetFlags {
+        /// The inode.
+        ino: InodeId,
+        /// All flags that the inode is to have.
+        flags: InodeFlags,
     },
 }

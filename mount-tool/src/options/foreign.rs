@@ -50,14 +50,19 @@ const fn refused(
     }
 }
 
+/// An option of another file system that asks for something that a mount does not do.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct NotHere(String);
+
 /// `None` for a word that is nobody's. `Some(Ok)` has a note, `Some(Err)` a refusal; each is one line.
-pub(super) fn answer(name: &str) -> Option<Result<String, String>> {
+pub(super) fn answer(name: &str) -> Option<Result<String, NotHere>> {
     let row = FOREIGN.iter().find(|row| row.names.contains(&name))?;
     let Foreign { of, means, here, .. } = row;
     let line = format!("mount option '{name}' is of {of} ({means}); here {here}");
     Some(match row.answer {
         Answer::Noted => Ok(line),
-        Answer::Refused => Err(line),
+        Answer::Refused => Err(NotHere(line)),
     })
 }
 
@@ -321,16 +326,16 @@ static FOREIGN: &[Foreign] = &[
 
 #[cfg(test)]
 mod tests {
-    use super::super::given::read;
+    use super::super::parse::read;
     use super::super::table::TABLE;
     use super::*;
     use std::collections::HashSet;
 
     #[test]
     fn no_word_stands_twice_nor_in_the_table_of_our_own() {
-        let mut seen = HashSet::new();
+        let mut observed = HashSet::new();
         for name in FOREIGN.iter().flat_map(|row| row.names) {
-            assert!(seen.insert(*name), "{name}");
+            assert!(observed.insert(*name), "{name}");
             assert!(TABLE.iter().all(|word| word.name != *name), "{name}");
         }
     }
@@ -340,7 +345,9 @@ mod tests {
         for row in FOREIGN {
             assert!(row.here.contains(": "), "{:?}", row.names);
             for name in row.names {
-                let (Ok(line) | Err(line)) = answer(name).unwrap();
+                let line = answer(name)
+                    .unwrap()
+                    .unwrap_or_else(|refusal| refusal.to_string());
                 assert!(line.starts_with(&format!("mount option '{name}' is of ")));
                 assert!(!line.contains('\n') && !line.ends_with('.'), "{line}");
             }
@@ -372,7 +379,7 @@ mod tests {
             ("sec=krb5", "use key=FILE, and crypt=on to encrypt"),
             ("context=system_u:object_r:x:s0", "leave it out"),
         ] {
-            let line = read(&[word], false).unwrap_err();
+            let line = read(&[word], false).unwrap_err().to_string();
             assert!(line.ends_with(remedy), "{line}");
             assert!(read(&[word], true).is_ok(), "-s passes over {word}");
         }

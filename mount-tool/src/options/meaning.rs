@@ -1,5 +1,6 @@
 //! What was said means: defaults filled in, contradictions refused.
 
+use super::error::OptionError;
 use super::given::Given;
 use rdmafs_fs::control::ShareChange;
 use rdmafs_fs::mount::KernelFlags;
@@ -20,19 +21,16 @@ pub(crate) struct Meaning {
 /// Fills in the defaults for a mount of `source`.
 ///
 /// # Errors
-/// One line for options that contradict each other.
-pub(crate) fn resolve(source: &Source, given: &Given) -> Result<Meaning, String> {
+/// Options that contradict each other.
+pub(crate) fn resolve(source: &Source, given: &Given) -> Result<Meaning, OptionError> {
     let share = merge(given.share);
     if share.burst != 0 && share.bw == 0 {
-        return Err("burst= needs bw=: give both or none".to_owned());
+        return Err(OptionError::BurstWithoutRate);
     }
     if let Some(other) = given.fabric.flatten().filter(|&kind| kind != FabricKind::Verbs)
         && given.verbs != VerbsOptions::default()
     {
-        return Err(format!(
-            "device=, port=, gid_index= and tclass= are for verbs, and fabric={} was asked for: leave one out",
-            other.name()
-        ));
+        return Err(OptionError::ForVerbsOnly(other));
     }
     let options = MountOptions {
         fabric: given.fabric.flatten(),
@@ -42,6 +40,7 @@ pub(crate) fn resolve(source: &Source, given: &Given) -> Result<Meaning, String>
         timeout_ms: given.timeout_ms.unwrap_or(5_000),
         commit_s: given.commit_s.unwrap_or(DEFAULT_COMMIT),
         cache: given.cache.unwrap_or_default(),
+        idmap: given.idmap,
         share,
         read_only: given.flags.read_only,
         access_times: access_times(&given.flags),
@@ -85,12 +84,12 @@ fn merge(change: ShareChange) -> Share {
 
 #[cfg(test)]
 mod tests {
-    use super::super::given::read;
+    use super::super::parse::read;
     use super::*;
     use rdmafs_fs::options::{CacheMode, Crypt};
     use std::path::Path;
 
-    fn meaning(list: &str) -> Result<Meaning, String> {
+    fn meaning(list: &str) -> Result<Meaning, OptionError> {
         resolve(&"node1:/pool".parse().unwrap(), &read(&[list], false).unwrap())
     }
 
@@ -139,11 +138,16 @@ mod tests {
 
     #[test]
     fn contradictions_are_refused() {
-        assert!(meaning("burst=1M").unwrap_err().starts_with("burst= needs bw="));
+        assert!(
+            meaning("burst=1M")
+                .unwrap_err()
+                .to_string()
+                .starts_with("burst= needs bw=")
+        );
         assert!(meaning("burst=1M,bw=10M").is_ok());
         #[cfg(feature = "verbs")]
         {
-            let line = meaning("fabric=tcp,device=mlx5_0").unwrap_err();
+            let line = meaning("fabric=tcp,device=mlx5_0").unwrap_err().to_string();
             assert!(
                 line.contains("are for verbs, and fabric=tcp was asked for"),
                 "{line}"

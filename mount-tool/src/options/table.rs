@@ -4,6 +4,7 @@
 
 use super::given::Given;
 use crate::units::{parse_rate, parse_size, parse_time};
+use crate::value_error::ValueError;
 use rdmafs_fs::options::{CacheMode, Crypt, FabricKind};
 use std::path::PathBuf;
 
@@ -11,7 +12,7 @@ use std::path::PathBuf;
 #[derive(Clone, Copy)]
 pub(crate) enum Kind {
     /// `name=VALUE`; refuses a value in words that end `mount option name=VALUE: `.
-    Value(fn(&mut Given, &str) -> Result<(), String>),
+    Value(fn(&mut Given, &str) -> Result<(), ValueError>),
     /// `name`.
     Flag(fn(&mut Given)),
     /// Accepted, means nothing here: it is for mount(8), fstab, or always so.
@@ -45,7 +46,7 @@ const ROOT: &str = "only root mounts rdmafs: leave it out";
 
 const fn value(
     name: &'static str,
-    set: fn(&mut Given, &str) -> Result<(), String>,
+    set: fn(&mut Given, &str) -> Result<(), ValueError>,
     help: &'static str,
 ) -> Word {
     Word {
@@ -147,6 +148,12 @@ pub(crate) static TABLE: &[Word] = &[
         weight,
         "1..10000: share among the mounts of this host (default 100)",
     ),
+    flag(
+        "idmap",
+        |g| g.idmap = true,
+        "idmapped mounts (containers with user namespaces) may be made of it; the kernel alone checks permissions",
+    ),
+    flag("noidmap", |g| g.idmap = false, ""),
     flag("ro", |g| g.flags.read_only = true, "no writing"),
     flag("rw", |g| g.flags.read_only = false, "writing (default)"),
     flag(
@@ -215,29 +222,31 @@ pub(crate) static TABLE: &[Word] = &[
     refused("lazytime", "it is not in this version: leave it out"),
 ];
 
-fn fabric(given: &mut Given, value: &str) -> Result<(), String> {
+fn fabric(given: &mut Given, value: &str) -> Result<(), ValueError> {
     given.fabric = Some(match value {
         "auto" => None,
         "shm" => Some(FabricKind::Shm),
         "tcp" => Some(FabricKind::Tcp),
         "verbs" if VERBS => Some(FabricKind::Verbs),
-        "verbs" => return Err("this build has no verbs: use auto, shm or tcp".to_owned()),
-        _ => return Err("use auto, shm, verbs or tcp".to_owned()),
+        "verbs" => return Err(ValueError::NoVerbs("use auto, shm or tcp")),
+        _ => return Err(ValueError::Form("use auto, shm, verbs or tcp")),
     });
     Ok(())
 }
 
-fn device(given: &mut Given, value: &str) -> Result<(), String> {
+fn device(given: &mut Given, value: &str) -> Result<(), ValueError> {
     needs_verbs()?;
     // It becomes part of a path in /sys.
     if value.contains('/') {
-        return Err("give the name of an RDMA device, as 'rdma link' shows it".to_owned());
+        return Err(ValueError::Form(
+            "give the name of an RDMA device, as 'rdma link' shows it",
+        ));
     }
     given.verbs.device = Some(value.to_owned());
     Ok(())
 }
 
-fn port(given: &mut Given, value: &str) -> Result<(), String> {
+fn port(given: &mut Given, value: &str) -> Result<(), ValueError> {
     needs_verbs()?;
     let refused = "use 1 to 255 (the port of the RDMA device; a node's TCP port is written NODE:PORT:/POOL)";
     let port = in_range(parse_number(value)?, 1..=255, refused)?;
@@ -245,67 +254,67 @@ fn port(given: &mut Given, value: &str) -> Result<(), String> {
     Ok(())
 }
 
-fn gid_index(given: &mut Given, value: &str) -> Result<(), String> {
+fn gid_index(given: &mut Given, value: &str) -> Result<(), ValueError> {
     needs_verbs()?;
     let index = in_range(parse_number(value)?, 0..=255, "use 0 to 255")?;
     given.verbs.gid_index = u8::try_from(index).ok();
     Ok(())
 }
 
-fn tclass(given: &mut Given, value: &str) -> Result<(), String> {
+fn tclass(given: &mut Given, value: &str) -> Result<(), ValueError> {
     needs_verbs()?;
     let class = in_range(parse_number(value)?, 0..=255, "use 0 to 255")?;
     given.verbs.tclass = u8::try_from(class).ok();
     Ok(())
 }
 
-fn needs_verbs() -> Result<(), String> {
+fn needs_verbs() -> Result<(), ValueError> {
     match VERBS {
         true => Ok(()),
-        false => Err("this build has no verbs: leave it out".to_owned()),
+        false => Err(ValueError::NoVerbs("leave it out")),
     }
 }
 
-fn key(given: &mut Given, value: &str) -> Result<(), String> {
+fn key(given: &mut Given, value: &str) -> Result<(), ValueError> {
     // The handler has another working directory than the caller.
     if !value.starts_with('/') {
-        return Err("give the whole path, starting with /".to_owned());
+        return Err(ValueError::Form("give the whole path, starting with /"));
     }
     given.key = Some(PathBuf::from(value));
     Ok(())
 }
 
-fn crypt(given: &mut Given, value: &str) -> Result<(), String> {
+fn crypt(given: &mut Given, value: &str) -> Result<(), ValueError> {
     given.crypt = Some(match value {
         "auto" => Crypt::Auto,
         "on" => Crypt::On,
         "off" => Crypt::Off,
-        _ => return Err("use auto, on or off".to_owned()),
+        _ => return Err(ValueError::Form("use auto, on or off")),
     });
     Ok(())
 }
 
-fn timeout(given: &mut Given, value: &str) -> Result<(), String> {
+fn timeout(given: &mut Given, value: &str) -> Result<(), ValueError> {
     let ms = u64::try_from(parse_time(value)?.as_millis()).unwrap_or(u64::MAX);
     given.timeout_ms = Some(in_range(ms, 100..=600_000, "use 100ms to 10m")?);
     Ok(())
 }
 
-fn commit(given: &mut Given, value: &str) -> Result<(), String> {
+fn commit(given: &mut Given, value: &str) -> Result<(), ValueError> {
     given.commit_s = Some(in_range(parse_number(value)?, 1..=600, "use 1 to 600 seconds")?);
     Ok(())
 }
 
-fn cache(given: &mut Given, value: &str) -> Result<(), String> {
+fn cache(given: &mut Given, value: &str) -> Result<(), ValueError> {
     given.cache = Some(match value {
         "auto" => CacheMode::Auto,
         "none" => CacheMode::None,
-        _ => return Err("use auto or none".to_owned()),
+        _ => return Err(ValueError::Form("use auto or none")),
     });
     Ok(())
 }
 
-fn bw(given: &mut Given, value: &str) -> Result<(), String> {
+fn bw(given: &mut Given, value: &str) -> Result<(), ValueError> {
     let bw = parse_rate(value)?;
     if bw != 0 {
         in_range(bw, 4096..=u64::MAX, "use 4K or more, or 0 for no limit")?;
@@ -314,12 +323,12 @@ fn bw(given: &mut Given, value: &str) -> Result<(), String> {
     Ok(())
 }
 
-fn iops(given: &mut Given, value: &str) -> Result<(), String> {
+fn iops(given: &mut Given, value: &str) -> Result<(), ValueError> {
     given.share.iops = Some(parse_number(value)?);
     Ok(())
 }
 
-fn burst(given: &mut Given, value: &str) -> Result<(), String> {
+fn burst(given: &mut Given, value: &str) -> Result<(), ValueError> {
     let burst = parse_size(value)?;
     if burst != 0 {
         in_range(burst, 4096..=u64::MAX, "use 4K or more, or 0 for the default")?;
@@ -328,7 +337,7 @@ fn burst(given: &mut Given, value: &str) -> Result<(), String> {
     Ok(())
 }
 
-fn weight(given: &mut Given, value: &str) -> Result<(), String> {
+fn weight(given: &mut Given, value: &str) -> Result<(), ValueError> {
     let weight = in_range(parse_number(value)?, 1..=10_000, "use 1 to 10000")?;
     given.share.weight = u32::try_from(weight).ok();
     Ok(())
@@ -345,17 +354,19 @@ fn strictatime(given: &mut Given) {
     given.flags.relatime = false;
 }
 
-fn parse_number(value: &str) -> Result<u64, String> {
-    value
-        .parse()
-        .map_err(|_| format!("'{value}' is no number: use digits only"))
+fn parse_number(value: &str) -> Result<u64, ValueError> {
+    value.parse().map_err(|_| ValueError::NoNumber(value.to_owned()))
 }
 
-fn in_range(number: u64, range: std::ops::RangeInclusive<u64>, remedy: &str) -> Result<u64, String> {
+fn in_range(
+    number: u64,
+    range: std::ops::RangeInclusive<u64>,
+    remedy: &'static str,
+) -> Result<u64, ValueError> {
     if range.contains(&number) {
         Ok(number)
     } else {
-        Err(format!("out of range: {remedy}"))
+        Err(ValueError::OutOfRange(remedy))
     }
 }
 
@@ -366,14 +377,14 @@ mod tests {
 
     #[test]
     fn no_name_stands_twice() {
-        let mut seen = HashSet::new();
+        let mut observed = HashSet::new();
         for word in TABLE {
-            assert!(seen.insert(word.name), "{}", word.name);
+            assert!(observed.insert(word.name), "{}", word.name);
         }
     }
 
     #[test]
-    fn refusals_name_a_remedy() {
+    fn what_is_refused_names_a_remedy() {
         for word in TABLE {
             if let Kind::Refused(why) = word.kind {
                 assert!(why.contains(": "), "{}: {why}", word.name);

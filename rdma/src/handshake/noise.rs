@@ -7,7 +7,7 @@ use snow::{Builder, HandshakeState};
 use thiserror::Error;
 use zeroize::Zeroizing;
 
-/// The protocol version. The first 10 bytes of an opening and the first 11 of a reply keep their meaning in all versions.
+/// The version of opening and reply. The first 10 bytes of an opening and the first 11 of a reply keep their meaning in all versions.
 pub const VERSION: u16 = 1;
 
 const MAGIC: [u8; 8] = *b"\0rdmafs\0";
@@ -36,7 +36,7 @@ const WRONG_VERSION: u8 = 2;
 pub(crate) enum Rejected {
     /// The other side speaks something else.
     #[error("it does not speak the rdmafs protocol (is another service on that port?)")]
-    Stranger,
+    OtherProtocol,
     /// The other side's version.
     #[error("it speaks protocol version {0}")]
     Version(u16),
@@ -68,10 +68,10 @@ impl Initiator {
         Ok((Self { noise }, opening))
     }
 
-    /// Judges the head of a reply, so that a stranger is recognised by its first bytes.
+    /// Judges the head of a reply, so that another protocol is recognised by its first bytes.
     pub(crate) fn judge(head: &[u8; REPLY_HEAD]) -> Result<(), Rejected> {
         if head[..8] != MAGIC {
-            return Err(Rejected::Stranger);
+            return Err(Rejected::OtherProtocol);
         }
         let theirs = u16::from_le_bytes([head[8], head[9]]);
         if theirs != VERSION {
@@ -80,7 +80,7 @@ impl Initiator {
         match head[10] {
             GO_ON => Ok(()),
             WRONG_KEY => Err(Rejected::WrongKey),
-            _ => Err(Rejected::Stranger),
+            _ => Err(Rejected::OtherProtocol),
         }
     }
 
@@ -97,7 +97,7 @@ impl Initiator {
 }
 
 /// The node's side: judges an opening. `find` gives the key of an id. The reply is to be sent in either case; no
-/// reply is owed to a [`Rejected::Stranger`].
+/// reply is owed to a [`Rejected::OtherProtocol`].
 pub(crate) fn respond(
     opening: &[u8; OPENING],
     find: impl Fn(KeyId) -> Option<Key>,
@@ -120,7 +120,7 @@ pub(crate) fn respond(
 /// Judges the head of an opening.
 pub(crate) fn judge_opening(head: &[u8; OPENING_HEAD]) -> Result<(), Rejected> {
     if head[..8] != MAGIC {
-        return Err(Rejected::Stranger);
+        return Err(Rejected::OtherProtocol);
     }
     match u16::from_le_bytes([head[8], head[9]]) {
         VERSION => Ok(()),
@@ -209,7 +209,7 @@ pub(crate) mod tests {
         assert_eq!(initiator.finish(&reply).err(), Some(Rejected::WrongKey));
         reply[0] = b'H';
         let (initiator, _) = Initiator::new(&key).unwrap();
-        assert_eq!(initiator.finish(&reply).err(), Some(Rejected::Stranger));
+        assert_eq!(initiator.finish(&reply).err(), Some(Rejected::OtherProtocol));
     }
 
     #[test]

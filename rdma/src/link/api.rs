@@ -1,9 +1,12 @@
 //! The face of a link.
 
+use super::answer::Answer;
 use super::core::Core;
-use super::flow::{Counters, Flow};
+use super::counters::Counters;
+use super::flow::Flow;
 use super::poller::Poller;
-use super::record::Request;
+use super::record::Transmission;
+use super::transfer::LinkTransfer;
 use super::types::{Keep, LinkConfig, LinkError, LinkEvents};
 use crate::buffer::Buffer;
 use crate::fabric::{Endpoint, FabricError, Facts, Verb};
@@ -31,7 +34,7 @@ impl Link {
         link
     }
 
-    /// The same without the thread: nothing arrives unless somebody lets the poller work.
+    /// Takes an endpoint over without a thread: nothing arrives unless somebody lets the poller work.
     pub fn with_poller(
         endpoint: Arc<dyn Endpoint>,
         config: LinkConfig,
@@ -83,7 +86,7 @@ impl Link {
         buffer: Buffer,
         keep: Option<Keep>,
     ) -> impl Future<Output = Result<Buffer, LinkError>> + Send + 'static {
-        self.core.start(Request {
+        let request = Transmission {
             verb: Verb::Read,
             queue: queue(queue_key),
             remote,
@@ -92,7 +95,8 @@ impl Link {
             flow: flow.id,
             timeout: flow.timeout,
             counters: Arc::clone(&flow.counters),
-        })
+        };
+        LinkTransfer::start(&self.core, request)
     }
 
     /// Writes `buffer` to arena bytes from `remote` on. Otherwise like [`Link::read`].
@@ -107,7 +111,7 @@ impl Link {
         buffer: Buffer,
         keep: Option<Keep>,
     ) -> impl Future<Output = Result<Buffer, LinkError>> + Send + 'static {
-        self.core.start(Request {
+        let request = Transmission {
             verb: Verb::Write,
             queue: queue(queue_key),
             remote,
@@ -116,7 +120,8 @@ impl Link {
             flow: flow.id,
             timeout: flow.timeout,
             counters: Arc::clone(&flow.counters),
-        })
+        };
+        LinkTransfer::start(&self.core, request)
     }
 
     /// For how long the node has owed an answer to a call and not said anything, zero when it owes none; of a link that is down: when it went.
@@ -136,7 +141,7 @@ impl Link {
         payload: &[u8],
         timeout: Duration,
     ) -> impl Future<Output = Result<Vec<u8>, LinkError>> + Send + 'static {
-        self.core.call(payload, timeout)
+        Answer::to_call(&self.core, payload, timeout)
     }
 
     /// Ends the link: everything outstanding fails with [`FabricError::Flushed`]. Idempotent; does not wait for it.

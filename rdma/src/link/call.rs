@@ -1,20 +1,17 @@
 //! Calls over the endpoint's messages: `id: u64 little-endian, payload`, answered under the same id; id 0 is a notice.
 
-use super::core::Core;
-use super::table::silence_ends;
+use super::silence::silence_ends;
 use super::types::LinkError;
 use crate::fabric::FabricError;
 use std::collections::BTreeMap;
-use std::pin::Pin;
-use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::Waker;
 use std::time::Duration;
 
 /// What a message turned out to be.
 pub(super) enum Heard {
     /// An answer, or nothing that anybody waits for.
     Answer(Option<Waker>),
-    /// To the link's owner.
+    /// A notice, for the owner of the link.
     Notice(Vec<u8>),
     /// Too short to be a message.
     Broken,
@@ -94,6 +91,8 @@ impl Calls {
     }
 
     /// The outcome, or a promise to wake; and a waker to drop after unlocking.
+    // Its one caller on the way of every call stands in another file.
+    #[inline]
     pub(super) fn poll(
         &mut self,
         id: u64,
@@ -180,56 +179,5 @@ impl Calls {
             wake.extend(call.waker.take());
             call.awaited
         });
-    }
-}
-
-/// Waits for an answer.
-pub(super) struct Answer {
-    /// Why it could not be sent.
-    failed: Option<LinkError>,
-    /// Its id, until its outcome was taken.
-    pending: Option<(Arc<Core>, u64)>,
-}
-
-impl Answer {
-    pub(super) fn failed(error: LinkError) -> Self {
-        Self {
-            failed: Some(error),
-            pending: None,
-        }
-    }
-
-    pub(super) fn pending(core: Arc<Core>, id: u64) -> Self {
-        Self {
-            failed: None,
-            pending: Some((core, id)),
-        }
-    }
-}
-
-impl Future for Answer {
-    type Output = Result<Vec<u8>, LinkError>;
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let Some((core, id)) = &self.pending else {
-            let error = self.failed.take().unwrap_or(FabricError::Flushed.into());
-            return Poll::Ready(Err(error));
-        };
-        let waker = context.waker().clone();
-        // The old waker is dropped after the lock.
-        let (outcome, _old) = core.calls.lock().poll(*id, waker);
-        let Some(outcome) = outcome else {
-            return Poll::Pending;
-        };
-        self.pending = None;
-        Poll::Ready(outcome)
-    }
-}
-
-impl Drop for Answer {
-    fn drop(&mut self) {
-        if let Some((core, id)) = self.pending.take() {
-            let _old = core.calls.lock().abandon(id);
-        }
     }
 }

@@ -1,11 +1,10 @@
 //! What the link, its flows, its futures and its poller share: posting, completing, failing.
 
-use super::call::{Answer, Calls, Heard};
-use super::record::{Record, Request};
-use super::table::{Aftermath, Step, Table};
-use super::transfer::Transfer;
+use super::call::{Calls, Heard};
+use super::record::Record;
+use super::table::{Deferred, Step, Table};
 use super::types::LinkConfig;
-use crate::fabric::{Completion, Endpoint, FabricError, MAX_MESSAGE};
+use crate::fabric::{Completion, Endpoint, FabricError};
 use crate::qos::scheduler::{FlowId, Limits};
 use crate::qos::share::Share;
 use parking_lot::{Mutex, MutexGuard};
@@ -77,29 +76,12 @@ impl Core {
         self.endpoint.wake();
     }
 
-    /// Queues a transfer and posts what may be posted, on this thread.
-    pub(super) fn start(self: &Arc<Self>, request: Request) -> Transfer {
-        let mut table = self.table.lock();
-        if let Some(error) = table.down.clone() {
-            drop(table);
-            return Transfer::ready(Err(error.into()));
-        }
-        let slot = table.admit(request, self.now());
-        let mut after = Aftermath::default();
-        let record = self.pump(table, Some(slot), &mut after);
-        after.run();
-        match record {
-            Some(mut record) => Transfer::ready(record.result()),
-            None => Transfer::pending(Arc::clone(self), slot),
-        }
-    }
-
-    /// Posts what the scheduler allows. Answers with the record of `own` if it ended here.
-    fn pump(
+    /// Posts what the scheduler allows, on this thread. Answers with the record of `own` if it ended here.
+    pub(super) fn pump(
         &self,
         mut table: MutexGuard<'_, Table>,
         mut own: Option<u32>,
-        after: &mut Aftermath,
+        after: &mut Deferred,
     ) -> Option<Record> {
         let mut finished = None;
         let mut help = HELP;
@@ -139,7 +121,7 @@ impl Core {
     }
 
     /// The poller's turn: posts what the scheduler allows and notes until when the poller will sleep, at most to `check_at`.
-    pub(super) fn pump_and_rest(&self, check_at: Duration, after: &mut Aftermath) -> Duration {
+    pub(super) fn pump_and_rest(&self, check_at: Duration, after: &mut Deferred) -> Duration {
         let mut table = self.table.lock();
         let mut left = ROUND;
         let until = loop {
@@ -169,7 +151,7 @@ impl Core {
         }
     }
 
-    pub(super) fn completed(&self, completions: Vec<Completion>, after: &mut Aftermath) {
+    pub(super) fn completed(&self, completions: Vec<Completion>, after: &mut Deferred) {
         let now = self.now();
         let mut table = self.table.lock();
         for completion in completions {
@@ -178,13 +160,13 @@ impl Core {
     }
 
     pub(super) fn abandon(&self, slot: u32) {
-        let mut after = Aftermath::default();
+        let mut after = Deferred::default();
         self.table.lock().abandon(slot, &mut after);
         after.run();
     }
 
     pub(super) fn set_share(&self, flow: FlowId, share: Share) {
-        let mut after = Aftermath::default();
+        let mut after = Deferred::default();
         let mut table = self.table.lock();
         table.scheduler.set_share(flow, share, self.now());
         self.pump(table, None, &mut after);
@@ -192,32 +174,9 @@ impl Core {
     }
 
     pub(super) fn close_flow(&self, flow: FlowId) {
-        let mut after = Aftermath::default();
+        let mut after = Deferred::default();
         self.table.lock().close_flow(flow, &mut after);
         after.run();
-    }
-
-    /// Sends a call.
-    pub(super) fn call(self: &Arc<Self>, payload: &[u8], timeout: Duration) -> Answer {
-        let mut message = Vec::with_capacity(8 + payload.len());
-        message.extend_from_slice(&[0; 8]);
-        message.extend_from_slice(payload);
-        if message.len() > MAX_MESSAGE {
-            let why = format!("a call of {} bytes is too long", payload.len());
-            return Answer::failed(FabricError::Protocol(why).into());
-        }
-        let begun = self.calls.lock().begin(self.now(), timeout);
-        let (id, patience) = match begun {
-            Ok(begun) => begun,
-            Err(error) => return Answer::failed(error.into()),
-        };
-        self.watch_for(patience);
-        message[..8].copy_from_slice(&id.to_le_bytes());
-        if let Err(error) = self.endpoint.send(&message) {
-            self.calls.lock().forget(id);
-            return Answer::failed(error.into());
-        }
-        Answer::pending(Arc::clone(self), id)
     }
 
     /// For how long the node has owed an answer and not said anything; until the link went down, if it has.
@@ -229,7 +188,7 @@ impl Core {
     }
 
     /// Sorts a message; a broken one ends the link.
-    pub(super) fn hear(&self, message: Vec<u8>, after: &mut Aftermath) -> Option<Vec<u8>> {
+    pub(super) fn hear(&self, message: Vec<u8>, after: &mut Deferred) -> Option<Vec<u8>> {
         let heard = self.calls.lock().hear(message, self.now());
         match heard {
             Heard::Answer(waker) => after.wake(waker),
@@ -244,7 +203,7 @@ impl Core {
 
     /// Fails what the node left unanswered; closes the endpoint when nothing at all came for two timeouts of a call, or no transfer went
     /// on for two of its own. Answers with when to look again.
-    pub(super) fn expire(&self, after: &mut Aftermath) -> Duration {
+    pub(super) fn expire(&self, after: &mut Deferred) -> Duration {
         let now = self.now();
         let (due, transfers_dead_at, last_event) = {
             let mut table = self.table.lock();
@@ -282,7 +241,7 @@ impl Core {
     }
 
     /// The endpoint is dead and owns nothing any more: fails all that is left. Answers with the reason.
-    pub(super) fn end(&self, error: FabricError, after: &mut Aftermath) -> FabricError {
+    pub(super) fn end(&self, error: FabricError, after: &mut Deferred) -> FabricError {
         self.up.store(false, Ordering::Release);
         let error = self.closed.get().cloned().unwrap_or(error);
         // Its calls end now: the first answer stands.

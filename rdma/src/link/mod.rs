@@ -6,18 +6,22 @@
 //! Locks: the table of transfers and the table of calls have one each, never held together, and neither while an endpoint,
 //! a waker, an event or the drop of a buffer or a [`Keep`] runs. Under them no lock is taken but a clock's.
 
-mod api;
+mod types;
+mod counters;
+mod silence;
 mod call;
-mod core;
-mod flow;
-mod poller;
 mod record;
 mod table;
+mod core;
+mod flow;
 mod transfer;
-mod types;
+mod answer;
+mod poller;
+mod api;
 
 pub use api::Link;
-pub use flow::{Flow, FlowCounters};
+pub use counters::FlowCounters;
+pub use flow::Flow;
 pub use poller::Poller;
 pub use types::{Keep, LinkConfig, LinkError, LinkEvents};
 

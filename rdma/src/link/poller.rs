@@ -3,7 +3,7 @@
 //! A turn has two halves, so that a simulation can take turns with many links on one thread and wait by itself.
 
 use super::core::Core;
-use super::table::Aftermath;
+use super::table::Deferred;
 use super::types::LinkEvents;
 use crate::fabric::{Event, FabricError};
 use std::sync::Arc;
@@ -14,7 +14,7 @@ pub struct Poller {
     core: Arc<Core>,
     events: Arc<dyn LinkEvents>,
     batch: Vec<Event>,
-    after: Aftermath,
+    after: Deferred,
     check_at: Duration,
 }
 
@@ -25,7 +25,7 @@ impl Poller {
             core,
             events,
             batch: Vec::new(),
-            after: Aftermath::default(),
+            after: Deferred::default(),
             check_at,
         }
     }

@@ -1,6 +1,6 @@
 //! One transfer, from its first queued byte to its last completion.
 
-use super::flow::{Counters, HeldBy};
+use super::counters::{Counters, HeldBy};
 use super::types::{Keep, LinkError};
 use crate::buffer::Buffer;
 use crate::fabric::{Completion, FabricError, Verb, Work};
@@ -10,7 +10,7 @@ use std::task::Waker;
 use std::time::Duration;
 
 /// What a caller asks for.
-pub(super) struct Request {
+pub(super) struct Transmission {
     pub(super) verb: Verb,
     pub(super) queue: usize,
     pub(super) remote: u64,
@@ -55,7 +55,7 @@ pub(super) struct Record {
 }
 
 impl Record {
-    pub(super) fn new(request: Request, now: Duration) -> Self {
+    pub(super) fn new(request: Transmission, now: Duration) -> Self {
         Self {
             verb: request.verb,
             queue: request.queue,

@@ -1,10 +1,11 @@
 //! All transfers of a link, and whose turn it is: a pure state machine under the link's first lock.
 //!
-//! Methods are short and run no foreign code. What they free or wake is put into an [`Aftermath`], which the caller
+//! Methods are short and run no foreign code. What they free or wake is put into an [`Deferred`], which the caller
 //! lets happen after unlocking.
 
-use super::flow::HeldBy;
-use super::record::{Record, Request, slot_of};
+use super::counters::HeldBy;
+use super::record::{Record, Transmission, slot_of};
+use super::silence::silence_ends;
 use super::types::{Keep, LinkError};
 use crate::buffer::Buffer;
 use crate::fabric::{Completion, FabricError, Work};
@@ -14,7 +15,7 @@ use std::time::Duration;
 
 /// What to drop and whom to wake once no lock is held.
 #[derive(Default)]
-pub(super) struct Aftermath {
+pub(super) struct Deferred {
     wakers: Vec<Waker>,
     keeps: Vec<Keep>,
     buffers: Vec<Buffer>,
@@ -23,7 +24,7 @@ pub(super) struct Aftermath {
     stale: Vec<Waker>,
 }
 
-impl Aftermath {
+impl Deferred {
     /// Drops first, so that who is woken finds buffers free and keeps gone.
     pub(super) fn run(&mut self) {
         self.records.clear();
@@ -78,7 +79,9 @@ impl Table {
     }
 
     /// Queues a transfer.
-    pub(super) fn admit(&mut self, request: Request, now: Duration) -> u32 {
+    // Its one caller stands in another file, and every transfer passes here.
+    #[inline]
+    pub(super) fn admit(&mut self, request: Transmission, now: Duration) -> u32 {
         let slot = self.free.pop().unwrap_or_else(|| {
             self.slots.push(None);
             u32::try_from(self.slots.len() - 1).unwrap_or(u32::MAX)
@@ -111,7 +114,7 @@ impl Table {
         completion: Completion,
         own: Option<u32>,
         now: Duration,
-        after: &mut Aftermath,
+        after: &mut Deferred,
     ) -> Option<Record> {
         self.last_done = now;
         self.scheduler.completed(completion.buffer.len());
@@ -151,7 +154,7 @@ impl Table {
         &mut self,
         slot: u32,
         waker: &Waker,
-        after: &mut Aftermath,
+        after: &mut Deferred,
     ) -> Option<Result<Buffer, LinkError>> {
         let record = self.record(slot)?;
         let Some(outcome) = record.outcome.take() else {
@@ -167,7 +170,7 @@ impl Table {
     }
 
     /// A future was dropped: what is posted goes on, the rest is not.
-    pub(super) fn abandon(&mut self, slot: u32, after: &mut Aftermath) {
+    pub(super) fn abandon(&mut self, slot: u32, after: &mut Deferred) {
         let Some(record) = self.record(slot) else { return };
         record.awaited = false;
         after.stale.extend(record.waker.take());
@@ -177,14 +180,14 @@ impl Table {
     }
 
     /// Removes a flow and fails what it had queued.
-    pub(super) fn close_flow(&mut self, flow: FlowId, after: &mut Aftermath) {
+    pub(super) fn close_flow(&mut self, flow: FlowId, after: &mut Deferred) {
         for token in self.scheduler.remove_flow(flow) {
             self.fail(slot_of_token(token), FabricError::Flushed.into(), after);
         }
     }
 
     /// Fails everything, now and later.
-    pub(super) fn go_down(&mut self, error: &FabricError, after: &mut Aftermath) {
+    pub(super) fn go_down(&mut self, error: &FabricError, after: &mut Deferred) {
         self.down = Some(error.clone());
         for slot in self.occupied() {
             self.fail(slot, error.clone().into(), after);
@@ -193,7 +196,7 @@ impl Table {
 
     /// Tells the futures of transfers that the node left unanswered for their timeout. Answers with when to ask again, and when the
     /// node is dead if nothing comes.
-    pub(super) fn expire(&mut self, now: Duration, after: &mut Aftermath) -> (Duration, Duration) {
+    pub(super) fn expire(&mut self, now: Duration, after: &mut Deferred) -> (Duration, Duration) {
         let last_event = self.last_event;
         let in_flight = || self.records().filter(|record| record.in_flight());
         let quiet_since = in_flight().map(|r| r.since).min();
@@ -228,7 +231,7 @@ impl Table {
         quiet_since.map(|since| (since.max(record.queued_at), record.timeout))
     }
 
-    fn time_out(&mut self, slot: u32, timeout: Duration, after: &mut Aftermath) {
+    fn time_out(&mut self, slot: u32, timeout: Duration, after: &mut Deferred) {
         let error = LinkError::TimedOut(timeout);
         if let Some(record) = self.record(slot) {
             record.outcome = Some(Err(error.clone()));
@@ -238,7 +241,7 @@ impl Table {
     }
 
     /// Sets a transfer's error and drops what it has not posted.
-    fn fail(&mut self, slot: u32, error: LinkError, after: &mut Aftermath) {
+    fn fail(&mut self, slot: u32, error: LinkError, after: &mut Deferred) {
         if let Some(record) = self.record(slot) {
             record.error.get_or_insert(error);
         }
@@ -246,7 +249,7 @@ impl Table {
         self.settle(slot, after);
     }
 
-    fn cancel(&mut self, slot: u32, after: &mut Aftermath) {
+    fn cancel(&mut self, slot: u32, after: &mut Deferred) {
         let Some(record) = self.record(slot) else { return };
         let Some(rest) = record.rest.take() else { return };
         after.buffers.push(rest);
@@ -255,7 +258,7 @@ impl Table {
     }
 
     /// If the transfer has ended, hands its outcome to its future, or frees the slot when nobody waits.
-    fn settle(&mut self, slot: u32, after: &mut Aftermath) {
+    fn settle(&mut self, slot: u32, after: &mut Deferred) {
         let Some(record) = self.record(slot).filter(|record| record.ended()) else {
             return;
         };
@@ -293,11 +296,6 @@ impl Table {
         };
         self.slots.iter().enumerate().filter_map(occupied).collect()
     }
-}
-
-/// When nothing has come for twice the timeout of something that is owed since `since`.
-pub(super) fn silence_ends(since: Duration, last: Duration, timeout: Duration) -> Duration {
-    since.max(last).saturating_add(timeout.saturating_mul(2))
 }
 
 fn token(slot: u32) -> Token {

@@ -26,7 +26,7 @@ pub struct LinkConfig {
     pub slice: usize,
     /// Optional rate of the whole link in bytes per second, 0 for none.
     pub rate: u64,
-    /// The time.
+    /// The clock of all time limits and shares.
     pub clock: Arc<dyn Clock>,
 }
 

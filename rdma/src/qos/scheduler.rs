@@ -11,12 +11,9 @@
 //! each flow that is throttled or released.
 
 use super::bucket::Bucket;
-use super::share::Share;
+use super::share::{GRANULE, Share};
 use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
-
-/// Slices of capped flows are cut in multiples of it, and a burst holds at least one.
-pub const GRANULE: u64 = 4096;
 
 /// What is shared by all flows of a link.
 #[derive(Clone, Copy, Debug)]
@@ -114,7 +111,7 @@ impl Scheduler {
         };
         self.ring.retain(|&other| other != id);
         self.spent.retain(|&other| other != id);
-        if let Place::Throttled(until) = flow.place {
+        if let QueuePosition::Throttled(until) = flow.place {
             self.throttled.remove(&(until, id));
         }
         self.free.push(id.0);
@@ -140,12 +137,12 @@ impl Scheduler {
     /// Queues a request of `bytes` behind the others of its flow.
     pub fn enqueue(&mut self, id: FlowId, bytes: usize, token: Token) {
         let Some(flow) = self.flow(id) else { return };
-        flow.queue.push_back(Request {
+        flow.queue.push_back(Waiting {
             token,
             left: bytes,
             started: false,
         });
-        if flow.place == Place::Idle {
+        if flow.place == QueuePosition::Idle {
             self.join(id);
         }
     }
@@ -201,7 +198,7 @@ impl Scheduler {
             let flow = self.flow(id)?;
             match flow.slice() {
                 Some(bytes) => return Some((id, bytes)),
-                None => flow.place = Place::Idle,
+                None => flow.place = QueuePosition::Idle,
             }
             self.ring.pop_front();
         }
@@ -235,7 +232,7 @@ impl Scheduler {
         let round = self.round;
         let Some(flow) = self.flow(id) else { return };
         let fresh = flow.begin_round(round);
-        flow.place = Place::Ring;
+        flow.place = QueuePosition::Ring;
         match (flow.credit > 0, fresh) {
             (true, true) => self.ring.push_front(id),
             (true, false) => self.ring.push_back(id),
@@ -247,7 +244,7 @@ impl Scheduler {
         self.ring.pop_front();
         self.throttled.insert((ready, id));
         if let Some(flow) = self.flow(id) {
-            flow.place = Place::Throttled(ready);
+            flow.place = QueuePosition::Throttled(ready);
         }
     }
 
@@ -264,7 +261,7 @@ impl Scheduler {
 
     /// What throttled this flow has changed: let its next turn find out anew.
     fn reconsider(&mut self, id: FlowId) {
-        if let Some(Place::Throttled(ready)) = self.flow(id).map(|flow| flow.place) {
+        if let Some(QueuePosition::Throttled(ready)) = self.flow(id).map(|flow| flow.place) {
             self.throttled.remove(&(ready, id));
             self.join(id);
         }
@@ -279,7 +276,7 @@ impl Scheduler {
         };
         let token = flow.charge(bytes);
         if flow.queue.is_empty() {
-            flow.place = Place::Idle;
+            flow.place = QueuePosition::Idle;
         } else if flow.credit > 0 {
             self.ring.push_back(id);
         } else {
@@ -294,14 +291,14 @@ impl Scheduler {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Place {
+enum QueuePosition {
     Idle,
     Ring,
     Throttled(Duration),
 }
 
 #[derive(Debug)]
-struct Request {
+struct Waiting {
     token: Token,
     left: usize,
     started: bool,
@@ -309,7 +306,7 @@ struct Request {
 
 #[derive(Debug)]
 struct Flow {
-    queue: VecDeque<Request>,
+    queue: VecDeque<Waiting>,
     bytes: Bucket,
     operations: Bucket,
     limited: bool,
@@ -319,7 +316,7 @@ struct Flow {
     credit: i128,
     /// The last round that gave credit.
     round: i128,
-    place: Place,
+    place: QueuePosition,
 }
 
 impl Flow {
@@ -333,7 +330,7 @@ impl Flow {
             quantum: 1,
             credit: 0,
             round,
-            place: Place::Idle,
+            place: QueuePosition::Idle,
         };
         flow.set_share(share, slice, now);
         flow

@@ -2,6 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+/// Slices of capped flows are cut in multiples of it, and a burst holds at least one.
+pub const GRANULE: u64 = 4096;
+
 /// A mount's share. Zero means no limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Share {
@@ -23,7 +26,7 @@ impl Share {
             0 => self.bw / 10,
             bytes => bytes,
         };
-        burst.max(super::scheduler::GRANULE)
+        burst.max(GRANULE)
     }
 }
 

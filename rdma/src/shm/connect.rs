@@ -39,13 +39,14 @@ impl Fabric for Shm {
             fabric: FabricKind::Shm,
             queues: 0,
         };
-        let hello = Hello::new(&target.pool, &target.host_id, role);
+        let hello = Hello::to(target, role);
         let limits = Limits::start(target.step_timeout);
         let failed = |error: SetupError| error.of(target, FabricKind::Shm);
         let (secure, welcome) = introduce(&socket, &target.key, &hello, &limits).map_err(failed)?;
+        let negotiated = welcome.negotiated();
         let fd = receive_descriptor(&socket, &limits).map_err(failed)?;
         let endpoint = Arena::attach(fd, welcome.arena)
-            .and_then(|arena| ShmEndpoint::new(socket, secure, arena, process))
+            .and_then(|arena| ShmEndpoint::new((socket, secure), arena, process, negotiated))
             .map_err(|error| failed(error.into()))?;
         Ok(Arc::new(endpoint))
     }

@@ -3,7 +3,8 @@
 use crate::arena::Arena;
 use crate::fabric::{Completion, Endpoint, Event, FabricError, FabricKind, Facts, Verb, Work};
 use crate::handshake::Secure;
-use crate::stream::{Bell, Fate, Frame, Mailbox, Socket, ready, watch};
+use crate::protocol::Negotiated;
+use crate::stream::{EndpointState, Frame, Mailbox, Socket, ready, watch};
 use parking_lot::{Mutex, RwLock};
 use std::io;
 use std::os::fd::OwnedFd;
@@ -22,19 +23,24 @@ pub(super) struct ShmEndpoint {
     mailbox: Mailbox,
     /// Readable once the node's process has ended.
     process: OwnedFd,
-    fate: Fate,
-    bell: Bell,
+    state: EndpointState,
     /// Held while one thread polls, so that events have one order.
     polling: Mutex<Vec<Frame>>,
 }
 
 impl ShmEndpoint {
-    pub(super) fn new(control: Socket, secure: Secure, arena: Arena, process: OwnedFd) -> io::Result<Self> {
+    pub(super) fn new(
+        (control, secure): (Socket, Secure),
+        arena: Arena,
+        process: OwnedFd,
+        negotiated: Negotiated,
+    ) -> io::Result<Self> {
         let facts = Facts {
             kind: FabricKind::Shm,
             queues: 1,
             device: String::new(),
             encrypted: false,
+            negotiated,
             spin: Duration::ZERO,
         };
         Ok(Self {
@@ -42,8 +48,7 @@ impl ShmEndpoint {
             arena: RwLock::new(Some(arena)),
             mailbox: Mailbox::new(Arc::new(control), secure, BACKLOG),
             process,
-            fate: Fate::default(),
-            bell: Bell::new()?,
+            state: EndpointState::new()?,
             polling: Mutex::new(Vec::new()),
         })
     }
@@ -51,19 +56,19 @@ impl ShmEndpoint {
     /// Declares the endpoint dead: waits for the copies that run (each at most 1 MiB), unmaps the arena, and only then tells
     /// the node. If the node does not hear the goodbye, it waits for the end of this process.
     fn end(&self, reason: FabricError) {
-        if !self.fate.end(reason) {
+        if !self.state.end_quietly(reason) {
             return;
         }
         drop(self.arena.write().take());
         let _ = self.mailbox.say_goodbye();
         self.mailbox.socket().end_sending();
-        self.bell.ring();
+        self.state.wake();
     }
 
     fn copy(&self, work: &mut Work) -> Result<(), FabricError> {
         let arena = self.arena.read();
         let Some(arena) = &*arena else {
-            return Err(self.fate.ended().unwrap_or(FabricError::Flushed));
+            return Err(self.state.ended().unwrap_or(FabricError::Flushed));
         };
         let done = match work.verb {
             Verb::Read => arena.read(work.remote, &mut work.buffer),
@@ -107,12 +112,10 @@ impl Endpoint for ShmEndpoint {
     }
 
     fn send(&self, message: &[u8]) -> Result<(), FabricError> {
-        if let Some(reason) = self.fate.ended() {
-            return Err(reason);
-        }
+        self.state.check()?;
         let sent = self.mailbox.send(message);
         match &sent {
-            Ok(true) => self.bell.ring(),
+            Ok(true) => self.state.wake(),
             Err(reason @ FabricError::Disconnected(_)) => self.end(reason.clone()),
             _ => {}
         }
@@ -123,29 +126,27 @@ impl Endpoint for ShmEndpoint {
         let Some(mut frames) = self.polling.try_lock() else {
             return;
         };
-        if self.fate.ended().is_none()
+        if self.state.ended().is_none()
             && let Err(reason) = self.poll_mailbox(&mut frames, events)
         {
             self.end(reason);
         }
-        if let Some(reason) = self.fate.say_once() {
+        if let Some(reason) = self.state.say_once() {
             events.push(Event::Down(reason));
         }
     }
 
     fn wait(&self, timeout: Duration) {
-        let mut watched = vec![watch(&self.bell, false)];
-        if self.fate.ended().is_none() {
+        let mut watched = vec![self.state.watched()];
+        if self.state.ended().is_none() {
             watched.push(watch(self.mailbox.socket(), self.mailbox.is_waiting()));
             watched.push(watch(&self.process, false));
         }
-        if ready(&mut watched, timeout).unwrap_or(false) && watched[0].any().unwrap_or(false) {
-            self.bell.silence();
-        }
+        self.state.sleep(&mut watched, timeout);
     }
 
     fn wake(&self) {
-        self.bell.ring();
+        self.state.wake();
     }
 
     fn close(&self) {

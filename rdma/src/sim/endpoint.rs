@@ -1,9 +1,10 @@
 //! One connection of a simulation.
 
-use super::simulator::Shared;
+use super::shared::Shared;
 use super::types::{Pace, PeerFn};
 use super::world::disconnected;
 use crate::fabric::{Completion, Endpoint, Event, FabricError, FabricKind, Facts, MAX_MESSAGE, Work};
+use crate::protocol::Negotiated;
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,7 +19,12 @@ pub struct SimEndpoint {
 }
 
 impl SimEndpoint {
-    pub(super) fn new(shared: Arc<Shared>, index: usize, pace: Pace, peer: PeerFn) -> Self {
+    pub(super) fn new(
+        (shared, index): (Arc<Shared>, usize),
+        negotiated: Negotiated,
+        pace: Pace,
+        peer: PeerFn,
+    ) -> Self {
         let queues = match pace {
             Pace::AtOnce => 1,
             Pace::Latency { queues, .. } => queues.max(1),
@@ -28,6 +34,7 @@ impl SimEndpoint {
             queues,
             device: String::new(),
             encrypted: false,
+            negotiated,
             spin: Duration::ZERO,
         };
         Self {
@@ -44,7 +51,7 @@ impl SimEndpoint {
         self.shared.changed.notify_all();
     }
 
-    /// The node is gone.
+    /// Breaks the connection, as when the node is gone.
     pub fn disconnect(&self) {
         self.shared.world.lock().break_off(self.index, &disconnected());
         self.shared.changed.notify_all();

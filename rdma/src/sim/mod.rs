@@ -19,9 +19,10 @@
 //! Work takes effect when it completes, not when it is posted: a write that is closed over never happens.
 
 mod types;
+mod world;
+mod shared;
 mod endpoint;
 mod simulator;
-mod world;
 
 pub use endpoint::SimEndpoint;
 pub use simulator::{Sim, SimClock};

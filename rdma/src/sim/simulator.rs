@@ -1,10 +1,12 @@
 //! The face of a simulation, for tests.
 
 use super::endpoint::SimEndpoint;
+use super::shared::Shared;
 use super::types::{Fault, Operation, Pace, PeerFn, Watcher};
 use super::world::World;
 use crate::arena::Arena;
 use crate::clock::Clock;
+use crate::protocol::Negotiated;
 use parking_lot::{Condvar, Mutex};
 use std::ops::Range;
 use std::pin::pin;
@@ -16,13 +18,6 @@ use std::time::Duration;
 #[derive(Clone)]
 pub struct Sim {
     shared: Arc<Shared>,
-}
-
-/// The one lock of a simulation; only an endpoint's peer lock is ever held when it is taken.
-pub(super) struct Shared {
-    pub(super) world: Mutex<World>,
-    /// Time moved, something became ready, a poller began to wait.
-    pub(super) changed: Condvar,
 }
 
 /// Simulated time.
@@ -47,8 +42,15 @@ impl Sim {
     /// A new connection to the node, whose messages `peer` answers.
     #[must_use]
     pub fn endpoint(&self, pace: Pace, peer: PeerFn) -> Arc<SimEndpoint> {
+        self.endpoint_that_speaks(Negotiated::FIRST, pace, peer)
+    }
+
+    /// A new connection to the node, with whom `negotiated` was agreed, and whose messages `peer` answers.
+    #[must_use]
+    pub fn endpoint_that_speaks(&self, negotiated: Negotiated, pace: Pace, peer: PeerFn) -> Arc<SimEndpoint> {
         let index = self.shared.world.lock().add_end(pace);
-        Arc::new(SimEndpoint::new(Arc::clone(&self.shared), index, pace, peer))
+        let shared = Arc::clone(&self.shared);
+        Arc::new(SimEndpoint::new((shared, index), negotiated, pace, peer))
     }
 
     /// The clock to give to links.
@@ -62,7 +64,7 @@ impl Sim {
         self.fault_at(n, Fault::Error);
     }
 
-    /// The same, with a choice of what goes wrong. One fault is pending at a time.
+    /// The `n`-th operation (post, send, or event from the node; 1 is the next one) meets `fault`. One fault is pending at a time.
     pub fn fault_at(&self, n: u64, fault: Fault) {
         self.shared.world.lock().set_fault(n, fault);
     }

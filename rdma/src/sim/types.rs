@@ -14,9 +14,9 @@ pub enum Pace {
     AtOnce,
     /// Work takes `min` to `max`, drawn from the seed, in order on each of the queues; answers likewise.
     Latency {
-        /// Least.
+        /// The shortest time that work takes.
         min: Duration,
-        /// Most.
+        /// The longest time that work takes.
         max: Duration,
         /// Queue pairs, at least 1.
         queues: usize,
@@ -38,7 +38,7 @@ pub enum Fault {
     Die,
 }
 
-/// What is counted.
+/// The operations that faults are counted by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Operation {
     /// Work is posted.
@@ -61,9 +61,9 @@ pub struct Access<'a> {
     pub end: usize,
     /// The queue that it was posted on, as the poster named it.
     pub queue: usize,
-    /// What it does.
+    /// Whether the access reads or writes the arena.
     pub verb: Verb,
-    /// From where on.
+    /// First byte of the arena that is touched.
     pub remote: u64,
     /// The bytes that are written, or were read.
     pub bytes: &'a [u8],

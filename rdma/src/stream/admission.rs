@@ -1,7 +1,7 @@
 //! The node's side of a handshake, up to the Hello: one step whenever bytes have come. Never blocks.
 //!
-//! Until the key is proved the peer is a stranger and gets as little as possible: no thread, 66 bytes of buffer, no
-//! allocation, and nothing whose size he names. The proof comes with his first message (`psk0`): what a wrong key costs is a hash and a
+//! Until the key is proved the connection is half-open and gets as little as possible: no thread, 66 bytes of buffer, no
+//! allocation, and nothing whose size the peer names. The proof comes with the first message (`psk0`): what a wrong key costs is a hash and a
 //! decryption that fails. After it a record of at most 1 KiB is heard, into a buffer that has that size from the start.
 
 use super::setup::SetupError;
@@ -41,14 +41,14 @@ struct Hearing {
     got: usize,
 }
 
-/// Who came.
+/// A peer that has proved a key.
 #[derive(Debug)]
 pub(crate) struct Admitted {
-    /// The channel.
+    /// The encrypted channel to the peer.
     pub(crate) secure: Secure,
     /// The key it proved.
     pub(crate) key: KeyId,
-    /// Its first words.
+    /// The peer's Hello.
     pub(crate) hello: Hello,
 }
 
@@ -109,7 +109,7 @@ fn hear_opening(
         return Ok(None);
     }
     match bytes.first_chunk().map_or(Ok(()), judge_opening) {
-        Err(Rejected::Stranger) => return Err(Rejected::Stranger.into()),
+        Err(Rejected::OtherProtocol) => return Err(Rejected::OtherProtocol.into()),
         // Another version may have another length: answer at once.
         Err(_) => {}
         Ok(()) if !fill(socket, bytes, got, "key")? => return Ok(None),
@@ -205,7 +205,7 @@ mod tests {
             fabric: FabricKind::Tcp,
             queues: 2,
         };
-        Hello::new("pool", "host", role)
+        Hello::new(("pool", "host"), role, None)
     }
 
     /// A peer that sends its opening, and what came of it.
@@ -255,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_key_is_told_and_hung_up_on_whatever_was_said_beyond() {
+    fn a_wrong_key_is_notified_and_hung_up_on_whatever_was_said_beyond() {
         let (key, theirs) = (Key::generate().unwrap(), Key::generate().unwrap());
         let (node, peer, _, outcome) = opened(&key, &theirs);
         assert_eq!(outcome.err(), Some(Rejected::WrongKey));
@@ -296,7 +296,10 @@ mod tests {
         let (node, peer) = pair();
         peer.send_all(b"GET / HTTP").unwrap();
         let outcome = Admission::new().go_on(&node, |_| None);
-        assert!(matches!(outcome, Err(SetupError::Rejected(Rejected::Stranger))));
+        assert!(matches!(
+            outcome,
+            Err(SetupError::Rejected(Rejected::OtherProtocol))
+        ));
     }
 
     #[test]
@@ -317,7 +320,7 @@ mod tests {
         let got = peer.receive(&mut sealed).unwrap();
         let mut plain = [0; 64];
         let len = secure.open(&sealed[2..got], &mut plain).unwrap();
-        let answer = postcard::from_bytes(&plain[..len]).unwrap();
+        let answer = Answer::decode(&plain[..len]).unwrap();
         assert!(matches!(answer, Answer::Refused(Refusal::NoRoom)));
     }
 }

@@ -4,9 +4,10 @@
 //! bounded backlog and goes out with [`Mailbox::flush`].
 
 use super::records::Records;
+use super::sealed::SealedFrames;
 use super::socket::{Received, Socket};
-use crate::fabric::{FabricError, MAX_MESSAGE};
-use crate::handshake::{MAX_PLAIN, Secure};
+use crate::fabric::FabricError;
+use crate::handshake::Secure;
 use parking_lot::Mutex;
 use std::io::IoSlice;
 use std::sync::Arc;
@@ -15,8 +16,6 @@ use std::sync::Arc;
 const MESSAGE: u8 = 0;
 /// The sender has given up its mapping of the arena and will end the connection.
 const GOODBYE: u8 = 1;
-
-const _: () = assert!(MAX_MESSAGE < MAX_PLAIN);
 
 /// Once so many bytes of frames have come, [`Mailbox::receive`] returns: a peer that sends without end is heard a part at a time,
 /// and what it sends meanwhile stays with the kernel, which makes it wait.
@@ -35,38 +34,24 @@ pub(crate) enum Frame {
 #[derive(Debug)]
 pub(crate) struct Mailbox {
     socket: Arc<Socket>,
-    /// Most bytes that may wait.
-    backlog: usize,
     /// Held only while bytes are copied, encrypted or given to the kernel; taken last.
-    state: Mutex<State>,
+    state: Mutex<MailboxState>,
 }
 
 #[derive(Debug)]
-struct State {
-    secure: Secure,
+struct MailboxState {
+    frames: SealedFrames,
     incoming: Records,
-    /// Plain text of the frame that came last, [`MAX_PLAIN`] bytes.
-    came: Box<[u8]>,
-    /// Plain text of the frame that went last.
-    went: Vec<u8>,
-    /// Records not yet sent; the first `sent` bytes of it are.
-    outgoing: Vec<u8>,
-    sent: usize,
 }
 
 impl Mailbox {
     pub(crate) fn new(socket: Arc<Socket>, secure: Secure, backlog: usize) -> Self {
-        let state = State {
-            secure,
+        let state = MailboxState {
+            frames: SealedFrames::new(secure, backlog),
             incoming: Records::new(),
-            came: vec![0; MAX_PLAIN].into_boxed_slice(),
-            went: Vec::new(),
-            outgoing: Vec::new(),
-            sent: 0,
         };
         Self {
             socket,
-            backlog,
             state: Mutex::new(state),
         }
     }
@@ -76,17 +61,11 @@ impl Mailbox {
         &self.socket
     }
 
-    /// Sends a message of at most [`MAX_MESSAGE`] bytes, or keeps it for [`Mailbox::flush`]: true when some of it waits.
+    /// Sends a message of at most [`MAX_MESSAGE`](crate::fabric::MAX_MESSAGE) bytes, or keeps it for [`Mailbox::flush`]: true when some of it waits.
     ///
     /// # Errors
     /// `Protocol` when it is too long, `Full` when more than the backlog would wait, `Disconnected` when the socket has failed.
     pub(crate) fn send(&self, message: &[u8]) -> Result<bool, FabricError> {
-        if message.len() > MAX_MESSAGE {
-            let len = message.len();
-            return Err(FabricError::Protocol(format!(
-                "a message of {len} bytes is too long"
-            )));
-        }
         self.put(MESSAGE, message)
     }
 
@@ -102,7 +81,7 @@ impl Mailbox {
 
     /// True when something waits to be sent.
     pub(crate) fn is_waiting(&self) -> bool {
-        !self.state.lock().outgoing.is_empty()
+        !self.state.lock().frames.waiting().is_empty()
     }
 
     /// Moves what has arrived into `frames`, but not much more than [`ENOUGH`] bytes: when it stops there, the socket is still
@@ -117,49 +96,29 @@ impl Mailbox {
 
     fn put(&self, kind: u8, body: &[u8]) -> Result<bool, FabricError> {
         let mut state = self.state.lock();
-        let waiting = state.outgoing.len() - state.sent;
-        if waiting > 0 && waiting + body.len() > self.backlog {
-            return Err(FabricError::Full);
-        }
-        state.seal(kind, body)?;
+        state.frames.put(kind, body)?;
         state.flush(&self.socket)
     }
 }
 
-impl State {
-    fn seal(&mut self, kind: u8, body: &[u8]) -> Result<(), FabricError> {
-        self.went.clear();
-        self.went.push(kind);
-        self.went.extend_from_slice(body);
-        let sealed = self.secure.seal(&self.went, &mut self.outgoing);
-        sealed.map_err(|error| FabricError::Protocol(error.to_string()))
-    }
-
+impl MailboxState {
     fn flush(&mut self, socket: &Socket) -> Result<bool, FabricError> {
-        while self.sent < self.outgoing.len() {
-            let rest = IoSlice::new(&self.outgoing[self.sent..]);
-            match socket.try_send(&[rest]) {
+        while !self.frames.waiting().is_empty() {
+            match socket.try_send(&[IoSlice::new(self.frames.waiting())]) {
                 Ok(0) => break,
-                Ok(more) => self.sent += more,
+                Ok(more) => self.frames.advance(more),
                 Err(error) => return Err(FabricError::Disconnected(error.to_string())),
             }
         }
-        // Moving the rest only when it is the smaller part keeps the cost per byte constant.
-        if self.sent * 2 >= self.outgoing.len() {
-            self.outgoing.drain(..self.sent);
-            self.sent = 0;
-        }
-        Ok(!self.outgoing.is_empty())
+        Ok(!self.frames.waiting().is_empty())
     }
 
     fn receive(&mut self, socket: &Socket, frames: &mut Vec<Frame>) -> Result<(), FabricError> {
         let mut came = 0;
         loop {
             while let Some(record) = self.incoming.next() {
-                let opened = self.secure.open(record, &mut self.came);
-                let len = opened.map_err(|error| FabricError::Protocol(error.to_string()))?;
-                frames.push(decode(&self.came[..len])?);
-                came += len;
+                came += record.len();
+                frames.push(frame(self.frames.open(record)?)?);
             }
             // Only here: no whole record is left behind that a poll for the socket would not tell of.
             if came >= ENOUGH || frames.len() >= ENOUGH / 64 {
@@ -175,11 +134,11 @@ impl State {
     }
 }
 
-/// Total: any bytes give a frame or an error.
-fn decode(plain: &[u8]) -> Result<Frame, FabricError> {
-    match plain.split_first() {
-        Some((&MESSAGE, body)) if body.len() <= MAX_MESSAGE => Ok(Frame::Message(body.to_vec())),
-        Some((&GOODBYE, [])) => Ok(Frame::Goodbye),
+/// Any record that was opened gives a frame or an error.
+fn frame(opened: Option<(u8, &[u8])>) -> Result<Frame, FabricError> {
+    match opened {
+        Some((MESSAGE, body)) => Ok(Frame::Message(body.to_vec())),
+        Some((GOODBYE, [])) => Ok(Frame::Goodbye),
         _ => Err(FabricError::Protocol("a record is no frame".into())),
     }
 }
@@ -187,6 +146,7 @@ fn decode(plain: &[u8]) -> Result<Frame, FabricError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fabric::MAX_MESSAGE;
     use crate::handshake::tests::pair;
     use proptest::prelude::*;
     use std::os::unix::net::UnixStream;
@@ -286,7 +246,8 @@ mod tests {
     proptest! {
         #[test]
         fn decoding_is_total(bytes in proptest::collection::vec(any::<u8>(), 0..64)) {
-            let decoded = decode(&bytes);
+            let opened = bytes.split_first().map(|(kind, body)| (*kind, body));
+            let decoded = frame(opened);
             prop_assert_eq!(decoded.is_ok(), bytes.first() == Some(&0) || bytes == [1]);
         }
     }

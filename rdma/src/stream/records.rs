@@ -31,7 +31,7 @@ impl Records {
         Ok(received)
     }
 
-    /// The same, waiting for at least a byte; false at the end of the stream.
+    /// Receives more, waiting for at least a byte; false at the end of the stream.
     pub(crate) fn fill(&mut self, socket: &Socket) -> io::Result<bool> {
         let more = socket.receive(self.room())?;
         self.end += more;

@@ -1,11 +1,11 @@
 //! The handshake over a socket, with a limit on each step and on the whole: the connecting side, and what the node says to
-//! who has proved a key. How strangers are heard before that: [`Admission`](super::Admission).
+//! who has proved a key. How half-open connections are heard before that: [`Admission`](super::Admission).
 //!
 //! A peer that trickles its bytes has a step's time for all bytes of that step, however many arrive, and no message is
 //! longer than the few hundred bytes it must have.
 
-use super::bell::{ready, watch};
 use super::socket::{Received, Socket};
+use super::waker::{ready, watch};
 use crate::clock::{Clock, SystemClock};
 use crate::fabric::{ConnectError, FabricKind, Target};
 use crate::handshake::{
@@ -13,6 +13,7 @@ use crate::handshake::{
     Welcome,
 };
 use crate::key::Key;
+use crate::protocol::{NoCommonVersion, Protocol};
 use std::io::{self, IoSlice, IoSliceMut};
 use std::time::Duration;
 use thiserror::Error;
@@ -29,6 +30,9 @@ pub(crate) enum SetupError {
     /// The node said no.
     #[error(transparent)]
     Refused(Refusal),
+    /// The two have no version of the protocol in common.
+    #[error(transparent)]
+    NoCommonVersion(#[from] NoCommonVersion),
     /// The peer closed the connection, or sent what makes no sense.
     #[error("the peer ended the set-up at its {0}")]
     Ended(&'static str),
@@ -38,7 +42,7 @@ pub(crate) enum SetupError {
 }
 
 impl SetupError {
-    /// The same in the words of who wanted to connect.
+    /// The error in the words of who wanted to connect: with the node's address.
     pub(crate) fn of(self, target: &Target, kind: FabricKind) -> ConnectError {
         let address = target.address();
         match self {
@@ -55,6 +59,11 @@ impl SetupError {
                 address,
                 theirs,
                 ours: VERSION,
+            },
+            Self::NoCommonVersion(NoCommonVersion { ours, theirs }) => ConnectError::NoCommonVersion {
+                address,
+                theirs,
+                ours,
             },
             Self::Refused(Refusal::NoSuchPool) => ConnectError::NoSuchPool {
                 address,
@@ -207,10 +216,33 @@ pub(crate) fn introduce(
     let mut secure = initiator.finish(&reply)?;
     limits.seal(socket, &mut secure, hello, "hello")?;
     let answer = limits.open(socket, &mut secure, "hello")?;
-    match postcard::from_bytes(&answer) {
-        Ok(Answer::Welcome(welcome)) => Ok((secure, welcome)),
-        Ok(Answer::Refused(refusal)) => Err(SetupError::Refused(refusal)),
-        Err(_) => Err(SetupError::Ended("hello")),
+    match Answer::decode(&answer) {
+        Some(Answer::Welcome(welcome)) => Ok((secure, checked(welcome, hello.speaks())?)),
+        Some(Answer::Refused(refusal)) => Err(refused(refusal, hello.speaks())),
+        None => Err(SetupError::Ended("hello")),
+    }
+}
+
+/// A Welcome whose choice is one that this side offered. A node that says nothing of versions speaks the first one.
+fn checked(welcome: Welcome, ours: Protocol) -> Result<Welcome, SetupError> {
+    let chosen = match welcome.chosen {
+        Some(chosen) if ours.offered(chosen) => chosen,
+        Some(_) => return Err(SetupError::Ended("choice of a version")),
+        None => ours.negotiate(Protocol::FIRST)?,
+    };
+    Ok(Welcome {
+        chosen: Some(chosen),
+        ..welcome
+    })
+}
+
+fn refused(refusal: Refusal, ours: Protocol) -> SetupError {
+    match refusal.versions() {
+        Some(theirs) => SetupError::NoCommonVersion(NoCommonVersion {
+            ours: ours.versions,
+            theirs,
+        }),
+        None => SetupError::Refused(refusal),
     }
 }
 
@@ -228,6 +260,8 @@ pub(crate) fn answer(
 mod tests {
     use super::*;
     use crate::handshake::Role;
+    use crate::key::KeyId;
+    use crate::protocol::{Negotiated, Versions};
     use crate::stream::Admission;
     use std::os::unix::net::UnixStream;
 
@@ -243,7 +277,75 @@ mod tests {
             fabric: FabricKind::Tcp,
             queues: 2,
         };
-        Hello::new("pool", "host", role)
+        Hello::new(("pool", "host"), role, Some(Protocol::FIRST))
+    }
+
+    /// A node that answers a Hello with `word`, and tells what it heard.
+    fn node(socket: Socket, key: Key, word: Answer) -> std::thread::JoinHandle<(KeyId, Hello)> {
+        std::thread::spawn(move || {
+            let limits = Limits::start(STEP);
+            let mut admission = Admission::new();
+            let mut admitted = loop {
+                match admission.go_on(&socket, |_| Some(key.clone())).unwrap() {
+                    Some(admitted) => break admitted,
+                    None => limits.wait(&socket, false, limits.whole, "hello").unwrap(),
+                }
+            };
+            answer(&socket, &mut admitted.secure, &word, &limits).unwrap();
+            (admitted.key, admitted.hello)
+        })
+    }
+
+    fn speaks(oldest: u16, newest: u16) -> Protocol {
+        let versions = Versions::new(oldest, newest).unwrap();
+        Protocol {
+            versions,
+            features: 1,
+        }
+    }
+
+    /// What becomes of a Hello that offers `ours`, answered with `word`.
+    fn answered(ours: Protocol, word: Answer) -> Result<Negotiated, SetupError> {
+        let (a, b) = pair();
+        let key = Key::generate().unwrap();
+        let node = node(b, key.clone(), word);
+        let hello = Hello {
+            protocol: Some(ours),
+            ..hello()
+        };
+        let said = introduce(&a, &key, &hello, &Limits::start(STEP));
+        node.join().unwrap();
+        said.map(|(_, welcome)| welcome.negotiated())
+    }
+
+    #[test]
+    fn a_node_that_says_nothing_of_versions_speaks_the_first() {
+        let welcome = |chosen| {
+            Answer::Welcome(Welcome {
+                arena: 4096,
+                token: [9; 32],
+                chosen,
+            })
+        };
+        assert_eq!(answered(speaks(1, 3), welcome(None)).unwrap(), Negotiated::FIRST);
+        let error = answered(speaks(2, 3), welcome(None)).unwrap_err();
+        assert!(matches!(error, SetupError::NoCommonVersion(_)), "{error}");
+        for (version, features) in [(4, 0), (0, 0), (3, 2)] {
+            let error = answered(speaks(1, 3), welcome(Some(Negotiated { version, features })));
+            assert!(matches!(error, Err(SetupError::Ended("choice of a version"))));
+        }
+    }
+
+    #[test]
+    fn a_refusal_for_versions_names_both_ranges() {
+        let refusal = Answer::Refused(Refusal::NoCommonVersion(4, 6));
+        let error = answered(speaks(1, 3), refusal).unwrap_err().to_string();
+        let wanted =
+            "it speaks protocol versions 4 to 6, this side versions 1 to 3: upgrade rdmafs on this side";
+        assert_eq!(error, wanted);
+        let hostile = Answer::Refused(Refusal::NoCommonVersion(6, 4));
+        let error = answered(speaks(1, 3), hostile).unwrap_err();
+        assert!(matches!(error, SetupError::Refused(_)), "{error}");
     }
 
     #[test]
@@ -253,22 +355,9 @@ mod tests {
         let welcome = Welcome {
             arena: 4096,
             token: [9; 32],
+            chosen: Some(Negotiated::FIRST),
         };
-        let node = std::thread::spawn({
-            let (key, welcome) = (key.clone(), welcome.clone());
-            move || {
-                let limits = Limits::start(STEP);
-                let mut admission = Admission::new();
-                let mut admitted = loop {
-                    match admission.go_on(&b, |_| Some(key.clone())).unwrap() {
-                        Some(admitted) => break admitted,
-                        None => limits.wait(&b, false, limits.whole, "hello").unwrap(),
-                    }
-                };
-                answer(&b, &mut admitted.secure, &Answer::Welcome(welcome), &limits).unwrap();
-                (admitted.key, admitted.hello)
-            }
-        });
+        let node = node(b, key.clone(), Answer::Welcome(welcome.clone()));
         let (_, said) = introduce(&a, &key, &hello(), &Limits::start(STEP)).unwrap();
         assert!(said == welcome);
         assert_eq!(node.join().unwrap(), (key.id, hello()));
@@ -308,7 +397,7 @@ mod tests {
             let key = Key::generate().unwrap();
             let error = introduce(&a, &key, &hello(), &Limits::start(STEP)).unwrap_err();
             assert!(
-                matches!(error, SetupError::Rejected(Rejected::Stranger)),
+                matches!(error, SetupError::Rejected(Rejected::OtherProtocol)),
                 "{error}"
             );
         }

@@ -13,7 +13,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 pub(crate) enum Received {
     /// So many bytes, above 0.
     Bytes(usize),
-    /// Nothing now.
+    /// No bytes have come.
     Nothing,
     /// The peer has ended its side.
     End,
@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_bytes_and_the_end_are_told_apart() {
+    fn nothing_bytes_and_the_end_are_distinguished() {
         let (a, b) = pair();
         let mut to = [0; 8];
         let mut receive = || b.try_receive(&mut [IoSliceMut::new(&mut to)]).unwrap();

@@ -35,7 +35,7 @@ impl Fabric for Tcp {
         let lanes = (0..queues)
             .map(|_| lane(target, address, welcome.token, encrypted))
             .collect::<Result<Vec<_>, _>>()?;
-        let endpoint = TcpEndpoint::new(control, secure, lanes, encrypted);
+        let endpoint = TcpEndpoint::new((control, secure), lanes, encrypted, welcome.negotiated());
         let endpoint = endpoint.map_err(|source| io_error(target, source))?;
         Ok(Arc::new(endpoint))
     }
@@ -77,7 +77,7 @@ fn lane(target: &Target, address: SocketAddr, token: Token, encrypted: bool) -> 
 fn set_up(stream: TcpStream, target: &Target, role: Role) -> Result<(Socket, Secure, Welcome), ConnectError> {
     let socket = Socket::new(stream);
     socket.tune_tcp().map_err(|source| io_error(target, source))?;
-    let hello = Hello::new(&target.pool, &target.host_id, role);
+    let hello = Hello::to(target, role);
     let limits = Limits::start(target.step_timeout);
     let (secure, welcome) = introduce(&socket, &target.key, &hello, &limits)
         .map_err(|error| error.of(target, FabricKind::Tcp))?;

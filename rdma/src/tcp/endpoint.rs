@@ -3,7 +3,8 @@
 use super::lane::{Lane, failed};
 use crate::fabric::{Completion, Endpoint, Event, FabricError, FabricKind, Facts, Work};
 use crate::handshake::Secure;
-use crate::stream::{Bell, Fate, Frame, Mailbox, Socket, ready, watch};
+use crate::protocol::Negotiated;
+use crate::stream::{EndpointState, Frame, Mailbox, Socket, watch};
 use parking_lot::Mutex;
 use std::io;
 use std::sync::Arc;
@@ -21,8 +22,7 @@ pub(super) struct TcpEndpoint {
     /// Lock order: `polling`, then one lane or the mailbox at a time.
     lanes: Vec<Shared>,
     mailbox: Mailbox,
-    fate: Fate,
-    bell: Bell,
+    state: EndpointState,
     /// Held while one thread polls, so that events have one order.
     polling: Mutex<Vec<Frame>>,
 }
@@ -37,16 +37,17 @@ struct Shared {
 
 impl TcpEndpoint {
     pub(super) fn new(
-        control: Socket,
-        secure: Secure,
+        (control, secure): (Socket, Secure),
         lanes: Vec<Lane>,
         encrypted: bool,
+        negotiated: Negotiated,
     ) -> io::Result<Self> {
         let facts = Facts {
             kind: FabricKind::Tcp,
             queues: lanes.len(),
             device: String::new(),
             encrypted,
+            negotiated,
             spin: SPIN,
         };
         let lanes = lanes.into_iter().map(|lane| Shared {
@@ -58,23 +59,16 @@ impl TcpEndpoint {
             facts,
             lanes: lanes.collect(),
             mailbox: Mailbox::new(Arc::new(control), secure, BACKLOG),
-            fate: Fate::default(),
-            bell: Bell::new()?,
+            state: EndpointState::new()?,
             polling: Mutex::new(Vec::new()),
         })
-    }
-
-    /// Declares the endpoint dead; the next poll buries it.
-    fn end(&self, reason: FabricError) {
-        self.fate.end(reason);
-        self.bell.ring();
     }
 
     fn poll_lanes(&self, events: &mut Vec<Event>) -> Result<(), FabricError> {
         for shared in &self.lanes {
             let mut lane = shared.lane.lock();
             lane.flush()?;
-            if shared.stirred.swap(false, Ordering::Relaxed) || !lane.posted.is_empty() {
+            if shared.stirred.swap(false, Ordering::Relaxed) || !lane.is_idle() {
                 lane.receive(events)?;
             }
         }
@@ -92,12 +86,12 @@ impl TcpEndpoint {
     }
 
     /// Gives all work back, and says why, once.
-    fn bury(&self, reason: &FabricError, events: &mut Vec<Event>) {
+    fn tear_down(&self, reason: &FabricError, events: &mut Vec<Event>) {
         for shared in &self.lanes {
             shared.lane.lock().close(reason, events);
         }
         self.mailbox.socket().end();
-        if let Some(reason) = self.fate.say_once() {
+        if let Some(reason) = self.state.say_once() {
             events.push(Event::Down(reason));
         }
     }
@@ -109,7 +103,7 @@ impl Endpoint for TcpEndpoint {
     }
 
     fn post(&self, queue: usize, work: Work) -> Option<Completion> {
-        if let Some(reason) = self.fate.ended() {
+        if let Some(reason) = self.state.ended() {
             return Some(*failed(work, reason));
         }
         let mut lane = self.lanes[queue % self.lanes.len()].lane.lock();
@@ -119,20 +113,18 @@ impl Endpoint for TcpEndpoint {
         match lane.flush() {
             Ok(false) => {}
             // Who waits must now watch for room.
-            Ok(true) => self.bell.ring(),
-            Err(reason) => self.end(reason),
+            Ok(true) => self.state.wake(),
+            Err(reason) => self.state.end(reason),
         }
         None
     }
 
     fn send(&self, message: &[u8]) -> Result<(), FabricError> {
-        if let Some(reason) = self.fate.ended() {
-            return Err(reason);
-        }
+        self.state.check()?;
         let sent = self.mailbox.send(message);
         match &sent {
-            Ok(true) => self.bell.ring(),
-            Err(reason @ FabricError::Disconnected(_)) => self.end(reason.clone()),
+            Ok(true) => self.state.wake(),
+            Err(reason @ FabricError::Disconnected(_)) => self.state.end(reason.clone()),
             _ => {}
         }
         sent.map(|_| ())
@@ -142,32 +134,29 @@ impl Endpoint for TcpEndpoint {
         let Some(mut frames) = self.polling.try_lock() else {
             return;
         };
-        if self.fate.ended().is_none() {
+        if self.state.ended().is_none() {
             let lanes = self.poll_lanes(events);
             let messages = self.poll_mailbox(&mut frames, events);
             if let Err(reason) = lanes.and(messages) {
-                self.fate.end(reason);
+                self.state.end_quietly(reason);
             }
         }
-        if let Some(reason) = self.fate.ended() {
-            self.bury(&reason, events);
+        if let Some(reason) = self.state.ended() {
+            self.tear_down(&reason, events);
         }
     }
 
     fn wait(&self, timeout: Duration) {
-        let mut watched = vec![watch(&self.bell, false)];
-        if self.fate.ended().is_none() {
+        let mut watched = vec![self.state.watched()];
+        if self.state.ended().is_none() {
             watched.push(watch(self.mailbox.socket(), self.mailbox.is_waiting()));
             for shared in &self.lanes {
                 let waiting = shared.lane.lock().is_waiting();
                 watched.push(watch(&*shared.socket, waiting));
             }
         }
-        if !ready(&mut watched, timeout).unwrap_or(false) {
+        if !self.state.sleep(&mut watched, timeout) {
             return;
-        }
-        if watched[0].any().unwrap_or(false) {
-            self.bell.silence();
         }
         for (watched, shared) in watched.iter().skip(2).zip(&self.lanes) {
             if watched.any().unwrap_or(true) {
@@ -177,10 +166,10 @@ impl Endpoint for TcpEndpoint {
     }
 
     fn wake(&self) {
-        self.bell.ring();
+        self.state.wake();
     }
 
     fn close(&self) {
-        self.end(FabricError::Flushed);
+        self.state.end(FabricError::Flushed);
     }
 }

@@ -4,12 +4,14 @@
 //! the control connection's secret token. On a data connection the endpoint sends requests and the node answers them
 //! in order (`wire`); unless encrypted, bytes go from the socket into the buffer, or into the arena, without a copy in between.
 
-mod connect;
-mod endpoint;
-mod lane;
-mod reply;
-mod serve;
 pub(crate) mod wire;
+mod cipher;
+mod queue;
+mod reply;
+mod lane;
+mod endpoint;
+mod connect;
+mod serve;
 
 pub use connect::Tcp;
 #[cfg(feature = "verbs")]

@@ -2,7 +2,7 @@
 //!
 //! It blocks, so a peer that neither sends nor reads holds up nobody but itself; ending the socket frees the thread.
 
-use super::wire::{REPLY, REQUEST, Request};
+use super::wire::{DataRequest, REPLY, REQUEST};
 use crate::arena::Arena;
 use crate::fabric::Verb;
 use crate::handshake::{Broken, Secure};
@@ -12,10 +12,10 @@ use std::ops::Range;
 use std::os::fd::AsFd;
 
 /// Bytes sent at once on an encrypted connection, and the piece in which refused bytes are read and thrown away.
-const PIECE: usize = 60 * 1024;
+const CHUNK: usize = 60 * 1024;
 
 /// What a refused read gets.
-static ZEROS: [u8; PIECE] = [0; PIECE];
+static ZEROS: [u8; CHUNK] = [0; CHUNK];
 
 /// Answers requests until the connection ends. Each access is bounded by the arena, whatever `may` says. Blocking.
 ///
@@ -35,7 +35,7 @@ pub(crate) fn serve(
                 secure,
                 records: Records::new(),
                 plain: vec![0; u16::MAX.into()],
-                out: Vec::with_capacity(2 * PIECE),
+                out: Vec::with_capacity(2 * CHUNK),
             };
             run(&mut line, arena, may)
         }
@@ -54,7 +54,7 @@ trait Line {
 
 fn run(line: &mut impl Line, arena: &Arena, may: &dyn Fn(Verb, Range<u64>) -> bool) -> io::Result<()> {
     while let Some(head) = line.head()? {
-        let request = Request::decode(&head).ok_or_else(nonsense)?;
+        let request = DataRequest::decode(&head).ok_or_else(nonsense)?;
         let allowed = request
             .range()
             .filter(|range| range.end <= arena.len())
@@ -100,7 +100,7 @@ impl Line for Plain<'_> {
                     checked(arena.receive(self.socket.as_fd(), offset + got as u64, len - got))
                 }
                 None => {
-                    nowhere.resize(PIECE.min(len - got), 0);
+                    nowhere.resize(CHUNK.min(len - got), 0);
                     self.socket.receive(&mut nowhere)
                 }
             };
@@ -118,8 +118,8 @@ impl Line for Plain<'_> {
         let Some((arena, offset)) = from else {
             self.socket.send_all(head)?;
             return (0..len)
-                .step_by(PIECE)
-                .try_for_each(|start| self.socket.send_all(&ZEROS[..PIECE.min(len - start)]));
+                .step_by(CHUNK)
+                .try_for_each(|start| self.socket.send_all(&ZEROS[..CHUNK.min(len - start)]));
         };
         let mut sent = 0;
         while sent < REPLY + len {
@@ -192,14 +192,14 @@ impl Line for Sealed<'_> {
 
     fn give(&mut self, head: &[u8; REPLY], from: Option<(&Arena, u64)>, len: usize) -> io::Result<()> {
         self.secure.seal(head, &mut self.out).map_err(broken)?;
-        for start in (0..len).step_by(PIECE) {
-            let piece = &mut self.plain[..PIECE.min(len - start)];
+        for start in (0..len).step_by(CHUNK) {
+            let piece = &mut self.plain[..CHUNK.min(len - start)];
             match from {
                 Some((arena, offset)) => arena.read(offset + start as u64, piece).ok_or_else(nonsense)?,
                 None => piece.fill(0),
             }
             self.secure.seal(piece, &mut self.out).map_err(broken)?;
-            if self.out.len() >= PIECE {
+            if self.out.len() >= CHUNK {
                 self.send()?;
             }
         }

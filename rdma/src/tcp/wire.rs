@@ -19,7 +19,7 @@ pub(crate) const REPLY: usize = 16;
 
 /// A request's head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Request {
+pub(crate) struct DataRequest {
     /// Chosen by the poster.
     pub(crate) id: u64,
     pub(crate) verb: Verb,
@@ -32,15 +32,15 @@ pub(crate) struct Request {
 /// A reply's head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Reply {
-    /// Of the request.
+    /// As in the request that is answered.
     pub(crate) id: u64,
-    /// Of the request.
+    /// As in the request that is answered.
     pub(crate) len: u32,
     /// The node did not allow it.
     pub(crate) refused: bool,
 }
 
-impl Request {
+impl DataRequest {
     pub(crate) fn encode(&self) -> [u8; REQUEST] {
         let mut head = [0; REQUEST];
         head[..8].copy_from_slice(&self.id.to_le_bytes());
@@ -117,13 +117,13 @@ mod tests {
 
     #[test]
     fn lengths_are_bounded() {
-        let request = |len| Request {
+        let request = |len| DataRequest {
             id: 1,
             verb: Verb::Write,
             remote: u64::MAX - 9,
             len,
         };
-        let decoded = |len| Request::decode(&request(len).encode());
+        let decoded = |len| DataRequest::decode(&request(len).encode());
         assert_eq!((decoded(0), decoded((1 << 20) + 1)), (None, None));
         assert_eq!(decoded(1 << 20), Some(request(1 << 20)));
         assert_eq!(request(9).range(), Some(u64::MAX - 9..u64::MAX));
@@ -137,7 +137,7 @@ mod tests {
             likely[16..20].copy_from_slice(&len.to_le_bytes());
             likely[20..].copy_from_slice(&[verb, 0, 0, 0]);
             for head in [head, likely] {
-                if let Some(request) = Request::decode(&head) {
+                if let Some(request) = DataRequest::decode(&head) {
                     prop_assert_eq!(request.encode(), head);
                 }
                 let reply = head.first_chunk::<REPLY>().unwrap();

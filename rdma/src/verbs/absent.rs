@@ -27,9 +27,9 @@ impl Fabric for Verbs {
 
 /// A node's device: there is none.
 #[derive(Debug)]
-pub(crate) struct Lender(Infallible);
+pub(crate) struct Responder(Infallible);
 
-impl Lender {
+impl Responder {
     pub(crate) fn open(_device: Option<&str>, _arena: &Arc<Arena>) -> io::Result<Self> {
         let line = format!("cannot offer verbs: {NONE}");
         Err(io::Error::new(io::ErrorKind::Unsupported, line))
@@ -41,16 +41,16 @@ impl Lender {
         _secure: Secure,
         _queues: u8,
         _limits: &Limits,
-    ) -> Result<Arc<Session>, SetupError> {
+    ) -> Result<Arc<VerbsSession>, SetupError> {
         match self.0 {}
     }
 }
 
 /// A handler's queue pairs: there are none.
 #[derive(Debug)]
-pub(crate) struct Session(Infallible);
+pub(crate) struct VerbsSession(Infallible);
 
-impl Session {
+impl VerbsSession {
     pub(crate) fn socket(&self) -> &Socket {
         match self.0 {}
     }
@@ -72,7 +72,7 @@ impl Session {
     }
 }
 
-impl AsFd for Session {
+impl AsFd for VerbsSession {
     fn as_fd(&self) -> BorrowedFd<'_> {
         match self.0 {}
     }

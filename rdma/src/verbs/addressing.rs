@@ -1,6 +1,6 @@
 //! Which of a port's GIDs to use. Pure, apart from asking the kernel for the way to a peer.
 
-use super::words::Gid;
+use super::setup::Gid;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, UdpSocket};
 
 /// What a GID is good for, in order of preference.

@@ -6,8 +6,9 @@
 //! Each side starts with [`WINDOW`] of the peer's receives and keeps the last one for giving receives back: so neither
 //! waits for the other with both hands full, and no SEND ever finds the peer without a receive.
 
-use crate::fabric::{FabricError, MAX_MESSAGE};
-use crate::handshake::{MAX_PLAIN, Secure};
+use crate::fabric::FabricError;
+use crate::handshake::Secure;
+use crate::stream::SealedFrames;
 
 /// Bytes of the longest chunk, and of each receive.
 pub(super) const CHUNK: usize = 4096;
@@ -18,27 +19,18 @@ const HEAD: usize = 2;
 /// A message.
 const MESSAGE: u8 = 0;
 /// The queue pairs work: said once by each side.
-const HAIL: u8 = 1;
+const READY: u8 = 1;
 
 /// What a record holds.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Parcel {
+pub(super) enum VerbsFrame {
     Message(Vec<u8>),
-    Hail,
+    Ready,
 }
 
 /// Both directions of a session's messages.
 pub(super) struct Chunks {
-    secure: Secure,
-    /// Room for the plain text that came last.
-    came: Box<[u8]>,
-    /// Plain text that went last.
-    went: Vec<u8>,
-    /// Sealed records; the first `sent` bytes are sent.
-    outgoing: Vec<u8>,
-    sent: usize,
-    /// Most bytes that may wait in `outgoing`.
-    backlog: usize,
+    frames: SealedFrames,
     /// Received and not yet a whole record.
     incoming: Vec<u8>,
     /// Receives of the peer that we may use.
@@ -50,51 +42,30 @@ pub(super) struct Chunks {
 impl Chunks {
     pub(super) fn new(secure: Secure, backlog: usize) -> Self {
         Self {
-            secure,
-            came: vec![0; MAX_PLAIN].into_boxed_slice(),
-            went: Vec::new(),
-            outgoing: Vec::new(),
-            sent: 0,
-            backlog,
+            frames: SealedFrames::new(secure, backlog),
             incoming: Vec::new(),
             credits: WINDOW,
             owed: 0,
         }
     }
 
-    /// Queues a message of at most [`MAX_MESSAGE`] bytes.
+    /// Queues a message of at most [`MAX_MESSAGE`](crate::fabric::MAX_MESSAGE) bytes.
     ///
     /// # Errors
     /// `Protocol` when it is too long, `Full` when more than the backlog would wait.
     pub(super) fn put(&mut self, message: &[u8]) -> Result<(), FabricError> {
-        if message.len() > MAX_MESSAGE {
-            let why = format!("a message of {} bytes is too long", message.len());
-            return Err(FabricError::Protocol(why));
-        }
-        let waiting = self.outgoing.len() - self.sent;
-        if waiting > 0 && waiting + message.len() > self.backlog {
-            return Err(FabricError::Full);
-        }
-        self.seal(MESSAGE, message)
+        self.frames.put(MESSAGE, message)
     }
 
-    /// Queues the hail.
-    pub(super) fn put_hail(&mut self) -> Result<(), FabricError> {
-        self.seal(HAIL, &[])
-    }
-
-    fn seal(&mut self, kind: u8, body: &[u8]) -> Result<(), FabricError> {
-        self.went.clear();
-        self.went.push(kind);
-        self.went.extend_from_slice(body);
-        let sealed = self.secure.seal(&self.went, &mut self.outgoing);
-        sealed.map_err(|error| FabricError::Protocol(error.to_string()))
+    /// Queues the ready frame.
+    pub(super) fn put_ready(&mut self) -> Result<(), FabricError> {
+        self.frames.put(READY, &[])
     }
 
     /// The next chunk to send now, put at the start of `to`: its length. `None` when nothing is to be sent, or the peer has no
     /// room.
     pub(super) fn next(&mut self, to: &mut [u8; CHUNK]) -> Option<usize> {
-        let waiting = self.outgoing.len() - self.sent;
+        let waiting = self.frames.waiting().len();
         let may_talk = waiting > 0 && self.credits > 1;
         let must_give = self.owed >= WINDOW / 2 && self.credits > 0;
         if !may_talk && !must_give {
@@ -102,23 +73,18 @@ impl Chunks {
         }
         let body = if may_talk { waiting.min(CHUNK - HEAD) } else { 0 };
         to[..HEAD].copy_from_slice(&self.owed.to_le_bytes());
-        to[HEAD..HEAD + body].copy_from_slice(&self.outgoing[self.sent..self.sent + body]);
+        to[HEAD..HEAD + body].copy_from_slice(&self.frames.waiting()[..body]);
         self.owed = 0;
         self.credits -= 1;
-        self.sent += body;
-        // Moving the rest only when it is the smaller part keeps the cost per byte constant.
-        if self.sent * 2 >= self.outgoing.len() {
-            self.outgoing.drain(..self.sent);
-            self.sent = 0;
-        }
+        self.frames.advance(body);
         Some(HEAD + body)
     }
 
     /// Takes a chunk that came, whose receive is posted again, and adds what became whole.
     ///
     /// # Errors
-    /// `Protocol`: the peer gave back more than it had, or a record does not decrypt or is no parcel.
-    pub(super) fn take(&mut self, chunk: &[u8], parcels: &mut Vec<Parcel>) -> Result<(), FabricError> {
+    /// `Protocol`: the peer gave back more than it had, or a record does not decrypt or is no frame.
+    pub(super) fn take(&mut self, chunk: &[u8], frames: &mut Vec<VerbsFrame>) -> Result<(), FabricError> {
         let broken = |why: &str| FabricError::Protocol(why.to_owned());
         let (given, body) = chunk
             .split_first_chunk()
@@ -133,9 +99,7 @@ impl Chunks {
         while let Some((length, rest)) = self.incoming[start..].split_first_chunk() {
             let length = usize::from(u16::from_le_bytes(*length));
             let Some(record) = rest.get(..length) else { break };
-            let opened = self.secure.open(record, &mut self.came);
-            let len = opened.map_err(|error| FabricError::Protocol(error.to_string()))?;
-            parcels.push(decode(&self.came[..len])?);
+            frames.push(frame(self.frames.open(record)?)?);
             start += 2 + length;
         }
         self.incoming.drain(..start);
@@ -160,17 +124,18 @@ impl std::fmt::Debug for Chunks {
     }
 }
 
-fn decode(plain: &[u8]) -> Result<Parcel, FabricError> {
-    match plain.split_first() {
-        Some((&MESSAGE, body)) if body.len() <= MAX_MESSAGE => Ok(Parcel::Message(body.to_vec())),
-        Some((&HAIL, [])) => Ok(Parcel::Hail),
-        _ => Err(FabricError::Protocol("a record is no parcel".into())),
+fn frame(opened: Option<(u8, &[u8])>) -> Result<VerbsFrame, FabricError> {
+    match opened {
+        Some((MESSAGE, body)) => Ok(VerbsFrame::Message(body.to_vec())),
+        Some((READY, [])) => Ok(VerbsFrame::Ready),
+        _ => Err(FabricError::Protocol("a record is no frame".into())),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fabric::MAX_MESSAGE;
     use crate::handshake::tests::pair;
     use proptest::prelude::*;
     use std::collections::VecDeque;
@@ -181,7 +146,7 @@ mod tests {
     struct Wire {
         sides: [Chunks; 2],
         way: [VecDeque<Vec<u8>>; 2],
-        came: [Vec<Parcel>; 2],
+        came: [Vec<VerbsFrame>; 2],
     }
 
     impl Wire {
@@ -231,13 +196,13 @@ mod tests {
             wire.sides[0].put(&vec![mark; len]).unwrap();
             wire.sides[1].put(&vec![mark ^ 0xff; len]).unwrap();
         }
-        wire.sides[1].put_hail().unwrap();
+        wire.sides[1].put_ready().unwrap();
         wire.settle();
-        assert_eq!(wire.came[0].pop(), Some(Parcel::Hail));
+        assert_eq!(wire.came[0].pop(), Some(VerbsFrame::Ready));
         for (side, flip) in [(1, 0), (0, 0xff)] {
             let wanted = (0u8..)
                 .zip(lengths)
-                .map(|(mark, len)| Parcel::Message(vec![mark ^ flip; len]));
+                .map(|(mark, len)| VerbsFrame::Message(vec![mark ^ flip; len]));
             assert!(wire.came[side].drain(..).eq(wanted));
         }
         assert!(matches!(

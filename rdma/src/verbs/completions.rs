@@ -90,7 +90,7 @@ impl Completions {
     }
 
     /// Takes the announcements off the channel. Never blocks.
-    pub(super) fn hush(&self) {
+    pub(super) fn drain_events(&self) {
         loop {
             let mut queue = std::ptr::null_mut();
             let mut context = std::ptr::null_mut();

@@ -6,11 +6,11 @@ use super::device::{Device, Port};
 use super::domain::Domain;
 use super::endpoint::{Parts, VerbsEndpoint};
 use super::error::VerbError;
-use super::lane::{self, Arena, Lane};
-use super::messages::{self, Messages, PLACE, listen_all};
-use super::queue::{Path, Queue, Shape};
+use super::lane::{self, Lane, RemoteArena};
+use super::messages::{self, Messages, SLOT, listen_all};
+use super::queue::{Path, QueuePair, Shape};
 use super::region::Region;
-use super::words::{Deal, End, Ends, Gid, MAX_QUEUES, Offer, decode_deal};
+use super::setup::{Deal, End, Ends, Gid, MAX_QUEUES, Offer, decode_deal};
 use crate::clock::{Clock, SystemClock};
 use crate::fabric::{ConnectError, Endpoint, Event, Fabric, FabricKind, Facts, Target, VerbsOptions};
 use crate::handshake::{Hello, Role, Secure, Welcome};
@@ -20,6 +20,7 @@ use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
+use thiserror::Error;
 
 /// Most bytes of messages that may wait for a node that does not read.
 const BACKLOG: usize = 1 << 20;
@@ -39,10 +40,12 @@ impl Fabric for Verbs {
     }
 
     fn connect(&self, target: &Target) -> Result<Arc<dyn Endpoint>, ConnectError> {
-        let devices = Device::open_active(target.verbs.device.as_deref()).map_err(ConnectError::NotHere)?;
+        let devices = Device::open_active(target.verbs.device.as_deref())
+            .map_err(|error| ConnectError::NotHere(error.to_string()))?;
         let (stream, address) = tcp::dial(target)?;
         let towards = source_towards(address.ip().to_canonical());
-        let way = Way::choose(devices, &target.verbs, towards).map_err(ConnectError::NotHere)?;
+        let way = Way::choose(devices, &target.verbs, towards)
+            .map_err(|error| ConnectError::NotHere(error.to_string()))?;
         let failed = |error: SetupError| error.of(target, FabricKind::Verbs);
         let socket = Socket::new(stream);
         socket.tune_tcp().map_err(|error| failed(error.into()))?;
@@ -53,7 +56,7 @@ impl Fabric for Verbs {
             // At most 16.
             queues: u8::try_from(queues).unwrap_or(16),
         };
-        let hello = Hello::new(&target.pool, &target.host_id, role);
+        let hello = Hello::to(target, role);
         let (secure, welcome) = introduce(&socket, &target.key, &hello, &limits).map_err(failed)?;
         // Nothing of the device is used before the node has proved the key.
         let half = Half::new(&way, target, queues)
@@ -64,7 +67,18 @@ impl Fabric for Verbs {
     }
 }
 
-/// Through which port.
+/// No port of the devices fits, in words for the user.
+#[derive(Debug, Error)]
+pub(super) enum WayError {
+    #[error("no active RDMA port has a GID with index {0} (gid_index=)")]
+    GidIndex(u8),
+    #[error("RDMA port {0} is not active, or not there (port=)")]
+    Port(u8),
+    #[error("no active RDMA port has an address")]
+    NoAddress,
+}
+
+/// The device, port and address that a connection goes through.
 pub(super) struct Way {
     pub(super) device: Arc<Device>,
     pub(super) port: Port,
@@ -75,12 +89,12 @@ impl Way {
     /// The best GID of all devices' active ports, as far as the options leave a choice.
     ///
     /// # Errors
-    /// In words for the user: the options name what is not there.
+    /// The options name what is not there.
     pub(super) fn choose(
         devices: Vec<Arc<Device>>,
         options: &VerbsOptions,
         from: Option<IpAddr>,
-    ) -> Result<Self, String> {
+    ) -> Result<Self, WayError> {
         let mut chosen: Option<Self> = None;
         for device in devices {
             for port in &device.ports {
@@ -100,10 +114,10 @@ impl Way {
                 }
             }
         }
-        chosen.ok_or_else(|| match (options.port, options.gid_index) {
-            (_, Some(index)) => format!("no active RDMA port has a GID with index {index} (gid_index=)"),
-            (Some(port), None) => format!("RDMA port {port} is not active, or not there (port=)"),
-            (None, None) => "no active RDMA port has an address".into(),
+        chosen.ok_or(match (options.port, options.gid_index) {
+            (_, Some(index)) => WayError::GidIndex(index),
+            (Some(port), None) => WayError::Port(port),
+            (None, None) => WayError::NoAddress,
         })
     }
 
@@ -113,8 +127,8 @@ impl Way {
     }
 
     /// What the peer is told.
-    pub(super) fn ends(&self, queues: &[(Arc<Queue>, u32)]) -> Ends {
-        let end = |(queue, first): &(Arc<Queue>, u32)| End {
+    pub(super) fn ends(&self, queues: &[(Arc<QueuePair>, u32)]) -> Ends {
+        let end = |(queue, first): &(Arc<QueuePair>, u32)| End {
             number: queue.number(),
             first: *first,
         };
@@ -130,7 +144,7 @@ impl Way {
     /// Connects queue pairs to the peer's.
     pub(super) fn connect(
         &self,
-        queues: &[(Arc<Queue>, u32)],
+        queues: &[(Arc<QueuePair>, u32)],
         theirs: &Ends,
         tclass: u8,
     ) -> Result<(), VerbError> {
@@ -161,9 +175,9 @@ impl Way {
 struct Half {
     completions: Arc<Completions>,
     buffers: Arc<Region>,
-    letters: Arc<Region>,
+    message_buffers: Arc<Region>,
     /// With the first sequence number that each sends.
-    queues: Vec<(Arc<Queue>, u32)>,
+    queues: Vec<(Arc<QueuePair>, u32)>,
     depth: u32,
 }
 
@@ -172,14 +186,14 @@ impl Half {
         let device = &way.device;
         let domain = Domain::new(Arc::clone(device))?;
         let buffers = Arc::new(Region::of_buffers(&domain, target.buffers.clone())?);
-        let letters = Arc::new(Region::fresh(&domain, PLACE)?);
+        let message_buffers = Arc::new(Region::fresh(&domain, SLOT)?);
         // The first queue pair has room for both.
         let room = device.limits.work_requests.saturating_sub(messages::DEPTH);
         let depth = lane::DEPTH.min(room).max(1);
         let count = u32::try_from(queues).unwrap_or(1);
         let completions = Completions::new(device, depth * count + 2 * messages::DEPTH)?;
         let completions = Arc::new(completions);
-        let regions = vec![Arc::clone(&buffers), Arc::clone(&letters)];
+        let regions = vec![Arc::clone(&buffers), Arc::clone(&message_buffers)];
         let mut made = Vec::new();
         for number in 0..queues {
             let shape = Shape {
@@ -192,16 +206,16 @@ impl Half {
                 port: way.port.number,
                 lends: false,
             };
-            let queue = Queue::new(&domain, &completions, shape, regions.clone())?;
+            let queue = QueuePair::new(&domain, &completions, shape, regions.clone())?;
             if number == 0 {
-                listen_all(&queue, &letters, 0)?;
+                listen_all(&queue, &message_buffers, 0)?;
             }
             made.push((queue, first_sequence()?));
         }
         Ok(Self {
             completions,
             buffers,
-            letters,
+            message_buffers,
             queues: made,
             depth,
         })
@@ -218,7 +232,7 @@ fn agree(
 ) -> Result<VerbsEndpoint, ConnectError> {
     let failed = |error: SetupError| error.of(target, FabricKind::Verbs);
     let offer = Offer {
-        lineage: target.lineage,
+        client_owner: target.client_owner,
         ends: way.ends(&half.queues),
     };
     limits
@@ -240,16 +254,15 @@ fn agree(
         }
         _ => return Err(failed(SetupError::Ended("queue pair"))),
     };
-    let tclass = target.verbs.tclass.unwrap_or(0);
-    way.connect(&half.queues, &ends, tclass)
+    way.connect(&half.queues, &ends, target.verbs.tclass.unwrap_or(0))
         .map_err(|error| no_way(target, way, ends.gid, &error.to_string()))?;
-    let arena = Arena {
+    let arena = RemoteArena {
         base,
         key,
         len: welcome.arena,
     };
     let first = Arc::clone(&half.queues[0].0);
-    let messages = Messages::new(first, half.letters, 0, secure, BACKLOG);
+    let messages = Messages::new(first, half.message_buffers, 0, secure, BACKLOG);
     let lane = |(number, (queue, _))| Lane::new(queue, number, half.depth, arena, Arc::clone(&half.buffers));
     let parts = Parts {
         facts: Facts {
@@ -257,6 +270,7 @@ fn agree(
             queues: half.queues.len(),
             device: way.name(),
             encrypted: false,
+            negotiated: welcome.negotiated(),
             spin: SPIN,
         },
         lanes: half.queues.into_iter().enumerate().map(lane).collect(),
@@ -268,11 +282,13 @@ fn agree(
     VerbsEndpoint::new(parts).map_err(|error| failed(error.into()))
 }
 
-/// Hails the node over the queue pairs and waits for its hail: packets go both ways.
+/// Sends ready to the node over the queue pairs and waits for its ready: packets go both ways.
 fn meet(endpoint: &VerbsEndpoint, way: &Way, target: &Target) -> Result<(), ConnectError> {
     let clock = SystemClock::new();
     let nowhere = |why: &str| no_way(target, way, way.gid.gid, why);
-    endpoint.hail().map_err(|error| nowhere(&error.to_string()))?;
+    endpoint
+        .send_ready()
+        .map_err(|error| nowhere(&error.to_string()))?;
     let mut events = Vec::new();
     while !endpoint.hailed() {
         let left = target.step_timeout.saturating_sub(clock.now());

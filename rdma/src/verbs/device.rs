@@ -9,6 +9,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::ptr::NonNull;
 use std::sync::Arc;
+use thiserror::Error;
 
 /// A device, open; closed when the last of its objects is gone.
 #[derive(Debug)]
@@ -52,37 +53,57 @@ pub(super) struct Port {
     pub(super) gids: Vec<GidEntry>,
 }
 
+/// No RDMA device can be used, in words for the user.
+#[derive(Debug, Error)]
+pub(super) enum DeviceError {
+    #[error("this kernel has no RDMA (is the module ib_uverbs loaded?)")]
+    NoRdma,
+    #[error("RDMA devices cannot be listed: {0}")]
+    List(#[source] io::Error),
+    #[error("this host has no RDMA device")]
+    None,
+    #[error("this host has no RDMA device '{name}' (there is {there})")]
+    NoSuch { name: String, there: String },
+    #[error("RDMA device {0} has no active port")]
+    NoActivePort(String),
+    #[error("RDMA device {name}: {source}")]
+    Open { name: String, source: VerbError },
+}
+
 impl Device {
     /// Opens the devices of this host that have an active port, or the one of that name.
     ///
     /// # Errors
-    /// In words for the user: no RDMA in this kernel, no device, none of that name, or none with an active port.
-    pub(super) fn open_active(name: Option<&str>) -> Result<Vec<Arc<Self>>, String> {
+    /// No RDMA in this kernel, no device, none of that name, or none with an active port.
+    pub(super) fn open_active(name: Option<&str>) -> Result<Vec<Arc<Self>>, DeviceError> {
         let list = List::get()?;
         let names: Vec<String> = list.devices().iter().map(|device| name_of(*device)).collect();
         if names.is_empty() {
-            return Err("this host has no RDMA device".into());
+            return Err(DeviceError::None);
         }
         if let Some(name) = name
             && !names.iter().any(|other| other == name)
         {
-            let there = names.join(", ");
-            return Err(format!(
-                "this host has no RDMA device '{name}' (there is {there})"
-            ));
+            return Err(DeviceError::NoSuch {
+                name: name.to_owned(),
+                there: names.join(", "),
+            });
         }
         let mut open = Vec::new();
-        let mut reason = String::new();
+        let mut reason = DeviceError::None;
         for (device, own) in list.devices().iter().zip(&names) {
             if name.is_some_and(|name| name != own) {
                 continue;
             }
             match Self::open(*device, own) {
                 Ok(device) if device.ports.is_empty() => {
-                    reason = format!("RDMA device {own} has no active port");
+                    reason = DeviceError::NoActivePort(own.clone());
                 }
                 Ok(device) => open.push(Arc::new(device)),
-                Err(error) => reason = format!("RDMA device {own}: {error}"),
+                Err(source) => {
+                    let name = own.clone();
+                    reason = DeviceError::Open { name, source };
+                }
             }
         }
         if open.is_empty() { Err(reason) } else { Ok(open) }
@@ -213,15 +234,15 @@ struct List {
 }
 
 impl List {
-    fn get() -> Result<Self, String> {
+    fn get() -> Result<Self, DeviceError> {
         let mut len: c_int = 0;
         // SAFETY: `len` is a valid target of the call.
         let first = unsafe { ffi::ibv_get_device_list(&raw mut len) };
         let Some(first) = NonNull::new(first) else {
             let error = io::Error::last_os_error();
             return Err(match error.raw_os_error() {
-                Some(libc::ENOSYS) => "this kernel has no RDMA (is the module ib_uverbs loaded?)".into(),
-                _ => format!("RDMA devices cannot be listed: {error}"),
+                Some(libc::ENOSYS) => DeviceError::NoRdma,
+                _ => DeviceError::List(error),
             });
         };
         Ok(Self {

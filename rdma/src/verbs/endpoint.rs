@@ -1,6 +1,6 @@
 //! A live link over queue pairs, as the handler sees it.
 
-use super::chunks::Parcel;
+use super::chunks::VerbsFrame;
 use super::completions::Completions;
 use super::device::Device;
 use super::error::meaning;
@@ -9,7 +9,7 @@ use super::ffi::{self, ibv_wc};
 use super::lane::{Lane, lane_of};
 use super::messages::{Kind, Messages, kind};
 use crate::fabric::{Completion, Endpoint, Event, FabricError, Facts, Work};
-use crate::stream::{Bell, Fate, Received, Socket, ready, watch};
+use crate::stream::{EndpointState, Received, Socket, watch};
 use parking_lot::Mutex;
 use std::io::IoSliceMut;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use std::time::Duration;
 /// Batches of completions that one poll handles at most.
 const ROUNDS: usize = 8;
 /// Polls after which the set-up connection is looked at, even when nobody slept.
-const GLANCE: u32 = 64;
+const HEALTH_CHECK: u32 = 64;
 
 /// K queue pairs, the first of which carries the messages too. When one of them stops, all end.
 pub(super) struct VerbsEndpoint {
@@ -31,11 +31,10 @@ pub(super) struct VerbsEndpoint {
     device: Arc<Device>,
     /// The set-up connection: nothing comes on it but its end.
     socket: Socket,
-    fate: Fate,
-    bell: Bell,
+    state: EndpointState,
     /// [`Endpoint::wait`] saw something on the set-up connection or the device: look.
     stirred: AtomicBool,
-    /// The node hailed.
+    /// The node's ready frame has come.
     hailed: AtomicBool,
     /// Held while one thread polls, so that events have one order.
     polling: Mutex<Polling>,
@@ -55,8 +54,8 @@ pub(super) struct Parts {
 struct Polling {
     /// Fetched and not handled yet.
     fetched: Vec<ibv_wc>,
-    parcels: Vec<Parcel>,
-    /// Came while the set-up was still waiting for the hail.
+    frames: Vec<VerbsFrame>,
+    /// Came while the set-up was still waiting for ready.
     early: Vec<Event>,
     polls: u32,
 }
@@ -70,8 +69,7 @@ impl VerbsEndpoint {
             completions: parts.completions,
             device: parts.device,
             socket: parts.socket,
-            fate: Fate::default(),
-            bell: Bell::new()?,
+            state: EndpointState::new()?,
             stirred: AtomicBool::new(false),
             hailed: AtomicBool::new(false),
             polling: Mutex::default(),
@@ -79,8 +77,8 @@ impl VerbsEndpoint {
     }
 
     /// Says that the queue pairs work.
-    pub(super) fn hail(&self) -> Result<(), FabricError> {
-        self.messages.hail()
+    pub(super) fn send_ready(&self) -> Result<(), FabricError> {
+        self.messages.send_ready()
     }
 
     /// True once the node has said so.
@@ -88,15 +86,9 @@ impl VerbsEndpoint {
         self.hailed.load(Ordering::Acquire)
     }
 
-    /// Gives events back that came together with the hail.
+    /// Gives events back that came together with ready.
     pub(super) fn keep(&self, events: Vec<Event>) {
         self.polling.lock().early = events;
-    }
-
-    /// Declares the endpoint dead; the next poll buries it.
-    fn end(&self, reason: FabricError) {
-        self.fate.end(reason);
-        self.bell.ring();
     }
 
     fn look(&self, polling: &mut Polling, events: &mut Vec<Event>) -> Result<(), FabricError> {
@@ -105,7 +97,7 @@ impl VerbsEndpoint {
             let more = more.map_err(|error| FabricError::Disconnected(error.to_string()))?;
             let mut fetched = std::mem::take(&mut polling.fetched);
             for completion in &fetched {
-                self.handle(completion, &mut polling.parcels, events)?;
+                self.handle(completion, &mut polling.frames, events)?;
             }
             fetched.clear();
             polling.fetched = fetched;
@@ -113,16 +105,16 @@ impl VerbsEndpoint {
                 break;
             }
         }
-        for parcel in polling.parcels.drain(..) {
-            match parcel {
-                Parcel::Message(message) => events.push(Event::Message(message)),
-                Parcel::Hail => self.hailed.store(true, Ordering::Release),
+        for frame in polling.frames.drain(..) {
+            match frame {
+                VerbsFrame::Message(message) => events.push(Event::Message(message)),
+                VerbsFrame::Ready => self.hailed.store(true, Ordering::Release),
             }
         }
         self.messages.flush()?;
         polling.polls = polling.polls.wrapping_add(1);
-        if self.stirred.swap(false, Ordering::Relaxed) || polling.polls.is_multiple_of(GLANCE) {
-            self.glance()?;
+        if self.stirred.swap(false, Ordering::Relaxed) || polling.polls.is_multiple_of(HEALTH_CHECK) {
+            self.health_check()?;
         }
         Ok(())
     }
@@ -131,13 +123,13 @@ impl VerbsEndpoint {
     fn handle(
         &self,
         completion: &ibv_wc,
-        parcels: &mut Vec<Parcel>,
+        frames: &mut Vec<VerbsFrame>,
         events: &mut Vec<Event>,
     ) -> Result<(), FabricError> {
         let id = completion.wr_id;
         let status = completion.error();
         if status == Some(ffi::IBV_WC_WR_FLUSH_ERR) {
-            // What it was of comes back when the endpoint is buried.
+            // What it was of comes back when the endpoint is torn down.
             let why = "the queue pair has stopped".to_owned();
             return Err(FabricError::Disconnected(why));
         }
@@ -149,7 +141,7 @@ impl VerbsEndpoint {
                 lane.completed(id, result.clone(), events).and(result)
             }
             Kind::Sent(slot) => result.map(|()| self.messages.sent(slot)),
-            Kind::Came(slot) => result.and_then(|()| self.messages.came(slot, completion.len(), parcels)),
+            Kind::Came(slot) => result.and_then(|()| self.messages.came(slot, completion.len(), frames)),
         }
         .map_err(|reason| match reason {
             FabricError::AccessRefused => {
@@ -161,7 +153,7 @@ impl VerbsEndpoint {
     }
 
     /// Whether peer and device still live.
-    fn glance(&self) -> Result<(), FabricError> {
+    fn health_check(&self) -> Result<(), FabricError> {
         while let Some(event) = events::next(&self.device) {
             events::log(&self.device, &event);
             let device = self.device.name();
@@ -187,13 +179,13 @@ impl VerbsEndpoint {
     }
 
     /// Destroys all queue pairs, then gives all work back, and says why, once.
-    fn bury(&self, reason: &FabricError, events: &mut Vec<Event>) {
+    fn tear_down(&self, reason: &FabricError, events: &mut Vec<Event>) {
         for lane in &self.lanes {
             lane.close(reason, events);
         }
         // The node learns of it only now: whatever a queue pair of ours could still do has been done.
         self.socket.end();
-        if let Some(reason) = self.fate.say_once() {
+        if let Some(reason) = self.state.say_once() {
             events.push(Event::Down(reason));
         }
     }
@@ -216,19 +208,17 @@ impl Endpoint for VerbsEndpoint {
     fn post(&self, queue: usize, work: Work) -> Option<Completion> {
         match self.lanes[queue % self.lanes.len()].post(work) {
             Err(completion) => return Some(*completion),
-            Ok(Err(reason)) => self.end(reason),
+            Ok(Err(reason)) => self.state.end(reason),
             Ok(Ok(())) => {}
         }
         None
     }
 
     fn send(&self, message: &[u8]) -> Result<(), FabricError> {
-        if let Some(reason) = self.fate.ended() {
-            return Err(reason);
-        }
+        self.state.check()?;
         let sent = self.messages.send(message);
         if let Err(reason @ FabricError::Disconnected(_)) = &sent {
-            self.end(reason.clone());
+            self.state.end(reason.clone());
         }
         sent
     }
@@ -238,37 +228,34 @@ impl Endpoint for VerbsEndpoint {
             return;
         };
         events.append(&mut polling.early);
-        if self.fate.ended().is_none()
+        if self.state.ended().is_none()
             && let Err(reason) = self.look(&mut polling, events)
         {
-            self.fate.end(reason);
+            self.state.end_quietly(reason);
         }
-        if let Some(reason) = self.fate.ended() {
-            self.bury(&reason, events);
+        if let Some(reason) = self.state.ended() {
+            self.tear_down(&reason, events);
         }
     }
 
     fn wait(&self, timeout: Duration) {
-        let mut watched = vec![watch(&self.bell, false)];
-        if self.fate.ended().is_none() {
+        let mut watched = vec![self.state.watched()];
+        if self.state.ended().is_none() {
             match self.arm() {
                 Ok(true) => return,
                 Ok(false) => {}
-                Err(reason) => return self.end(reason),
+                Err(reason) => return self.state.end(reason),
             }
             watched.push(watch(&*self.completions, false));
             watched.push(watch(&self.socket, false));
             watched.push(watch(&*self.device, false));
         }
-        if !ready(&mut watched, timeout).unwrap_or(false) {
+        if !self.state.sleep(&mut watched, timeout) {
             return;
         }
         let stirs = |at: usize| watched.get(at).is_some_and(|fd| fd.any().unwrap_or(true));
-        if stirs(0) {
-            self.bell.silence();
-        }
         if stirs(1) {
-            self.completions.hush();
+            self.completions.drain_events();
         }
         if stirs(2) || stirs(3) {
             self.stirred.store(true, Ordering::Relaxed);
@@ -276,17 +263,17 @@ impl Endpoint for VerbsEndpoint {
     }
 
     fn wake(&self) {
-        self.bell.ring();
+        self.state.wake();
     }
 
     fn close(&self) {
-        self.end(FabricError::Flushed);
+        self.state.end(FabricError::Flushed);
     }
 }
 
 impl Drop for VerbsEndpoint {
     fn drop(&mut self) {
-        // Queue pairs first: see `bury`.
+        // Queue pairs first: see `tear_down`.
         for lane in &self.lanes {
             lane.queue.destroy();
         }

@@ -11,7 +11,7 @@ use thiserror::Error;
 #[derive(Debug, Error)]
 #[error("{verb} failed: {source}")]
 pub(super) struct VerbError {
-    /// Which.
+    /// The call of libibverbs that failed.
     pub(super) verb: &'static str,
     /// The system's reason.
     pub(super) source: io::Error,
@@ -76,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refused_access_is_told_from_a_lost_peer() {
+    fn a_refused_access_is_distinguished_from_a_lost_peer() {
         assert_eq!(meaning(ffi::IBV_WC_REM_ACCESS_ERR), FabricError::AccessRefused);
         assert_eq!(meaning(ffi::IBV_WC_WR_FLUSH_ERR), FabricError::Flushed);
         let unknown = 99;

@@ -1,7 +1,7 @@
 //! What holds of any bytes that a peer says of its queue pairs, or sends over them.
 
-use super::chunks::{CHUNK, Chunks, Parcel, WINDOW};
-use super::words::{Deal, decode_deal, decode_offer};
+use super::chunks::{CHUNK, Chunks, VerbsFrame, WINDOW};
+use super::setup::{Deal, decode_deal, decode_offer};
 use crate::fabric::MAX_MESSAGE;
 use crate::handshake::Secure;
 
@@ -25,10 +25,10 @@ pub(crate) fn deal(bytes: &[u8]) {
 /// chunk.
 pub(crate) fn hostile_chunks<'a>(ours: Secure, sent: impl Iterator<Item = &'a [u8]>) {
     let mut chunks = Chunks::new(ours, 1 << 20);
-    let mut parcels = Vec::new();
+    let mut frames = Vec::new();
     for chunk in sent {
         let chunk = &chunk[..chunk.len().min(CHUNK)];
-        if chunks.take(chunk, &mut parcels).is_err() {
+        if chunks.take(chunk, &mut frames).is_err() {
             break;
         }
         assert!(chunks.kept() <= 2 + usize::from(u16::MAX) + CHUNK);
@@ -39,10 +39,10 @@ pub(crate) fn hostile_chunks<'a>(ours: Secure, sent: impl Iterator<Item = &'a [u
         }
         assert!(sent <= WINDOW);
     }
-    assert!(parcels.is_empty(), "a forged record was opened");
+    assert!(frames.is_empty(), "a forged record was opened");
 }
 
-/// Sealed records of any plain text in chunks of any size: what are parcels before the first that is not, arrives.
+/// Sealed records of any plain text in chunks of any size: what are frames before the first that is not, arrives.
 pub(crate) fn honest_chunks<'a>(
     (mut sealer, ours): (Secure, Secure),
     size: u8,
@@ -51,23 +51,23 @@ pub(crate) fn honest_chunks<'a>(
     let (mut stream, mut wanted, mut good) = (Vec::new(), Vec::new(), true);
     for plain in records {
         sealer.seal(plain, &mut stream).expect("short enough");
-        let parcel = match plain {
-            [0, body @ ..] if body.len() <= MAX_MESSAGE => Some(Parcel::Message(body.to_vec())),
-            [1] => Some(Parcel::Hail),
+        let frame = match plain {
+            [0, body @ ..] if body.len() <= MAX_MESSAGE => Some(VerbsFrame::Message(body.to_vec())),
+            [1] => Some(VerbsFrame::Ready),
             _ => None,
         };
-        good = good && parcel.map(|parcel| wanted.push(parcel)).is_some();
+        good = good && frame.map(|frame| wanted.push(frame)).is_some();
     }
     let mut chunks = Chunks::new(ours, 1 << 20);
-    let mut parcels = Vec::new();
+    let mut frames = Vec::new();
     let mut taken = Ok(());
     let size = (usize::from(size) * 16 + 1).min(CHUNK - 2);
     for body in stream.chunks(size) {
         // It gives back what was last sent to it.
         let given = u16::from(chunks.next(&mut [0; CHUNK]).is_some());
         let chunk = [&given.to_le_bytes(), body].concat();
-        taken = taken.and_then(|()| chunks.take(&chunk, &mut parcels));
+        taken = taken.and_then(|()| chunks.take(&chunk, &mut frames));
     }
-    assert_eq!(parcels, wanted);
+    assert_eq!(frames, wanted);
     assert_eq!(taken.is_ok(), good, "{taken:?}");
 }

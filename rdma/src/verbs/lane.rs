@@ -2,7 +2,7 @@
 //!
 //! What the queue pair has no room for waits here; the link's window bounds how much that is.
 
-use super::queue::{Queue, Remote};
+use super::queue::{QueuePair, Remote};
 use super::region::Region;
 use crate::fabric::{Completion, Event, FabricError, Work};
 use parking_lot::Mutex;
@@ -14,7 +14,7 @@ pub(super) const DEPTH: u32 = 128;
 
 /// The node's arena, as the device is to name it.
 #[derive(Clone, Copy)]
-pub(super) struct Arena {
+pub(super) struct RemoteArena {
     /// Address of its first byte, in the node.
     pub(super) base: u64,
     pub(super) key: u32,
@@ -23,21 +23,21 @@ pub(super) struct Arena {
 
 /// A queue pair with its work.
 pub(super) struct Lane {
-    pub(super) queue: Arc<Queue>,
+    pub(super) queue: Arc<QueuePair>,
     /// Its number on the endpoint, below 256: part of its ids.
     number: u64,
     /// Work requests that the device takes.
     depth: usize,
-    arena: Arena,
+    arena: RemoteArena,
     /// Where all buffers lie.
     buffers: Arc<Region>,
-    state: Mutex<State>,
+    state: Mutex<LaneState>,
 }
 
 /// Invariant: `posted` is what has not completed, oldest first; the device has its first `sent`, of which the first has the
 /// sequence number `first`. A buffer stays in `posted` until its completion came or the queue pair is destroyed.
 #[derive(Default)]
-struct State {
+struct LaneState {
     posted: VecDeque<Work>,
     sent: usize,
     first: u32,
@@ -47,10 +47,10 @@ struct State {
 
 impl Lane {
     pub(super) fn new(
-        queue: Arc<Queue>,
+        queue: Arc<QueuePair>,
         number: usize,
         depth: u32,
-        arena: Arena,
+        arena: RemoteArena,
         buffers: Arc<Region>,
     ) -> Self {
         Self {
@@ -124,7 +124,7 @@ impl Lane {
     }
 
     /// Gives the device what it has room for.
-    fn advance(&self, state: &mut State) -> Result<(), FabricError> {
+    fn advance(&self, state: &mut LaneState) -> Result<(), FabricError> {
         while state.sent < self.depth
             && let Some(work) = state.posted.get(state.sent)
         {

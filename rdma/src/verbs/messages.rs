@@ -1,8 +1,8 @@
 //! A session's messages over its first queue pair, on either side.
 
-use super::chunks::{CHUNK, Chunks, Parcel, WINDOW};
+use super::chunks::{CHUNK, Chunks, VerbsFrame, WINDOW};
 use super::error::VerbError;
-use super::queue::Queue;
+use super::queue::QueuePair;
 use super::region::Region;
 use crate::fabric::FabricError;
 use crate::handshake::Secure;
@@ -12,7 +12,7 @@ use std::sync::Arc;
 /// SENDs under way at most: one for each receive of the peer.
 const SENDS: u16 = WINDOW;
 /// Bytes of a region that one session's messages take: chunks that come, then chunks that go.
-pub(super) const PLACE: usize = (WINDOW as usize + SENDS as usize) * CHUNK;
+pub(super) const SLOT: usize = (WINDOW as usize + SENDS as usize) * CHUNK;
 /// Work requests that messages take of their queue pair, each way.
 pub(super) const DEPTH: u32 = WINDOW as u32;
 
@@ -41,18 +41,18 @@ pub(super) fn kind(id: u64) -> Kind {
     }
 }
 
-/// Messages over `queue`. `[start, start + PLACE)` of the region is theirs alone as long as the queue is not destroyed: a
+/// Messages over `queue`. `[start, start + SLOT)` of the region is theirs alone as long as the queue is not destroyed: a
 /// receive's slot is touched only between its completion and its next posting, a sent one's only while it is in `free`.
 #[derive(Debug)]
 pub(super) struct Messages {
-    pub(super) queue: Arc<Queue>,
+    pub(super) queue: Arc<QueuePair>,
     region: Arc<Region>,
     start: usize,
-    state: Mutex<State>,
+    state: Mutex<MessageState>,
 }
 
 #[derive(Debug)]
-struct State {
+struct MessageState {
     chunks: Chunks,
     /// Slots for chunks that go.
     free: Vec<u16>,
@@ -60,13 +60,13 @@ struct State {
 
 impl Messages {
     pub(super) fn new(
-        queue: Arc<Queue>,
+        queue: Arc<QueuePair>,
         region: Arc<Region>,
         start: usize,
         secure: Secure,
         backlog: usize,
     ) -> Self {
-        let state = State {
+        let state = MessageState {
             chunks: Chunks::new(secure, backlog),
             free: (0..SENDS).rev().collect(),
         };
@@ -89,9 +89,9 @@ impl Messages {
     }
 
     /// Says that the queue pairs work.
-    pub(super) fn hail(&self) -> Result<(), FabricError> {
+    pub(super) fn send_ready(&self) -> Result<(), FabricError> {
         let mut state = self.state.lock();
-        state.chunks.put_hail()?;
+        state.chunks.put_ready()?;
         self.push(&mut state)
     }
 
@@ -101,14 +101,19 @@ impl Messages {
     }
 
     /// A chunk of `len` bytes came into a slot: adds what became whole, and posts the slot again.
-    pub(super) fn came(&self, slot: u16, len: usize, parcels: &mut Vec<Parcel>) -> Result<(), FabricError> {
+    pub(super) fn came(
+        &self,
+        slot: u16,
+        len: usize,
+        frames: &mut Vec<VerbsFrame>,
+    ) -> Result<(), FabricError> {
         let mut chunk = [0; CHUNK];
         let chunk = chunk.get_mut(..len).ok_or_else(nonsense)?;
         self.region
             .get(self.start + usize::from(slot) * CHUNK, chunk)
             .ok_or_else(nonsense)?;
         listen(&self.queue, &self.region, self.start, slot).map_err(stopped)?;
-        self.state.lock().chunks.take(chunk, parcels)
+        self.state.lock().chunks.take(chunk, frames)
     }
 
     /// The chunk in a slot was sent.
@@ -116,7 +121,7 @@ impl Messages {
         self.state.lock().free.push(slot);
     }
 
-    fn push(&self, state: &mut State) -> Result<(), FabricError> {
+    fn push(&self, state: &mut MessageState) -> Result<(), FabricError> {
         let mut chunk = [0; CHUNK];
         while let Some(slot) = state.free.pop() {
             let Some(len) = state.chunks.next(&mut chunk) else {
@@ -137,11 +142,11 @@ impl Messages {
 }
 
 /// Posts all receives of a queue pair that is not connected yet.
-pub(super) fn listen_all(queue: &Queue, region: &Region, start: usize) -> Result<(), VerbError> {
+pub(super) fn listen_all(queue: &QueuePair, region: &Region, start: usize) -> Result<(), VerbError> {
     (0..WINDOW).try_for_each(|slot| listen(queue, region, start, slot))
 }
 
-fn listen(queue: &Queue, region: &Region, start: usize, slot: u16) -> Result<(), VerbError> {
+fn listen(queue: &QueuePair, region: &Region, start: usize, slot: u16) -> Result<(), VerbError> {
     let address = region.start() + (start + usize::from(slot) * CHUNK) as u64;
     let Some(local) = region.local(address, CHUNK) else {
         return Err(VerbError {

@@ -5,7 +5,7 @@ use super::domain::Domain;
 use super::error::{VerbError, done, made};
 use super::ffi;
 use super::region::{Local, Region};
-use super::words::Gid;
+use super::setup::Gid;
 use crate::fabric::Verb;
 use parking_lot::Mutex;
 use std::io;
@@ -21,7 +21,7 @@ const RNR_RETRIES: u8 = 7;
 
 /// A queue pair. Everything that its work names is kept as long as it.
 #[derive(Debug)]
-pub(super) struct Queue {
+pub(super) struct QueuePair {
     /// `None` once destroyed. The innermost lock: nothing is taken or called back under it.
     raw: Mutex<Option<NonNull<ffi::ibv_qp>>>,
     number: u32,
@@ -33,9 +33,9 @@ pub(super) struct Queue {
 
 // SAFETY: as for `Device`: libibverbs is thread-safe; the pointer is used under the lock only, which also makes sure that it
 // is not used after the queue pair was destroyed.
-unsafe impl Send for Queue {}
+unsafe impl Send for QueuePair {}
 // SAFETY: as above.
-unsafe impl Sync for Queue {}
+unsafe impl Sync for QueuePair {}
 
 /// How large to make a queue pair, and what peers may do by it.
 #[derive(Clone, Copy, Debug)]
@@ -78,7 +78,7 @@ pub(super) struct Remote {
     pub(super) key: u32,
 }
 
-impl Queue {
+impl QueuePair {
     /// A queue pair that takes receives and is not connected.
     pub(super) fn new(
         domain: &Arc<Domain>,
@@ -210,7 +210,7 @@ impl Queue {
     /// Posts a SEND.
     ///
     /// # Safety
-    /// As for [`Queue::transfer`] with a WRITE.
+    /// As for [`QueuePair::transfer`] with a WRITE.
     pub(super) unsafe fn send(&self, id: u64, local: Local) -> Result<(), VerbError> {
         let request = ffi::ibv_send_wr {
             opcode: ffi::IBV_WR_SEND,
@@ -223,7 +223,7 @@ impl Queue {
     /// Posts a receive.
     ///
     /// # Safety
-    /// As for [`Queue::transfer`] with a READ.
+    /// As for [`QueuePair::transfer`] with a READ.
     pub(super) unsafe fn receive(&self, id: u64, local: Local) -> Result<(), VerbError> {
         let mut part = element(local);
         let mut request = ffi::ibv_recv_wr {
@@ -245,7 +245,7 @@ impl Queue {
     }
 
     /// # Safety
-    /// As for [`Queue::transfer`].
+    /// As for [`QueuePair::transfer`].
     unsafe fn request(&self, id: u64, mut request: ffi::ibv_send_wr, local: Local) -> Result<(), VerbError> {
         let mut part = element(local);
         request.wr_id = id;
@@ -278,7 +278,7 @@ impl Queue {
     }
 }
 
-impl Drop for Queue {
+impl Drop for QueuePair {
     fn drop(&mut self) {
         self.destroy();
     }

@@ -34,9 +34,9 @@ unsafe impl Sync for Region {}
     reason = "arenas and buffers are kept, so that they stay mapped, and not read"
 )]
 enum Memory {
-    /// A node's.
+    /// The memory that a node lends.
     Arena(Arc<Arena>),
-    /// A handler's transfers.
+    /// The buffers of a handler's transfers.
     Buffers(BufferPool),
     /// Messages, on either side: of this region alone.
     Own(Mapping),

@@ -1,4 +1,4 @@
-//! More than there is room for: strangers, peers, garbage. Those who are here do not notice, and the honest come in.
+//! More than there is room for: half-open connections, peers, garbage. Those who are here do not notice, and the honest come in.
 
 use crate::rig::{LIMIT, Rig, WAYS, Way, connect};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -11,7 +11,7 @@ use std::os::fd::AsRawFd;
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
-/// A limit of descriptors under which a listener has room for 512 strangers.
+/// A limit of descriptors under which a listener has room for 512 half-open connections.
 const DESCRIPTORS: u64 = 4096;
 /// Strangers beyond that.
 const FLOOD: usize = 700;
@@ -61,11 +61,11 @@ fn from_address(from: Ipv4Addr, to: SocketAddr) -> TcpStream {
 }
 
 #[test]
-fn a_stranger_has_one_time_limit_however_he_cuts_his_words() {
+fn a_half_open_connection_has_one_time_limit_however_it_cuts_its_bytes() {
     let step = Duration::from_millis(600);
     let rig = Rig::with(step, &[FabricKind::Tcp]);
     let clock = SystemClock::new();
-    let mut stream = TcpStream::connect(rig.door.address()).unwrap();
+    let mut stream = TcpStream::connect(rig.server.address()).unwrap();
     let opening = b"\0rdmafs\0\x01\0".iter().chain(&[7; 56]);
     for byte in opening {
         if stream.write_all(&[*byte]).is_err() {
@@ -83,13 +83,13 @@ fn a_stranger_has_one_time_limit_however_he_cuts_his_words() {
 }
 
 #[test]
-fn in_a_flood_the_oldest_strangers_go_and_the_honest_come_in() {
+fn in_a_flood_the_oldest_half_open_connections_go_and_the_honest_come_in() {
     raise_descriptors();
     let rig = Rig::with(LONG, &[FabricKind::Shm, FabricKind::Tcp]);
-    let mut elsewhere = from_address(Ipv4Addr::new(127, 0, 0, 9), rig.door.address());
+    let mut elsewhere = from_address(Ipv4Addr::new(127, 0, 0, 9), rig.server.address());
     let mut flood = Vec::new();
     for number in 0..FLOOD {
-        flood.push(TcpStream::connect(rig.door.address()).unwrap());
+        flood.push(TcpStream::connect(rig.server.address()).unwrap());
         if number % 100 == 99 {
             for way in WAYS {
                 assert_eq!(rig.client(way).read(0, 3).unwrap(), [0; 3], "{way:?}");
@@ -160,17 +160,17 @@ fn pass_on(mut from: TcpStream, mut to: TcpStream, going: &(Mutex<bool>, Condvar
 }
 
 #[test]
-fn who_has_proved_his_key_is_not_pushed_out_by_strangers() {
+fn who_has_proved_a_key_is_not_pushed_out_by_half_open_connections() {
     raise_descriptors();
     let rig = Rig::with(LONG, &[FabricKind::Tcp]);
-    let relay = Relay::start(rig.door.address());
+    let relay = Relay::start(rig.server.address());
     let mut target = rig.target(Way::Plain);
     (target.port, target.step_timeout) = (relay.port, LONG);
     let honest =
         std::thread::spawn(move || connect(Way::Plain, &target).map(|endpoint| endpoint.facts().queues));
     rig_waits_for(&relay, 1);
     let _flood: Vec<_> = (0..FLOOD)
-        .map(|_| TcpStream::connect(rig.door.address()).unwrap())
+        .map(|_| TcpStream::connect(rig.server.address()).unwrap())
         .collect();
     // It has been let in behind all of them.
     drop(rig.client(Way::Plain));
@@ -194,7 +194,8 @@ fn peers_have_a_limit_that_is_named_and_a_place_is_given_back() {
         let rig = Rig::of(2);
         let first = rig.client(Way::Shm);
         let second = rig.client(Way::Encrypted);
-        rig.desk.until("both are here", |books| books.here.len() == 2);
+        rig.peer_handler
+            .until("both are here", |books| books.here.len() == 2);
         let refused = connect(way, &rig.target(way)).err().expect("a third");
         assert!(
             matches!(refused, ConnectError::TooManySessions { most: 2, .. }),
@@ -206,7 +207,7 @@ fn peers_have_a_limit_that_is_named_and_a_place_is_given_back() {
             "{said}"
         );
         drop(first);
-        rig.desk.until("one has left", |books| books.left == 1);
+        rig.peer_handler.until("one has left", |books| books.left == 1);
         let third = (0..100).find_map(|_| {
             std::thread::sleep(Duration::from_millis(20));
             connect(way, &rig.target(way)).ok()
@@ -225,15 +226,17 @@ fn garbage_behind_a_right_set_up_ends_that_peer_and_no_other() {
             for garbage in [&forged[..], &[0; 70_000], &[0xff; 200_000]] {
                 let rig = Rig::new();
                 let mut good = rig.client(way);
-                let relay = Relay::start(rig.door.address());
+                let relay = Relay::start(rig.server.address());
                 relay.go();
                 let mut target = rig.target(way);
                 target.port = relay.port;
                 let bad = connect(way, &target).unwrap();
-                rig.desk.until("it has arrived", |books| books.arrived == 2);
+                rig.peer_handler
+                    .until("it has arrived", |books| books.arrived == 2);
                 let mut stream = relay.to_node.lock().unwrap()[connection].try_clone().unwrap();
                 let _ = stream.write_all(garbage);
-                rig.desk.until("it was hung up on", |books| books.left == 1);
+                rig.peer_handler
+                    .until("it was hung up on", |books| books.left == 1);
                 assert_eq!(good.read(0, 3), Ok(vec![0; 3]), "{way:?} {connection}");
                 drop(bad);
             }
@@ -245,7 +248,7 @@ fn garbage_behind_a_right_set_up_ends_that_peer_and_no_other() {
 fn half_a_request_holds_up_nobody_else() {
     for connection in 0..4 {
         let rig = Rig::new();
-        let relay = Relay::start(rig.door.address());
+        let relay = Relay::start(rig.server.address());
         relay.go();
         let mut target = rig.target(Way::Plain);
         target.port = relay.port;
@@ -259,8 +262,8 @@ fn half_a_request_holds_up_nobody_else() {
         }
         assert_eq!(good.read(0, 1), Ok(vec![1]));
         // And it does not hold up the end either.
-        rig.door.close();
-        rig.desk.until("both have left", |books| books.left == 2);
+        rig.server.close();
+        rig.peer_handler.until("both have left", |books| books.left == 2);
         assert!(matches!(good.down(), FabricError::Disconnected(_)));
         drop(bad);
     }

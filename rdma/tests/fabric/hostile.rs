@@ -11,13 +11,13 @@ use std::time::Duration;
 
 fn socket_file(rig: &Rig) -> std::path::PathBuf {
     rig.run_dir
-        .join(format!("node-{}.sock", rig.door.address().port()))
+        .join(format!("node-{}.sock", rig.server.address().port()))
 }
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(40))]
     #[test]
-    fn random_bytes_get_nothing_and_the_door_keeps_serving(
+    fn random_bytes_get_nothing_and_the_server_keeps_serving(
         bytes in proptest::collection::vec(any::<u8>(), 0..200),
         likely: bool,
     ) {
@@ -32,7 +32,7 @@ proptest! {
                 let said = stream.write_all(&sent).and_then(|()| stream.shutdown(Shutdown::Write));
                 (read_rest(&mut stream), said)
             } else {
-                let mut stream = TcpStream::connect(rig.door.address()).unwrap();
+                let mut stream = TcpStream::connect(rig.server.address()).unwrap();
                 let said = stream.write_all(&sent).and_then(|()| stream.shutdown(Shutdown::Write));
                 (read_rest(&mut stream), said)
             };
@@ -43,7 +43,7 @@ proptest! {
         for way in WAYS {
             prop_assert_eq!(rig.client(way).read(0, 3).unwrap(), [0, 0, 0]);
         }
-        rig.desk.until("only the honest have arrived", |books| books.arrived == 3);
+        rig.peer_handler.until("only the honest have arrived", |books| books.arrived == 3);
     }
 }
 
@@ -83,36 +83,36 @@ fn pass_on(mut from: TcpStream, mut to: TcpStream, copy: &Mutex<Vec<u8>>) {
 }
 
 #[test]
-fn a_recorded_set_up_gets_nothing_when_it_is_played_again() {
+fn a_recorded_set_up_gets_nothing_when_it_is_played_anew() {
     let rig = Rig::with(Duration::from_millis(300), &[FabricKind::Tcp]);
-    let (port, heard) = eavesdrop(rig.door.address());
+    let (port, heard) = eavesdrop(rig.server.address());
     let mut target = rig.target(Way::Encrypted);
     target.port = port;
     target.queues = 1;
     let endpoint = connect(Way::Encrypted, &target).unwrap();
     endpoint.send(b"quiet").unwrap();
-    rig.desk
+    rig.peer_handler
         .until("the message is there", |books| books.messages.len() == 1);
     let recorded = heard.lock().unwrap().clone();
-    let mut again = TcpStream::connect(rig.door.address()).unwrap();
-    again.write_all(&recorded).unwrap();
-    let reply = read_rest(&mut again);
+    let mut anew = TcpStream::connect(rig.server.address()).unwrap();
+    anew.write_all(&recorded).unwrap();
+    let reply = read_rest(&mut anew);
     assert!(reply.len() <= 59, "nothing after the handshake's reply");
-    rig.desk.until("nothing came of it", |books| {
+    rig.peer_handler.until("nothing came of it", |books| {
         books.arrived == 1 && books.messages.len() == 1
     });
 }
 
 #[test]
-fn silent_strangers_are_dropped_and_do_not_stop_others() {
+fn silent_connections_are_dropped_and_do_not_stop_others() {
     let rig = Rig::with(Duration::from_millis(500), &[FabricKind::Shm, FabricKind::Tcp]);
     let mut silent: Vec<_> = (0..60)
-        .map(|_| TcpStream::connect(rig.door.address()).unwrap())
+        .map(|_| TcpStream::connect(rig.server.address()).unwrap())
         .collect();
     drop(rig.client(Way::Plain));
     drop(rig.client(Way::Shm));
     // Far more than there are places for: those beyond are hung up on at once, the others in time.
-    silent.extend((0..200).map(|_| TcpStream::connect(rig.door.address()).unwrap()));
+    silent.extend((0..200).map(|_| TcpStream::connect(rig.server.address()).unwrap()));
     drop(rig.client(Way::Shm));
     for stream in &mut silent {
         stream.set_read_timeout(Some(LIMIT)).unwrap();
@@ -123,7 +123,7 @@ fn silent_strangers_are_dropped_and_do_not_stop_others() {
         }
     }
     drop(rig.client(Way::Plain));
-    rig.desk.until("all have left", |books| books.left == 4);
+    rig.peer_handler.until("all have left", |books| books.left == 4);
 }
 
 #[test]
@@ -135,14 +135,15 @@ fn a_link_that_is_cut_in_the_middle_gives_all_work_back() {
             let posted: Vec<_> = (0..15)
                 .map(|queue| client.post(queue, verb, 0, &vec![1; 1_000_000]))
                 .collect();
-            rig.desk.peer().close();
+            rig.peer_handler.peer().close();
             let down = client.down();
             assert!(matches!(down, FabricError::Disconnected(_)), "{down}");
             for id in posted {
                 let result = client.completion(id).1;
                 assert!(result.is_ok() || result == Err(down.clone()), "{result:?}");
             }
-            rig.desk.until("the peer has left", |books| books.left == 1);
+            rig.peer_handler
+                .until("the peer has left", |books| books.left == 1);
         }
     }
 }

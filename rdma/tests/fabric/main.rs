@@ -1,4 +1,4 @@
-//! What every fabric with a door must do, run against each of them through the public edge.
+//! What every fabric with a server must do, run against each of them through the public edge.
 #![allow(clippy::unwrap_used, reason = "a failing helper fails its test")]
 
 mod conformance;
@@ -7,3 +7,4 @@ mod hostile;
 mod process;
 mod rig;
 mod set_up;
+mod versions;

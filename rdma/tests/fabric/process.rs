@@ -71,7 +71,7 @@ fn play_a_part() {
     let dir = Path::new(&dir);
     if part == "node" {
         let rig = Rig::at(dir, Duration::from_secs(5), &[FabricKind::Shm, FabricKind::Tcp]);
-        println!("ready {}", rig.door.address().port());
+        println!("ready {}", rig.server.address().port());
         park(rig);
     }
     let port = std::env::var(PORT).unwrap().parse().unwrap();
@@ -121,8 +121,8 @@ fn a_killed_node_ends_all_work_with_an_error() {
         );
         assert_eq!(client.endpoint.send(b"late"), Err(down));
         let (_node, port) = Player::node(dir.path());
-        let mut again = Client::connect(way, &target(way, port, &key, dir.path()));
-        assert_eq!(again.read(0, 5).unwrap(), [0; 5], "a new life, zeroed");
+        let mut anew = Client::connect(way, &target(way, port, &key, dir.path()));
+        assert_eq!(anew.read(0, 5).unwrap(), [0; 5], "a new life, zeroed");
     }
 }
 
@@ -173,27 +173,28 @@ fn a_stopped_node_blocks_nobody() {
 fn a_killed_handler_leaves_and_a_stopped_one_does_not() {
     for way in WAYS {
         let rig = Rig::with(Duration::from_secs(1), &[FabricKind::Shm, FabricKind::Tcp]);
-        let handler = Player::start("handler", &rig.run_dir, rig.door.address().port(), way);
-        rig.desk.until("it has arrived", |books| books.arrived == 1);
+        let handler = Player::start("handler", &rig.run_dir, rig.server.address().port(), way);
+        rig.peer_handler
+            .until("it has arrived", |books| books.arrived == 1);
         handler.signal(Signal::SIGSTOP);
         if way == Way::Shm {
             // It maps the arena and cannot let go: it has not left, whatever the node does.
             let clock = SystemClock::new();
-            rig.door.close();
+            rig.server.close();
             assert!(
                 clock.now() < Duration::from_millis(1500),
                 "{:?} to close",
                 clock.now()
             );
-            rig.desk.until("it is here", |books| books.left == 0);
+            rig.peer_handler.until("it is here", |books| books.left == 0);
         } else {
             drop(handler);
-            rig.desk.until("it has left", |books| books.left == 1);
+            rig.peer_handler.until("it has left", |books| books.left == 1);
         }
     }
     let rig = Rig::new();
-    let handler = Player::start("handler", &rig.run_dir, rig.door.address().port(), Way::Shm);
-    rig.desk.peer().close();
+    let handler = Player::start("handler", &rig.run_dir, rig.server.address().port(), Way::Shm);
+    rig.peer_handler.peer().close();
     drop(handler);
-    rig.desk.until("it has left", |books| books.left == 1);
+    rig.peer_handler.until("it has left", |books| books.left == 1);
 }

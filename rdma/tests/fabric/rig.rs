@@ -1,12 +1,13 @@
-//! A node with a small desk, and ways to reach it.
+//! A node with a small peer handler, and ways to reach it.
 
 use rdmafs_rdma::arena::Arena;
 use rdmafs_rdma::buffer::BufferPool;
-use rdmafs_rdma::door::{Desk, Door, DoorConfig, Peer, PeerId};
 use rdmafs_rdma::fabric::{
     Completion, ConnectError, Crypt, Endpoint, Event, Fabric, FabricError, FabricKind, Target, Verb, Work,
 };
 use rdmafs_rdma::key::Key;
+use rdmafs_rdma::protocol::Protocol;
+use rdmafs_rdma::server::{Peer, PeerHandler, PeerId, Server, ServerConfig};
 use rdmafs_rdma::shm::Shm;
 use rdmafs_rdma::tcp::Tcp;
 use rdmafs_rdma::verbs::Verbs;
@@ -34,7 +35,7 @@ pub(crate) const WAYS: [Way; 3] = [Way::Shm, Way::Plain, Way::Encrypted];
 
 /// Echoes messages; keeps books on peers; refuses what is in `forbidden`.
 #[derive(Default)]
-pub(crate) struct TestDesk {
+pub(crate) struct TestPeerHandler {
     books: Mutex<Books>,
     changed: Condvar,
     pub(crate) forbidden: Mutex<Option<Range<u64>>>,
@@ -48,7 +49,7 @@ pub(crate) struct Books {
     pub(crate) messages: Vec<Vec<u8>>,
 }
 
-impl TestDesk {
+impl TestPeerHandler {
     /// Waits until the books are as they should be.
     pub(crate) fn until(&self, what: &str, mut done: impl FnMut(&Books) -> bool) {
         let books = self.books.lock().unwrap();
@@ -72,7 +73,7 @@ impl TestDesk {
     }
 }
 
-impl Desk for TestDesk {
+impl PeerHandler for TestPeerHandler {
     fn arrived(&self, peer: Arc<dyn Peer>) {
         self.write(|books| {
             books.here.insert(peer.identity().id, peer);
@@ -109,8 +110,8 @@ impl Desk for TestDesk {
 
 /// A node.
 pub(crate) struct Rig {
-    pub(crate) door: Door,
-    pub(crate) desk: Arc<TestDesk>,
+    pub(crate) server: Server,
+    pub(crate) peer_handler: Arc<TestPeerHandler>,
     pub(crate) arena: Arc<Arena>,
     pub(crate) key: Key,
     pub(crate) run_dir: PathBuf,
@@ -147,24 +148,49 @@ impl Rig {
         Self::build(run_dir, step_timeout, fabrics, 64)
     }
 
+    /// A node that speaks this.
+    #[allow(dead_code, reason = "of no use to `tests/verbs.rs`")]
+    pub(crate) fn speaking(protocol: Protocol) -> Self {
+        let run_dir = tempfile::tempdir().unwrap();
+        let fabrics = [FabricKind::Shm, FabricKind::Tcp];
+        let rig = Self::open(run_dir.path(), &fabrics, |config| config.protocol = protocol);
+        Self {
+            _run_dir: Some(run_dir),
+            ..rig
+        }
+    }
+
     fn build(run_dir: &Path, step_timeout: Duration, fabrics: &[FabricKind], peers: u32) -> Self {
+        Self::open(run_dir, fabrics, |config| {
+            (config.step_timeout, config.peers) = (step_timeout, peers);
+        })
+    }
+
+    fn open(run_dir: &Path, fabrics: &[FabricKind], change: impl FnOnce(&mut ServerConfig)) -> Self {
         let (key, _) = Key::load_or_create(&run_dir.join("key")).unwrap();
         let arena = Arc::new(Arena::allocate(ARENA, &mut |_| ()).unwrap());
-        let desk = Arc::new(TestDesk::default());
-        let config = DoorConfig {
+        let peer_handler = Arc::new(TestPeerHandler::default());
+        let mut config = ServerConfig {
             listen: "127.0.0.1:0".parse().unwrap(),
             pool: "pool".into(),
             key: key.clone(),
             fabrics: fabrics.to_vec(),
             device: None,
-            peers,
-            step_timeout,
+            peers: 64,
+            step_timeout: Duration::from_secs(5),
             run_dir: run_dir.into(),
+            protocol: Protocol::FIRST,
         };
-        let door = Door::open(config, Arc::clone(&arena), Arc::clone(&desk) as Arc<dyn Desk>).unwrap();
+        change(&mut config);
+        let server = Server::open(
+            config,
+            Arc::clone(&arena),
+            Arc::clone(&peer_handler) as Arc<dyn PeerHandler>,
+        )
+        .unwrap();
         Self {
-            door,
-            desk,
+            server,
+            peer_handler,
             arena,
             key,
             run_dir: run_dir.into(),
@@ -173,12 +199,12 @@ impl Rig {
     }
 
     pub(crate) fn target(&self, way: Way) -> Target {
-        target(way, self.door.address().port(), &self.key, &self.run_dir)
+        target(way, self.server.address().port(), &self.key, &self.run_dir)
     }
 
     pub(crate) fn client(&self, way: Way) -> Client {
         let client = Client::connect(way, &self.target(way));
-        self.desk
+        self.peer_handler
             .until("the peer has arrived", |books| !books.here.is_empty());
         client
     }
@@ -205,10 +231,11 @@ pub(crate) fn target(way: Way, port: u16, key: &Key, run_dir: &Path) -> Target {
         } else {
             Crypt::Auto
         },
-        lineage: rdmafs_rdma::fabric::Lineage::random().unwrap(),
+        client_owner: rdmafs_rdma::fabric::ClientOwner::random().unwrap(),
         verbs: Default::default(),
         run_dir: run_dir.into(),
         buffers: BufferPool::new(16, 16).unwrap(),
+        protocol: Protocol::FIRST,
     }
 }
 

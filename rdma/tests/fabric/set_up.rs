@@ -2,9 +2,10 @@
 
 use crate::rig::{Rig, WAYS, Way, connect};
 use rdmafs_rdma::arena::Arena;
-use rdmafs_rdma::door::{Door, DoorConfig};
 use rdmafs_rdma::fabric::{ConnectError, FabricKind};
 use rdmafs_rdma::key::Key;
+use rdmafs_rdma::protocol::Protocol;
+use rdmafs_rdma::server::{Server, ServerConfig};
 use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
@@ -33,8 +34,9 @@ fn a_wrong_key_and_an_unknown_id_are_refused_alike() {
             target.pool
         );
         assert_eq!(wrong.to_string(), wanted);
-        rig.door.close();
-        rig.desk.until("nobody has arrived", |books| books.arrived == 0);
+        rig.server.close();
+        rig.peer_handler
+            .until("nobody has arrived", |books| books.arrived == 0);
     }
 }
 
@@ -94,14 +96,14 @@ fn shm_says_why_it_cannot_be() {
 fn nobody_there_is_unreachable() {
     let rig = Rig::new();
     let target = rig.target(Way::Plain);
-    rig.door.close();
+    rig.server.close();
     let said = error(Way::Plain, &target);
     assert!(matches!(said, ConnectError::Unreachable { .. }));
     assert!(said.to_string().contains("rdmafs serve"));
 }
 
 /// A server that says `words` to whoever connects and keeps the connection for as long as the caller wants.
-fn stranger(words: &'static [u8]) -> std::net::SocketAddr {
+fn half_open(words: &'static [u8]) -> std::net::SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     std::thread::spawn(move || {
@@ -117,10 +119,10 @@ fn stranger(words: &'static [u8]) -> std::net::SocketAddr {
 fn what_is_no_memory_node_is_called_so_and_holds_nobody_up() {
     let rig = Rig::new();
     let mut target = rig.target(Way::Plain);
-    target.port = stranger(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n").port();
+    target.port = half_open(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n").port();
     let said = error(Way::Plain, &target).to_string();
     assert!(said.contains("does not speak the rdmafs protocol"), "{said}");
-    target.port = stranger(b"").port();
+    target.port = half_open(b"").port();
     target.step_timeout = Duration::from_millis(100);
     let said = error(Way::Plain, &target);
     assert!(
@@ -133,7 +135,7 @@ fn what_is_no_memory_node_is_called_so_and_holds_nobody_up() {
 fn versions_that_differ_are_both_named() {
     let rig = Rig::new();
     let mut target = rig.target(Way::Plain);
-    target.port = stranger(b"\0rdmafs\0\x63\0\x02 and whatever version 99 adds").port();
+    target.port = half_open(b"\0rdmafs\0\x63\0\x02 and whatever version 99 adds").port();
     let said = error(Way::Plain, &target);
     assert!(
         matches!(
@@ -146,7 +148,7 @@ fn versions_that_differ_are_both_named() {
         ),
         "{said}"
     );
-    let mut stream = std::net::TcpStream::connect(rig.door.address()).unwrap();
+    let mut stream = std::net::TcpStream::connect(rig.server.address()).unwrap();
     stream.write_all(b"\0rdmafs\0\x63\0").unwrap();
     let mut reply = Vec::new();
     stream.read_to_end(&mut reply).unwrap();
@@ -158,11 +160,11 @@ fn the_socket_file_is_private_replaced_when_stale_and_respected_when_live() {
     let rig = Rig::new();
     let path = rig
         .run_dir
-        .join(format!("node-{}.sock", rig.door.address().port()));
+        .join(format!("node-{}.sock", rig.server.address().port()));
     let mode = std::fs::metadata(&path).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
     let open = |listen: &str| {
-        let config = DoorConfig {
+        let config = ServerConfig {
             listen: listen.parse().unwrap(),
             pool: "pool".into(),
             key: rig.key.clone(),
@@ -171,23 +173,24 @@ fn the_socket_file_is_private_replaced_when_stale_and_respected_when_live() {
             peers: 64,
             step_timeout: Duration::from_secs(1),
             run_dir: rig.run_dir.clone(),
+            protocol: Protocol::FIRST,
         };
         let arena = Arc::new(Arena::allocate(4096, &mut |_| ()).unwrap());
-        Door::open(config, arena, Arc::new(crate::rig::TestDesk::default()))
+        Server::open(config, arena, Arc::new(crate::rig::TestPeerHandler::default()))
     };
-    let other_address = format!("127.0.0.2:{}", rig.door.address().port());
+    let other_address = format!("127.0.0.2:{}", rig.server.address().port());
     let said = open(&other_address).unwrap_err().to_string();
     assert!(said.contains("another memory node uses this socket"), "{said}");
-    let said = open(&rig.door.address().to_string()).unwrap_err().to_string();
+    let said = open(&rig.server.address().to_string()).unwrap_err().to_string();
     assert!(
-        said.starts_with(&format!("cannot listen on {}", rig.door.address())),
+        said.starts_with(&format!("cannot listen on {}", rig.server.address())),
         "{said}"
     );
-    rig.door.close();
+    rig.server.close();
     assert!(!path.exists());
     drop(UnixListener::bind(&path).unwrap());
-    let door = open(&other_address).unwrap();
-    drop(door);
+    let server = open(&other_address).unwrap();
+    drop(server);
     assert!(!path.exists());
     std::fs::write(&path, "not a socket").unwrap();
     assert!(
@@ -200,8 +203,8 @@ fn the_socket_file_is_private_replaced_when_stale_and_respected_when_live() {
 }
 
 #[test]
-fn sim_is_not_offered_by_a_door() {
-    let config = DoorConfig {
+fn sim_is_not_offered_by_a_server() {
+    let config = ServerConfig {
         listen: "127.0.0.1:0".parse().unwrap(),
         pool: "pool".into(),
         key: Key::generate().unwrap(),
@@ -210,9 +213,10 @@ fn sim_is_not_offered_by_a_door() {
         peers: 64,
         step_timeout: Duration::from_secs(1),
         run_dir: "/nonexistent".into(),
+        protocol: Protocol::FIRST,
     };
     let arena = Arc::new(Arena::allocate(4096, &mut |_| ()).unwrap());
-    let said = Door::open(config, arena, Arc::new(crate::rig::TestDesk::default()))
+    let said = Server::open(config, arena, Arc::new(crate::rig::TestPeerHandler::default()))
         .unwrap_err()
         .to_string();
     assert!(said.contains("cannot offer sim"), "{said}");
@@ -222,7 +226,7 @@ fn sim_is_not_offered_by_a_door() {
 fn who_comes_while_the_memory_is_prepared_hears_how_far_it_is() {
     let run_dir = tempfile::tempdir().unwrap();
     let (key, _) = Key::load_or_create(&run_dir.path().join("key")).unwrap();
-    let config = DoorConfig {
+    let config = ServerConfig {
         listen: "127.0.0.1:0".parse().unwrap(),
         pool: "pool".into(),
         key: key.clone(),
@@ -231,10 +235,11 @@ fn who_comes_while_the_memory_is_prepared_hears_how_far_it_is() {
         peers: 64,
         step_timeout: Duration::from_secs(5),
         run_dir: run_dir.path().to_owned(),
+        protocol: Protocol::FIRST,
     };
-    let door = Door::listen(config).unwrap();
-    door.preparing(40);
-    let to = |way| crate::rig::target(way, door.address().port(), &key, run_dir.path());
+    let server = Server::listen(config).unwrap();
+    server.preparing(40);
+    let to = |way| crate::rig::target(way, server.address().port(), &key, run_dir.path());
     for way in WAYS {
         let said = error(way, &to(way));
         assert!(
@@ -248,8 +253,8 @@ fn who_comes_while_the_memory_is_prepared_hears_how_far_it_is() {
         );
     }
     let arena = Arc::new(Arena::allocate(1 << 20, &mut |_| ()).unwrap());
-    let desk = Arc::new(crate::rig::TestDesk::default());
-    assert_eq!(door.begin(arena, desk).unwrap(), None);
+    let peer_handler = Arc::new(crate::rig::TestPeerHandler::default());
+    assert_eq!(server.begin(arena, peer_handler).unwrap(), None);
     for way in WAYS {
         drop(connect(way, &to(way)).unwrap());
     }

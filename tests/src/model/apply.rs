@@ -14,7 +14,7 @@ impl Model {
             Action::Space(call) => self.space(who, call),
             Action::Xattrs(call) => self.xattrs(who, call),
             Action::Locks(call) => self.locks(call),
-            Action::Words(call) => self.words(who, call),
+            Action::Atomics(call) => self.atomics(who, call),
         }
         .unwrap_or_else(Outcome::Refused)
     }

@@ -9,7 +9,7 @@ mod attributes;
 mod locks;
 mod bytes;
 mod space;
-mod words;
+mod atomics;
 mod xattrs;
 mod apply;
 

@@ -24,8 +24,8 @@ pub(super) use refuse;
 
 /// uid and gid.
 pub(super) type Who = (u32, u32);
-pub(super) type Refusals = Vec<i32>;
-pub(super) type Result<T> = std::result::Result<T, Refusals>;
+pub(super) type Refused = Vec<i32>;
+pub(super) type Result<T> = std::result::Result<T, Refused>;
 
 /// Inodes are never taken out of the map, so an unlinked open file needs no care.
 #[derive(Clone, Debug, Default)]
@@ -61,7 +61,7 @@ pub(super) struct Slot {
 
 /// Where a path leads: the directory of its last name, and what stands there.
 #[derive(Clone, Debug)]
-pub(super) struct Place {
+pub(super) struct OpenedFile {
     pub(super) dir: u64,
     pub(super) name: Vec<u8>,
     pub(super) found: Option<u64>,
@@ -83,7 +83,7 @@ impl Model {
         model
     }
 
-    pub(super) fn walk(&self, who: Who, path: &FilePath, follow: bool) -> Result<Place> {
+    pub(super) fn walk(&self, who: Who, path: &FilePath, follow: bool) -> Result<OpenedFile> {
         let mut left: VecDeque<Vec<u8>> = path.0.iter().map(|n| n.to_vec()).collect();
         let (mut dir, mut hops) = (ROOT, 0);
         while let Some(name) = left.pop_front() {
@@ -97,7 +97,7 @@ impl Model {
                     let target = self.inodes[&ino].target.split(|b| *b == b'/');
                     target.rev().for_each(|part| left.push_front(part.to_vec()));
                 }
-                _ if last => return Ok(Place { dir, name, found }),
+                _ if last => return Ok(OpenedFile { dir, name, found }),
                 Some((ino, Kind::Directory)) => dir = ino,
                 Some(_) => return Err(vec![ENOTDIR]),
                 None => return Err(vec![ENOENT]),
@@ -170,7 +170,7 @@ impl Model {
         self.get(dir).stat.mtime = Some(0);
     }
 
-    pub(super) fn create(&mut self, who: Who, place: Place, kind: Kind, mode: u16) -> u64 {
+    pub(super) fn create(&mut self, who: Who, place: OpenedFile, kind: Kind, mode: u16) -> u64 {
         let dir = &self.inodes[&place.dir].stat;
         let inherits = dir.mode & 0o2000 != 0;
         let bit = u16::from(inherits && kind == Kind::Directory) << 10;

@@ -1,12 +1,12 @@
 //! An operation of any theme, by somebody, through one of the mounts.
 
+use crate::ops::atomics::Atomics;
 use crate::ops::attributes::Attributes;
 use crate::ops::bytes::Bytes;
 use crate::ops::locks::Locks;
 use crate::ops::names::Names;
 use crate::ops::outcome::Outcome;
 use crate::ops::space::Space;
-use crate::ops::words::Words;
 use crate::ops::xattrs::Xattrs;
 use rand::RngExt;
 use rand::rngs::StdRng;
@@ -27,7 +27,7 @@ pub enum Action {
     Space(Space),
     Xattrs(Xattrs),
     Locks(Locks),
-    Words(Words),
+    Atomics(Atomics),
 }
 
 /// A system call by somebody, through one of the mounts.
@@ -50,8 +50,8 @@ pub struct Mix {
     pub callers: usize,
     /// With what the kernel's `fs.protected_*` sysctls change: sticky directories, and hard links by others than root.
     pub protected: bool,
-    /// With [`Words`]. Not on mounts that cache: there a read(2) need not see a change of a word (`docs/rdmafs.h`).
-    pub words: bool,
+    /// With [`Atomics`]. Not on mounts that cache: there a read(2) need not see a change of a word (`docs/rdmafs.h`).
+    pub atomics: bool,
 }
 
 /// The next random operation.
@@ -77,29 +77,29 @@ fn random_action(rng: &mut StdRng, mix: Mix) -> Action {
         39..=45 => Action::Space(Space::random(rng)),
         46..=51 => Action::Xattrs(Xattrs::random(rng)),
         52..=64 => Action::Locks(Locks::random(rng)),
-        65..=67 if mix.words => Action::Words(Words::random(rng)),
+        65..=67 if mix.atomics => Action::Atomics(Atomics::random(rng)),
         _ => Action::Bytes(Bytes::random(rng)),
     }
 }
 
 /// What the kind of a later operation depends on.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Seen {
+pub struct Observed {
     /// Which slots were opened to append.
     pub(super) appends: [bool; SLOTS],
 }
 
 impl Action {
     /// The kind of operation that this was, of all [`kinds`].
-    pub fn kind(&self, outcome: &Outcome, seen: &mut Seen) -> &'static str {
+    pub fn kind(&self, outcome: &Outcome, observed: &mut Observed) -> &'static str {
         match self {
             Action::Names(names) => names.kind(),
             Action::Attributes(attributes) => attributes.kind(),
-            Action::Bytes(bytes) => bytes.kind(outcome, seen),
+            Action::Bytes(bytes) => bytes.kind(outcome, observed),
             Action::Space(space) => space.kind(),
             Action::Xattrs(xattrs) => xattrs.kind(),
             Action::Locks(locks) => locks.kind(outcome),
-            Action::Words(words) => words.kind(outcome),
+            Action::Atomics(atomics) => atomics.kind(outcome),
         }
     }
 }
@@ -113,7 +113,7 @@ pub fn kinds() -> impl Iterator<Item = &'static str> {
         Space::KINDS,
         Xattrs::KINDS,
         Locks::KINDS,
-        Words::KINDS,
+        Atomics::KINDS,
     ];
     themes.into_iter().flatten().copied()
 }

@@ -1,6 +1,6 @@
 //! Bytes of open files, and sizes.
 
-use crate::ops::action::{SLOTS, Seen};
+use crate::ops::action::{Observed, SLOTS};
 use crate::ops::outcome::Outcome;
 use crate::ops::path::{FilePath, path};
 use rand::RngExt;
@@ -109,18 +109,18 @@ impl Bytes {
         }
     }
 
-    pub(super) fn kind(&self, outcome: &Outcome, seen: &mut Seen) -> &'static str {
+    pub(super) fn kind(&self, outcome: &Outcome, observed: &mut Observed) -> &'static str {
         match self {
             Bytes::Open { slot, how, .. } => {
                 if *outcome == Outcome::Done {
-                    seen.appends[*slot] = how.append;
+                    observed.appends[*slot] = how.append;
                 }
                 how.kind()
             }
             Bytes::Close { .. } => "close",
             Bytes::Read { .. } if *outcome == Outcome::Bytes(Vec::new()) => "end of file",
             Bytes::Read { .. } => "read",
-            Bytes::Write { slot, .. } if seen.appends[*slot] => "append",
+            Bytes::Write { slot, .. } if observed.appends[*slot] => "append",
             Bytes::Write { .. } => "write",
             Bytes::Sync { .. } => "sync",
             Bytes::FileTruncate { .. } => "ftruncate",

@@ -61,7 +61,7 @@ pub enum Outcome {
     Target(Vec<u8>),
     Names(BTreeMap<Vec<u8>, Kind>),
     /// What a word was.
-    Word(u64),
+    Atomic(u64),
     /// Somebody has it: the first and the last byte of an exclusive lock; shared ones may be many, and any be named.
     Locked(Option<(u64, u64)>),
     /// The model gives every errno that would be right, a system the one it gave.
@@ -99,7 +99,7 @@ impl fmt::Debug for Outcome {
                 .debug_map()
                 .entries(names.iter().map(|(n, k)| (n.escape_ascii().to_string(), k)))
                 .finish(),
-            Outcome::Word(before) => write!(f, "word {before:#x}"),
+            Outcome::Atomic(before) => write!(f, "word {before:#x}"),
             Outcome::Locked(bytes) => write!(f, "locked {bytes:?}"),
             Outcome::Refused(errnos) => {
                 let names: Vec<_> = errnos.iter().map(|e| nix::errno::Errno::from_raw(*e)).collect();

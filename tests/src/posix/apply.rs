@@ -24,7 +24,7 @@ impl Posix {
             Action::Space(call) => self.space(call),
             Action::Xattrs(call) => self.xattrs(op.mount, call),
             Action::Locks(call) => self.locks(call),
-            Action::Words(call) => self.words(call),
+            Action::Atomics(call) => self.atomics(call),
         }
     }
 }

@@ -6,7 +6,7 @@ mod attributes;
 mod bytes;
 mod space;
 mod xattrs;
-mod words;
+mod atomics;
 mod locks;
 mod apply;
 

@@ -36,7 +36,7 @@ impl Posix {
         }
     }
 
-    /// The same on mounts of rdmafs, with what only these have.
+    /// System calls on mounts of rdmafs, with what only these have.
     #[must_use]
     pub fn on_rdmafs(roots: Vec<PathBuf>) -> Self {
         let plain = Self::new(roots);

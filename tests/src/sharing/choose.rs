@@ -9,15 +9,15 @@ use rand::RngExt;
 /// Cells of the largest file.
 const CELLS: u64 = 96;
 /// One operation of so many is with names that all hosts use at once.
-const DEEDS: u32 = 10;
+const OPERATIONS: u32 = 10;
 /// Bytes of a read of a whole file that is appended to.
 const WHOLE: usize = 512 << 10;
 
 impl Play {
     /// What comes to mind on this host, if it can be done.
     pub(super) fn choose(&mut self, host: usize) -> Option<Plan> {
-        if self.random.random_ratio(1, DEEDS) {
-            return self.choose_deed();
+        if self.random.random_ratio(1, OPERATIONS) {
+            return self.choose_operation();
         }
         let kind = self.random.random_range(0..100);
         let name = self.random.random_range(0..NAMES);

@@ -61,6 +61,7 @@ impl Play {
         self.trouble[host] < since
     }
 
+    #[expect(clippy::too_many_lines, reason = "a table: one arm for each plan")]
     fn judge(&mut self, doing: &Doing, answer: Answer) -> Result<(), String> {
         match doing.plan {
             Plan::Create { name, append } => {
@@ -131,7 +132,7 @@ impl Play {
             }
             Plan::Rename { from, to } => self.renamed(doing, from, to, answer),
             Plan::Look { name } => self.looked(doing, name, answer),
-            Plan::Deed { .. } => self.judge_deed(doing, answer),
+            Plan::Operation { .. } => self.judge_operation(doing, answer),
         }
     }
 
@@ -209,7 +210,7 @@ impl Play {
     ) -> Result<(), String> {
         let (host, began, step) = (doing.host, doing.began, self.step);
         if durable && answer.is_ok() {
-            self.deeds.synced(began, step);
+            self.operations.synced(began, step);
         }
         let since = self
             .handles
@@ -322,7 +323,7 @@ impl Play {
                 _ => {}
             }
         }
-        self.deeds.loses_host(host);
+        self.operations.loses_host(host);
         self.handles.retain(|_, handle| handle.host != host);
         self.files.values_mut().for_each(|file| file.past.doubts(host));
     }

@@ -5,13 +5,13 @@ use super::play::{LEASE, Play};
 use rand::RngExt;
 use rdmafs_fs::handler::testing::HostId;
 use rdmafs_meta::extent::GRANULE;
-use rdmafs_meta::layout::CopyState;
+use rdmafs_meta::layout::ReplicaState;
 use rdmafs_rdma::sim::Fault;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// How long after a fault its consequences may show: reconnecting, fencing, timeouts of 2 s for each connection.
-const AFTERMATH: Duration = Duration::from_secs(15);
+const AFTER_FAULT: Duration = Duration::from_secs(15);
 const MOMENT: Duration = Duration::from_millis(800);
 
 impl Play {
@@ -119,7 +119,7 @@ impl Play {
         self.tell(format!("the node dies for {by:?}"));
         self.sim.kill_node();
         self.ground.lock().renew();
-        self.deeds.died(self.step);
+        self.operations.died(self.step);
         self.node_returns = Some(self.sim.now() + by);
         (0..HOSTS).for_each(|host| self.shake(host, by));
         self.names.iter_mut().for_each(|name| name.unknown = true);
@@ -139,13 +139,13 @@ impl Play {
 
     /// Failures of this host's operations are excused for a while.
     fn trouble(&mut self, host: usize, by: Duration) {
-        self.trouble[host] = self.trouble[host].max(self.sim.now() + by + AFTERMATH);
+        self.trouble[host] = self.trouble[host].max(self.sim.now() + by + AFTER_FAULT);
     }
 
     /// And it may lose its session, and what it did not commit.
     fn shake(&mut self, host: usize, by: Duration) {
         self.trouble(host, by);
-        self.shaken[host] = self.shaken[host].max(self.sim.now() + by + AFTERMATH);
+        self.shaken[host] = self.shaken[host].max(self.sim.now() + by + AFTER_FAULT);
         self.files.values_mut().for_each(|file| file.past.doubts(host));
     }
 
@@ -169,18 +169,18 @@ impl Play {
 
     /// Size and lost granules of every file.
     fn survivors(&self) -> (BTreeMap<u64, u64>, BTreeMap<u64, BTreeSet<u64>>) {
-        let seen = self.sim.look(|namespace| {
+        let observed = self.sim.look(|namespace| {
             let sizes = namespace.inodes().map(|attr| (attr.ino.0, attr.size)).collect();
             let mut lost: BTreeMap<u64, BTreeSet<u64>> = BTreeMap::new();
             for (ino, start, copy) in namespace.places() {
-                if copy.state == CopyState::Lost {
+                if copy.state == ReplicaState::Lost {
                     let granules = start / GRANULE..(start + copy.extent.len) / GRANULE;
                     lost.entry(ino.0).or_default().extend(granules);
                 }
             }
             (sizes, lost)
         });
-        seen.unwrap_or_default()
+        observed.unwrap_or_default()
     }
 
     /// All who are dead, stopped or cut off go on, and the aftermath passes.

@@ -3,7 +3,7 @@
 
 use rdmafs_fs::handler::testing::Watch;
 use rdmafs_meta::extent::{Extent, GRANULE};
-use rdmafs_meta::layout::CopyState;
+use rdmafs_meta::layout::ReplicaState;
 use rdmafs_meta::namespace::Namespace;
 use rdmafs_rdma::sim::Access;
 
@@ -37,7 +37,7 @@ impl Ground {
     fn look(&mut self, namespace: &Namespace) -> Vec<bool> {
         let mut used = vec![false; self.owners.len()];
         for (ino, _, copy) in namespace.places() {
-            if copy.state != CopyState::Valid {
+            if copy.state != ReplicaState::Valid {
                 continue;
             }
             for granule in granules(copy.extent.offset, copy.extent.len) {

@@ -86,7 +86,7 @@ impl Change {
         heard.is_some_and(|heard| heard < other.began)
     }
 
-    fn must_be_seen(&self, by: Reader) -> bool {
+    fn must_be_observed(&self, by: Reader) -> bool {
         let Some(ended) = self.ended.filter(|_| !self.doubtful) else {
             return false;
         };
@@ -166,7 +166,7 @@ impl History {
                 continue;
             };
             for cell in from..to {
-                let firm = change.durable && change.must_be_seen(everybody) && self.is_firm(at, cell);
+                let firm = change.durable && change.must_be_observed(everybody) && self.is_firm(at, cell);
                 let cut = self.changes.iter().any(|cut| {
                     matches!(cut.what, What::Cut { .. }) && cut.covers(cell) && !cut.precedes(change)
                 });
@@ -179,13 +179,13 @@ impl History {
                 }
             }
         }
-        let under_way: Vec<_> = self
+        let in_flight: Vec<_> = self
             .changes
             .drain(..)
             .filter(|change| change.ended.is_none())
             .collect();
         *self = Self::of_size(size, now, lost);
-        self.changes.extend(under_way);
+        self.changes.extend(in_flight);
         Ok(())
     }
 
@@ -266,11 +266,11 @@ impl History {
         };
         let (mut least, mut most) = (0, 0);
         for (at, change) in self.changes.iter().enumerate() {
-            let hidden = cuts().any(|(_, cut)| cut.must_be_seen(by) && change.precedes(cut));
+            let hidden = cuts().any(|(_, cut)| cut.must_be_observed(by) && change.precedes(cut));
             if !hidden {
                 most = most.max(said(change));
             }
-            if change.must_be_seen(by) {
+            if change.must_be_observed(by) {
                 let later = cuts().filter(|(other, cut)| *other != at && !cut.precedes(change));
                 let cut = later.map(|(_, cut)| said(cut)).min().unwrap_or(u64::MAX);
                 least = least.max(said(change).min(cut));
@@ -302,7 +302,7 @@ impl History {
                     What::Put { .. } => self.is_firm(at, cell),
                     What::Cut { .. } => tag != 0,
                 };
-                firm && change.covers(cell) && change.must_be_seen(by) && from.precedes(change)
+                firm && change.covers(cell) && change.must_be_observed(by) && from.precedes(change)
             };
             if !self.changes.iter().enumerate().any(hides) {
                 return Ok(());
@@ -402,7 +402,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_committed_before_the_open_must_be_seen_and_what_it_covers_must_not() {
+    fn what_was_committed_before_the_open_must_be_observed_and_what_it_covers_must_not() {
         let mut history = History::of_size(0, 0, BTreeSet::new());
         let old = put(&mut history, (0, 2), (2, 3));
         history.commits(0, 4, 5, false);

@@ -56,7 +56,7 @@ impl Record {
         }
     }
 
-    fn must_be_seen(&self, by: Reader) -> bool {
+    fn must_be_observed(&self, by: Reader) -> bool {
         let own = self.host == by.host && self.ended.is_some_and(|ended| ended < by.began);
         let known = self.committed.is_some_and(|known| known < by.opened);
         self.ended.is_some() && !self.doubtful && (own || known)
@@ -109,7 +109,7 @@ impl Log {
             opened: now,
             began: now,
         };
-        let synced = |record: &&Record| record.durable && record.must_be_seen(everybody);
+        let synced = |record: &&Record| record.durable && record.must_be_observed(everybody);
         let all: u64 = self
             .records
             .iter()
@@ -155,16 +155,16 @@ impl Log {
         if bytes.len() as u64 > most * CELL as u64 {
             return Err(format!("{} bytes, and {most} cells were appended", bytes.len()));
         }
-        let mut seen = BTreeSet::new();
+        let mut observed = BTreeSet::new();
         for (at, cell) in (0..).zip(bytes.chunks(CELL)) {
             let tag = tag_of(cell).ok_or_else(|| format!("cell {at} is torn"))?;
             if tag != 0 {
                 self.sees(at, tag)?;
-                seen.insert(tag);
+                observed.insert(tag);
             }
         }
         let missing = |record: &&Record| {
-            record.must_be_seen(by) && (0..record.cells).any(|at| !seen.contains(&(record.tag | at)))
+            record.must_be_observed(by) && (0..record.cells).any(|at| !observed.contains(&(record.tag | at)))
         };
         match self.records.iter().find(missing) {
             Some(record) => Err(format!("not all there: {record:?}")),
@@ -265,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn a_record_stays_where_it_was_seen() {
+    fn a_record_stays_where_it_was_observed() {
         let (mut log, first, second) = two();
         log.begins((INO, 8), 1, 1);
         let mut moved = first.clone();

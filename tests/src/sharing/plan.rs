@@ -1,7 +1,7 @@
 //! Operations that are under way, and how they are asked of a mount.
 
-use super::deeds::Deed;
 use super::history::Reader;
+use super::operations::Operation;
 use nix::libc::EIO;
 use rdmafs_fs::errno::Error;
 use rdmafs_fs::handler::testing::{HostId, Simulation, Started};
@@ -79,8 +79,8 @@ pub(super) enum Plan {
         name: usize,
     },
     /// With a name that all hosts use at once. `ino`: of the file that is linked.
-    Deed {
-        deed: Deed,
+    Operation {
+        operation: Operation,
         ino: u64,
     },
 }
@@ -93,7 +93,7 @@ impl Plan {
             Self::Sync { ino, .. } | Self::Close { ino, .. } => Some(*ino),
             Self::Append { ino, .. } | Self::Cut { ino, .. } => Some(*ino),
             Self::Create { .. } | Self::Unlink { .. } | Self::Rename { .. } | Self::Look { .. } => None,
-            Self::Deed { .. } => None,
+            Self::Operation { .. } => None,
         }
     }
 
@@ -105,7 +105,7 @@ impl Plan {
             Self::Sync { handle, .. } | Self::Close { handle, .. } => Some(*handle),
             Self::Create { .. } | Self::Open { .. } | Self::Cut { .. } => None,
             Self::Unlink { .. } | Self::Rename { .. } | Self::Look { .. } => None,
-            Self::Deed { .. } => None,
+            Self::Operation { .. } => None,
         }
     }
 
@@ -124,7 +124,7 @@ impl Plan {
             Self::Unlink { .. } => "unlink",
             Self::Rename { .. } => "rename",
             Self::Look { .. } => "lookup",
-            Self::Deed { deed, .. } => deed.word(),
+            Self::Operation { operation, .. } => operation.word(),
         }
     }
 }
@@ -150,7 +150,7 @@ pub(super) fn name_of_file(number: usize) -> Vec<u8> {
     format!("k{number}").into_bytes()
 }
 
-fn name_of_deed(number: usize) -> Vec<u8> {
+fn name_of_operation(number: usize) -> Vec<u8> {
     format!("d{number}").into_bytes()
 }
 
@@ -180,13 +180,16 @@ pub(super) fn start(
     })
 }
 
+#[expect(clippy::too_many_lines, reason = "a table: one arm for each plan")]
 async fn ask(mount: Arc<Mount>, plan: Plan, handle: HandleId, data: Option<Buffer>) -> Result<Got, Error> {
     let root = Credentials::root();
     let done = |()| Got::Done;
     match plan {
         Plan::Create { name: number, append } => {
             let mode = OpenMode { append, ..RW };
-            let (entry, opened) = mount.create(root, ROOT, name(number), 0o644, mode, true).await?;
+            let (entry, opened) = mount
+                .create(root, (ROOT, name(number)), 0o644, mode, true)
+                .await?;
             Ok(Got::Opened(entry.attr.ino.0, opened.handle))
         }
         Plan::Open {
@@ -241,38 +244,38 @@ async fn ask(mount: Arc<Mount>, plan: Plan, handle: HandleId, data: Option<Buffe
         }
         Plan::Unlink { name: number, .. } => mount.unlink(root, ROOT, name(number)).await.map(done),
         Plan::Rename { from, to } => mount
-            .rename(root, ROOT, name(from), ROOT, name(to), RenameMode::Replace)
+            .rename(root, (ROOT, name(from)), (ROOT, name(to)), RenameMode::Replace)
             .await
             .map(done),
         Plan::Look { name: number } => {
             let found = mount.lookup(root, ROOT, name(number)).await?;
             Ok(Got::Found(found.attr.ino.0))
         }
-        Plan::Deed { deed, ino } => act(mount, deed, InodeId(ino)).await,
+        Plan::Operation { operation, ino } => act(mount, operation, InodeId(ino)).await,
     }
 }
 
-async fn act(mount: Arc<Mount>, deed: Deed, ino: InodeId) -> Result<Got, Error> {
+async fn act(mount: Arc<Mount>, operation: Operation, ino: InodeId) -> Result<Got, Error> {
     let root = Credentials::root();
-    let (from, to, mode) = match deed {
-        Deed::Exchange { from, to } => (from, to, RenameMode::Exchange),
-        Deed::Move { from, to } => (from, to, RenameMode::NoReplace),
-        Deed::Replace { from, to } => (from, to, RenameMode::Replace),
-        Deed::Link { to, .. } => {
-            mount.link(root, ino, ROOT, name_of_deed(to)).await?;
+    let (from, to, mode) = match operation {
+        Operation::Exchange { from, to } => (from, to, RenameMode::Exchange),
+        Operation::Move { from, to } => (from, to, RenameMode::NoReplace),
+        Operation::Replace { from, to } => (from, to, RenameMode::Replace),
+        Operation::Link { to, .. } => {
+            mount.link(root, ino, ROOT, name_of_operation(to)).await?;
             return Ok(Got::Done);
         }
-        Deed::Remove { name } => {
-            mount.unlink(root, ROOT, name_of_deed(name)).await?;
+        Operation::Remove { name } => {
+            mount.unlink(root, ROOT, name_of_operation(name)).await?;
             return Ok(Got::Done);
         }
-        Deed::Find { name } => {
-            let found = mount.lookup(root, ROOT, name_of_deed(name)).await?;
+        Operation::Find { name } => {
+            let found = mount.lookup(root, ROOT, name_of_operation(name)).await?;
             return Ok(Got::Found(found.attr.ino.0));
         }
     };
-    let (from, to) = (name_of_deed(from), name_of_deed(to));
-    mount.rename(root, ROOT, from, ROOT, to, mode).await?;
+    let (from, to) = (name_of_operation(from), name_of_operation(to));
+    mount.rename(root, (ROOT, from), (ROOT, to), mode).await?;
     Ok(Got::Done)
 }
 

@@ -1,8 +1,8 @@
 //! The play: who does what next, and when.
 
-use super::deeds::{Deeds, FILES};
 use super::ground::Ground;
 use super::history::HOSTS;
+use super::operations::{FILES, Operations};
 use super::past::Past;
 use super::plan::{Doing, Plan, start};
 use parking_lot::Mutex;
@@ -87,7 +87,7 @@ pub(super) struct Play {
     pub(super) files: BTreeMap<u64, File>,
     pub(super) handles: BTreeMap<u64, Handle>,
     pub(super) doing: Vec<Doing>,
-    pub(super) deeds: Deeds,
+    pub(super) operations: Operations,
     /// The files of these.
     pub(super) kept: [u64; FILES],
     pub(super) ground: Arc<Mutex<Ground>>,
@@ -122,7 +122,7 @@ pub fn play(seed: u64, operations: u64) -> Result<Played, String> {
         let ground = play.ground.lock();
         (ground.landed, ground.late)
     };
-    let told = |why| {
+    let notified = |why| {
         let trace: Vec<_> = play.trace.iter().map(String::as_str).collect();
         format!(
             "seed {seed}, step {}: {why}\nafter\n{}",
@@ -130,7 +130,7 @@ pub fn play(seed: u64, operations: u64) -> Result<Played, String> {
             trace.join("\n")
         )
     };
-    done.map_err(told)?;
+    done.map_err(notified)?;
     Ok(play.played)
 }
 
@@ -169,7 +169,7 @@ impl Play {
             files: BTreeMap::new(),
             handles: BTreeMap::new(),
             doing: Vec::new(),
-            deeds: Deeds::default(),
+            operations: Operations::default(),
             kept: [0; FILES],
             ground,
             trouble: [Duration::ZERO; HOSTS],
@@ -188,7 +188,7 @@ impl Play {
     fn next(&mut self) -> Result<(), String> {
         self.step += 1;
         self.return_due()?;
-        self.settle_deeds();
+        self.settle_operations();
         if self.faults && self.random.random_ratio(1, CALM) {
             self.fault();
         }
@@ -201,7 +201,7 @@ impl Play {
             self.rest(Duration::from_secs_f64(lull))?;
         }
         let host = self.random.random_range(0..HOSTS);
-        if self.is_working(host) && self.under_way(host) < AT_ONCE && self.random.random_bool(0.7) {
+        if self.is_working(host) && self.in_flight(host) < AT_ONCE && self.random.random_bool(0.7) {
             self.begin(host);
         }
         self.proceed()
@@ -260,7 +260,7 @@ impl Play {
         self.sim.is_alive(HostId(host)) && !self.sim.is_stopped(HostId(host))
     }
 
-    fn under_way(&self, host: usize) -> usize {
+    fn in_flight(&self, host: usize) -> usize {
         self.doing.iter().filter(|doing| doing.host == host).count()
     }
 
@@ -324,7 +324,7 @@ impl Play {
             Plan::Append { .. } if self.random.random_ratio(1, DIES_IN_APPEND) => {
                 self.dies_at = Some(self.step + self.random.random_range(MIDDLE));
             }
-            Plan::Deed { deed, .. } => self.deeds.begins(self.step, deed, host),
+            Plan::Operation { operation, .. } => self.operations.begins(self.step, operation, host),
             Plan::Open { .. } | Plan::Write { .. } | Plan::Append { .. } => {}
             Plan::Read { .. } | Plan::Sync { .. } => {}
         }
@@ -403,8 +403,8 @@ mod tests {
             ..known
         };
         assert!(node_died.keeps(7));
-        let under_way = Name { busy: true, ..known };
-        assert!(!under_way.keeps(7));
+        let in_flight = Name { busy: true, ..known };
+        assert!(!in_flight.keeps(7));
         let lost_by = Some(0);
         let unanswered = Name {
             unknown: true,

@@ -1,11 +1,11 @@
 //! What must be left when all is over.
 
-use super::deeds::{Deed, NAMES};
 use super::history::HOSTS;
+use super::operations::{NAMES, Operation};
 use super::plan::Plan;
 use super::play::{ARENA, LEASE, Play};
-use rdmafs_meta::id::{InodeId, PoolId};
-use rdmafs_meta::layout::CopyState;
+use rdmafs_meta::id::PoolId;
+use rdmafs_meta::layout::ReplicaState;
 use rdmafs_meta::namespace::{Config, Namespace};
 use rdmafs_meta::time::Now;
 use std::time::Duration;
@@ -37,8 +37,8 @@ impl Play {
         self.wait_for_all()?;
         self.rest(LEASE * 3)?;
         for name in 0..NAMES {
-            let deed = Deed::Find { name };
-            self.begin_plan(0, Plan::Deed { deed, ino: 0 });
+            let operation = Operation::Find { name };
+            self.begin_plan(0, Plan::Operation { operation, ino: 0 });
             self.wait_for_all()?;
         }
         let room = self.sim.look(Namespace::room);
@@ -85,11 +85,11 @@ impl Play {
     /// What is used is what files hold, closed files hold nothing past their ends, and the store would give a sound namespace.
     fn account(&mut self) -> Result<(), String> {
         let checked = self.sim.look(|namespace| {
-            namespace.check()?;
+            namespace.check().map_err(|wrong| wrong.to_string())?;
             let (free, quarantined) = namespace.room();
             let held: u64 = namespace
                 .places()
-                .filter(|(.., copy)| copy.state == CopyState::Valid)
+                .filter(|(.., copy)| copy.state == ReplicaState::Valid)
                 .map(|(.., copy)| copy.extent.len)
                 .sum();
             if quarantined == 0 && free + held == ARENA {
@@ -106,11 +106,10 @@ impl Play {
             lease: LEASE,
             root_owner: (0, 0),
             root_mode: 0o777,
-            ids_after: InodeId::ROOT,
         };
         let mut store = self.sim.store().kept();
         let loaded =
             Namespace::load(&mut store, config, Now::default()).map_err(|error| error.to_string())?;
-        loaded.check()
+        loaded.check().map_err(|wrong| wrong.to_string())
     }
 }

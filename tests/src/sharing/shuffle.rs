@@ -1,6 +1,6 @@
-//! Programs on all hosts that exchange, move, link and remove the same few names: see `deeds`.
+//! Programs on all hosts that exchange, move, link and remove the same few names: see `operations`.
 
-use super::deeds::{Deed, FILES, NAMES};
+use super::operations::{FILES, NAMES, Operation};
 use super::plan::{Answer, Doing, Got, Plan, ROOT, RW, is_failure, name_of_file};
 use super::play::Play;
 use rand::RngExt;
@@ -15,7 +15,7 @@ impl Play {
             let mount = self.sim.mount(host);
             let made = self.sim.run(host, async move {
                 let (root, name) = (Credentials::root(), name_of_file(file));
-                let made = mount.clone().create(root, ROOT, name, 0o644, RW, true).await?;
+                let made = mount.clone().create(root, (ROOT, name), 0o644, RW, true).await?;
                 mount.clone().fsync(made.1.handle).await?;
                 mount.release(made.1.handle).await.map(|()| made.0.attr.ino.0)
             });
@@ -23,26 +23,26 @@ impl Play {
         }
     }
 
-    pub(super) fn choose_deed(&mut self) -> Option<Plan> {
-        if !self.deeds.has_room() {
+    pub(super) fn choose_operation(&mut self) -> Option<Plan> {
+        if !self.operations.has_room() {
             return None;
         }
         let from = self.random.random_range(0..NAMES);
         let to = (from + self.random.random_range(1..NAMES)) % NAMES;
         let file = self.random.random_range(0..FILES);
-        let deed = match self.random.random_range(0..20) {
-            0..8 => Deed::Exchange { from, to },
-            8..11 => Deed::Move { from, to },
-            11 => Deed::Replace { from, to },
-            12..16 => Deed::Link { file, to },
-            16 => Deed::Remove { name: to },
-            _ => Deed::Find { name: to },
+        let operation = match self.random.random_range(0..20) {
+            0..8 => Operation::Exchange { from, to },
+            8..11 => Operation::Move { from, to },
+            11 => Operation::Replace { from, to },
+            12..16 => Operation::Link { file, to },
+            16 => Operation::Remove { name: to },
+            _ => Operation::Find { name: to },
         };
         let ino = self.kept[file];
-        Some(Plan::Deed { deed, ino })
+        Some(Plan::Operation { operation, ino })
     }
 
-    pub(super) fn judge_deed(&mut self, doing: &Doing, answer: Answer) -> Result<(), String> {
+    pub(super) fn judge_operation(&mut self, doing: &Doing, answer: Answer) -> Result<(), String> {
         let outcome = match answer {
             Ok(Got::Found(ino)) => {
                 let file = self.kept.iter().position(|kept| *kept == ino);
@@ -50,17 +50,17 @@ impl Play {
             }
             Ok(_) => Ok(None),
             Err(errno) if is_failure(errno) => {
-                self.deeds.loses(doing.began);
+                self.operations.loses(doing.began);
                 return self.excuse(doing, answer);
             }
             Err(errno) => Err(errno),
         };
-        self.deeds.answered(doing.began, outcome, self.step)
+        self.operations.answered(doing.began, outcome, self.step)
     }
 
     /// Of what a host was not told nothing can be done any more once it has been calm for long.
-    pub(super) fn settle_deeds(&mut self) {
+    pub(super) fn settle_operations(&mut self) {
         let (now, trouble) = (self.sim.now(), self.trouble);
-        self.deeds.settles(|host| trouble[host] < now, self.step);
+        self.operations.settles(|host| trouble[host] < now, self.step);
     }
 }

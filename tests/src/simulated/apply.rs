@@ -13,7 +13,7 @@ impl Simulated {
             Action::Space(call) => self.space(op, call),
             Action::Xattrs(call) => self.xattrs(op, call),
             Action::Locks(call) => self.locks(call),
-            Action::Words(call) => self.words(op, call),
+            Action::Atomics(call) => self.atomics(op, call),
         };
         done.unwrap_or_else(|errno| Outcome::Refused(vec![errno]))
     }

@@ -1,7 +1,7 @@
 //! Attributes: look at them, change mode, owner and times.
 
 use crate::ops::{Attributes, CHOSEN_TIME, FilePath, Kind, Op, Outcome, Stat};
-use crate::simulated::system::{Caller, Result, Simulated, done, mode_change};
+use crate::simulated::system::{Result, SimCaller, Simulated, done, mode_change};
 use rdmafs_meta::attr::{Attr, FileKind, SetAttr, SetTime};
 use rdmafs_meta::time::Timestamp;
 
@@ -16,12 +16,12 @@ impl Simulated {
         }
     }
 
-    fn change(&self, caller: Caller, path: &FilePath, change: SetAttr) -> Result<Outcome> {
+    fn change(&self, caller: SimCaller, path: &FilePath, change: SetAttr) -> Result<Outcome> {
         let attr = self.find(&caller, path, true)?;
         done(self.run(caller.mount.setattr(caller.who, attr.ino, change, None)))
     }
 
-    fn set_time(&self, caller: Caller, path: &FilePath, seconds: i64) -> Result<Outcome> {
+    fn set_time(&self, caller: SimCaller, path: &FilePath, seconds: i64) -> Result<Outcome> {
         let time = Some(SetTime::At(Timestamp { seconds, nanos: 0 }));
         let (atime, mtime, rest) = (time, time, SetAttr::default());
         let change = SetAttr { atime, mtime, ..rest };

@@ -3,7 +3,7 @@
 use crate::ops::{Bytes, CALLERS, FilePath, How, Op, Outcome, pattern};
 use crate::simulated::attributes::stat;
 use crate::simulated::locks::PROCESS;
-use crate::simulated::system::{Caller, Result, Simulated, Slot, done, refused_if};
+use crate::simulated::system::{Result, SimCaller, Simulated, Slot, done, refused_if};
 use nix::libc::{EBADF, EBUSY, EEXIST, EINVAL, EISDIR, ENOENT, ENXIO};
 use rdmafs_fs::handler::{OpenMode, ReadData};
 use rdmafs_meta::attr::{FileKind, SetAttr};
@@ -34,7 +34,7 @@ impl Simulated {
                 let made =
                     caller
                         .mount
-                        .create(caller.who, place.dir, place.name, how.mode, mode_of(how), true);
+                        .create(caller.who, (place.dir, place.name), how.mode, mode_of(how), true);
                 assert!(self.run(made).is_err(), "O_EXCL opened what exists");
                 return Err(EEXIST);
             }
@@ -56,9 +56,10 @@ impl Simulated {
             ),
             None if how.create => {
                 let (dir, name) = (place.dir, place.name);
-                let made = caller
-                    .mount
-                    .create(caller.who, dir, name, how.mode, mode_of(how), how.exclusive);
+                let made =
+                    caller
+                        .mount
+                        .create(caller.who, (dir, name), how.mode, mode_of(how), how.exclusive);
                 let (entry, opened) = self.run(made)?;
                 (entry.attr.ino, opened)
             }
@@ -111,7 +112,7 @@ impl Simulated {
         if !slot.how.write {
             return Err(EINVAL);
         }
-        let Caller { mount, who } = self.caller(slot.mount, op.caller);
+        let SimCaller { mount, who } = self.caller(slot.mount, op.caller);
         let change = size_change(size);
         done(self.run(mount.setattr(who, slot.ino, change, Some(slot.handle))))
     }
@@ -122,7 +123,7 @@ impl Simulated {
         Ok(stat(&self.run(caller.mount.getattr(caller.who, slot.ino))?.attr))
     }
 
-    fn truncate(&self, caller: Caller, path: &FilePath, size: u64) -> Result<Outcome> {
+    fn truncate(&self, caller: SimCaller, path: &FilePath, size: u64) -> Result<Outcome> {
         let attr = self.find(&caller, path, true)?;
         let change = size_change(size);
         let changed = self.run(caller.mount.setattr(caller.who, attr.ino, change, None));

@@ -3,7 +3,7 @@
 use crate::ops::{Cells, Hold, Locks, Outcome, Whose};
 use crate::simulated::system::{Result, Simulated, Slot, done};
 use nix::libc::{EBADF, EINVAL};
-use rdmafs_fs::handler::{Caller, LockCall};
+use rdmafs_fs::handler::{LockCall, LockCaller};
 use rdmafs_meta::lock::{LockKind, Span};
 
 /// The kernel's number of the process.
@@ -78,6 +78,6 @@ fn lock_call(slot: &Slot, kind: LockKind, exclusive: bool, span: Span) -> LockCa
         span,
         exclusive,
         process: 1,
-        caller: Caller::Known(kind),
+        caller: LockCaller::Known(kind),
     }
 }

@@ -7,7 +7,7 @@ mod names;
 mod attributes;
 mod locks;
 mod bytes;
-mod words;
+mod atomics;
 mod space;
 mod xattrs;
 mod apply;

@@ -2,7 +2,7 @@
 
 use crate::ops::{FilePath, Names, Op, Outcome, Rename};
 use crate::simulated::attributes::kind;
-use crate::simulated::system::{Caller, Result, Simulated, refused_if};
+use crate::simulated::system::{Result, SimCaller, Simulated, refused_if};
 use nix::libc::{EEXIST, ENOENT, ENOTDIR};
 use rdmafs_meta::attr::FileKind;
 use rdmafs_meta::wire::{NewInode, RenameMode};
@@ -27,15 +27,15 @@ impl Simulated {
         }
     }
 
-    fn make(&self, caller: Caller, path: &FilePath, what: NewInode, mode: u16) -> Result<Outcome> {
+    fn make(&self, caller: SimCaller, path: &FilePath, what: NewInode, mode: u16) -> Result<Outcome> {
         let place = self.walk(&caller, path, false)?;
         let made = self.run(caller.mount.make(caller.who, place.dir, place.name, what, mode));
         refused_if(place.found.is_some(), EEXIST, made)
     }
 
-    fn remove(&self, caller: Caller, path: &FilePath, dir: bool) -> Result<Outcome> {
+    fn remove(&self, caller: SimCaller, path: &FilePath, dir: bool) -> Result<Outcome> {
         let place = self.walk(&caller, path, false)?;
-        let Caller { mount, who } = caller;
+        let SimCaller { mount, who } = caller;
         let removed = match dir {
             true => self.run(mount.rmdir(who, place.dir, place.name)),
             false => self.run(mount.unlink(who, place.dir, place.name)),
@@ -43,20 +43,20 @@ impl Simulated {
         refused_if(place.found.is_none(), ENOENT, removed)
     }
 
-    fn link(&self, caller: Caller, old: &FilePath, new: &FilePath) -> Result<Outcome> {
+    fn link(&self, caller: SimCaller, old: &FilePath, new: &FilePath) -> Result<Outcome> {
         let attr = self.find(&caller, old, false)?;
         let place = self.walk(&caller, new, false)?;
         let linked = self.run(caller.mount.link(caller.who, attr.ino, place.dir, place.name));
         refused_if(place.found.is_some(), EEXIST, linked)
     }
 
-    fn read_link(&self, caller: Caller, path: &FilePath) -> Result<Outcome> {
+    fn read_link(&self, caller: SimCaller, path: &FilePath) -> Result<Outcome> {
         let attr = self.find(&caller, path, false)?;
         self.run(caller.mount.readlink(caller.who, attr.ino))
             .map(Outcome::Target)
     }
 
-    fn rename(&self, caller: Caller, old: &FilePath, new: &FilePath, how: Rename) -> Result<Outcome> {
+    fn rename(&self, caller: SimCaller, old: &FilePath, new: &FilePath, how: Rename) -> Result<Outcome> {
         let from = self.walk(&caller, old, false)?;
         let to = self.walk(&caller, new, false)?;
         let same = from.found.as_ref().map(|attr| attr.ino) == to.found.as_ref().map(|attr| attr.ino);
@@ -66,8 +66,8 @@ impl Simulated {
             Rename::Exchange => RenameMode::Exchange,
             Rename::Whiteout => RenameMode::Whiteout,
         };
-        let Caller { mount, who } = caller;
-        let renamed = self.run(mount.rename(who, from.dir, from.name, to.dir, to.name, mode));
+        let SimCaller { mount, who } = caller;
+        let renamed = self.run(mount.rename(who, (from.dir, from.name), (to.dir, to.name), mode));
         let missing = from.found.is_none() || (how == Rename::Exchange && to.found.is_none());
         if same && !missing && how != Rename::NoReplace {
             // The kernel does not ask at all.
@@ -77,12 +77,12 @@ impl Simulated {
         refused_if(missing || exists, if missing { ENOENT } else { EEXIST }, renamed)
     }
 
-    fn list(&self, caller: Caller, path: &FilePath) -> Result<Outcome> {
+    fn list(&self, caller: SimCaller, path: &FilePath) -> Result<Outcome> {
         let attr = self.find(&caller, path, true)?;
         if attr.kind != FileKind::Directory {
             return Err(ENOTDIR);
         }
-        let Caller { mount, who } = caller;
+        let SimCaller { mount, who } = caller;
         let handle = self.run(mount.clone().opendir(who, attr.ino))?;
         let mut entries = Vec::new();
         loop {

@@ -32,14 +32,14 @@ pub(super) struct Slot {
 }
 
 /// Where a path leads.
-pub(super) struct Place {
+pub(super) struct OpenedAt {
     pub(super) dir: InodeId,
     pub(super) name: Vec<u8>,
     pub(super) found: Option<Attr>,
 }
 
 /// Somebody at one of the mounts.
-pub(super) struct Caller {
+pub(super) struct SimCaller {
     pub(super) mount: Arc<Mount>,
     pub(super) who: Credentials,
 }
@@ -66,13 +66,12 @@ impl Simulated {
         system
     }
 
-    pub(super) fn caller(&self, mount: usize, caller: usize) -> Caller {
+    pub(super) fn caller(&self, mount: usize, caller: usize) -> SimCaller {
         let (uid, gid) = CALLERS[caller];
         let mount = self.mounts[mount].clone();
-        let groups = Vec::new();
-        Caller {
+        SimCaller {
             mount,
-            who: Credentials { uid, gid, groups },
+            who: Credentials::new(uid, gid, Vec::new()),
         }
     }
 
@@ -80,7 +79,7 @@ impl Simulated {
         self.pool.run(operation).map_err(|error| error.errno())
     }
 
-    fn lookup(&self, caller: &Caller, dir: InodeId, name: &[u8]) -> Result<Option<Attr>> {
+    fn lookup(&self, caller: &SimCaller, dir: InodeId, name: &[u8]) -> Result<Option<Attr>> {
         let found = self.run(
             caller
                 .mount
@@ -94,7 +93,7 @@ impl Simulated {
         }
     }
 
-    pub(super) fn walk(&self, caller: &Caller, path: &FilePath, follow: bool) -> Result<Place> {
+    pub(super) fn walk(&self, caller: &SimCaller, path: &FilePath, follow: bool) -> Result<OpenedAt> {
         let mut left: VecDeque<Vec<u8>> = path.0.iter().map(|name| name.to_vec()).collect();
         let (mut dir, mut hops) = (InodeId::ROOT, 0);
         while let Some(name) = left.pop_front() {
@@ -112,7 +111,7 @@ impl Simulated {
                         .rev()
                         .for_each(|part| left.push_front(part.to_vec()));
                 }
-                found if last => return Ok(Place { dir, name, found }),
+                found if last => return Ok(OpenedAt { dir, name, found }),
                 Some(next) if next.kind == FileKind::Directory => dir = next.ino,
                 Some(_) => return Err(ENOTDIR),
                 None => return Err(ENOENT),
@@ -121,7 +120,7 @@ impl Simulated {
         Err(ENOENT)
     }
 
-    pub(super) fn find(&self, caller: &Caller, path: &FilePath, follow: bool) -> Result<Attr> {
+    pub(super) fn find(&self, caller: &SimCaller, path: &FilePath, follow: bool) -> Result<Attr> {
         self.walk(caller, path, follow)?.found.ok_or(ENOENT)
     }
 

@@ -2,7 +2,7 @@
 
 use crate::executor::Executor;
 use crate::handler::mount::Mount;
-use crate::handler::pool::Pool;
+use crate::handler::mount::Pool;
 use parking_lot::Mutex;
 use rdmafs_rdma::link::Poller;
 use std::sync::Arc;

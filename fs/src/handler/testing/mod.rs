@@ -5,12 +5,12 @@
 
 mod threaded;
 mod store;
-mod visitor;
+mod simulated_peer;
 mod host;
 mod simulation;
 
 pub use host::{HostId, Started};
+pub use simulated_peer::Watch;
 pub use simulation::{Rules, Simulation};
 pub use store::{SimStore, StoreFault};
 pub use threaded::{SimNode, SimPool, mount_on_sim};
-pub use visitor::Watch;

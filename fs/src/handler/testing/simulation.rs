@@ -1,22 +1,22 @@
 //! A memory node and handlers on several hosts, all on the test's thread, in simulated time.
 //!
 //! Nothing runs but in [`Simulation::settle`], which lets everybody do what can be done now, and time moves only in [`Simulation::pass`],
-//! to the next moment at which something is due. The parts are the product's own: the handler with its link and its keeper, the
+//! to the next moment at which something is due. The parts are the product's own: the handler with its link and its maintainer, the
 //! service with its grants and its journal. Only the fabric, the store and the clocks are simulated.
 
 use super::host::{Host, HostId, Started};
+use super::simulated_peer::{NodeRun, SimulatedPool, Watch, Way};
 use super::store::SimStore;
 use super::threaded::options;
-use super::visitor::{Life, Place, Watch, Way};
 use crate::executor::Executor;
+use crate::handler::client::SessionState;
+use crate::handler::client::maintainer;
 use crate::handler::host::{attach, new_pool};
-use crate::handler::keeper;
 use crate::handler::mount::Mount;
-use crate::handler::pool::State;
 use crate::options::CacheMode;
 use parking_lot::Mutex;
 use rdmafs_meta::extent::Extent;
-use rdmafs_meta::id::{Incarnation, InodeId, PoolId};
+use rdmafs_meta::id::{Incarnation, PoolId};
 use rdmafs_meta::namespace::{Config, Namespace};
 use rdmafs_meta::time::{Now, Timestamp};
 use rdmafs_rdma::buffer::Buffer;
@@ -50,12 +50,12 @@ pub struct Rules {
 /// A simulated pool and its hosts.
 pub struct Simulation {
     rules: Rules,
-    place: Arc<Place>,
+    place: Arc<SimulatedPool>,
     clock: Arc<dyn Clock>,
     store: SimStore,
     pool: PoolId,
     hosts: Vec<Option<Host>>,
-    lives: u64,
+    node_runs: u64,
     next_tick: Duration,
     /// The store is busy until then.
     store_free: Duration,
@@ -73,12 +73,12 @@ impl Simulation {
         let clock = sim.clock();
         let mut simulation = Self {
             rules,
-            place: Arc::new(Place::new(sim, rules.pace)),
+            place: Arc::new(SimulatedPool::new(sim, rules.pace)),
             clock,
             store: SimStore::default(),
             pool: PoolId([7; 16]),
             hosts: Vec::new(),
-            lives: 0,
+            node_runs: 0,
             next_tick: Duration::ZERO,
             store_free: Duration::ZERO,
         };
@@ -128,7 +128,7 @@ impl Simulation {
     /// # Panics
     /// When what the store has is no sound namespace.
     pub fn start_node(&mut self) {
-        self.lives += 1;
+        self.node_runs += 1;
         self.store.revive();
         self.next_tick = self.now() + TICK;
         self.store_free = Duration::ZERO;
@@ -138,12 +138,11 @@ impl Simulation {
             lease: self.rules.lease,
             root_owner: (0, 0),
             root_mode: 0o777,
-            ids_after: InodeId::ROOT,
         };
         let arena = self.sim().renew_arena();
         let now = move || now(&*clock);
-        let (store, life) = (self.store.clone(), Incarnation(self.lives));
-        let node = Life::start(store, config, arena, life, Box::new(now));
+        let (store, keep_session) = (self.store.clone(), Incarnation(self.node_runs));
+        let node = NodeRun::start(store, config, arena, keep_session, Box::new(now));
         *self.place.node.lock() = Some(Arc::new(node.expect("a sound namespace")));
     }
 
@@ -179,7 +178,7 @@ impl Simulation {
         };
         let Some(visit) = visit else { return false };
         visit.end.disconnect();
-        node.desk().left(visit.peer);
+        node.peer_handler().left(visit.peer);
         visit.end.forget_peer();
         true
     }
@@ -257,14 +256,14 @@ impl Simulation {
             stopped: false,
         });
         let first = pool.clone();
-        let established = self.run(host, async move { keeper::establish(&first).await });
-        if established != Some(Ok(())) {
+        let established = self.run(host, async move { maintainer::establish(&first.client).await });
+        if !matches!(established, Some(Ok(()))) {
             self.kill_host(host, true);
             return false;
         }
-        let life = keeper::life(Arc::downgrade(&pool));
+        let keep_session = maintainer::keep_session(Arc::downgrade(&pool.client));
         let keeps = async move {
-            life.await;
+            keep_session.await;
             Ok(())
         };
         self.host(host).executor.run(0, keeps, |_| ());
@@ -284,9 +283,9 @@ impl Simulation {
             return;
         };
         // Its memory is given back: what it tries to do meets a closed pool and dead connections.
-        *dead.pool.state.write() = State::Closed;
-        dead.pool.changed.notify(usize::MAX);
-        dead.pool.nudge();
+        *dead.pool.client.state.write() = SessionState::Closed;
+        dead.pool.client.changed.notify(usize::MAX);
+        dead.pool.client.nudge();
         let now = self.now();
         while dead.turn(now) && !dead.pollers.is_empty() {}
     }
@@ -442,13 +441,13 @@ impl Simulation {
         for host in self.hosts.iter_mut().flatten().filter(|host| !host.stopped) {
             busy |= host.turn(now);
         }
-        busy |= self.bury();
+        busy |= self.tear_down();
         busy |= before != self.sim().operations();
         busy || (self.rules.prompt && self.work())
     }
 
     /// Hosts whose handlers died in a fault.
-    fn bury(&mut self) -> bool {
+    fn tear_down(&mut self) -> bool {
         let dead = {
             let visits = self.place.visits.lock();
             let dead = visits.iter().filter(|visit| visit.end.is_dead());

@@ -1,25 +1,27 @@
 //! Handlers with their own threads on a simulated fabric: mounts whose memory node, arena and namespace live in this process.
 
 use crate::executor::Executor;
-use crate::handler::connect::Connect;
+use crate::handler::client::{Connect, ReachError};
 use crate::handler::host::{attach, open_pool};
 use crate::handler::mount::Mount;
-use crate::handler::pool::Pool;
-use crate::node::words;
+use crate::handler::mount::Pool;
+use crate::node::atomics;
 use crate::options::{AccessTimes, CacheMode, MountOptions};
 use parking_lot::Mutex;
+use rdmafs_meta::error::Inconsistency;
 use rdmafs_meta::extent::Extent;
-use rdmafs_meta::id::{Incarnation, InodeId, NodeId, PoolId, SessionId};
-use rdmafs_meta::namespace::{ByteMove, Config, Moving, Namespace, Output};
+use rdmafs_meta::id::{Incarnation, NodeId, PoolId, SessionId};
+use rdmafs_meta::namespace::{ByteMove, Config, Moving, Namespace, Order, Output};
 use rdmafs_meta::store::{MemoryStore, Store};
 use rdmafs_meta::time::{Now, Timestamp};
-use rdmafs_meta::wire::{Call, Reply, decode, encode};
+use rdmafs_meta::wire::{Call, Reply, WireVersion, decode, encode};
 use rdmafs_rdma::buffer::{Buffer, BufferPool};
 use rdmafs_rdma::clock::Clock;
-use rdmafs_rdma::fabric::{Crypt, Endpoint};
+use rdmafs_rdma::fabric::{ConnectError, Crypt, Endpoint};
 use rdmafs_rdma::qos::share::Share;
 use rdmafs_rdma::sim::{Pace, Sim, SimEndpoint};
 use std::collections::HashMap;
+use std::io;
 use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -99,6 +101,8 @@ impl SimPool {
     }
 }
 
+const NODE: NodeId = NodeId(1);
+
 /// Lease of a session, in the node's time.
 const LEASE: Duration = Duration::from_secs(3600);
 
@@ -130,12 +134,11 @@ impl SimNode {
             lease: LEASE,
             root_owner: (0, 0),
             root_mode: 0o755,
-            ids_after: InodeId::ROOT,
         };
         let mut store = MemoryStore::default();
         let mut namespace =
             Namespace::load(&mut store, config, Now::default()).expect("an empty store is a namespace");
-        namespace.add_arena(NodeId(1), Incarnation(seed | 1), arena_len);
+        namespace.add_arena(NODE, Incarnation(seed | 1), arena_len);
         let sim = Sim::new(
             usize::try_from(arena_len).expect("the arena fits in memory"),
             seed,
@@ -196,7 +199,7 @@ impl SimNode {
             std::thread::yield_now();
         }
         let mut node = self.state.lock();
-        self.bury(&mut node);
+        self.tear_down(&mut node);
         node.time += 2 * u64::try_from(LEASE.as_millis()).expect("a lease fits");
         let now = node.now(self.sim.clock().now());
         self.work(&mut node, now);
@@ -209,11 +212,17 @@ impl SimNode {
         self.clean(&mut node, waiting.unwrap_or_default());
     }
 
+    /// The pool gets an arena of another node, to which there is no link. Sessions that begin from now on are told of it.
+    pub fn add_arena(&self, node: NodeId, len: u64) {
+        let namespace = &mut self.state.lock().namespace;
+        namespace.add_arena(node, Incarnation(1), len);
+    }
+
     /// Looks for contradictions in the namespace.
     ///
     /// # Errors
     /// What contradicts what.
-    pub fn check(&self) -> Result<(), String> {
+    pub fn check(&self) -> Result<(), Inconsistency> {
         self.state.lock().namespace.check()
     }
 
@@ -222,15 +231,18 @@ impl SimNode {
         let Some((id, payload)) = message.split_at_checked(8) else {
             return;
         };
-        let Ok(call) = decode::<Call>(payload) else { return };
+        let Ok(call) = decode::<Call>(payload, WireVersion::NEWEST) else {
+            return;
+        };
         let mut node = self.state.lock();
         let now = node.now(self.sim.clock().now());
-        self.bury(&mut node);
+        self.tear_down(&mut node);
         let mut out = node.namespace.call(call, now);
-        if let Some(word) = out.word.take() {
-            let before = words::apply(&self.sim.arena(), word.place.offset, word.op);
+        if let Some(atomic) = out.atomic.take() {
+            let place = range(&atomic.place).start;
+            let before = atomics::apply(&self.sim.arena(), place as u64, atomic.op);
             let before = before.expect("the word lies in the arena");
-            out.answer = Some(node.namespace.word_changed(word, before));
+            out.answer = Some(node.namespace.atomic_done(atomic, before));
         }
         if let Some(moving) = out.moving.take() {
             self.carry_out(&mut node, out);
@@ -246,7 +258,7 @@ impl SimNode {
         self.carry_out(&mut node, out);
         // Under the lock, so that messages leave in the order of the namespace's steps.
         if let (Some(answer), Some(end)) = (answer, end.upgrade()) {
-            end.deliver([id, &encode(&answer).expect("answers fit")].concat());
+            end.deliver([id, &encode(&answer, WireVersion::NEWEST).expect("answers fit")].concat());
         }
         self.work(&mut node, now);
         drop(node);
@@ -254,7 +266,7 @@ impl SimNode {
     }
 
     /// Fences the sessions whose connections are over.
-    fn bury(&self, node: &mut Node) {
+    fn tear_down(&self, node: &mut Node) {
         for (session, number) in std::mem::take(&mut *self.over.lock()) {
             if node
                 .ends
@@ -280,12 +292,21 @@ impl SimNode {
     }
 
     fn carry_out(&self, node: &mut Node, out: Output) {
-        for extent in &out.zero {
-            self.sim.zero(range(extent));
+        for (_, order) in &out.orders {
+            // What a peer may touch is not checked here.
+            if let Order::Zero { extent } = order {
+                self.sim.zero(range(extent));
+            }
         }
         for (session, notice) in out.notices {
             if let Some(end) = node.ends.get(&session).and_then(|(_, end)| end.upgrade()) {
-                end.deliver([&[0; 8][..], &encode(&notice).expect("notices fit")].concat());
+                end.deliver(
+                    [
+                        &[0; 8][..],
+                        &encode(&notice, WireVersion::NEWEST).expect("notices fit"),
+                    ]
+                    .concat(),
+                );
             }
         }
         let term = node.namespace.term();
@@ -304,7 +325,9 @@ impl SimNode {
         }
     }
 
-    fn clean(&self, node: &mut Node, extents: Vec<Extent>) {
+    fn clean(&self, node: &mut Node, mut extents: Vec<Extent>) {
+        // What cannot be zeroed stays in quarantine.
+        extents.retain(|extent| extent.node == NODE);
         if let Some(waiting) = &mut node.lazy {
             waiting.extend(extents);
             return;
@@ -345,10 +368,18 @@ impl Drop for Own {
     }
 }
 
-/// Connects to a [`SimNode`].
-struct Door(Arc<SimNode>);
+/// What a handler hears where no node is.
+pub(super) fn nobody_answers() -> ReachError {
+    ReachError::Every(ConnectError::Unreachable {
+        address: "sim:1".into(),
+        source: io::ErrorKind::ConnectionRefused.into(),
+    })
+}
 
-impl Connect for Door {
+/// Connects to a [`SimNode`].
+struct Server(Arc<SimNode>);
+
+impl Connect for Server {
     fn label(&self) -> String {
         "sim:1".into()
     }
@@ -357,9 +388,9 @@ impl Connect for Door {
         self.0.sim.clock()
     }
 
-    fn connect(&self, _buffers: &BufferPool) -> Result<(Arc<dyn Endpoint>, String), String> {
+    fn connect(&self, _buffers: &BufferPool) -> Result<(Arc<dyn Endpoint>, String), ReachError> {
         if self.0.state.lock().paused {
-            return Err("no memory node answers at sim:1".into());
+            return Err(nobody_answers());
         }
         let node = self.0.clone();
         let own = Own {
@@ -392,8 +423,9 @@ fn tick(node: &Weak<SimNode>) {
 }
 
 fn join(executor: &Executor, node: &Arc<SimNode>) -> Arc<Pool> {
-    let door = Box::new(Door(node.clone()));
-    open_pool(executor, "sim", &options(CacheMode::None), door).expect("the simulated node lets everybody in")
+    let server = Box::new(Server(node.clone()));
+    open_pool(executor, "sim", &options(CacheMode::None), server)
+        .expect("the simulated node lets everybody in")
 }
 
 pub(super) fn options(cache: CacheMode) -> MountOptions {
@@ -404,6 +436,7 @@ pub(super) fn options(cache: CacheMode) -> MountOptions {
         verbs: Default::default(),
         timeout_ms: 2000,
         commit_s: 5,
+        idmap: false,
         cache,
         share: Share::default(),
         read_only: false,
@@ -412,7 +445,9 @@ pub(super) fn options(cache: CacheMode) -> MountOptions {
     }
 }
 
+/// Where an extent lies in the only arena there is.
 fn range(extent: &Extent) -> Range<usize> {
+    assert_eq!(extent.node, NODE, "an extent of another node");
     let at = |offset: u64| usize::try_from(offset).expect("the arena fits in memory");
     at(extent.offset)..at(extent.end())
 }

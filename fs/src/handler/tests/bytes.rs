@@ -103,7 +103,7 @@ fn a_range_of_many_extents_is_read_and_written_whole() {
 }
 
 #[test]
-fn a_cut_file_that_grows_again_reads_zeros() {
+fn a_cut_file_that_grows_anew_reads_zeros() {
     let world = world(16 << 20);
     let (ino, file) = world.create("f");
     world.write(file, 0, &pattern(20_000, 1)).unwrap();
@@ -208,7 +208,7 @@ fn a_write_appends_when_it_says_so_whatever_the_open_said() {
 }
 
 #[test]
-fn a_synchronous_direct_write_is_seen_elsewhere_without_a_close() {
+fn a_synchronous_direct_write_is_observed_elsewhere_without_a_close() {
     let world = world(16 << 20);
     let elsewhere = world.elsewhere();
     let (ino, _) = world.create("f");
@@ -262,10 +262,8 @@ fn renaming_over_an_open_file_leaves_both_handles_their_own_bytes() {
     world.write(b, 0, b"from b").unwrap();
     let renaming = world.mount.clone().rename(
         Credentials::root(),
-        InodeId::ROOT,
-        b"a".to_vec(),
-        InodeId::ROOT,
-        b"b".to_vec(),
+        (InodeId::ROOT, b"a".to_vec()),
+        (InodeId::ROOT, b"b".to_vec()),
         rdmafs_meta::wire::RenameMode::Replace,
     );
     world.pool.run(renaming).unwrap();

@@ -2,9 +2,9 @@
 #![expect(clippy::single_range_in_vec_init, reason = "lists of one range are meant")]
 
 use super::world::{World, pattern, world};
+use crate::atomic_ioctl::FETCH_ADD;
 use crate::executor::Executor;
 use crate::handler::{HandleId, KernelNotify, Mount, SpaceChange, WriteMode};
-use crate::word_ioctl::FETCH_ADD;
 use parking_lot::Mutex;
 use rdmafs_meta::cred::Credentials;
 use rdmafs_meta::id::InodeId;

@@ -27,7 +27,7 @@ fn rename(world: &World, from: &[u8], to: &[u8]) {
     let renamed = world
         .mount
         .clone()
-        .rename(root, ROOT, from.to_vec(), ROOT, to.to_vec(), mode);
+        .rename(root, (ROOT, from.to_vec()), (ROOT, to.to_vec()), mode);
     world.pool.run(renamed).unwrap();
 }
 
@@ -46,11 +46,7 @@ fn remove_dir(world: &World) {
 }
 
 fn set(world: &World, uid: u32, ino: InodeId, change: SetAttr) -> Result<Attr, Error> {
-    let who = Credentials {
-        uid,
-        gid: uid,
-        groups: Vec::new(),
-    };
+    let who = Credentials::new(uid, uid, Vec::new());
     let changed = world.mount.clone().setattr(who, ino, change, None);
     world.pool.run(changed).map(|entry| entry.attr)
 }

@@ -54,14 +54,14 @@ fn what_a_long_break_lost_is_eio_once_for_each_open_file_and_gone_for_good() {
     let other = world.open(ino, RW).unwrap();
     world.write(file, 0, &pattern(5_000, 1)).unwrap();
     world.flush(file);
-    let (_, doomed) = world.create("doomed");
+    let (_, orphans) = world.create("doomed");
     world.unlink("doomed");
     world.write(file, 5_000, &pattern(100_000, 3)).unwrap();
     world.pool.node().break_off(true);
     world.pool.node().outlast();
     world.pool.node().break_off(false);
     assert_eq!(eventually_reads(&world, file, MIB), pattern(5_000, 1));
-    assert_eq!(world.read(doomed, 0, 5).unwrap_err().errno(), libc::ESTALE);
+    assert_eq!(world.read(orphans, 0, 5).unwrap_err().errno(), libc::ESTALE);
     let sync = |file| world.pool.run(world.mount.clone().fsync(file));
     assert_eq!(sync(file).unwrap_err().errno(), libc::EIO);
     sync(file).unwrap();
@@ -131,9 +131,9 @@ fn a_node_that_stays_away_is_eio_within_the_timeout_and_its_return_is_noticed() 
 
 /// Breaks the connection and waits until the handler knows.
 fn break_off(world: &World) {
-    let session = world.mount.pool.session_now().map(|session| session.connection);
+    let session = world.mount.client.session_now().map(|session| session.connection);
     world.pool.node().break_off(false);
-    while world.mount.pool.session_now().map(|session| session.connection) == session {
+    while world.mount.client.session_now().map(|session| session.connection) == session {
         std::thread::yield_now();
     }
 }
@@ -210,8 +210,7 @@ fn a_fault_at_every_operation_is_an_answer_and_never_a_wrong_byte() {
         let before = world.pool.node().sim().operations();
         let making = world.mount.clone().create(
             Credentials::root(),
-            rdmafs_meta::id::InodeId::ROOT,
-            b"f".to_vec(),
+            (rdmafs_meta::id::InodeId::ROOT, b"f".to_vec()),
             0o644,
             RW,
             false,

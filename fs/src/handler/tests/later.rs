@@ -14,7 +14,7 @@ fn size(lab: &mut Lab, ino: InodeId) -> u64 {
 }
 
 fn calls(lab: &Lab) -> u64 {
-    lab.sim.mount(lab.a).pool.counter.traffic().count
+    lab.sim.mount(lab.a).client.counter.traffic().count
 }
 
 #[test]

@@ -1,10 +1,10 @@
 //! Locks of two hosts, in simulated time.
 
 use super::sweep::lab::{Did, Failure, LEASE, Lab, RW, pattern};
+use crate::atomic_ioctl::FETCH_ADD;
 use crate::errno::Error;
 use crate::handler::testing::{HostId, Started};
-use crate::handler::{Caller, FilePlace, HandleId, LockCall, Mount, SpaceChange};
-use crate::word_ioctl::FETCH_ADD;
+use crate::handler::{FilePlace, HandleId, LockCall, LockCaller, Mount, SpaceChange};
 use rdmafs_meta::cred::Credentials;
 use rdmafs_meta::error::MetaError;
 use rdmafs_meta::lock::{LockKind, Span};
@@ -35,7 +35,7 @@ fn call(handle: HandleId, kind: LockKind) -> LockCall {
         span: Span::WHOLE,
         exclusive: true,
         process: 77,
-        caller: Caller::Known(kind),
+        caller: LockCaller::Known(kind),
     }
 }
 
@@ -64,7 +64,7 @@ fn break_link(lab: &mut Lab, host: HostId) {
 const KINDS: [LockKind; 3] = [LockKind::Flock, LockKind::Posix, LockKind::Ofd];
 
 #[test]
-fn two_hosts_exclude_each_other_and_who_waits_is_told() {
+fn two_hosts_exclude_each_other_and_who_waits_is_notified() {
     for kind in KINDS {
         let mut lab = lab();
         lock(&mut lab, "f", kind).unwrap();
@@ -264,7 +264,7 @@ fn a_lock_of_a_file_that_is_being_closed_refuses_nobody() {
 }
 
 #[test]
-fn a_lock_of_a_file_that_is_being_closed_is_not_told_of() {
+fn a_lock_of_a_file_that_is_being_closed_is_not_notified_of() {
     let mut lab = lab();
     lab.open(lab.a, "f", RW, "next").unwrap();
     let (host, _, next) = lab.open["next"];

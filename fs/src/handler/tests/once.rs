@@ -2,8 +2,8 @@
 
 use super::sweep::lab::Lab;
 use super::world::{RW, World, pattern, world};
+use crate::atomic_ioctl::FETCH_ADD;
 use crate::handler::{HandleId, OpenMode};
-use crate::word_ioctl::FETCH_ADD;
 use rdmafs_meta::attr::SetAttr;
 use rdmafs_meta::cred::Credentials;
 use rdmafs_meta::id::InodeId;
@@ -36,7 +36,7 @@ fn changes(world: &World) {
         assert_eq!(add(world, file, 9000), before);
     }
     let replace = RenameMode::Replace;
-    run.run(mount().rename(root(), ROOT, name("a"), ROOT, name("b"), replace))
+    run.run(mount().rename(root(), (ROOT, name("a")), (ROOT, name("b")), replace))
         .unwrap();
     run.run(mount().link(root(), ino, ROOT, name("c"))).unwrap();
     world.unlink("b");
@@ -135,7 +135,7 @@ fn an_open_that_nobody_heard_of_is_given_back() {
 
 /// Bytes that were written before and not committed do not take the file's time back when they are.
 #[test]
-fn a_word_that_was_changed_is_newer_than_what_was_written_before() {
+fn an_atomic_change_is_newer_than_what_was_written_before() {
     let world = world(ARENA);
     let (ino, file) = world.create("f");
     world.write(file, 0, &[0; 16]).unwrap();

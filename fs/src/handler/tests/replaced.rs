@@ -79,7 +79,7 @@ fn a_call_that_waits_for_the_node_meets_an_error_as_soon_as_the_other_pool_is_fo
 }
 
 #[test]
-fn the_pool_goes_on_when_it_is_served_again() {
+fn the_pool_goes_on_when_it_is_served_anew() {
     let (mut lab, store) = replaced();
     assert_eq!(lab.find(lab.a, "f").map(drop), STALE);
     lab.sim.kill_node();
@@ -129,7 +129,10 @@ fn the_kernel_forgets_the_root_and_what_is_open() {
     lab.sim.kill_node();
     lab.sim.start_node_of(OTHER, SimStore::default());
     lab.sim.pass_by(Duration::from_secs(3));
-    for told in [kernel.attributes.lock(), kernel.data.lock()] {
-        assert!(told.contains(&ROOT) && told.contains(&ino), "{told:?}");
+    for notified in [kernel.attributes.lock(), kernel.data.lock()] {
+        assert!(
+            notified.contains(&ROOT) && notified.contains(&ino),
+            "{notified:?}"
+        );
     }
 }

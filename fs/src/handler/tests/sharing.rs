@@ -20,28 +20,28 @@ type Done = Box<dyn FnOnce() + Send>;
 /// A kernel that only remembers what it was told.
 #[derive(Default)]
 struct Kernel {
-    told: Mutex<Vec<(&'static str, InodeId)>>,
+    notified: Mutex<Vec<(&'static str, InodeId)>>,
     /// While it is here: it does not answer, and this is who waits.
     busy: Mutex<Option<Vec<Done>>>,
 }
 
 impl KernelNotify for Kernel {
     fn attributes_changed(&self, ino: InodeId, done: Option<Done>) {
-        self.told.lock().push(("attributes", ino));
+        self.notified.lock().push(("attributes", ino));
         match self.busy.lock().as_mut() {
             Some(waiting) => waiting.extend(done),
             None => done.into_iter().for_each(|done| done()),
         }
     }
     fn data_changed(&self, ino: InodeId) {
-        self.told.lock().push(("data", ino));
+        self.notified.lock().push(("data", ino));
     }
     fn write_back(&self, ino: InodeId, done: Done) {
-        self.told.lock().push(("write back", ino));
+        self.notified.lock().push(("write back", ino));
         done();
     }
     fn drop_range(&self, ino: InodeId, _: Range<u64>, done: Done) {
-        self.told.lock().push(("range", ino));
+        self.notified.lock().push(("range", ino));
         match self.busy.lock().as_mut() {
             Some(waiting) => waiting.push(done),
             None => done(),
@@ -89,11 +89,11 @@ fn a_hole_known_here_is_forgotten_when_another_host_fills_it() {
     assert!(b.read(theirs, 0, MIB).unwrap().iter().all(|byte| *byte == 0));
     a.write(file, 8192, &[5; 10]).unwrap();
     // The other handler hears of it at once, but on a thread of its own.
-    let seen = (0..200).any(|_| {
+    let observed = (0..200).any(|_| {
         b.pool.run(b.mount.executor().sleep(Duration::from_millis(5)));
         b.read(theirs, 8192, 10).unwrap() == [5; 10]
     });
-    assert!(seen);
+    assert!(observed);
 }
 
 #[test]
@@ -108,9 +108,9 @@ fn a_truncate_elsewhere_never_shows_bytes_of_another_file() {
         a.flush(file);
         b.truncate(ino, 0);
         b.write(thief, 0, &vec![2; 600_000]).unwrap();
-        let seen = a.read(file, 0, MIB).unwrap();
-        assert!(seen.iter().all(|byte| *byte != 2), "round {round}");
-        assert!(seen.is_empty());
+        let observed = a.read(file, 0, MIB).unwrap();
+        assert!(observed.iter().all(|byte| *byte != 2), "round {round}");
+        assert!(observed.is_empty());
         let thief_ino = b
             .attr(
                 b.pool
@@ -182,27 +182,27 @@ fn an_unchanged_file_keeps_its_cache_and_a_changed_one_does_not() {
     };
     assert!(!open().keep_cache);
     assert!(open().keep_cache);
-    kernel.told.lock().clear();
+    kernel.notified.lock().clear();
     direct.write(file, 0, b"two!").unwrap();
     assert!(!open().keep_cache, "bytes of another mount are on their way");
     direct.flush(file);
-    assert!(kernel.told.lock().contains(&("data", ino)));
+    assert!(kernel.notified.lock().contains(&("data", ino)));
     assert!(!open().keep_cache);
     assert!(open().keep_cache);
     // Its own bytes are in its cache.
     let own = open().handle;
     cached.write(own, 0, b"mine").unwrap();
-    kernel.told.lock().clear();
+    kernel.notified.lock().clear();
     cached.flush(own);
-    assert!(kernel.told.lock().is_empty());
+    assert!(kernel.notified.lock().is_empty());
     assert!(open().keep_cache);
     direct.truncate(ino, 1);
-    assert!(kernel.told.lock().contains(&("data", ino)));
+    assert!(kernel.notified.lock().contains(&("data", ino)));
     assert!(!open().keep_cache);
 }
 
 #[test]
-fn another_hosts_change_is_told_to_the_kernel_before_the_open_is_answered() {
+fn another_hosts_change_is_notified_to_the_kernel_before_the_open_is_answered() {
     let a = world(4 << 20);
     let b = a.beside(CacheMode::Auto);
     let kernel = Arc::new(Kernel::default());
@@ -213,13 +213,13 @@ fn another_hosts_change_is_told_to_the_kernel_before_the_open_is_answered() {
     b.release(first);
     far.write(file, 0, b"grown").unwrap();
     far.flush(file);
-    kernel.told.lock().clear();
+    kernel.notified.lock().clear();
     let opened = b
         .pool
         .run(b.mount.clone().open(Credentials::root(), ino, RW))
         .unwrap();
     assert!(!opened.keep_cache && !opened.direct_io);
-    assert!(kernel.told.lock().contains(&("attributes", ino)));
+    assert!(kernel.notified.lock().contains(&("attributes", ino)));
     assert_eq!(b.read(opened.handle, 0, 10).unwrap(), b"grown");
 }
 
@@ -236,7 +236,7 @@ fn known_and_changed(kernel: &Arc<Kernel>) -> (World, World, InodeId, HandleId) 
     assert_eq!(near.attr(ino).unwrap().size, 0);
     far.write(file, 0, b"grown").unwrap();
     far.flush(file);
-    kernel.told.lock().clear();
+    kernel.notified.lock().clear();
     (near, far, ino, file)
 }
 
@@ -255,7 +255,7 @@ fn attributes_that_only_the_handler_saw_are_not_taken_for_the_kernels() {
         .run(near.mount.clone().readdir(directory, 0, 100))
         .unwrap();
     near.pool.run(opening(&near, ino)).unwrap();
-    assert_eq!(*kernel.told.lock(), [("attributes", ino)]);
+    assert_eq!(*kernel.notified.lock(), [("attributes", ino)]);
 }
 
 #[test]
@@ -263,9 +263,9 @@ fn of_two_answers_with_different_attributes_the_kernel_may_keep_the_older() {
     let kernel = Arc::new(Kernel::default());
     let (near, _far, ino, _) = known_and_changed(&kernel);
     assert_eq!(near.attr(ino).unwrap().size, 5);
-    for told in [1, 0, 0] {
+    for notified in [1, 0, 0] {
         let opened = near.pool.run(opening(&near, ino)).unwrap();
-        assert_eq!(kernel.told.lock().drain(..).count(), told);
+        assert_eq!(kernel.notified.lock().drain(..).count(), notified);
         near.flush(opened.handle);
     }
     // Not so when the change was its own, or the answer is one that the kernel always takes.
@@ -283,7 +283,7 @@ fn of_two_answers_with_different_attributes_the_kernel_may_keep_the_older() {
     )
     .unwrap();
     near.pool.run(opening(&near, ino)).unwrap();
-    assert!(kernel.told.lock().is_empty());
+    assert!(kernel.notified.lock().is_empty());
 }
 
 #[test]
@@ -328,18 +328,21 @@ fn the_writers_own_kernel_hears_that_a_write_cleared_set_id_bits() {
         mode: Some(mode),
         ..SetAttr::default()
     };
-    for (before, clears, told) in [(0o4755, true, true), (0o4755, false, false), (0o755, true, false)] {
+    for (before, clears, notified) in [(0o4755, true, true), (0o4755, false, false), (0o755, true, false)] {
         world.set(ino, mode(before)).unwrap();
-        kernel.told.lock().clear();
+        kernel.notified.lock().clear();
         let bytes = world.pool.buffer(&world.mount, b"x");
         let write = world.mount.clone().write(file, 0, bytes, clears);
         world.pool.run(write).unwrap();
         assert_eq!(
-            kernel.told.lock().contains(&("attributes", ino)),
-            told,
+            kernel.notified.lock().contains(&("attributes", ino)),
+            notified,
             "{before:o}"
         );
-        assert_eq!(world.attr(ino).unwrap().mode, if told { 0o755 } else { before });
+        assert_eq!(
+            world.attr(ino).unwrap().mode,
+            if notified { 0o755 } else { before }
+        );
     }
 }
 
@@ -348,19 +351,18 @@ fn a_name_that_another_host_made_is_opened_unless_exclusive() {
     let a = world(1 << 20);
     let b = a.elsewhere();
     let (ino, _) = a.create("f");
-    let again = |exclusive, name: &[u8]| {
+    let anew = |exclusive, name: &[u8]| {
         let making = b.mount.clone().create(
             Credentials::root(),
-            InodeId::ROOT,
-            name.to_vec(),
+            (InodeId::ROOT, name.to_vec()),
             0o600,
             RW,
             exclusive,
         );
         b.pool.run(making)
     };
-    assert_eq!(again(false, b"f").unwrap().0.attr.ino, ino);
-    assert_eq!(again(true, b"f").unwrap_err().errno(), libc::EEXIST);
+    assert_eq!(anew(false, b"f").unwrap().0.attr.ino, ino);
+    assert_eq!(anew(true, b"f").unwrap_err().errno(), libc::EEXIST);
     let making = rdmafs_meta::wire::NewInode::Directory;
     b.pool
         .run(
@@ -369,7 +371,7 @@ fn a_name_that_another_host_made_is_opened_unless_exclusive() {
                 .make(Credentials::root(), InodeId::ROOT, b"d".to_vec(), making, 0o755),
         )
         .unwrap();
-    assert_eq!(again(false, b"d").unwrap_err().errno(), libc::EISDIR);
+    assert_eq!(anew(false, b"d").unwrap_err().errno(), libc::EISDIR);
 }
 
 #[test]

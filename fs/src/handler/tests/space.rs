@@ -99,11 +99,11 @@ fn what_was_known_as_a_hole_has_bytes_after_a_copy() {
     let mut wanted = vec![0; 100_000];
     wanted[5000..45_000].copy_from_slice(&pattern(50_000, 1)[100..40_100]);
     assert!(a.all(target) == wanted);
-    let seen = (0..200).any(|_| {
+    let kernel_cache = (0..200).any(|_| {
         b.pool.run(b.mount.executor().sleep(Duration::from_millis(5)));
         b.all(theirs) == wanted
     });
-    assert!(seen);
+    assert!(kernel_cache);
     // The same for space that was given: the other host writes there, and nobody is told of that.
     a.change(target, 60_000, 20_000, ALLOCATE).unwrap();
     b.write(theirs, 65_000, &[9; 10]).unwrap();
@@ -182,11 +182,7 @@ fn a_caller_who_may_not_keep_set_id_bits_clears_them() {
     w.set(ino, mode).unwrap();
     w.change(file, 0, 10, ZERO).unwrap();
     assert_eq!(w.attr(ino).unwrap().mode, 0o6777);
-    let user = Credentials {
-        uid: 7,
-        gid: 7,
-        groups: vec![],
-    };
+    let user = Credentials::new(7, 7, vec![]);
     let punching = w.mount.clone().fallocate(user, file, (0, 10), SpaceChange::Punch);
     w.pool.run(punching).unwrap();
     assert_eq!(w.attr(ino).unwrap().mode, 0o777);
@@ -201,7 +197,7 @@ fn the_other_mounts_of_the_host_hear_of_it() {
     let theirs = b.open(ino, RW).unwrap();
     assert!(b.all(theirs) == pattern(10_000, 1));
     a.change(file, 0, 5000, SpaceChange::Punch).unwrap();
-    assert!(!b.mount.seen.lock().changed(ino), "it was told already");
+    assert!(!b.mount.kernel_cache.lock().changed(ino), "it was told already");
     assert_eq!(b.read(theirs, 4990, 10).unwrap(), [0; 10]);
 }
 

@@ -34,7 +34,7 @@ pub(super) fn world(arena: u64) -> World {
 }
 
 impl World {
-    /// The same pool through another mount of the same handler.
+    /// Another mount of this pool by this handler.
     pub(super) fn beside(&self, cache: CacheMode) -> World {
         World {
             mount: self.pool.mount(cache),
@@ -42,7 +42,7 @@ impl World {
         }
     }
 
-    /// The same pool from another host.
+    /// A mount of this pool on another host.
     pub(super) fn elsewhere(&self) -> World {
         World {
             mount: self.pool.mount_elsewhere(CacheMode::None),
@@ -51,10 +51,11 @@ impl World {
     }
 
     pub(super) fn create(&self, name: &str) -> (InodeId, HandleId) {
-        let making =
-            self.mount
-                .clone()
-                .create(Credentials::root(), InodeId::ROOT, name.into(), 0o644, RW, true);
+        let at = (InodeId::ROOT, name.into());
+        let making = self
+            .mount
+            .clone()
+            .create(Credentials::root(), at, 0o644, RW, true);
         let (entry, opened) = self.pool.run(making).unwrap();
         (entry.attr.ino, opened.handle)
     }

@@ -104,7 +104,7 @@ fn names_that_are_not_offered_ask_nobody() {
 
 /// The kernel asks for file capabilities before it writes, and again a second later.
 #[test]
-fn that_a_file_has_no_capabilities_is_known_from_its_open_and_costs_no_question() {
+fn that_a_file_has_no_capabilities_is_known_from_its_open_and_costs_no_call() {
     let a = world(4 << 20);
     let (ino, file) = a.create("f");
     let absent = || assert_eq!(get(&a, ino, CAPABILITY, 20), Err(NO_XATTR));

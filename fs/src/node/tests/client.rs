@@ -1,11 +1,11 @@
 //! A node in a temporary directory, and a client that speaks to it without a handler.
 
+use crate::node::config::ServeConfig;
 use crate::node::framing;
-use crate::node::running::{Node, Prepared};
-use crate::node::serve::ServeConfig;
+use crate::node::running::{Node, Prepared, StartError};
 use rdmafs_meta::cred::Credentials;
-use rdmafs_meta::id::{InodeId, Lineage, PoolId, RequestId, SessionId, Term};
-use rdmafs_meta::layout::{CopyState, LayoutSlice};
+use rdmafs_meta::id::{ClientOwner, InodeId, PoolId, RequestId, SessionId, Term};
+use rdmafs_meta::layout::{LayoutSlice, ReplicaState};
 use rdmafs_meta::name::Name;
 use rdmafs_meta::time::AccessTime;
 use rdmafs_meta::wire::{self, Answer, Begun, Call, NewInode, Notice, Reply, Request};
@@ -35,7 +35,7 @@ impl TestNode {
         Self::on(tempfile::tempdir().unwrap(), durable)
     }
 
-    /// The same in a directory that may hold a state.
+    /// Starts a node in a directory that may hold a state; with `durable` its namespace is kept there.
     pub(super) fn on(dir: tempfile::TempDir, durable: bool) -> Self {
         let mut this = Self { dir, node: None };
         this.node = Some(this.launch(durable).unwrap());
@@ -49,7 +49,7 @@ impl TestNode {
     }
 
     /// Starts another node on the same directories.
-    pub(super) fn launch(&self, durable: bool) -> Result<Node, String> {
+    pub(super) fn launch(&self, durable: bool) -> Result<Node, StartError> {
         let config = config(self.dir.path(), durable);
         Node::start(Prepared::new(config, |_| true)?)
     }
@@ -108,7 +108,7 @@ pub(in crate::node) fn config(dir: &Path, durable: bool) -> ServeConfig {
 pub(super) struct Client {
     endpoint: Arc<dyn Endpoint>,
     buffers: BufferPool,
-    lineage: Lineage,
+    client_owner: ClientOwner,
     next: u64,
     events: Vec<Event>,
     /// What the service said of its own accord so far.
@@ -123,7 +123,7 @@ impl Client {
         Self::begun(Self::silent(node, kind))
     }
 
-    /// The same, with a node in another process.
+    /// Connects to a node in another process and begins a session.
     pub(super) fn away(dir: &Path, address: SocketAddr, kind: FabricKind) -> Self {
         Self::begun(Self::connect(dir, address, kind))
     }
@@ -142,7 +142,7 @@ impl Client {
     }
 
     fn connect(dir: &Path, address: SocketAddr, kind: FabricKind) -> Self {
-        let lineage = rdmafs_rdma::fabric::Lineage::random().unwrap();
+        let client_owner = rdmafs_rdma::fabric::ClientOwner::random().unwrap();
         let fabric: &dyn Fabric = if kind == FabricKind::Shm { &Shm } else { &Tcp };
         let buffers = BufferPool::new(4, 4).unwrap();
         let target = Target {
@@ -154,15 +154,16 @@ impl Client {
             step_timeout: Duration::from_secs(10),
             queues: 2,
             crypt: Crypt::Auto,
-            lineage,
+            client_owner,
             verbs: Default::default(),
             run_dir: dir.to_owned(),
             buffers: buffers.clone(),
+            protocol: crate::protocol::OURS,
         };
         Self {
             endpoint: fabric.connect(&target).unwrap(),
             buffers,
-            lineage: Lineage(lineage.bytes()),
+            client_owner: ClientOwner(client_owner.bytes()),
             next: 0,
             events: Vec::new(),
             notices: Vec::new(),
@@ -179,12 +180,12 @@ impl Client {
 
     /// Asks for a session.
     pub(super) fn begin(&mut self) -> Answer {
-        let (host, lineage) = ("tests".into(), self.lineage);
+        let (host, client_owner) = ("tests".into(), self.client_owner);
         self.call_as(
             SessionId(0),
             Request::Begin {
                 host,
-                lineage,
+                client_owner,
                 pool: None,
             },
         )
@@ -206,7 +207,7 @@ impl Client {
             access_time: AccessTime::default(),
             request,
         };
-        let message = wire::encode(&call).unwrap();
+        let message = wire::encode(&call, wire::WireVersion::NEWEST).unwrap();
         let frame = [&self.next.to_le_bytes(), message.as_slice()].concat();
         self.endpoint.send(&frame).unwrap();
         let id = self.next;
@@ -263,8 +264,8 @@ impl Client {
             panic!("{answer:?}");
         };
         let ranges = runs.iter().map(|run| {
-            assert_eq!(run.copies[0].state, CopyState::Valid);
-            run.copies[0].extent.offset..run.copies[0].extent.end()
+            assert_eq!(run.replicas[0].state, ReplicaState::Valid);
+            run.replicas[0].extent.offset..run.replicas[0].extent.end()
         });
         (ranges.collect(), *end)
     }
@@ -308,11 +309,12 @@ impl Client {
     fn hear(&mut self, frame: &[u8], id: u64) -> Option<Answer> {
         let (head, message) = frame.split_first_chunk().unwrap();
         if u64::from_le_bytes(*head) == framing::NOTICE {
-            self.notices.push(wire::decode(message).unwrap());
+            self.notices
+                .push(wire::decode(message, wire::WireVersion::NEWEST).unwrap());
             return None;
         }
         assert_eq!(u64::from_le_bytes(*head), id, "an answer to another call");
-        Some(wire::decode(message).unwrap())
+        Some(wire::decode(message, wire::WireVersion::NEWEST).unwrap())
     }
 
     /// Waits until `pick` takes something from an event; `None` when the endpoint went down first.

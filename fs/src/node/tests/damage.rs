@@ -3,8 +3,8 @@
 
 use super::client::{Client, TestNode, config};
 use crate::fsck::{resize, state_dir};
+use crate::node::config::ServeConfig;
 use crate::node::running::Prepared;
-use crate::node::serve::ServeConfig;
 use crate::node::state_dir::{Purpose, StateDir};
 use rdmafs_meta::store::{Batch, Store};
 use rdmafs_rdma::fabric::FabricKind;
@@ -30,7 +30,7 @@ fn file(dir: &Path) -> PathBuf {
 
 fn refusal(config: ServeConfig) -> String {
     match Prepared::new(config, |_| true) {
-        Err(line) => line,
+        Err(error) => error.to_string(),
         Ok(_) => panic!("it would be served"),
     }
 }
@@ -89,7 +89,7 @@ fn a_directory_from_before_it_was_kept_is_adopted() {
 }
 
 /// What a person reads when the file is damaged; it names the file and what to do, in one line.
-fn assert_told(line: &str, path: &Path) {
+fn assert_notified(line: &str, path: &Path) {
     let name = path.display().to_string();
     assert!(line.contains(&name) && !line.contains('\n'), "{line}");
     assert!(
@@ -113,7 +113,7 @@ fn a_byte_changed_anywhere_is_noticed_and_never_panics() {
         match state_dir(&state, false, |_| {}) {
             Err(line) => {
                 refused += 1;
-                assert_told(&line, &path);
+                assert_notified(&line.to_string(), &path);
             }
             // It was in no page that is in use.
             Ok(outcome) => {
@@ -124,7 +124,7 @@ fn a_byte_changed_anywhere_is_noticed_and_never_panics() {
         assert!(fs::read(&path).unwrap() == bytes, "looking changed the file");
         let served = StateDir::open(&state, Purpose::Serve).map(drop);
         if let Err(line) = served {
-            assert_told(&line, &path);
+            assert_notified(&line.to_string(), &path);
         }
     }
     println!("{refused} refused, {opened} not in use");
@@ -132,7 +132,7 @@ fn a_byte_changed_anywhere_is_noticed_and_never_panics() {
 }
 
 #[test]
-fn a_file_that_is_too_short_or_another_is_told() {
+fn a_file_that_is_too_short_or_another_is_notified() {
     let dir = served();
     let (state, path) = (dir.path().join("state"), file(dir.path()));
     let sound = fs::read(&path).unwrap();
@@ -156,7 +156,7 @@ fn a_file_that_is_too_short_or_another_is_told() {
         fs::write(&path, &bytes).unwrap();
         for purpose in [Purpose::Look, Purpose::Repair, Purpose::Serve] {
             let line = StateDir::open(&state, purpose).map(drop).unwrap_err();
-            assert_told(&line, &path);
+            assert_notified(&line.to_string(), &path);
             assert!(fs::read(&path).unwrap() == bytes, "{purpose:?} changed it");
         }
     }

@@ -2,7 +2,7 @@
 
 use super::client::{Client, FABRICS, TestNode};
 use rdmafs_meta::id::InodeId;
-use rdmafs_meta::layout::CopyState;
+use rdmafs_meta::layout::ReplicaState;
 use rdmafs_meta::name::Name;
 use rdmafs_meta::wire::{OpenAccess, Reply, Request};
 use rdmafs_rdma::fabric::FabricKind;
@@ -19,7 +19,7 @@ fn names_come_back_and_bytes_are_lost() {
         let commit = Request::Commit {
             ino,
             size: 8192,
-            shrinks: 0,
+            truncate_seq: 0,
             mtime: Default::default(),
             clear_set_id: false,
             sync: true,
@@ -46,8 +46,8 @@ fn names_come_back_and_bytes_are_lost() {
             panic!("no layout");
         };
         assert!(!slice.runs.is_empty());
-        let copies = slice.runs.iter().flat_map(|run| &run.copies);
-        assert!(copies.into_iter().all(|copy| copy.state == CopyState::Lost));
+        let replicas = slice.runs.iter().flat_map(|run| &run.replicas);
+        assert!(replicas.into_iter().all(|copy| copy.state == ReplicaState::Lost));
     }
 }
 
@@ -72,9 +72,10 @@ fn every_change_that_was_answered_survives_a_drain() {
 #[test]
 fn a_state_directory_serves_one_node_at_a_time() {
     let mut node = TestNode::start(true);
-    let Err(line) = node.launch(true) else {
+    let Err(error) = node.launch(true) else {
         panic!("two nodes share a state directory");
     };
+    let line = error.to_string();
     assert!(line.contains("in use by another rdmafs serve"), "{line}");
     node.restart();
 }
@@ -90,7 +91,7 @@ fn a_node_cleans_up_after_itself() {
     node.stop();
     assert!(client.is_hung_up_on());
     assert!(!pid_file.exists());
-    let again = node.launch(false).unwrap();
-    assert!(!again.ready().key_created);
-    again.stop().unwrap();
+    let anew = node.launch(false).unwrap();
+    assert!(!anew.ready().key_created);
+    anew.stop().unwrap();
 }

@@ -31,7 +31,7 @@ fn fill(client: &mut Client, ino: InodeId, size: u64, byte: u8) -> Vec<Range<u64
     let commit = Request::Commit {
         ino,
         size,
-        shrinks: shrinks(client, ino),
+        truncate_seq: truncate_seq(client, ino),
         mtime: Timestamp::default(),
         clear_set_id: false,
         sync: false,
@@ -40,9 +40,9 @@ fn fill(client: &mut Client, ino: InodeId, size: u64, byte: u8) -> Vec<Range<u64
     found
 }
 
-fn shrinks(client: &mut Client, ino: InodeId) -> u64 {
+fn truncate_seq(client: &mut Client, ino: InodeId) -> u64 {
     match client.call(Request::GetAttr { ino }) {
-        Ok(Reply::Attr(attr)) => attr.shrinks,
+        Ok(Reply::Attr(attr)) => attr.truncate_seq,
         other => panic!("{other:?}"),
     }
 }
@@ -70,7 +70,7 @@ fn bytes_of(client: &mut Client, ino: InodeId, size: u64) -> Vec<u8> {
             for at in (first..end).step_by(1 << 20) {
                 let len = usize::try_from((end - at).min(MIB)).unwrap();
                 let place = usize::try_from(at).unwrap();
-                let remote = run.copies[0].extent.offset + (at - run.start);
+                let remote = run.replicas[0].extent.offset + (at - run.start);
                 bytes[place..place + len].copy_from_slice(&client.read(remote, len).unwrap());
             }
         }
@@ -144,7 +144,7 @@ fn copies_of_a_handler_that_dies_never_touch_what_took_their_place() {
                     access_time: AccessTime::default(),
                     request: copy(from, to, 0, 2 * MIB),
                 };
-                let message = wire::encode(&call).unwrap();
+                let message = wire::encode(&call, wire::WireVersion::NEWEST).unwrap();
                 let frame = [&(1_000_000 + number).to_le_bytes(), message.as_slice()];
                 copier.send_raw(&frame.concat());
             }

@@ -93,8 +93,8 @@ fn child_serves_until_killed() {
         return;
     };
     // The name of the test stands on the line already.
-    let told = |ready: &crate::node::Ready| println!("\nserving {}", ready.address);
-    serve(config(&dir, true), |_| {}, told).unwrap();
+    let notified = |ready: &crate::node::Ready| println!("\nserving {}", ready.address);
+    serve(config(&dir, true), |_| {}, notified).unwrap();
 }
 
 #[test]

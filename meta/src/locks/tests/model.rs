@@ -118,6 +118,7 @@ fn sessions(which: usize) -> SessionId {
 }
 
 /// Runs the steps; then everybody gives back what they hold, one after the other, and whoever waits gets it.
+#[expect(clippy::too_many_lines, reason = "one story, in its order")]
 fn run(steps: Vec<Step>) -> Result<(), TestCaseError> {
     let (mut locks, mut model, mut grants) = (Locks::default(), Model::default(), Grants::new());
     let (mut now, mut next) = (Duration::ZERO, 0);

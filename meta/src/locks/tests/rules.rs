@@ -44,10 +44,10 @@ impl Bench {
     ) -> Result<LockState, MetaError> {
         self.next += 1;
         let ticket = LockTicket(self.next);
-        self.ask_again(session, ino, (lock, wait), ticket)
+        self.ask_anew(session, ino, (lock, wait), ticket)
     }
 
-    fn ask_again(
+    fn ask_anew(
         &mut self,
         session: SessionId,
         ino: InodeId,
@@ -174,16 +174,16 @@ fn a_lock_of_one_kind_is_not_given_back_with_another() {
 }
 
 #[test]
-fn who_waits_is_told_once_and_asking_again_changes_nothing() {
+fn who_waits_is_notified_once_and_asking_anew_changes_nothing() {
     let mut bench = Bench::default();
     assert_eq!(bench.take(A, lock(1, Flock, true, ALL)), Ok(Held));
     let waits = (lock(1, Flock, true, ALL), true);
-    assert_eq!(bench.ask_again(B, FILE, waits, LockTicket(77)), Ok(Waiting));
-    assert_eq!(bench.ask_again(B, FILE, waits, LockTicket(77)), Ok(Waiting));
+    assert_eq!(bench.ask_anew(B, FILE, waits, LockTicket(77)), Ok(Waiting));
+    assert_eq!(bench.ask_anew(B, FILE, waits, LockTicket(77)), Ok(Waiting));
     assert_eq!(bench.granted(), []);
     bench.give(A, 1, Flock, ALL);
     assert_eq!(bench.granted(), [77]);
-    assert_eq!(bench.ask_again(B, FILE, waits, LockTicket(77)), Ok(Held));
+    assert_eq!(bench.ask_anew(B, FILE, waits, LockTicket(77)), Ok(Held));
     bench.give(B, 1, Flock, ALL);
     assert_eq!(bench.take(A, lock(1, Flock, true, ALL)), Ok(Held));
 }
@@ -397,15 +397,15 @@ fn a_user_cannot_fill_the_memory_of_the_node() {
 }
 
 #[test]
-fn the_first_lock_in_the_way_is_told_with_its_process_to_its_own_session_only() {
+fn the_first_lock_in_the_way_is_notified_with_its_process_to_its_own_session_only() {
     let mut bench = Bench::default();
     assert_eq!(bench.take(A, lock(1, Posix, false, (20, 29))), Ok(Held));
     assert_eq!(bench.take(A, lock(2, Ofd, true, (5, 9))), Ok(Held));
     let wanted = lock(7, Posix, true, (0, 50));
     let found = bench.locks.conflict(A, FILE, &wanted);
     assert_eq!(found, Some(lock(2, Ofd, true, (5, 9))));
-    let stranger = bench.locks.conflict(B, FILE, &wanted).unwrap();
-    assert_eq!((stranger.process, stranger.span), (0, found.unwrap().span));
+    let other = bench.locks.conflict(B, FILE, &wanted).unwrap();
+    assert_eq!((other.process, other.span), (0, found.unwrap().span));
     let reads = lock(7, Posix, false, (10, 50));
     assert_eq!(bench.locks.conflict(A, FILE, &reads), None);
 }

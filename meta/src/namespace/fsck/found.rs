@@ -15,7 +15,7 @@ pub(in crate::namespace) struct Found {
     /// The entry.
     pub(in crate::namespace) name: Option<Name>,
     pub(in crate::namespace) what: String,
-    pub(in crate::namespace) mend: String,
+    pub(in crate::namespace) remedy: String,
     pub(in crate::namespace) fix: Fix,
 }
 
@@ -44,19 +44,19 @@ impl Found {
         kind: ProblemKind,
         ino: impl Into<Option<InodeId>>,
         what: impl Into<String>,
-        mend: impl Into<String>,
+        remedy: impl Into<String>,
     ) -> Self {
         Self {
             kind,
             ino: ino.into(),
             name: None,
             what: what.into(),
-            mend: mend.into(),
+            remedy: remedy.into(),
             fix: Fix::None,
         }
     }
 
-    /// The same about an entry of a directory.
+    /// Makes it a problem of the entry `name` of that directory.
     pub(in crate::namespace) fn entry(self, name: &Name) -> Self {
         Self {
             name: Some(name.clone()),
@@ -64,7 +64,7 @@ impl Found {
         }
     }
 
-    /// The same with something to do about it.
+    /// Says what a repair does about it.
     pub(in crate::namespace) fn fixed_by(self, fix: Fix) -> Self {
         Self { fix, ..self }
     }
@@ -72,13 +72,13 @@ impl Found {
 
 /// What a person reads. The paths are those of the tree before anything is mended.
 pub(in crate::namespace) fn report(tree: &Tree, found: &[Found]) -> Vec<Problem> {
-    let paths = Paths::of(tree, found);
+    let paths = Paths::to_these(tree, found.iter().filter_map(|found| found.ino).collect());
     let problem = |found: &Found| Problem {
         kind: found.kind,
         inode: found.ino,
         path: found.ino.and_then(|ino| paths.to(ino, found.name.as_ref())),
         what: found.what.clone(),
-        mend: found.mend.clone(),
+        remedy: found.remedy.clone(),
     };
     found.iter().map(problem).collect()
 }

@@ -2,7 +2,7 @@
 
 use super::paths::Paths;
 use crate::id::InodeId;
-use crate::layout::{CopyState, LayoutMap, Run};
+use crate::layout::{LayoutMap, Run};
 use crate::problem::{Lost, LostFile, MAX_LISTED};
 use crate::tree::{Body, Tree};
 
@@ -40,6 +40,5 @@ pub(in crate::namespace) fn lost(tree: &Tree, memory_is_there: bool) -> Lost {
 
 /// Bytes of a layout that lay in memory which is gone.
 pub(in crate::namespace) fn lost_bytes(layout: &LayoutMap) -> u64 {
-    let is_lost = |run: &&Run| run.copies.iter().all(|copy| copy.state == CopyState::Lost);
-    layout.runs().filter(is_lost).map(Run::len).sum()
+    layout.runs().filter(|run| run.is_lost()).map(Run::len).sum()
 }

@@ -1,16 +1,16 @@
 //! Finding everything that is wrong with a namespace, and mending it.
 //!
 //! Records are read leniently ([`reading`]): what cannot be is reported and left out or put right in memory. Then the tree is
-//! examined ([`names`], [`space`], [`mod@lost`]); a namespace that is being served is examined by the same code. Mending ([`mend`]) happens in
+//! examined ([`names`], [`space`], [`mod@lost`]); a namespace that is being served is examined by the same code. Mending ([`repair`]) happens in
 //! memory too, so that a repair is known to end in a sound namespace before the store is touched ([`offline`]).
 
-mod found;
 mod paths;
+mod found;
 mod names;
 mod space;
 mod lost;
 mod xattrs;
-mod mend;
+mod repair;
 mod reading;
 mod offline;
 

@@ -177,8 +177,8 @@ impl Walk<'_> {
     }
 
     fn save(&mut self, ino: InodeId, what: &str) {
-        let mend = format!("name it /lost+found/#{ino}");
-        let found = Found::about(ProblemKind::Orphan, ino, what, mend);
+        let remedy = format!("name it /lost+found/#{ino}");
+        let found = Found::about(ProblemKind::Orphan, ino, what, remedy);
         self.found.push(found.fixed_by(Fix::Save(ino)));
     }
 }

@@ -1,7 +1,6 @@
 //! Paths of the inodes that something is wrong with. Made only when something is: a namespace keeps no way back from a file to
 //! its names.
 
-use super::found::Found;
 use crate::id::InodeId;
 use crate::name::Name;
 use crate::problem::MAX_PATH;
@@ -14,11 +13,6 @@ pub(in crate::namespace) struct Paths<'a> {
 }
 
 impl<'a> Paths<'a> {
-    /// Ready to tell the paths of what was found.
-    pub(super) fn of(tree: &'a Tree, found: &[Found]) -> Self {
-        Self::to_these(tree, found.iter().filter_map(|found| found.ino).collect())
-    }
-
     /// Ready to tell the paths of these inodes.
     pub(super) fn to_these(tree: &'a Tree, wanted: BTreeSet<InodeId>) -> Self {
         Self::to_any_of(tree, wanted, usize::MAX)

@@ -58,7 +58,7 @@ fn files(tree: &Tree) -> impl Iterator<Item = (&Attr, &LayoutMap)> {
 
 /// Where the copies of a run lie, but for those that lie nowhere any more.
 fn places(run: &Run) -> impl Iterator<Item = Extent> {
-    let extents = run.copies.iter().map(|copy| copy.extent);
+    let extents = run.replicas.iter().map(|copy| copy.extent);
     extents.filter(|extent| extent.incarnation != Incarnation::NEVER)
 }
 
@@ -103,8 +103,9 @@ fn shares(ino: InodeId, run: &Run, with: InodeId) -> Found {
         run.start,
         run.end()
     );
-    let mend = format!("inode {with} keeps them; reading them here is an error from then on");
-    Found::about(ProblemKind::SharedExtent, ino, what, mend).fixed_by(Fix::Lose(ino, (run.start, run.end())))
+    let remedy = format!("inode {with} keeps them; reading them here is an error from then on");
+    Found::about(ProblemKind::SharedExtent, ino, what, remedy)
+        .fixed_by(Fix::Lose(ino, (run.start, run.end())))
 }
 
 /// Memory and who has it: disjoint ranges of each arena, by their start.

@@ -4,11 +4,11 @@ use super::world::{READ, ROOT, World, name, user};
 use crate::error::MetaError;
 use crate::extent::{Extent, GRANULE};
 use crate::id::{Incarnation, InodeId, NodeId, RequestId, SessionId, Term};
-use crate::layout::{Copy, CopyState, Run};
+use crate::layout::{Replica, ReplicaState, Run};
 use crate::problem::{Examination, ProblemKind::*};
 use crate::time::AccessTime;
 use crate::tree::{Body, Inode};
-use crate::wire::{Answer, Call, MAX_MESSAGE, Reply, Request, XattrMode, encode};
+use crate::wire::{Answer, Call, MAX_MESSAGE, Reply, Request, WireVersion, XattrMode, encode};
 use crate::xattr::XattrName;
 use std::collections::BTreeSet;
 
@@ -46,16 +46,16 @@ fn edit(w: &mut World, ino: InodeId, edit: impl FnOnce(&mut Inode)) {
     edit(w.space.tree.get_mut_lazily(ino).unwrap());
 }
 
-fn run(start: u64, offset: u64, incarnation: u64, state: CopyState) -> Run {
+fn run(start: u64, offset: u64, incarnation: u64, state: ReplicaState) -> Run {
     let extent = Extent {
         node: NodeId(1),
         incarnation: Incarnation(incarnation),
         offset: offset * GRANULE,
         len: GRANULE,
     };
-    let copies = vec![Copy { extent, state }];
+    let replicas = vec![Replica { extent, state }];
     let start = start * GRANULE;
-    Run { start, copies }
+    Run { start, replicas }
 }
 
 #[test]
@@ -85,14 +85,14 @@ fn names_are_examined_as_in_a_store() {
 fn memory_belongs_to_one_file_and_adds_up() {
     let (mut w, [_, _, a, b]) = world();
     let shared = w.space.tree.layout(a).unwrap().runs().next().unwrap().clone();
-    let at = shared.copies[0].extent.offset / GRANULE;
+    let at = shared.replicas[0].extent.offset / GRANULE;
     let layout = w.space.tree.layout_mut(b).unwrap();
-    layout.insert(run(9, at, 1, CopyState::Valid));
+    layout.insert(run(9, at, 1, ReplicaState::Valid));
     assert_eq!(kinds(&w), [SharedExtent, WrongAllocated, LooseSpace, WrongSum]);
 
     let (mut w, [_, _, a, _]) = world();
     let layout = w.space.tree.layout_mut(a).unwrap();
-    layout.insert(run(9, 64, 1, CopyState::Valid));
+    layout.insert(run(9, 64, 1, ReplicaState::Valid));
     assert_eq!(
         kinds(&w),
         [ExtentBeyondArena, WrongAllocated, LooseSpace, WrongSum]
@@ -102,7 +102,7 @@ fn memory_belongs_to_one_file_and_adds_up() {
     edit(&mut w, a, |inode| inode.attr.size = 100);
     assert_eq!(kinds(&w), [LooseSpace]);
 
-    for (incarnation, state) in [(1, CopyState::Lost), (7, CopyState::Valid)] {
+    for (incarnation, state) in [(1, ReplicaState::Lost), (7, ReplicaState::Valid)] {
         let (mut w, [_, _, a, _]) = world();
         edit(&mut w, a, |inode| {
             let Body::File { layout, .. } = &mut inode.body else {
@@ -116,7 +116,7 @@ fn memory_belongs_to_one_file_and_adds_up() {
     }
 
     let (mut w, _) = world();
-    let free = run(0, 60, 1, CopyState::Valid).copies[0].extent;
+    let free = run(0, 60, 1, ReplicaState::Valid).replicas[0].extent;
     assert!(w.space.alloc.claim(free));
     assert_eq!(kinds(&w), [WrongSum], "a leak");
 }
@@ -144,14 +144,14 @@ fn what_has_no_name_is_open_or_on_its_way_out() {
     w.space.tree.drop_entry(ROOT, &name("a")).unwrap();
     edit(&mut w, a, |inode| inode.attr.nlink = 0);
     assert_eq!(kinds(&w), [WrongOpens]);
-    w.space.doomed.insert(a);
+    w.space.orphans.insert(a);
     assert_eq!(w.space.examine().problems, []);
-    w.space.doomed.clear();
+    w.space.orphans.clear();
     w.space.sessions.open(s, a, 1, false);
     assert_eq!(w.space.examine().problems, []);
-    w.space.doomed.insert(a);
+    w.space.orphans.insert(a);
     assert_eq!(kinds(&w), [WrongOpens]);
-    w.space.doomed.clear();
+    w.space.orphans.clear();
     w.space.sessions.open(s, InodeId(777), 1, false);
     assert_eq!(kinds(&w), [WrongOpens]);
 }
@@ -191,10 +191,10 @@ fn many_problems_come_in_pages_that_fit_a_message() {
         let entry = name(&format!("{number:0200}"));
         w.space.tree.put_entry(dir, &entry, InodeId(99_999)).unwrap();
     }
-    let mut seen = Vec::new();
+    let mut observed = Vec::new();
     loop {
-        let answer = ask(&mut w, 0, seen.len() as u64);
-        assert!(encode(&answer).unwrap().len() <= MAX_MESSAGE);
+        let answer = ask(&mut w, 0, observed.len() as u64);
+        assert!(encode(&answer, WireVersion::NEWEST).unwrap().len() <= MAX_MESSAGE);
         let Ok(Reply::Examined(Examination { wrong, problems, .. })) = answer else {
             panic!()
         };
@@ -202,11 +202,11 @@ fn many_problems_come_in_pages_that_fit_a_message() {
         if problems.is_empty() {
             break;
         }
-        seen.extend(problems);
+        observed.extend(problems);
     }
-    let distinct: BTreeSet<_> = seen.iter().map(|problem| problem.path.clone()).collect();
+    let distinct: BTreeSet<_> = observed.iter().map(|problem| problem.path.clone()).collect();
     assert_eq!(
-        (seen.len() as u64, distinct.len() as u64),
+        (observed.len() as u64, distinct.len() as u64),
         (count, count),
         "each is told once"
     );

@@ -1,6 +1,6 @@
 //! Open files: extents, sizes, space and its end.
 
-use super::world::{LEASE, READ, ROOT, WRITE, World, at, attr_of, lineage, name, user};
+use super::world::{LEASE, READ, ROOT, WRITE, World, at, attr_of, client_owner, name, user, zeroed};
 use crate::attr::SetAttr;
 use crate::error::MetaError;
 use crate::extent::GRANULE;
@@ -51,7 +51,7 @@ fn a_sparse_file_costs_what_was_written() {
     let attr = w.commit(s, ino, far).unwrap();
     assert_eq!((attr.size, attr.allocated), (far, GRANULE));
     let attr = w.truncate(s, ino, MAX).unwrap();
-    assert_eq!((attr.size, attr.allocated, attr.shrinks), (MAX, GRANULE, 0));
+    assert_eq!((attr.size, attr.allocated, attr.truncate_seq), (MAX, GRANULE, 0));
     assert_eq!(w.truncate(s, ino, MAX + 1), Err(MetaError::TooBig));
 }
 
@@ -119,11 +119,11 @@ fn a_commit_from_before_a_shrink_does_not_grow() {
     let ino = w.file(s, "f");
     w.write(s, ino, 5000);
     let shrunk = w.truncate(s, ino, 10).unwrap();
-    assert_eq!(shrunk.shrinks, 1);
-    let commit = |shrinks| Request::Commit {
+    assert_eq!(shrunk.truncate_seq, 1);
+    let commit = |truncate_seq| Request::Commit {
         ino,
         size: 4000,
-        shrinks,
+        truncate_seq,
         mtime: at(7),
         clear_set_id: false,
         sync: true,
@@ -135,7 +135,7 @@ fn a_commit_from_before_a_shrink_does_not_grow() {
     let beyond = Request::Commit {
         ino,
         size: MAX + 1,
-        shrinks: 1,
+        truncate_seq: 1,
         mtime: at(7),
         clear_set_id: false,
         sync: true,
@@ -144,7 +144,7 @@ fn a_commit_from_before_a_shrink_does_not_grow() {
 }
 
 #[test]
-fn a_write_by_a_stranger_clears_set_id() {
+fn a_write_by_another_user_clears_set_id() {
     let mut w = World::new(8);
     let s = w.session();
     let ino = w.file(s, "f");
@@ -164,7 +164,7 @@ fn a_write_by_a_stranger_clears_set_id() {
     let commit = Request::Commit {
         ino,
         size: 1,
-        shrinks: 0,
+        truncate_seq: 0,
         mtime: at(7),
         clear_set_id: true,
         sync: false,
@@ -208,9 +208,9 @@ fn a_cut_granule_is_zeroed_past_the_cut() {
     let mut call = call;
     call.id.0 += 1000;
     let out = w.serve(call);
-    let zeroed: Vec<u64> = out.zero.iter().map(|extent| extent.offset % GRANULE).collect();
-    assert_eq!(zeroed, [5000 - GRANULE]);
-    assert_eq!(out.zero[0].end() % GRANULE, 0);
+    let zeroed = zeroed(&out);
+    assert_eq!((zeroed.len(), zeroed[0].offset % GRANULE), (1, 5000 - GRANULE));
+    assert_eq!(zeroed[0].end() % GRANULE, 0);
 }
 
 #[test]
@@ -220,19 +220,17 @@ fn bytes_past_the_size_are_zeroed_when_their_writer_died() {
     let ino = w.file(s, "f");
     w.write(s, ino, 100);
     let out = w.space.fenced(s);
-    assert!(out.zero.is_empty(), "it may come back");
+    assert_eq!(zeroed(&out), [], "it may come back");
     w.now.monotonic += LEASE * 2;
     let (out, _) = w.space.tick(w.now);
-    assert_eq!(
-        out.zero.iter().map(|extent| extent.len).sum::<u64>(),
-        GRANULE - 100
-    );
+    let zeroed = zeroed(&out).into_iter().map(|extent| extent.len);
+    assert_eq!(zeroed.sum::<u64>(), GRANULE - 100);
 }
 
 #[test]
 fn what_was_written_and_not_synced_is_there_for_a_handler_that_comes_back() {
     let mut w = World::new(8);
-    let s = w.begin(lineage(100)).unwrap();
+    let s = w.begin(client_owner(100)).unwrap();
     let ino = w.file(s, "f");
     let written = w.allocate(s, ino, 0..3 * GRANULE).unwrap();
     let unnamed = w.file(s, "unnamed");
@@ -240,14 +238,14 @@ fn what_was_written_and_not_synced_is_there_for_a_handler_that_comes_back() {
     w.fence(s);
     w.now.monotonic += LEASE - w.space.tick_time() * 2;
     assert!(!w.tick());
-    assert_eq!(w.begin(lineage(100)), Ok(s), "it goes on");
+    assert_eq!(w.begin(client_owner(100)), Ok(s), "it goes on");
     assert_eq!(w.allocate(s, ino, 0..3 * GRANULE).unwrap().runs, written.runs);
     assert!(w.stat(s, unnamed).is_ok());
     // Too late: what it had not committed is reclaimed.
     w.fence(s);
     w.now.monotonic += LEASE * 2;
     w.tick();
-    let after = w.begin(lineage(100)).unwrap();
+    let after = w.begin(client_owner(100)).unwrap();
     assert_ne!(after, s);
     let opens = vec![(ino, 1), (unnamed, 1)];
     let gone = vec![unnamed];
@@ -298,22 +296,22 @@ fn an_unlinked_file_lives_until_its_last_release() {
 
 #[test]
 fn a_long_file_is_removed_in_steps() {
-    let pieces = 70;
-    let mut w = World::new(pieces * 2);
+    let segments = 70;
+    let mut w = World::new(segments * 2);
     let s = w.session();
     let ino = w.file(s, "f");
-    for piece in 0..pieces {
-        let start = piece << 26;
+    for segment in 0..segments {
+        let start = segment << 26;
         w.allocate(s, ino, start..start + 1).unwrap();
     }
-    w.commit(s, ino, pieces << 26).unwrap();
+    w.commit(s, ino, segments << 26).unwrap();
     w.release(s, ino);
     w.unlink(s, "f");
     assert!(w.stat(s, ino).is_ok(), "not all of it in one step");
     while w.tick() {}
     assert_eq!(w.stat(s, ino), Err(MetaError::Stale));
     w.clean();
-    assert_eq!(w.free(s), pieces * 2 * GRANULE);
+    assert_eq!(w.free(s), segments * 2 * GRANULE);
 }
 
 #[test]
@@ -322,7 +320,7 @@ fn others_hear_of_a_new_layout_and_size() {
     let (a, b) = (w.session(), w.session());
     let ino = w.file(a, "f");
     w.open(b, ino, READ).unwrap();
-    let mut told = |session: SessionId, request: Request, id: u64| {
+    let mut notified = |session: SessionId, request: Request, id: u64| {
         let mut call = w.next_call(session, request);
         call.id.0 = id;
         let out = w.serve(call);
@@ -340,19 +338,19 @@ fn others_hear_of_a_new_layout_and_size() {
         end: 9,
         allocate: true,
     };
-    assert_eq!(told(a, layout.clone(), 900), [b]);
-    assert_eq!(told(a, layout, 901), []);
+    assert_eq!(notified(a, layout.clone(), 900), [b]);
+    assert_eq!(notified(a, layout, 901), []);
     let commit = |size| Request::Commit {
         ino,
         size,
-        shrinks: 0,
+        truncate_seq: 0,
         mtime: at(1),
         clear_set_id: false,
         sync: false,
     };
-    assert_eq!(told(a, commit(9), 902), [b]);
-    assert_eq!(told(a, commit(9), 903), []);
-    assert_eq!(told(a, Request::Append { ino, len: 1 }, 904), [b]);
+    assert_eq!(notified(a, commit(9), 902), [b]);
+    assert_eq!(notified(a, commit(9), 903), []);
+    assert_eq!(notified(a, Request::Append { ino, len: 1 }, 904), [b]);
 }
 
 #[test]
@@ -427,7 +425,7 @@ fn the_ends_of_the_number_line_are_survived() {
             let commit = Request::Commit {
                 ino,
                 size: start,
-                shrinks: end,
+                truncate_seq: end,
                 mtime: at(1),
                 clear_set_id: true,
                 sync: true,

@@ -1,16 +1,21 @@
 //! The namespace as its sessions see it.
 
+mod values;
 mod world;
 mod names;
 mod xattrs;
+mod capabilities;
 mod files;
+mod flags;
 mod times;
 mod recall;
 mod restart;
 mod space;
 mod whiteout;
-mod words;
+mod atomics;
 mod random;
+mod replicas;
+mod effects;
 mod examine;
 mod damage;
 mod patient;

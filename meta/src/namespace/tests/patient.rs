@@ -3,9 +3,9 @@
 use super::world::{ROOT, World, config};
 use crate::extent::GRANULE;
 use crate::id::{InodeId, Term};
-use crate::layout::{PIECE, Run};
+use crate::layout::{Run, SEGMENT};
 use crate::name::Name;
-use crate::namespace::record::{self, EntryRecord, InodeRecord, PieceRecord, decode, encode};
+use crate::namespace::record::{self, EntryRecord, InodeRecord, SegmentRecord, decode, encode};
 use crate::namespace::{Examined, Namespace, examine};
 use crate::problem::{Problem, ProblemKind};
 use crate::store::{Batch, MemoryStore, Store, StoreError};
@@ -23,7 +23,7 @@ pub(super) struct Patient {
     pub(super) sub: InodeId,
     /// `/d/f`, also `/hard`: two granules.
     pub(super) file: InodeId,
-    /// `/d/sub/g`: a granule at each side of a piece's border.
+    /// `/d/sub/g`: a granule at each side of a segment's border.
     pub(super) long: InodeId,
     /// `/d/l`
     pub(super) link: InodeId,
@@ -42,8 +42,8 @@ impl Patient {
         w.link(s, file, "hard").unwrap();
         w.write(s, file, 5000);
         let long = w.make(s, sub, "g", new_file()).ino;
-        w.allocate(s, long, PIECE - 10..PIECE + 10).unwrap();
-        w.commit(s, long, PIECE + 10).unwrap();
+        w.allocate(s, long, SEGMENT - 10..SEGMENT + 10).unwrap();
+        w.commit(s, long, SEGMENT + 10).unwrap();
         let link = w.make(s, dir, "l", NewInode::Symlink(b"f".to_vec())).ino;
         let kind = crate::attr::FileKind::Fifo;
         let fifo = w.make(s, ROOT, "fifo", NewInode::Special { kind, rdev: 0 }).ino;
@@ -84,14 +84,14 @@ impl Patient {
     pub(super) fn inode(&self, ino: InodeId) -> Option<Inode> {
         let key = record::inode_key(ino);
         let value = self.get(&key)?;
-        Some(decode::<InodeRecord>(&key, &value).unwrap().into_inode())
+        Some(InodeRecord::decode(&key, &value).unwrap().into_inode())
     }
 
     /// Changes the record of an inode.
     pub(super) fn edit(&mut self, ino: InodeId, edit: impl FnOnce(&mut Inode)) {
         let mut inode = self.inode(ino).unwrap();
         edit(&mut inode);
-        self.put(&record::inode_key(ino), Some(encode(&InodeRecord::of(&inode))));
+        self.put(&record::inode_key(ino), Some(InodeRecord::of(&inode).encode()));
     }
 
     pub(super) fn remove_inode(&mut self, ino: InodeId) {
@@ -108,14 +108,14 @@ impl Patient {
         self.put(&key, entry.map(|entry| encode(&entry)));
     }
 
-    pub(super) fn runs(&self, ino: InodeId, piece: u64) -> Vec<Run> {
-        let key = record::piece_key(ino, piece);
+    pub(super) fn runs(&self, ino: InodeId, segment: u64) -> Vec<Run> {
+        let key = record::segment_key(ino, segment);
         self.get(&key)
-            .map_or(vec![], |value| decode::<PieceRecord>(&key, &value).unwrap())
+            .map_or(vec![], |value| decode::<SegmentRecord>(&key, &value).unwrap())
     }
 
-    pub(super) fn set_runs(&mut self, ino: InodeId, piece: u64, runs: Vec<Run>) {
-        self.put(&record::piece_key(ino, piece), Some(encode(&runs)));
+    pub(super) fn set_runs(&mut self, ino: InodeId, segment: u64, runs: Vec<Run>) {
+        self.put(&record::segment_key(ino, segment), Some(encode(&runs)));
     }
 
     pub(super) fn examine(&self) -> Examined {

@@ -1,9 +1,10 @@
 //! Random operations of several sessions and users, with restarts, fences, late acknowledgements and slow cleaning.
 //! The world checks every invariant after each step.
 
-use super::world::{LEASE, READ, ROOT, World, lineage, user};
+use super::world::{LEASE, READ, ROOT, World, client_owner, user};
 use crate::attr::SetAttr;
 use crate::extent::GRANULE;
+use crate::flags::InodeFlags;
 use crate::id::{InodeId, SessionId};
 use crate::name::Name;
 use crate::wire::{MAX_XATTR_PART, NewInode, OpenAccess, RenameMode, Reply, Request, XattrMode};
@@ -22,6 +23,7 @@ fn text(pick: u64) -> Name {
     Name::new(format!("n{}", pick % 5)).unwrap()
 }
 
+#[expect(clippy::too_many_lines, reason = "a table: one line for each kind")]
 fn tree_request(kind: u8, inodes: &[InodeId], [a, b, c]: [u64; 3]) -> Request {
     let (ino, other) = (choose(inodes, a), choose(inodes, b));
     let name = text(c);
@@ -77,6 +79,7 @@ fn tree_request(kind: u8, inodes: &[InodeId], [a, b, c]: [u64; 3]) -> Request {
     }
 }
 
+#[expect(clippy::too_many_lines, reason = "a table: one line for each kind")]
 fn file_request(kind: u8, inodes: &[InodeId], [a, b, c]: [u64; 3]) -> Request {
     let ino = choose(inodes, a);
     let (start, len) = (b % (40 * GRANULE), 1 + c % (12 * GRANULE));
@@ -103,11 +106,11 @@ fn file_request(kind: u8, inodes: &[InodeId], [a, b, c]: [u64; 3]) -> Request {
             len: u32::try_from(len).unwrap(),
         },
         23 | 24 => {
-            let (size, shrinks) = (end, b % 3);
+            let (size, truncate_seq) = (end, b % 3);
             Request::Commit {
                 ino,
                 size,
-                shrinks,
+                truncate_seq,
                 mtime: super::world::at(5),
                 clear_set_id: true,
                 sync: false,
@@ -174,6 +177,38 @@ fn xattr_request(kind: u8, inodes: &[InodeId], [a, b, c]: [u64; 3]) -> Request {
     }
 }
 
+fn flags_request(inodes: &[InodeId], [a, b, _]: [u64; 3]) -> Request {
+    let ino = choose(inodes, a);
+    let flags = [
+        InodeFlags::NONE,
+        InodeFlags::NONE,
+        InodeFlags::NO_DUMP,
+        InodeFlags::APPEND,
+        InodeFlags::IMMUTABLE,
+    ][usize::try_from(b % 5).unwrap()];
+    Request::SetFlags { ino, flags }
+}
+
+/// What nobody changes of a protected inode but by its flags: attributes, and links and entries of what is immutable. One without a name ends
+/// with its last user, whatever its flags.
+fn protected(w: &World) -> Vec<(InodeId, String)> {
+    let inodes = w.space.tree.iter();
+    let protected =
+        inodes.filter(|inode| inode.attr.nlink > 0 && inode.attr.flags.any(InodeFlags::PROTECTING));
+    let shown = protected.map(|inode| {
+        let attr = &inode.attr;
+        let entries = w.space.tree.directory(attr.ino).map(|(_, directory)| {
+            let names = directory.entries().map(|(name, _, ino)| (name.clone(), ino));
+            names.collect::<Vec<_>>()
+        });
+        let fixed = attr.flags.any(InodeFlags::IMMUTABLE);
+        let shown = (attr.mode, attr.uid, attr.gid, attr.flags);
+        let shown = (shown, fixed.then_some((attr.nlink, entries.ok())));
+        (attr.ino, format!("{shown:?}"))
+    });
+    shown.collect()
+}
+
 fn run(steps: Vec<Step>) {
     let (mut w, sessions) = play(steps);
     settle(&mut w, &sessions);
@@ -181,14 +216,14 @@ fn run(steps: Vec<Step>) {
 
 /// Steps as they may come.
 pub(super) fn steps(most: usize) -> impl Strategy<Value = Vec<Step>> {
-    prop::collection::vec((0u8..48, 0usize..3, any::<[u64; 3]>()), 1..most)
+    prop::collection::vec((0u8..49, 0usize..3, any::<[u64; 3]>()), 1..most)
 }
 
 /// Does the steps, in the middle of which everything may still be open.
 pub(super) fn play(steps: Vec<Step>) -> (World, [SessionId; 3]) {
     let mut w = World::new(64);
-    let lineages = [100, 101, 102].map(lineage);
-    let begin = |w: &mut World| lineages.map(|lineage| w.begin(lineage).unwrap());
+    let client_owners = [100, 101, 102].map(client_owner);
+    let begin = |w: &mut World| client_owners.map(|client_owner| w.begin(client_owner).unwrap());
     let mut sessions = begin(&mut w);
     for (kind, who, numbers) in steps {
         let inodes: Vec<InodeId> = w
@@ -200,6 +235,7 @@ pub(super) fn play(steps: Vec<Step>) -> (World, [SessionId; 3]) {
             .collect();
         let session = sessions[who % 3];
         w.who = user([0, 0, 7][who % 3]);
+        let before = protected(&w);
         match kind {
             0..=12 => drop(w.ask(session, tree_request(kind, &inodes, numbers))),
             13..=28 | 37..=43 => drop(w.ask(session, file_request(kind, &inodes, numbers))),
@@ -214,16 +250,24 @@ pub(super) fn play(steps: Vec<Step>) -> (World, [SessionId; 3]) {
                 for ended in std::mem::take(&mut w.disconnect) {
                     w.fence(ended);
                 }
-                for (session, lineage) in sessions.iter_mut().zip(lineages) {
-                    *session = w.begin(lineage).unwrap_or(*session);
+                for (session, client_owner) in sessions.iter_mut().zip(client_owners) {
+                    *session = w.begin(client_owner).unwrap_or(*session);
                 }
                 w.disconnect.clear();
             }
             44..=47 => drop(w.ask(session, xattr_request(kind, &inodes, numbers))),
+            48 => drop(w.ask(session, flags_request(&inodes, numbers))),
             _ => {
                 w.restart();
                 sessions = begin(&mut w);
             }
+        }
+        if kind != 48 {
+            let after = protected(&w);
+            assert!(
+                before.iter().all(|inode| after.contains(inode)),
+                "{kind}: {before:?}"
+            );
         }
     }
     (w, sessions)
@@ -247,19 +291,33 @@ fn settle(w: &mut World, sessions: &[SessionId]) {
         .space
         .tree
         .iter()
-        .map(|inode| (inode.attr.ino, inode.attr.nlink, inode.attr.size))
+        .map(|inode| {
+            (
+                inode.attr.ino,
+                inode.attr.nlink,
+                inode.attr.size,
+                inode.attr.flags,
+            )
+        })
         .collect();
     let xattrs = |w: &World| format!("{:?}", super::xattrs::values(w));
     let before = xattrs(w);
     w.restart();
     assert_eq!(before, xattrs(w));
-    let again: Vec<_> = w
+    let anew: Vec<_> = w
         .space
         .tree
         .iter()
-        .map(|inode| (inode.attr.ino, inode.attr.nlink, inode.attr.size))
+        .map(|inode| {
+            (
+                inode.attr.ino,
+                inode.attr.nlink,
+                inode.attr.size,
+                inode.attr.flags,
+            )
+        })
         .collect();
-    assert_eq!(names, again);
+    assert_eq!(names, anew);
     assert!(w.space.tree.get(ROOT).is_ok());
 }
 

@@ -1,6 +1,6 @@
 //! Sessions: recalls, fences, leases and retries.
 
-use super::world::{LEASE, READ, ROOT, World, lineage, name};
+use super::world::{LEASE, READ, ROOT, World, client_owner, name};
 use crate::error::MetaError;
 use crate::extent::GRANULE;
 use crate::id::{RecallId, RequestId, SessionId, Term};
@@ -103,7 +103,7 @@ fn the_end_of_a_lease_alone_frees_nothing() {
 }
 
 #[test]
-fn strangers_and_yesterdays_sessions_are_refused() {
+fn others_and_yesterdays_sessions_are_refused() {
     let mut w = World::new(8);
     let s = w.session();
     let ended = Err(MetaError::SessionEnded);
@@ -132,9 +132,9 @@ fn a_retry_gets_the_first_answer() {
         },
     );
     let first = w.serve(call.clone());
-    let again = w.serve(call.clone());
-    assert_eq!(first.answer, again.answer);
-    assert!(again.batch.is_empty() && again.grants.is_empty());
+    let anew = w.serve(call.clone());
+    assert_eq!(first.answer, anew.answer);
+    assert!(anew.batch.is_empty() && anew.orders.is_empty());
     let ino = w.lookup(s, ROOT, "f").unwrap().ino;
     assert_eq!(w.ask(s, Request::Release { ino, opens: 1 }), Ok(Reply::Done));
     assert_eq!(
@@ -160,9 +160,9 @@ fn a_retry_gets_the_first_answer() {
 }
 
 #[test]
-fn a_call_whose_answer_was_lost_is_not_done_again_after_a_reconnect() {
+fn a_call_whose_answer_was_lost_is_not_done_anew_after_a_reconnect() {
     let mut w = World::new(8);
-    let s = w.begin(lineage(100)).unwrap();
+    let s = w.begin(client_owner(100)).unwrap();
     let ino = w.file(s, "a");
     let other = w.session();
     let rename = Request::Rename {
@@ -177,13 +177,13 @@ fn a_call_whose_answer_was_lost_is_not_done_again_after_a_reconnect() {
         assert!(w.ask(s, request.clone()).is_ok());
         let lost = w.next_call(s, request);
         w.fence(s);
-        assert_eq!(w.begin(lineage(100)), Ok(s));
+        assert_eq!(w.begin(client_owner(100)), Ok(s));
         let before = w.stat(other, ino).unwrap();
-        let again = w.serve(lost.clone());
-        assert!(again.answer.clone().unwrap().is_ok() && again.batch.is_empty());
+        let anew = w.serve(lost.clone());
+        assert!(anew.answer.clone().unwrap().is_ok() && anew.batch.is_empty());
         assert_eq!(w.stat(other, ino).unwrap(), before);
         let outcome = Request::Outcome { of: lost.id };
-        assert_eq!(Some(w.ask(s, outcome)), again.answer);
+        assert_eq!(Some(w.ask(s, outcome)), anew.answer);
     }
     let never = RequestId(u64::MAX);
     let outcome = w.ask(s, Request::Outcome { of: never });
@@ -201,8 +201,8 @@ fn a_call_whose_answer_was_lost_is_not_done_again_after_a_reconnect() {
 #[test]
 fn a_session_has_one_connection_at_a_time() {
     let mut w = World::new(8);
-    let s = w.begin(lineage(100)).unwrap();
-    assert_eq!(w.begin(lineage(100)), Err(MetaError::StillConnected));
+    let s = w.begin(client_owner(100)).unwrap();
+    assert_eq!(w.begin(client_owner(100)), Err(MetaError::StillConnected));
     assert_eq!(w.disconnect, [s], "the old connection is to be closed");
     assert!(
         w.ask(s, Request::Renew).is_ok(),
@@ -210,21 +210,21 @@ fn a_session_has_one_connection_at_a_time() {
     );
     w.fence(s);
     assert_eq!(w.ask(s, Request::Renew), Err(MetaError::SessionEnded));
-    assert_eq!(w.begin(lineage(100)), Ok(s));
+    assert_eq!(w.begin(client_owner(100)), Ok(s));
     assert!(w.ask(s, Request::Renew).is_ok());
-    assert_ne!(w.begin(lineage(101)), Ok(s), "it is known by its lineage");
+    assert_ne!(w.begin(client_owner(101)), Ok(s), "it is known by its lineage");
     // A lease that ran out ends the session: its successor waits for the fence.
     w.now.monotonic += LEASE * 2;
     w.tick();
-    assert_eq!(w.begin(lineage(100)), Err(MetaError::StillConnected));
+    assert_eq!(w.begin(client_owner(100)), Err(MetaError::StillConnected));
     w.fence(s);
-    assert!(w.begin(lineage(100)).is_ok_and(|next| next != s));
+    assert!(w.begin(client_owner(100)).is_ok_and(|next| next != s));
 }
 
 #[test]
 fn a_broken_connection_owes_no_recall_and_holds_its_files() {
     let mut w = World::new(8);
-    let s = w.begin(lineage(100)).unwrap();
+    let s = w.begin(client_owner(100)).unwrap();
     let ino = w.file(s, "f");
     w.write(s, ino, 4 * GRANULE);
     let other = w.session();
@@ -234,7 +234,7 @@ fn a_broken_connection_owes_no_recall_and_holds_its_files() {
     assert_eq!(w.cleaning.len(), 1);
     w.unlink(other, "f");
     assert!(w.stat(other, ino).is_ok(), "it has the file open");
-    assert_eq!(w.begin(lineage(100)), Ok(s));
+    assert_eq!(w.begin(client_owner(100)), Ok(s));
     w.truncate(other, ino, 0).unwrap();
     assert_eq!(w.recalls.len(), 1, "from now on it is asked again");
     w.release(s, ino);
@@ -251,16 +251,16 @@ fn a_reconnected_handler_says_what_it_has_open() {
     // Too late for the file without a name.
     w.now.monotonic += LEASE * 2;
     w.tick();
-    let again = w.session();
+    let anew = w.session();
     let opens = vec![(kept, 2), (lost, 1)];
     assert_eq!(
-        w.ask(again, Request::Reopen { opens }),
+        w.ask(anew, Request::Reopen { opens }),
         Ok(Reply::Reopened { gone: vec![lost] })
     );
-    w.release(again, kept);
-    w.release(again, kept);
+    w.release(anew, kept);
+    w.release(anew, kept);
     assert_eq!(
-        w.ask(again, Request::Release { ino: kept, opens: 1 }),
+        w.ask(anew, Request::Release { ino: kept, opens: 1 }),
         Err(MetaError::Stale)
     );
 }

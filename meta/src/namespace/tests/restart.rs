@@ -4,7 +4,7 @@ use super::world::{READ, ROOT, World, attr_of, config, name};
 use crate::error::MetaError;
 use crate::extent::GRANULE;
 use crate::id::{InodeId, Term};
-use crate::layout::CopyState;
+use crate::layout::ReplicaState;
 use crate::namespace::Namespace;
 use crate::problem::Lost;
 use crate::store::{Batch, MemoryStore, Store, StoreError};
@@ -33,17 +33,34 @@ fn names_come_back_and_bytes_are_lost() {
     );
     w.open(s, ino, super::world::WRITE).unwrap();
     let slice = w.allocate(s, ino, 0..9000).unwrap();
-    let states: Vec<CopyState> = slice.runs.iter().map(|run| run.copies[0].state).collect();
-    assert_eq!(states, [CopyState::Lost, CopyState::Valid]);
+    let states: Vec<ReplicaState> = slice.runs.iter().map(|run| run.replicas[0].state).collect();
+    assert_eq!(states, [ReplicaState::Lost, ReplicaState::Valid]);
     assert_eq!(w.ask(s, Request::Append { ino, len: 10 }), Err(MetaError::Lost));
     w.truncate(s, ino, 0).unwrap();
     w.acknowledge();
     w.clean();
     assert_eq!(w.free(s), 16 * GRANULE, "lost extents go back to no arena");
     assert_eq!(
-        w.allocate(s, ino, 0..1).unwrap().runs[0].copies[0].state,
-        CopyState::Valid
+        w.allocate(s, ino, 0..1).unwrap().runs[0].replicas[0].state,
+        ReplicaState::Valid
     );
+}
+
+/// Kept for the day on which a carrier can say it (statx(2)).
+#[test]
+fn the_time_of_birth_stays_through_changes_and_a_restart() {
+    let mut w = World::new(8);
+    let s = w.session();
+    let ino = w.file(s, "f");
+    let born = w.stat(s, ino).unwrap().birth;
+    w.now.wall.seconds += 100;
+    assert_ne!(w.write(s, ino, 5).mtime, born);
+    assert_eq!(w.stat(s, ino).unwrap().birth, born);
+    w.restart();
+    let s = w.session();
+    let found = w.stat(s, ino).unwrap();
+    assert_eq!(found.birth, born);
+    assert_ne!(found.mtime, born);
 }
 
 #[test]
@@ -66,7 +83,7 @@ fn files_without_names_do_not_come_back() {
 }
 
 #[test]
-fn inode_ids_never_come_again() {
+fn inode_ids_never_come_anew() {
     let mut w = World::new(8);
     let s = w.session();
     let first = w.file(s, "a");
@@ -77,24 +94,35 @@ fn inode_ids_never_come_again() {
     let second = w.file(s, "a");
     assert!(second > first);
     let mut later = MemoryStore::default();
-    for life in 1..4 {
+    for run in 1..4 {
         let space = Namespace::load(&mut later, config(), Now::default()).unwrap();
-        assert_eq!(space.term(), Term(life));
+        assert_eq!(space.term(), Term(run));
     }
 }
 
 #[test]
-fn ids_of_a_new_namespace_begin_where_they_are_told_to() {
-    let after = InodeId(1 << 40);
-    let mut store = MemoryStore::default();
-    let told = |ids_after| crate::namespace::Config {
-        ids_after,
-        ..config()
-    };
-    let space = Namespace::load(&mut store, told(after), Now::default()).unwrap();
-    assert_eq!(space.tree.next, InodeId(after.0 + 1));
-    let again = Namespace::load(&mut store, told(InodeId(7)), Now::default()).unwrap();
-    assert!(again.tree.next > after, "an old one goes on with its own");
+fn ids_of_a_new_namespace_begin_small_and_those_of_an_old_one_go_on() {
+    let mut w = World::new(8);
+    let s = w.session();
+    assert_eq!((w.file(s, "a"), w.file(s, "b")), (InodeId(2), InodeId(3)));
+    for run in 1..=100 {
+        w.restart();
+        let s = w.session();
+        let next = w.file(s, &run.to_string());
+        assert!(
+            next.0 <= (run + 1) << 20,
+            "a start skips at most 2^20 ids, not {next} in {run}"
+        );
+    }
+    let begun_high = InodeId(1 << 40);
+    w.space.tree.next = begun_high;
+    let s = w.session();
+    w.file(s, "high");
+    w.restart();
+    assert!(
+        w.space.tree.next > begun_high,
+        "as one does whose ids began at random"
+    );
 }
 
 #[test]
@@ -125,7 +153,7 @@ fn a_service_that_was_superseded_cannot_write() {
 
 /// Every single damaged pair must be an error or harmless, and never a panic.
 #[test]
-fn a_damaged_store_is_told_from_a_namespace() {
+fn a_damaged_store_is_distinguished_from_a_namespace() {
     let mut w = World::new(8);
     let s = w.session();
     let dir = w.dir(s, ROOT, "d");

@@ -5,7 +5,7 @@ use crate::attr::Attr;
 use crate::error::MetaError;
 use crate::extent::GRANULE;
 use crate::id::{InodeId, SessionId};
-use crate::layout::PIECE;
+use crate::layout::SEGMENT;
 use crate::wire::{Notice, Reply, Request, Sought};
 use proptest::prelude::*;
 
@@ -79,7 +79,7 @@ impl World {
         self.allocate(session, ino, at..end)?;
         for run in self.space.tree.layout(ino)?.overlapping(at, end) {
             let (first, last) = (run.start.max(at), run.end().min(end));
-            let place = usize::try_from(run.copies[0].extent.offset + (first - run.start)).unwrap();
+            let place = usize::try_from(run.replicas[0].extent.offset + (first - run.start)).unwrap();
             let part = usize::try_from(first - at).unwrap()..usize::try_from(last - at).unwrap();
             self.bytes[place..place + part.len()].copy_from_slice(&bytes[part]);
         }
@@ -92,7 +92,7 @@ impl World {
         for run in self.space.tree.layout(ino).unwrap().overlapping(0, size) {
             let at = usize::try_from(run.start).unwrap();
             let len = usize::try_from(run.end().min(size) - run.start).unwrap();
-            let place = usize::try_from(run.copies[0].extent.offset).unwrap();
+            let place = usize::try_from(run.replicas[0].extent.offset).unwrap();
             bytes[at..at + len].copy_from_slice(&self.bytes[place..place + len]);
         }
         bytes
@@ -142,12 +142,12 @@ fn space_that_is_being_cleaned_is_waited_for() {
     let ino = w.file(session, "f");
     w.give(session, ino, (0, 8 * G), (false, false)).unwrap();
     w.punch(session, ino, 0, 8 * G).unwrap();
-    let again = |w: &mut World| w.give(session, ino, (0, 8 * G), (false, false));
-    assert_eq!(again(&mut w), Err(MetaError::Cleaning));
+    let anew = |w: &mut World| w.give(session, ino, (0, 8 * G), (false, false));
+    assert_eq!(anew(&mut w), Err(MetaError::Cleaning));
     w.acknowledge_all();
-    assert_eq!(again(&mut w), Err(MetaError::Cleaning));
+    assert_eq!(anew(&mut w), Err(MetaError::Cleaning));
     w.clean();
-    assert!(again(&mut w).is_ok());
+    assert!(anew(&mut w).is_ok());
 }
 
 #[test]
@@ -168,7 +168,9 @@ fn a_punched_granule_is_recalled_before_it_is_cleaned() {
         .notices
         .iter()
         .filter_map(|(session, notice)| match notice {
-            Notice::Recall { from, shrinks, .. } => Some((*session, *from, *shrinks)),
+            Notice::Recall {
+                from, truncate_seq, ..
+            } => Some((*session, *from, *truncate_seq)),
             _ => None,
         })
         .collect();
@@ -190,15 +192,18 @@ fn a_punch_takes_no_more_than_a_step_may() {
     let mut w = World::new(64);
     let session = w.session();
     let ino = w.file(session, "f");
-    for piece in 0..40 {
-        w.allocate(session, ino, piece * PIECE..piece * PIECE + 1)
+    for segment in 0..40 {
+        w.allocate(session, ino, segment * SEGMENT..segment * SEGMENT + 1)
             .unwrap();
     }
     w.commit(session, ino, 1 << 50).unwrap();
     let (end, attr) = w.punch(session, ino, 0, 1 << 50).unwrap();
-    assert_eq!((end, attr.allocated), (32 * PIECE, 8 * G));
-    assert_eq!(w.punch(session, ino, end, 1 << 50).unwrap().0, (32 + 32) * PIECE);
-    let (end, attr) = w.punch(session, ino, 64 * PIECE, 1 << 50).unwrap();
+    assert_eq!((end, attr.allocated), (32 * SEGMENT, 8 * G));
+    assert_eq!(
+        w.punch(session, ino, end, 1 << 50).unwrap().0,
+        (32 + 32) * SEGMENT
+    );
+    let (end, attr) = w.punch(session, ino, 64 * SEGMENT, 1 << 50).unwrap();
     assert_eq!(
         (end, attr.allocated, attr.size),
         (1 << 50, 0, 1 << 50),
@@ -215,7 +220,7 @@ fn whoever_may_not_keep_set_id_bits_clears_them() {
         let other = w.file(session, "g");
         w.put(session, ino, 0, &[1; 5000]).unwrap();
         let kept = if uid == 0 { 0o6777 } else { 0o777 };
-        let copies = Request::Copy {
+        let copying = Request::Copy {
             from: ino,
             from_offset: 0,
             to: other,
@@ -234,7 +239,7 @@ fn whoever_may_not_keep_set_id_bits_clears_them() {
             start: 0,
             end: 5000,
         };
-        for request in [copies, gives(false), gives(true), punches] {
+        for request in [copying, gives(false), gives(true), punches] {
             let change = crate::attr::SetAttr {
                 mode: Some(0o6777),
                 ..Default::default()

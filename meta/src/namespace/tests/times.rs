@@ -7,11 +7,11 @@ use crate::time::Timestamp;
 use crate::wire::{NewInode, Reply, Request};
 
 fn commit(w: &mut World, s: SessionId, ino: InodeId, mtime: Timestamp) -> Attr {
-    let shrinks = w.stat(s, ino).unwrap().shrinks;
+    let truncate_seq = w.stat(s, ino).unwrap().truncate_seq;
     let request = Request::Commit {
         ino,
         size: 1,
-        shrinks,
+        truncate_seq,
         mtime,
         clear_set_id: false,
         sync: false,

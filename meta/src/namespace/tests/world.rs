@@ -3,16 +3,16 @@
 //! After each step the world checks what the node relies on: all invariants hold, batches keep their limits, and
 //! nothing is handed over for cleaning that a session may still touch.
 
+pub(super) use super::values::{at, client_owner, config, name, user};
 use crate::attr::{Attr, SetAttr};
 use crate::cred::Credentials;
 use crate::error::MetaError;
 use crate::extent::{Extent, GRANULE};
-use crate::id::{Incarnation, InodeId, Lineage, NodeId, PoolId, RecallId, RequestId, SessionId};
-use crate::layout::{Copy, LayoutSlice};
-use crate::name::Name;
-use crate::namespace::{ByteMove, Config, GrantChange, Moving, Namespace, Output, WordChange};
+use crate::id::{ClientOwner, Incarnation, InodeId, NodeId, RecallId, RequestId, SessionId};
+use crate::layout::{LayoutSlice, Replica};
+use crate::namespace::{AtomicChange, ByteMove, Moving, Namespace, Order, Output};
 use crate::store::{MAX_BATCH_BYTES, MAX_BATCH_KEYS, MemoryStore, Store};
-use crate::time::{AccessTime, Now, Timestamp};
+use crate::time::{AccessTime, Now};
 use crate::wire::{
     Answer, AtomicOp, Call, MAX_XATTR_PART, NewInode, Notice, OpenAccess, Reply, Request, XattrMode,
 };
@@ -27,34 +27,9 @@ pub(super) const READ: OpenAccess = OpenAccess {
     write: false,
     execute: false,
     truncate: false,
+    append: false,
 };
 pub(super) const WRITE: OpenAccess = OpenAccess { write: true, ..READ };
-
-pub(super) fn config() -> Config {
-    Config {
-        pool: PoolId([7; 16]),
-        lease: LEASE,
-        root_owner: (0, 0),
-        root_mode: 0o777,
-        ids_after: InodeId::ROOT,
-    }
-}
-
-pub(super) fn name(text: &str) -> Name {
-    Name::new(text).unwrap()
-}
-
-pub(super) fn lineage(number: u8) -> Lineage {
-    Lineage([number; 16])
-}
-
-pub(super) fn user(uid: u32) -> Credentials {
-    Credentials {
-        uid,
-        gid: uid,
-        groups: vec![],
-    }
-}
 
 pub(super) struct World {
     pub(super) space: Namespace,
@@ -68,8 +43,8 @@ pub(super) struct World {
     pub(super) bytes: Vec<u8>,
     granted: BTreeMap<SessionId, BTreeSet<(NodeId, u64)>>,
     request: u64,
-    lineages: u8,
-    lives: u64,
+    client_owners: u8,
+    runs: u64,
     granules: u64,
 }
 
@@ -90,8 +65,8 @@ impl World {
             bytes: vec![],
             granted: BTreeMap::new(),
             request: 0,
-            lineages: 0,
-            lives: 0,
+            client_owners: 0,
+            runs: 0,
             granules,
         };
         world.add_arena();
@@ -109,14 +84,21 @@ impl World {
     }
 
     pub(super) fn session(&mut self) -> SessionId {
-        self.lineages += 1;
-        self.begin(lineage(self.lineages)).unwrap()
+        self.client_owners += 1;
+        self.begin(client_owner(self.client_owners)).unwrap()
     }
 
-    /// A connection of this lineage begins its session, or goes on with it.
-    pub(super) fn begin(&mut self, lineage: Lineage) -> Result<SessionId, MetaError> {
+    /// A connection of this client owner begins its session, or goes on with it.
+    pub(super) fn begin(&mut self, client_owner: ClientOwner) -> Result<SessionId, MetaError> {
         let (host, pool) = ("host".into(), None);
-        match self.ask(SessionId(0), Request::Begin { host, lineage, pool })? {
+        match self.ask(
+            SessionId(0),
+            Request::Begin {
+                host,
+                client_owner,
+                pool,
+            },
+        )? {
             Reply::Begun(begun) => Ok(begun.session),
             other => panic!("{other:?}"),
         }
@@ -142,9 +124,9 @@ impl World {
     pub(super) fn serve(&mut self, call: Call) -> Output {
         self.now.wall.seconds += 1;
         let mut out = self.space.call(call, self.now);
-        if let Some(word) = out.word.take() {
-            let before = self.change_word(&word);
-            out.answer = Some(self.space.word_changed(word, before));
+        if let Some(atomic) = out.atomic.take() {
+            let before = self.change_atomically(&atomic);
+            out.answer = Some(self.space.atomic_done(atomic, before));
         }
         self.apply(&out);
         if let Some(moving) = out.moving.take() {
@@ -155,17 +137,17 @@ impl World {
         out
     }
 
-    fn change_word(&mut self, change: &WordChange) -> u64 {
+    fn change_atomically(&mut self, change: &AtomicChange) -> u64 {
         assert_eq!((change.place.len, change.place.offset % 8), (8, 0));
         let at = usize::try_from(change.place.offset).unwrap();
-        let word: &mut [u8; 8] = (&mut self.bytes[at..at + 8]).try_into().unwrap();
-        let before = u64::from_le_bytes(*word);
+        let atomic: &mut [u8; 8] = (&mut self.bytes[at..at + 8]).try_into().unwrap();
+        let before = u64::from_le_bytes(*atomic);
         let after = match change.op {
             AtomicOp::FetchAdd(add) => before.wrapping_add(add),
             AtomicOp::CompareSwap { expected, new } if expected == before => new,
             AtomicOp::CompareSwap { .. } => before,
         };
-        *word = after.to_le_bytes();
+        *atomic = after.to_le_bytes();
         before
     }
 
@@ -174,7 +156,7 @@ impl World {
         for ByteMove { from, to } in &moving.moves {
             for extent in from.iter().chain([to]) {
                 let holds =
-                    |copy: &Copy| copy.extent.offset <= extent.offset && extent.end() <= copy.extent.end();
+                    |copy: &Replica| copy.extent.offset <= extent.offset && extent.end() <= copy.extent.end();
                 assert!(self.space.places().any(|(_, _, copy)| holds(&copy)), "{extent:?}");
             }
             let at = |extent: &Extent| usize::try_from(extent.offset).unwrap();
@@ -300,14 +282,14 @@ impl World {
     }
 
     pub(super) fn commit(&mut self, session: SessionId, ino: InodeId, size: u64) -> Result<Attr, MetaError> {
-        let shrinks = self.stat(session, ino)?.shrinks;
+        let truncate_seq = self.stat(session, ino)?.truncate_seq;
         let mtime = self.now.wall;
         attr_of(self.ask(
             session,
             Request::Commit {
                 ino,
                 size,
-                shrinks,
+                truncate_seq,
                 mtime,
                 clear_set_id: false,
                 sync: false,
@@ -425,28 +407,32 @@ impl World {
 
     fn add_arena(&mut self) {
         self.bytes = vec![0; usize::try_from(self.granules * GRANULE).unwrap()];
-        self.lives += 1;
+        self.runs += 1;
         self.space
-            .add_arena(NodeId(1), Incarnation(self.lives), self.granules * GRANULE);
+            .add_arena(NodeId(1), Incarnation(self.runs), self.granules * GRANULE);
         self.space.check().unwrap();
     }
 
     /// Does what a node does, in its order, and checks what it relies on.
     fn apply(&mut self, out: &Output) {
-        for change in &out.grants {
-            match change {
-                GrantChange::Grant { session, extent, .. } => {
+        for (node, order) in &out.orders {
+            match order {
+                Order::Grant { session, extent, .. } => {
+                    assert!(out.after.orders && extent.node == *node);
                     self.granted.entry(*session).or_default().extend(granules(extent));
                 }
-                GrantChange::Revoke { session, extent } => {
+                Order::Revoke { session, extent } => {
+                    assert_eq!(extent.node, *node);
                     let granted = self.granted.entry(*session).or_default();
                     let gone: BTreeSet<_> = granules(extent).collect();
                     granted.retain(|granule| !gone.contains(granule));
                 }
+                Order::Zero { extent } => {
+                    assert!(out.after.orders && extent.node == *node && extent.len < GRANULE);
+                    self.zero(extent);
+                }
             }
         }
-        assert!(out.zero.iter().all(|extent| extent.len < GRANULE));
-        out.zero.iter().for_each(|extent| self.zero(extent));
         for (session, notice) in &out.notices {
             if let Notice::Recall { recall, .. } = notice {
                 self.recalls.push((*session, *recall));
@@ -469,16 +455,21 @@ impl World {
     }
 }
 
+/// The bytes that the node was told to zero.
+pub(super) fn zeroed(out: &Output) -> Vec<Extent> {
+    let zeroed = out.orders.iter().filter_map(|(_, order)| match order {
+        Order::Zero { extent } => Some(*extent),
+        Order::Grant { .. } | Order::Revoke { .. } => None,
+    });
+    zeroed.collect()
+}
+
 pub(super) fn attr_of(answer: Answer) -> Result<Attr, MetaError> {
     match answer? {
         Reply::Attr(attr) | Reply::Opened { attr, .. } => Ok(attr),
         Reply::Spaced { attr, .. } | Reply::Copied { attr, .. } => Ok(attr),
         other => panic!("{other:?}"),
     }
-}
-
-pub(super) fn at(seconds: i64) -> Timestamp {
-    Timestamp { seconds, nanos: 0 }
 }
 
 fn granules(extent: &Extent) -> impl Iterator<Item = (NodeId, u64)> + use<> {

@@ -1,17 +1,13 @@
-//! Extended attributes: their limits, who may touch them, what takes file capabilities away, and that all of it is in the store.
+//! Extended attributes: their limits, who may touch them, and that all of it is in the store.
 
-use super::world::{READ, ROOT, WRITE, World, attr_of, name, user};
-use crate::attr::{Attr, FileKind, SetAttr};
+use super::world::{ROOT, World, attr_of, user};
+use crate::attr::{Attr, FileKind};
 use crate::error::MetaError;
 use crate::id::{InodeId, RequestId, SessionId};
-use crate::wire::{
-    Answer, MAX_STAGED, MAX_XATTR_PART, NewInode, Notice, OpenAccess, Reply, Request, XattrMode,
-};
+use crate::wire::{Answer, MAX_STAGED, MAX_XATTR_PART, NewInode, Reply, Request, XattrMode};
 use crate::xattr::{MAX_XATTR_BYTES, MAX_XATTR_VALUE, MAX_XATTRS, XattrName};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
-
-const CAPABILITY: &str = "security.capability";
 
 /// All values of a namespace.
 pub(super) fn values(w: &World) -> BTreeMap<(InodeId, XattrName), Vec<u8>> {
@@ -37,7 +33,7 @@ fn page(w: &mut World, s: SessionId, ino: InodeId, name: &str, from: u32) -> Ans
 }
 
 /// The whole value, page by page.
-fn get(w: &mut World, s: SessionId, ino: InodeId, name: &str) -> Result<Vec<u8>, MetaError> {
+pub(super) fn get(w: &mut World, s: SessionId, ino: InodeId, name: &str) -> Result<Vec<u8>, MetaError> {
     let mut value = Vec::new();
     loop {
         let from = u32::try_from(value.len()).unwrap();
@@ -59,7 +55,7 @@ fn list(w: &mut World, s: SessionId, ino: InodeId) -> Vec<String> {
     names.split_terminator('\0').map(String::from).collect()
 }
 
-fn remove(w: &mut World, s: SessionId, ino: InodeId, name: &str) -> Result<Attr, MetaError> {
+pub(super) fn remove(w: &mut World, s: SessionId, ino: InodeId, name: &str) -> Result<Attr, MetaError> {
     let name = XattrName::new(name).unwrap();
     attr_of(w.ask(s, Request::RemoveXattr { ino, name }))
 }
@@ -232,7 +228,7 @@ fn first_parts_are_few_and_are_used_once() {
 }
 
 #[test]
-fn a_set_that_is_asked_again_is_not_done_again() {
+fn a_set_that_is_asked_anew_is_not_done_anew() {
     let mut w = World::new(8);
     let s = w.session();
     let ino = w.file(s, "f");
@@ -331,171 +327,6 @@ fn the_service_decides_who_may() {
     assert_eq!(get(&mut w, s, fifo, "user.a"), Err(MetaError::NoXattr));
 }
 
-fn give(w: &mut World, s: SessionId, ino: InodeId) {
-    let who = std::mem::replace(&mut w.who, user(0));
-    w.set_xattr(s, ino, CAPABILITY, b"privileges").unwrap();
-    w.who = who;
-}
-
-fn plain(w: &mut World, s: SessionId, ino: InodeId) -> bool {
-    get(w, s, ino, CAPABILITY).is_err()
-}
-
-#[test]
-fn whatever_changes_bytes_or_owner_takes_file_capabilities() {
-    let mut w = World::new(32);
-    let s = w.session();
-    let ino = w.file(s, "f");
-    w.write(s, ino, 100);
-    let change = |change: SetAttr| Request::SetAttr {
-        ino,
-        change,
-        by_handle: false,
-    };
-    let access = OpenAccess {
-        truncate: true,
-        ..WRITE
-    };
-    let takes = [
-        change(SetAttr {
-            size: Some(10),
-            ..SetAttr::default()
-        }),
-        change(SetAttr {
-            size: Some(10),
-            ..SetAttr::default()
-        }),
-        change(SetAttr {
-            uid: Some(7),
-            ..SetAttr::default()
-        }),
-        change(SetAttr {
-            gid: Some(0),
-            ..SetAttr::default()
-        }),
-        Request::Open { ino, access },
-        Request::Commit {
-            ino,
-            size: 0,
-            shrinks: 0,
-            mtime: super::world::at(9),
-            clear_set_id: false,
-            sync: false,
-        },
-    ];
-    for request in takes {
-        give(&mut w, s, ino);
-        assert!(!plain(&mut w, s, ino));
-        w.ask(s, request.clone()).unwrap();
-        assert!(plain(&mut w, s, ino), "{request:?}");
-    }
-    give(&mut w, s, ino);
-    w.set_xattr(s, ino, "user.a", b"").unwrap();
-    let keeps = [
-        change(SetAttr {
-            mode: Some(0o755),
-            ..SetAttr::default()
-        }),
-        change(SetAttr {
-            mtime: Some(crate::attr::SetTime::Now),
-            ..SetAttr::default()
-        }),
-        Request::Open { ino, access: WRITE },
-        Request::Link {
-            ino,
-            parent: ROOT,
-            name: name("g"),
-        },
-    ];
-    for request in keeps {
-        w.ask(s, request.clone()).unwrap();
-        assert!(!plain(&mut w, s, ino), "{request:?}");
-    }
-    let dir = w.dir(s, ROOT, "d");
-    give(&mut w, s, dir);
-    let change = SetAttr {
-        uid: Some(7),
-        ..SetAttr::default()
-    };
-    w.ask(
-        s,
-        Request::SetAttr {
-            ino: dir,
-            change,
-            by_handle: false,
-        },
-    )
-    .unwrap();
-    assert!(!plain(&mut w, s, dir), "a directory is not run");
-}
-
-#[test]
-fn whoever_may_write_may_take_file_capabilities_and_nobody_else() {
-    let mut w = World::new(8);
-    let s = w.session();
-    w.who = user(7);
-    let ino = w.file(s, "f");
-    w.release(s, ino);
-    give(&mut w, s, ino);
-    w.who = user(8);
-    assert_eq!(
-        remove(&mut w, s, ino, CAPABILITY),
-        Err(MetaError::NotOwner),
-        "0755"
-    );
-    w.who = user(7);
-    remove(&mut w, s, ino, CAPABILITY).unwrap();
-    // A kernel asks in the name of whoever writes, who may have the file open only.
-    give(&mut w, s, ino);
-    w.open(s, ino, WRITE).unwrap();
-    w.who = user(8);
-    remove(&mut w, s, ino, CAPABILITY).unwrap();
-}
-
-#[test]
-fn an_open_says_whether_there_are_file_capabilities_and_a_notice_when_there_are() {
-    let mut w = World::new(8);
-    let (s, other) = (w.session(), w.session());
-    let ino = w.file(s, "f");
-    let opened = |w: &mut World| match w.ask(other, Request::Open { ino, access: READ }) {
-        Ok(Reply::Opened { plain, .. }) => plain,
-        answer => panic!("{answer:?}"),
-    };
-    assert!(opened(&mut w));
-    let notices = |w: &mut World, name: &str| {
-        let set = Request::SetXattr {
-            ino,
-            name: XattrName::new(name).unwrap(),
-            staged: None,
-            value: vec![1],
-            mode: XattrMode::default(),
-        };
-        let mut call = w.next_call(s, set);
-        call.id = RequestId::NOT_KEPT;
-        w.serve(call).notices
-    };
-    assert_eq!(notices(&mut w, "user.a"), []);
-    assert_eq!(
-        notices(&mut w, CAPABILITY),
-        [(other, Notice::Capabilities { ino })]
-    );
-    assert!(!opened(&mut w));
-    let change = SetAttr {
-        size: Some(0),
-        ..SetAttr::default()
-    };
-    w.ask(
-        s,
-        Request::SetAttr {
-            ino,
-            change,
-            by_handle: true,
-        },
-    )
-    .unwrap();
-    assert!(opened(&mut w));
-}
-
 #[test]
 fn they_come_back_after_a_restart() {
     let mut w = World::new(8);
@@ -514,15 +345,15 @@ fn they_come_back_after_a_restart() {
 }
 
 /// One of few files, one of few names, and what is done.
-type Deed = (bool, u8, u8, usize, [bool; 2]);
+type Act = (bool, u8, u8, usize, [bool; 2]);
 
 /// A step by step comparison with a map.
-fn agrees(deeds: Vec<Deed>) {
+fn agrees(acts: Vec<Act>) {
     let mut w = World::new(8);
     let s = w.session();
     let files = [w.file(s, "f"), w.dir(s, ROOT, "d")];
     let mut model: BTreeMap<(InodeId, XattrName), Vec<u8>> = BTreeMap::new();
-    for (which, number, what, len, [create, replace]) in deeds {
+    for (which, number, what, len, [create, replace]) in acts {
         let ino = files[usize::from(which)];
         let text = format!(
             "{}.{number}",
@@ -570,8 +401,8 @@ proptest! {
 
     #[test]
     fn they_are_a_map_for_each_inode(
-        deeds in prop::collection::vec((any::<bool>(), 0u8..7, 0u8..20, 0usize..60_000, any::<[bool; 2]>()), 1..40),
+        acts in prop::collection::vec((any::<bool>(), 0u8..7, 0u8..20, 0usize..60_000, any::<[bool; 2]>()), 1..40),
     ) {
-        agrees(deeds);
+        agrees(acts);
     }
 }

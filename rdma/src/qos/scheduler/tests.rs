@@ -1,3 +1,5 @@
+//! Whose turn it is: shares, bursts and caps, by the hand of a simulated clock.
+
 use super::*;
 use proptest::prelude::*;
 use std::collections::HashMap;
@@ -275,8 +277,8 @@ fn removing_and_cancelling_leave_nothing_behind() {
     assert_eq!(bench.scheduler.next(100 * SECOND), Next::Idle);
     bench.enqueue(a, 10);
     assert_eq!(bench.scheduler.next(100 * SECOND), Next::Idle);
-    let again = bench.flow(weight(100));
-    assert_eq!(again, a, "places are given out again");
+    let anew = bench.flow(weight(100));
+    assert_eq!(anew, a, "places are given out again");
     bench.enqueue(b, 10);
     bench.step(SECOND);
     assert_eq!(bench.posted.len(), 2);

@@ -30,7 +30,8 @@ macro_rules! fields {
     };
 }
 
-/// The same for a structure that is made here: its own size too, and each field must be named (`hidden` ones stand for several).
+/// Offset and size of all fields of a structure that is made here, and its own size. Each field must be named (`hidden` ones stand for
+/// several).
 macro_rules! whole {
     ($facts:ident, $name:ident: $($field:ident $(as $c:literal)?),* $(; hidden $($hidden:ident),*)?) => {
         let _every_field = |all: $name| {

@@ -123,7 +123,7 @@ impl Lab {
     pub(in crate::handler::tests) fn create(&mut self, host: HostId, name: &'static str) -> Did<()> {
         let path = name.as_bytes().to_vec();
         let (entry, opened) = self.call(host, |mount| {
-            Box::pin(mount.create(Credentials::root(), ROOT, path, 0o644, RW, true))
+            Box::pin(mount.create(Credentials::root(), (ROOT, path), 0o644, RW, true))
         })?;
         self.open.insert(name, (host, entry.attr.ino, opened.handle));
         Ok(())

@@ -5,6 +5,7 @@ use crate::handler::{ReadData, XattrData};
 use rdmafs_meta::attr::FileKind;
 use rdmafs_meta::cred::Credentials;
 use rdmafs_meta::extent::{GRANULE, granule_ceil};
+use rdmafs_meta::flags::InodeFlags;
 use rdmafs_meta::id::InodeId;
 use std::collections::BTreeMap;
 
@@ -16,6 +17,7 @@ pub(super) struct Named {
     nlink: u32,
     mode: u16,
     owner: u32,
+    flags: InodeFlags,
     target: Vec<u8>,
     xattrs: BTreeMap<Vec<u8>, XattrData>,
 }
@@ -73,6 +75,7 @@ impl Picture {
                 nlink: attr.nlink,
                 mode: attr.mode,
                 owner: attr.uid,
+                flags: attr.flags,
                 target,
                 xattrs: xattrs(lab, attr.ino),
             };

@@ -4,7 +4,7 @@ use super::cases::{CASES, Case};
 use super::lab::{ARENA, Failure, LEASE, Lab};
 use super::picture::{Allowed, Picture};
 use crate::handler::testing::StoreFault;
-use rdmafs_meta::id::{InodeId, PoolId};
+use rdmafs_meta::id::PoolId;
 use rdmafs_meta::namespace::{Config, Namespace, examine};
 use rdmafs_meta::store::MemoryStore;
 use rdmafs_meta::time::{Now, Timestamp};
@@ -242,7 +242,6 @@ fn check_store(mut store: MemoryStore) {
         lease: LEASE,
         root_owner: (0, 0),
         root_mode: 0o777,
-        ids_after: InodeId::ROOT,
     };
     let loaded = Namespace::load(&mut store, config, Now::default()).unwrap();
     loaded.check().unwrap();

@@ -2,6 +2,7 @@
 
 use super::reader::{FRESH, Reader, shown};
 use crate::id::InodeId;
+use crate::namespace::format;
 use crate::namespace::fsck::found::Found;
 use crate::namespace::identity::{self, Identity};
 use crate::namespace::record::{self, number};
@@ -10,9 +11,9 @@ use crate::problem::ProblemKind;
 impl Reader {
     pub(super) fn head(&mut self, key: &[u8], value: &[u8]) {
         // Every store has both from its first commit on; its identity is another matter.
-        self.reading.is_new &= ![record::FORMAT_KEY, record::CEILING_KEY].contains(&key);
+        self.reading.is_new &= ![format::KEY, record::CEILING_KEY].contains(&key);
         match key {
-            record::FORMAT_KEY => self.format = Some(value.to_vec()),
+            format::KEY => self.format = Some(value.to_vec()),
             record::CEILING_KEY => match number(value) {
                 Ok(ceiling) => self.reading.ceiling = Some(InodeId(ceiling)),
                 Err(_) => self.report(
@@ -26,12 +27,12 @@ impl Reader {
                 Ok(identity) => self.largest = identity.largest,
                 Err(_) => {
                     self.leave_out(key);
-                    let mend = "forget it: the next start takes what it is told";
+                    let remedy = "forget it: the next start takes what it is told";
                     self.report(
                         ProblemKind::MalformedValue,
                         None,
                         "pool and memory size cannot be read",
-                        mend,
+                        remedy,
                     );
                 }
             },
@@ -51,14 +52,15 @@ impl Reader {
                     Some(ceiling) => format!("inode ids from {ceiling} on are said to be free"),
                     None => "it is not known which inode ids are free".into(),
                 };
-                let mend = format!("begin with {fresh}");
-                self.report(ProblemKind::BadCeiling, None, what, mend);
+                let remedy = format!("begin with {fresh}");
+                self.report(ProblemKind::BadCeiling, None, what, remedy);
                 self.reading.ceiling = None;
                 self.reading.tree.next = fresh;
             }
         }
-        let known = |format: &[u8]| record::KNOWN_FORMATS.iter().any(|known| format == [*known]);
-        if self.reading.is_new && self.format.is_none() || self.format.as_deref().is_some_and(known) {
+        if self.reading.is_new && self.format.is_none()
+            || self.format.as_deref().is_some_and(format::is_known)
+        {
             return;
         }
         let malformed = |found: &Found| {
@@ -69,14 +71,14 @@ impl Reader {
         };
         self.reading.foreign = self.format.is_some() && self.reading.found.iter().any(malformed);
         let what = match &self.format {
-            Some(format) => format!("it is of format '{}', not {}", shown(format), record::FORMAT),
+            Some(stored) => format!("it is of format '{}', not {}", shown(stored), format::NEWEST),
             None => "it does not say of which format it is".into(),
         };
-        let mend = if self.reading.foreign {
+        let remedy = if self.reading.foreign {
             "nothing: use the version of rdmafs that wrote it".into()
         } else {
-            format!("say {}: all records are of it", record::FORMAT)
+            format!("say {}: all records are of it", format::NEWEST)
         };
-        self.report(ProblemKind::UnknownFormat, None, what, mend);
+        self.report(ProblemKind::UnknownFormat, None, what, remedy);
     }
 }

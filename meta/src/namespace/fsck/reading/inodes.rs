@@ -2,8 +2,9 @@
 
 use super::reader::{Reader, inode_of, shown};
 use crate::attr::{Attr, FileKind};
+use crate::flags::InodeFlags;
 use crate::id::{InodeId, Version};
-use crate::namespace::record::{InodeRecord, decode};
+use crate::namespace::record::InodeRecord;
 use crate::namespace::space::MAX_SIZE;
 use crate::permission::MODE_MASK;
 use crate::problem::ProblemKind;
@@ -22,21 +23,22 @@ impl Reader {
             return self.unknown(key, value);
         };
         self.greatest = self.greatest.max(ino.0);
-        let Ok(record) = decode::<InodeRecord>(key, value) else {
+        let Ok(record) = InodeRecord::decode(key, value) else {
             self.leave_out(key);
-            let mend = "remove what is left of it; a directory with entries is made anew";
+            let remedy = "remove what is left of it; a directory with entries is made anew";
             return self.report(
                 ProblemKind::MalformedValue,
                 ino,
                 "its attributes cannot be read",
-                mend,
+                remedy,
             );
         };
+        let stored = record.flags();
         let mut inode = record.into_inode();
         if ino == InodeId::ROOT && !matches!(inode.body, Body::Directory(_)) {
             self.leave_out(key);
-            let mend = "make it anew, with mode 0700 and owned by root";
-            return self.report(ProblemKind::NoRoot, ino, "the root is no directory", mend);
+            let remedy = "make it anew, with mode 0700 and owned by root";
+            return self.report(ProblemKind::NoRoot, ino, "the root is no directory", remedy);
         }
         let before = inode.clone();
         if inode.attr.ino != ino {
@@ -50,7 +52,8 @@ impl Reader {
             inode.attr.ino = ino;
         }
         self.attributes(&mut inode);
-        let changed = inode != before;
+        self.flags(&mut inode, stored);
+        let changed = inode != before || inode.attr.flags.bits() != stored;
         self.reading.tree.restore(inode);
         if changed {
             self.touch(ino);
@@ -74,15 +77,15 @@ impl Reader {
             wrong.push(format!("its mode is {:o}", attr.mode));
             attr.mode &= MODE_MASK;
         }
-        if attr.version.0 > MAX_COUNTER || attr.shrinks > MAX_COUNTER {
+        if attr.version.0 > MAX_COUNTER || attr.truncate_seq > MAX_COUNTER {
             wrong.push("its counters are impossible".into());
-            (attr.version, attr.shrinks) = (Version(1), 0);
+            (attr.version, attr.truncate_seq) = (Version(1), 0);
         }
         wrong.extend(wrong_target(body));
         wrong.extend(wrong_size(attr, body));
         if !wrong.is_empty() {
-            let mend = "put that right";
-            self.report(ProblemKind::BadAttribute, ino, wrong.join(", "), mend);
+            let remedy = "put that right";
+            self.report(ProblemKind::BadAttribute, ino, wrong.join(", "), remedy);
         }
         if let Body::Directory(directory) = body
             && !(FIRST_COOKIE..=MAX_COOKIE).contains(&directory.next_cookie)
@@ -95,6 +98,23 @@ impl Reader {
                 ino,
                 what,
                 "give all its entries new places",
+            );
+        }
+    }
+
+    /// `stored`: with what no flag has.
+    fn flags(&mut self, inode: &mut Inode, stored: u32) {
+        let attr = &mut inode.attr;
+        if !attr.kind.has_flags() {
+            attr.flags = InodeFlags::NONE;
+        }
+        if attr.flags.bits() != stored {
+            let (ino, what) = (attr.ino, format!("its flags are {stored:#x}"));
+            self.report(
+                ProblemKind::BadAttribute,
+                ino,
+                what,
+                "keep those that it can have",
             );
         }
     }

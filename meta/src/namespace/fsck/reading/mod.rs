@@ -9,7 +9,7 @@ mod reader;
 mod head;
 mod inodes;
 mod entries;
-mod pieces;
+mod segments;
 mod xattrs;
 mod read;
 

@@ -2,7 +2,7 @@
 
 use super::reader::{Reader, Reading};
 use crate::id::InodeId;
-use crate::namespace::record;
+use crate::namespace::{format, record};
 use crate::problem::ProblemKind;
 use crate::store::{Store, StoreError};
 use crate::time::Timestamp;
@@ -11,8 +11,9 @@ use std::collections::BTreeSet;
 /// Reads all records. Blocking.
 ///
 /// # Errors
-/// The store's. Damage is none.
+/// The store's; [`StoreError::NewerFormat`]. Damage is none.
 pub(in crate::namespace) fn read(store: &dyn Store, now: Timestamp) -> Result<Reading, StoreError> {
+    format::refuse_newer(store)?;
     let mut reader = Reader::new(now);
     let mut each = |prefix: &[u8], take: fn(&mut Reader, &[u8], &[u8])| {
         store.scan(prefix, &mut |key, value| {
@@ -23,13 +24,13 @@ pub(in crate::namespace) fn read(store: &dyn Store, now: Timestamp) -> Result<Re
     each(record::HEAD, Reader::head)?;
     each(record::INODES, Reader::inode)?;
     each(record::ENTRIES, Reader::entry)?;
-    each(record::PIECES, Reader::piece)?;
+    each(record::SEGMENTS, Reader::segment)?;
     each(record::XATTRS, Reader::xattr)?;
     let ours = [
         record::HEAD,
         record::INODES,
         record::ENTRIES,
-        record::PIECES,
+        record::SEGMENTS,
         record::XATTRS,
     ];
     for first in 0..=u8::MAX {
@@ -52,9 +53,9 @@ impl Reader {
         }
         let without_root = !self.reading.is_new && self.reading.tree.get(InodeId::ROOT).is_err();
         if without_root && !self.said_no_root() {
-            let mend = "make it anew, with mode 0700 and owned by root";
+            let remedy = "make it anew, with mode 0700 and owned by root";
             let what = "there is no root directory";
-            self.report(ProblemKind::NoRoot, InodeId::ROOT, what, mend);
+            self.report(ProblemKind::NoRoot, InodeId::ROOT, what, remedy);
         }
         if without_root {
             let (root, now) = (InodeId::ROOT, self.now);

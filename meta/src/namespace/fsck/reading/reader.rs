@@ -81,9 +81,9 @@ impl Reader {
         kind: ProblemKind,
         ino: impl Into<Option<InodeId>>,
         what: impl Into<String>,
-        mend: impl Into<String>,
+        remedy: impl Into<String>,
     ) {
-        self.reading.found.push(Found::about(kind, ino, what, mend));
+        self.reading.found.push(Found::about(kind, ino, what, remedy));
     }
 
     /// The key must not stay.

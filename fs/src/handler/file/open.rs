@@ -1,0 +1,139 @@
+//! Opens that the service counts for this handler: asked for, and given back.
+
+use super::table::{Files, Held};
+use crate::errno::Error;
+use crate::handler::client::{ClientSession, OutgoingCall};
+use crate::handler::values::{CallContext, Connection};
+use rdmafs_meta::attr::Attr;
+use rdmafs_meta::wire::{OpenAccess, Reply, Request};
+use std::sync::Arc;
+
+/// One open that the service counts for this handler; dropping it gives it back.
+pub(in crate::handler) struct ServiceOpen {
+    pub(in crate::handler) held: Held,
+}
+
+impl Drop for ServiceOpen {
+    fn drop(&mut self) {
+        let held = self.held.clone();
+        let (counted_in, unused) = held.closed();
+        let executor = held.files.client.executor.clone();
+        let release = async move {
+            if let Some(unused) = unused {
+                unused.await;
+            }
+            let request = Request::Release {
+                ino: held.ino,
+                opens: 1,
+            };
+            // A session that is over has given everything back.
+            let released = held.files.client.ask_in(counted_in, request).await;
+            released.unwrap_or(Ok(Reply::Done)).map(|_| ())
+        };
+        executor.run(0, release, |released: Result<(), Error>| {
+            if let Err(error) = released {
+                tracing::debug!("an open was not given back: {error}");
+            }
+        });
+    }
+}
+
+/// Asks the service to make a file and to open it.
+///
+/// # Errors
+/// As [`Client::ask`](crate::handler::client::Client::ask).
+pub(in crate::handler) async fn ask_to_create(
+    files: Arc<Files>,
+    context: CallContext,
+    request: Request,
+) -> Result<(ServiceOpen, Attr), Error> {
+    let given = files.given();
+    let (session, reply) = ask_for_open(&files, OutgoingCall::new(context, request)).await?;
+    let Reply::Opened { attr, plain, .. } = reply else {
+        return Err(Error::Protocol);
+    };
+    let open = count_open(files.hold(attr.ino), session.origin)?;
+    if plain {
+        files.learn_plain(&open.held, (given, open.held.given()));
+    }
+    Ok((open, attr))
+}
+
+/// Asks the service for an open and takes in what it says of the layout.
+pub(in crate::handler) async fn ask_to_open(
+    held: Held,
+    context: CallContext,
+    access: OpenAccess,
+) -> Result<(ServiceOpen, Attr), Error> {
+    let generation = held.generation();
+    let given = (held.files.given(), held.given());
+    let request = Request::Open {
+        ino: held.ino,
+        access,
+    };
+    let files = held.files.clone();
+    let (session, reply) = ask_for_open(&files, OutgoingCall::new(context, request)).await?;
+    let Reply::Opened { attr, layout, plain } = reply else {
+        return Err(Error::Protocol);
+    };
+    let service = count_open(held, session.origin)?;
+    if plain {
+        files.learn_plain(&service.held, given);
+    }
+    service.held.learn(&session, generation, &layout, false)?;
+    Ok((service, attr))
+}
+
+/// Makes a call that opens a file. The attributes are those of now, also when the call had to be made again.
+async fn ask_for_open(
+    files: &Arc<Files>,
+    mut outgoing: OutgoingCall,
+) -> Result<(Arc<ClientSession>, Reply), Error> {
+    let answered = files.client.ask(&mut outgoing).await;
+    let timeout = outgoing.timeout;
+    match answered {
+        Ok((session, Reply::Opened { attr, layout, .. })) if outgoing.is_repeated() => {
+            let ino = attr.ino;
+            let attr = match session.call_as_root(Request::GetAttr { ino }, timeout).await {
+                Ok(Reply::Attr(now)) => now,
+                _ => attr,
+            };
+            // Nor is it known whether a notice about file capabilities came since.
+            let plain = false;
+            Ok((session, Reply::Opened { attr, layout, plain }))
+        }
+        Err(Error::Down(_) | Error::Link(_)) => {
+            give_back_unheard(files, &outgoing);
+            answered
+        }
+        answered => answered,
+    }
+}
+
+/// The service may have opened a file for a call whose answer was lost: then it is told that nobody has that open.
+fn give_back_unheard(files: &Arc<Files>, outgoing: &OutgoingCall) {
+    let Some((origin, id)) = outgoing.asked() else {
+        return;
+    };
+    let files = files.clone();
+    let executor = files.client.executor.clone();
+    let give_back = async move {
+        let outcome = files.client.ask_in(origin, Request::Outcome { of: id }).await;
+        if let Some(Ok(Reply::Opened { attr, .. })) = outcome {
+            drop(count_open(files.hold(attr.ino), origin)?);
+        }
+        Ok(())
+    };
+    executor.run(0, give_back, |_: Result<(), Error>| ());
+}
+
+/// Counts an open that the service granted in the session that began over `origin`.
+///
+/// # Errors
+/// [`Error::Down`] when a new session has begun without this open.
+fn count_open(held: Held, origin: Connection) -> Result<ServiceOpen, Error> {
+    if !held.opened(origin) {
+        return Err(Error::Down(held.files.client.connect.label()));
+    }
+    Ok(ServiceOpen { held })
+}

@@ -1,0 +1,102 @@
+//! Attributes of inodes and of the pool.
+
+use super::state::Mount;
+use super::types::{Entry, HandleId};
+use crate::errno::Error;
+use rdmafs_meta::attr::SetAttr;
+use rdmafs_meta::cred::Credentials;
+use rdmafs_meta::error::MetaError;
+use rdmafs_meta::id::InodeId;
+use rdmafs_meta::wire::{Reply, Request, Space};
+use std::sync::Arc;
+
+impl Mount {
+    /// Attributes.
+    ///
+    /// # Errors
+    /// The namespace's.
+    pub async fn getattr(self: Arc<Self>, caller: Credentials, ino: InodeId) -> Result<Entry, Error> {
+        let asked = self
+            .files
+            .call_for_attr(self.context(caller), Request::GetAttr { ino })
+            .await;
+        let attr = match asked {
+            Err(Error::Meta(MetaError::Stale)) => self.directories.removed(ino).ok_or(MetaError::Stale)?,
+            asked => asked?,
+        };
+        self.directories.saw(&attr);
+        Ok(self.entry(attr))
+    }
+
+    /// Attributes; `open` says that the kernel asks about an open file, as it does before it reads what it has cached.
+    ///
+    /// # Errors
+    /// EIO when the file's pool was replaced; the namespace's.
+    pub async fn getattr_as(
+        self: Arc<Self>,
+        caller: Credentials,
+        ino: InodeId,
+        open: bool,
+    ) -> Result<Entry, Error> {
+        if open {
+            self.check_pool()?;
+        }
+        self.getattr(caller, ino).await
+    }
+
+    /// Changes attributes; `handle` when through an open file.
+    ///
+    /// # Errors
+    /// The namespace's; EROFS.
+    pub async fn setattr(
+        self: Arc<Self>,
+        caller: Credentials,
+        ino: InodeId,
+        change: SetAttr,
+        handle: Option<HandleId>,
+    ) -> Result<Entry, Error> {
+        self.writable()?;
+        let by_handle = match handle {
+            Some(handle) => self.file(handle)?.mode.write,
+            None => false,
+        };
+        let (resizes, wanted) = (change.size.is_some(), change.clone());
+        let request = Request::SetAttr {
+            ino,
+            change,
+            by_handle,
+        };
+        let held = self.files.hold(ino);
+        // What was written before must not undo this change when it is committed later: its size, its
+        // time, its clearing of set-id bits.
+        self.files.commit(&held, self.by(), false).await?;
+        if !resizes {
+            let context = self.context(caller.clone());
+            let attr = match self.files.call_for_attr(context, request).await {
+                Err(Error::Meta(MetaError::Stale)) => self.change_removed(&caller, ino, &wanted)?,
+                changed => changed?,
+            };
+            self.directories.saw(&attr);
+            return Ok(self.settled(attr));
+        }
+        let alone = held.data.write().await;
+        self.files.commit(&held, self.by(), false).await?;
+        // Should this be given up on the way, nobody knows the size.
+        held.mark_stale();
+        let attr = self.files.call_for_attr(self.context(caller), request).await?;
+        drop(alone);
+        self.files.tell_others(ino, &[self.id]);
+        Ok(self.settled(attr))
+    }
+
+    /// Space of the pool.
+    ///
+    /// # Errors
+    /// The link's.
+    pub async fn statfs(self: Arc<Self>) -> Result<Space, Error> {
+        match self.client.call(self.itself(), Request::StatFs).await? {
+            Reply::Space(space) => Ok(space),
+            _ => Err(Error::Protocol),
+        }
+    }
+}

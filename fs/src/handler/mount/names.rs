@@ -1,0 +1,224 @@
+//! Names: finding, making, linking, removing, renaming.
+
+use super::state::Mount;
+use super::types::Entry;
+use crate::errno::Error;
+use rdmafs_meta::attr::{Attr, FileKind};
+use rdmafs_meta::cred::Credentials;
+use rdmafs_meta::error::MetaError;
+use rdmafs_meta::id::InodeId;
+use rdmafs_meta::name::Name;
+use rdmafs_meta::wire::{NewInode, RenameMode, Reply, Request};
+use std::sync::Arc;
+
+/// The directory of a pool that shall be mounted is not there, with what to do. Paths begin at the pool's root.
+#[derive(Debug, thiserror::Error)]
+pub enum RootError {
+    /// A name of the path is missing.
+    #[error("the pool has no directory '{0}': mount the pool and make it with mkdir -p")]
+    Missing(String),
+    /// The path cannot be looked up.
+    #[error("cannot look up '{path}' in the pool: {source}")]
+    Lookup {
+        /// As far as it was looked up.
+        path: String,
+        /// The answer to the call.
+        source: Error,
+    },
+    /// Links are not followed.
+    #[error("'{0}' in the pool is a symbolic link: name the directory itself")]
+    Link(String),
+    /// The path leads to something else.
+    #[error("'{0}' in the pool is not a directory: name one")]
+    NoDirectory(String),
+}
+
+impl Mount {
+    /// Finds `name` in `parent`; "." and ".." are allowed (NFS export, mount-point crossing) where the mount shows the whole pool:
+    /// any inode would be found by them.
+    ///
+    /// # Errors
+    /// The namespace's; ESTALE.
+    pub async fn lookup(
+        self: Arc<Self>,
+        caller: Credentials,
+        parent: InodeId,
+        name: Vec<u8>,
+    ) -> Result<Entry, Error> {
+        if self.is_confined() && matches!(name.as_slice(), b"." | b"..") {
+            return Err(MetaError::Stale.into());
+        }
+        let attr = self.find(caller, parent, name).await?;
+        Ok(self.entry(attr))
+    }
+
+    /// Finds `name` in `parent` for the handler itself: the kernel hears nothing of it.
+    pub(in crate::handler) async fn find(
+        &self,
+        caller: Credentials,
+        parent: InodeId,
+        name: Vec<u8>,
+    ) -> Result<Attr, Error> {
+        let request = match name.as_slice() {
+            b"." => Request::GetAttr { ino: parent },
+            b".." => Request::Parent { ino: parent },
+            _ => Request::Lookup {
+                parent,
+                name: Name::new(name)?,
+            },
+        };
+        self.files.call_for_attr(self.context(caller), request).await
+    }
+
+    /// Target of a symbolic link.
+    ///
+    /// # Errors
+    /// The namespace's.
+    pub async fn readlink(self: Arc<Self>, caller: Credentials, ino: InodeId) -> Result<Vec<u8>, Error> {
+        match self
+            .client
+            .call(self.context(caller), Request::ReadLink { ino })
+            .await?
+        {
+            Reply::Target(target) => Ok(target),
+            _ => Err(Error::Protocol),
+        }
+    }
+
+    /// mkdir, mknod, symlink; `mode` with the umask applied.
+    ///
+    /// # Errors
+    /// The namespace's; EROFS.
+    pub async fn make(
+        self: Arc<Self>,
+        caller: Credentials,
+        parent: InodeId,
+        name: Vec<u8>,
+        what: NewInode,
+        mode: u16,
+    ) -> Result<Entry, Error> {
+        self.writable()?;
+        // An open that no handle stands for would never be given back.
+        let what = match what {
+            NewInode::File { .. } => NewInode::File { open: false },
+            what => what,
+        };
+        let name = Name::new(name)?;
+        let request = Request::Make {
+            parent,
+            name,
+            what,
+            mode,
+        };
+        let attr = self.files.call_for_attr(self.context(caller), request).await?;
+        Ok(self.entry(attr))
+    }
+
+    /// Another name.
+    ///
+    /// # Errors
+    /// The namespace's; EROFS.
+    pub async fn link(
+        self: Arc<Self>,
+        caller: Credentials,
+        ino: InodeId,
+        parent: InodeId,
+        name: Vec<u8>,
+    ) -> Result<Entry, Error> {
+        self.writable()?;
+        let name = Name::new(name)?;
+        let attr = self
+            .files
+            .call_for_attr(self.context(caller), Request::Link { ino, parent, name })
+            .await?;
+        Ok(self.settled(attr))
+    }
+
+    /// Removes a name of anything but a directory.
+    ///
+    /// # Errors
+    /// The namespace's; EROFS.
+    pub async fn unlink(
+        self: Arc<Self>,
+        caller: Credentials,
+        parent: InodeId,
+        name: Vec<u8>,
+    ) -> Result<(), Error> {
+        self.writable()?;
+        let name = Name::new(name)?;
+        self.client
+            .call_for_done(self.context(caller), Request::Unlink { parent, name })
+            .await
+    }
+
+    /// Removes an empty directory.
+    ///
+    /// # Errors
+    /// The namespace's; EROFS.
+    pub async fn rmdir(
+        self: Arc<Self>,
+        caller: Credentials,
+        parent: InodeId,
+        name: Vec<u8>,
+    ) -> Result<(), Error> {
+        self.writable()?;
+        let name = Name::new(name)?;
+        self.client
+            .call_for_done(self.context(caller), Request::RemoveDir { parent, name })
+            .await
+    }
+
+    /// Renames.
+    ///
+    /// # Errors
+    /// The namespace's; EROFS.
+    pub async fn rename(
+        self: Arc<Self>,
+        caller: Credentials,
+        (parent, name): (InodeId, Vec<u8>),
+        (new_parent, new_name): (InodeId, Vec<u8>),
+        mode: RenameMode,
+    ) -> Result<(), Error> {
+        self.writable()?;
+        let request = Request::Rename {
+            parent,
+            name: Name::new(name)?,
+            new_parent,
+            new_name: Name::new(new_name)?,
+            mode,
+        };
+        self.client.call_for_done(self.context(caller), request).await
+    }
+
+    /// Finds the directory where it begins, by its names from the pool's root. Links are not followed: they might lead out of the pool.
+    /// Does nothing where that is known. Blocking callers use an executor.
+    ///
+    /// # Errors
+    /// Which name is missing, or is no directory.
+    pub(in crate::handler) async fn begin_at(&self, names: &[String]) -> Result<(), RootError> {
+        if self.root.get().is_some() {
+            return Ok(());
+        }
+        let (mut at, mut path) = (InodeId::ROOT, String::new());
+        for name in names {
+            path = format!("{path}/{name}");
+            let found = self
+                .find(Credentials::root(), at, name.clone().into_bytes())
+                .await;
+            let attr = found.map_err(|error| match error {
+                Error::Meta(MetaError::NotFound) => RootError::Missing(path.clone()),
+                source => RootError::Lookup {
+                    path: path.clone(),
+                    source,
+                },
+            })?;
+            match attr.kind {
+                FileKind::Directory => at = attr.ino,
+                FileKind::Symlink => return Err(RootError::Link(path)),
+                _ => return Err(RootError::NoDirectory(path)),
+            }
+        }
+        let _first = self.root.set(at);
+        Ok(())
+    }
+}

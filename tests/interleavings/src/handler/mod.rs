@@ -1,0 +1,5 @@
+//! The epoch of an inode's layout, and what it plays.
+
+mod file;
+
+pub use file::plays::*;
