@@ -169,6 +169,15 @@ conclude() {
     [ "$failed" -eq 0 ]
 }
 
+# reasons LOG: the lines that say what failed, and what stands indented under a target of the fuzzer.
+reasons() {
+    awk '
+        /^(FAIL|FAILED|REPORT)|^ +[|] +(FAIL|FAILED):|^test .* FAILED$|^thread .* panicked|^error/ { print; under = /^FAIL .*:$/; next }
+        under && /^      [^ ]/ { print; next }
+        { under = 0 }
+    ' "$1"
+}
+
 # What failed, why, and where its log is: kept, because the directory is. The reasons stand here too, for who has only the last lines.
 show_failures() {
     trap - EXIT
@@ -177,6 +186,6 @@ show_failures() {
     while IFS='|' read -r name took counted burnt log; do
         [ "${counted#* }" -gt 0 ] || continue
         say "  $name: $log"
-        grep -E '^(FAIL|FAILED|REPORT)|^ +[|] +(FAIL|FAILED):|^test .* FAILED$|^thread .* panicked|^error' "$log" | head -n 20 | cut -c 1-400 | sed 's/^/    /'
+        reasons "$log" | head -n 20 | cut -c 1-400 | sed 's/^/    /'
     done <"$parts/results"
 }
