@@ -20,7 +20,7 @@ attach_other() {
     cp "$OTHER/handler.pid" "$T/second.pid"
 }
 
-serve p 256M --lease 3s
+serve p 256M --lease 5s
 mkdir "$OTHER" "$FAR"
 ln "$RDMAFS_RUN_DIR/node-$(port p).sock" "$OTHER/"
 attach p "$M" commit=1

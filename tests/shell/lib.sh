@@ -122,11 +122,11 @@ serve() {
     serving "$pool" || fail "the node of pool $pool ended: $(tail -n 3 "$T/$pool.log")"
 }
 
-# stop POOL: SIGTERM; the node must end well within 10 s.
+# stop POOL: SIGTERM; the node must end well within 10 s, or within $STOP_WITHIN where it has less than its share of the processors.
 stop() {
     node=$(pid "$1")
     kill -TERM "$node"
-    wait_until 10 gone "$node" || fail "the node of pool $1 still runs 10 s after SIGTERM"
+    wait_until "${STOP_WITHIN:-10}" gone "$node" || fail "the node of pool $1 still runs ${STOP_WITHIN:-10} s after SIGTERM"
     wait "$node" || fail "the node of pool $1 ended with $? after SIGTERM: $(tail -n 3 "$T/$1.log")"
     rm "$T/$1.pid"
 }
@@ -177,7 +177,7 @@ finish() {
     our_mounts | while read -r dir; do
         umount "$dir" || fail "umount $dir failed"
     done || exit 1
-    wait_until 10 no_handler || fail "the handler still runs 10 s after its last unmount"
+    wait_until "${STOP_WITHIN:-10}" no_handler || fail "the handler still runs ${STOP_WITHIN:-10} s after its last unmount"
     for file in "$T"/*.pid; do
         [ -e "$file" ] || continue
         stop "$(basename "$file" .pid)"
