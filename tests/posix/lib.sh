@@ -2,7 +2,7 @@
 # What the POSIX suites of other people share: tools that cargo builds once. Sourced after tests/shell/lib.sh.
 
 # scripts/test runs them below everything else.
-STOP_WITHIN=60
+export STOP_WITHIN=60
 
 # tool CRATE VERSION: $TOOL is that program, built into the target directory; where it is there already, nothing is built or asked for.
 tool() {
