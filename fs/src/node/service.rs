@@ -19,7 +19,7 @@ use rdmafs_meta::id::{Incarnation, NodeId, RequestId, SessionId};
 use rdmafs_meta::namespace::{After, Namespace, Output};
 use rdmafs_meta::store::Batch;
 use rdmafs_meta::time::Now;
-use rdmafs_meta::wire::{Answer, Call, Notice, Reply, Request, WireVersion};
+use rdmafs_meta::wire::{Answer, Call, Notice, Reply, Request, StampedAnswer, WireVersion};
 use rdmafs_rdma::arena::Arena;
 use rdmafs_rdma::server::{Peer, PeerId};
 use std::collections::HashMap;
@@ -149,7 +149,7 @@ impl Service {
         };
         let peer = Arc::clone(&entry.peer);
         if let Err(refusal) = self.admit(entry, &call, (durable, state.draining)) {
-            send(&*peer, &framing::answer(id, &Err(refusal), spoken(&*peer)));
+            send(&*peer, &framing::answer(id, &StampedAnswer::from(Err(refusal)), spoken(&*peer)));
             return;
         }
         if let Some(entry) = state.peers.get_mut(&from) {
@@ -341,6 +341,12 @@ impl Service {
             }
             (answer, ..) => answer,
         };
+        let (stamp, changed) = (output.stamp, output.changed);
+        let answer = answer.map(|answer| StampedAnswer {
+            stamp,
+            changed,
+            answer,
+        });
         self.notify(&mut state, &output.notices);
         // A lease runs out as time passes; only a call that begins a session ends another's connection.
         let why = match caller {
@@ -384,7 +390,7 @@ impl Service {
     }
 
     /// Hands batches to the store and sends the answer, behind them if it must not come before they are durable.
-    fn record(&self, batches: Vec<Batch>, answer: Option<(ReplyTo, Answer)>, after: After) {
+    fn record(&self, batches: Vec<Batch>, answer: Option<(ReplyTo, StampedAnswer)>, after: After) {
         let Some(journal) = &self.journal else {
             return reply(answer);
         };
@@ -395,7 +401,7 @@ impl Service {
         let then = move |stored: Result<(), JournalFailed>| {
             reply(answer.map(|(caller, answer)| match stored {
                 Ok(()) => (caller, answer),
-                Err(JournalFailed) => (caller, Err(MetaError::StoreFailed)),
+                Err(JournalFailed) => (caller, Err(MetaError::StoreFailed).into()),
             }));
         };
         journal.append(batches, Some(Box::new(then)));
@@ -430,7 +436,7 @@ impl ServiceState {
     }
 }
 
-fn reply(answer: Option<(ReplyTo, Answer)>) {
+fn reply(answer: Option<(ReplyTo, StampedAnswer)>) {
     if let Some((caller, answer)) = answer {
         let frame = framing::answer(caller.id, &answer, spoken(&*caller.peer));
         send(&*caller.peer, &frame);

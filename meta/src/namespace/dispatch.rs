@@ -114,6 +114,8 @@ impl Namespace {
             Request::SetXattr { ino, name, staged, value, mode } => self.set_xattr(step, ino, name, (staged, value, mode)),
             Request::RemoveXattr { ino, name } => self.remove_xattr(step, ino, &name),
             Request::SetFlags { ino, flags } => self.set_flags(step, ino, flags),
+            Request::Leases { take } => self.leases(step, take),
+            Request::Forgotten { recall } => self.forgotten(step, recall),
         }
     }
 }

@@ -1,8 +1,9 @@
 //! What the memory node must do after a call.
 
+use crate::attr::Attr;
 use crate::cred::Credentials;
 use crate::extent::Extent;
-use crate::id::{InodeId, NodeId, PoolId, RequestId, SessionId};
+use crate::id::{InodeId, NodeId, PoolId, RequestId, SessionId, Stamp};
 use crate::layout::LayoutSlice;
 use crate::locks::Grants;
 use crate::store::Batch;
@@ -119,6 +120,10 @@ pub struct Output {
     pub notices: Vec<(SessionId, Notice)>,
     /// To the store, in this order and after those of earlier outputs. What must happen together is one batch.
     pub batch: Vec<Batch>,
+    /// Of this step: all that its answer and notices say is as it was then.
+    pub stamp: Stamp,
+    /// What the caller is to hear of beside the answer: attributes of what its call changed.
+    pub changed: Vec<Attr>,
     /// To the caller; `None` when the call is not answered by this output (tick, cleaned).
     pub answer: Option<Answer>,
     /// To be done before the call is answered, in the place of `answer`.

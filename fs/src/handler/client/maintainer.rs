@@ -273,6 +273,7 @@ impl LinkEvents for Events {
             }
             Ok(Notice::Granted { ticket }) => client.events.lock_granted(ticket, session.origin),
             Ok(Notice::Changed { ino, .. }) => client.events.layout_changed(ino),
+            Ok(Notice::Forget { .. }) => {}
             Ok(Notice::Capabilities { ino }) => client.events.capabilities_given(ino),
             Err(error) => {
                 tracing::error!(pool = %client.name, "the node sent no notice: {error}");

@@ -9,7 +9,7 @@ use crate::protocol;
 use rdmafs_meta::cred::Credentials;
 use rdmafs_meta::id::{ClientOwner, PoolId, RequestId, SessionId, Term};
 use rdmafs_meta::time::AccessTime;
-use rdmafs_meta::wire::{Answer, Arena, Begun, Call, Reply, Request, WireError, WireVersion, decode, encode};
+use rdmafs_meta::wire::{Arena, Begun, Call, Reply, Request, WireError, WireVersion, decode_answer, encode};
 use rdmafs_rdma::link::Link;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -181,8 +181,8 @@ async fn send(
     counter.sent(message.len());
     let answer = link.call(&message, timeout).await?;
     counter.received(answer.len());
-    let answer: Answer = decode(&answer, spoken).map_err(|_| Error::Protocol)?;
-    Ok(answer?)
+    let answer = decode_answer(&answer, spoken).map_err(|_| Error::Protocol)?;
+    Ok(answer.answer?)
 }
 
 fn not_sent(error: WireError) -> Error {
