@@ -183,7 +183,9 @@ impl Conversation<'_> {
         let sent = self.endpoint.send(&frame);
         sent.map_err(|source| AskError::Send { of: of(), source })?;
         let answer = self.answer(waiting)?;
-        let answer = wire::decode_answer(&answer, spoken).map_err(|_| AskError::Version(of()))?.answer;
+        let answer = wire::decode_answer(&answer, spoken)
+            .map_err(|_| AskError::Version(of()))?
+            .answer;
         match answer {
             Ok(Reply::Examined(examination)) => Ok(examination),
             Ok(_) | Err(MetaError::Unsupported | MetaError::SessionEnded) => Err(AskError::Version(of())),

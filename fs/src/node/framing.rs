@@ -22,7 +22,11 @@ pub(crate) fn answer(id: u64, stamped: &StampedAnswer, spoken: WireVersion) -> V
         true => frame(id, stamped, spoken),
         false => {
             let answer = stamped.answer.as_ref();
-            frame(id, &answer.map_err(|error| error.as_spoken(spoken)).cloned(), spoken)
+            frame(
+                id,
+                &answer.map_err(|error| error.as_spoken(spoken)).cloned(),
+                spoken,
+            )
         }
     };
     framed.unwrap_or_else(|error| {

@@ -15,6 +15,7 @@ pub(crate) mod limits;
 mod peer_log;
 mod overlay;
 mod recalls;
+mod delayed;
 mod made;
 mod place;
 mod front;

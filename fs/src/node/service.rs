@@ -5,6 +5,7 @@
 //! journal queues, long zeroing goes to the cleaner, and bytes are copied between two steps.
 
 use super::arena_access::ArenaAccess;
+use super::delayed::DelayedCalls;
 use super::framing;
 use super::grants::Grants;
 use super::journal::{Journal, JournalFailed};
@@ -72,6 +73,8 @@ pub(super) struct ServiceState {
     sessions: HashMap<SessionId, PeerId>,
     pub(super) recalls: Recalls,
     dirty: Option<Sender<Vec<Extent>>>,
+    /// Calls that wait until others have forgotten what they change.
+    pub(super) delayed: DelayedCalls,
 }
 
 /// A peer, and the one session that it may speak for once it began it.
@@ -104,6 +107,7 @@ impl Service {
                 sessions: HashMap::new(),
                 recalls: Recalls::default(),
                 dirty: Some(parts.dirty),
+                delayed: DelayedCalls::default(),
             }),
             arena: ArenaAccess::new(parts.incarnation, parts.arena),
             journal: parts.journal,
@@ -149,7 +153,10 @@ impl Service {
         };
         let peer = Arc::clone(&entry.peer);
         if let Err(refusal) = self.admit(entry, &call, (durable, state.draining)) {
-            send(&*peer, &framing::answer(id, &StampedAnswer::from(Err(refusal)), spoken(&*peer)));
+            send(
+                &*peer,
+                &framing::answer(id, &StampedAnswer::from(Err(refusal)), spoken(&*peer)),
+            );
             return;
         }
         if let Some(entry) = state.peers.get_mut(&from) {
@@ -160,7 +167,11 @@ impl Service {
             self.acknowledged(&mut state, call.session, recall);
         }
         let request = (call.session, call.id);
-        let output = state.namespace.call(call, self.time());
+        let now = self.time();
+        let mut output = state.namespace.call(call, now);
+        if let Some(delayed) = output.delayed.take() {
+            state.delayed.insert(delayed, (from, id), now.monotonic);
+        }
         let (mut state, output) = self.with_bytes_done(state, output);
         if let Some(entry) = state.peers.get_mut(&from).filter(|_| drained) {
             entry.drained = true;
@@ -191,6 +202,9 @@ impl Service {
         };
         state.sessions.remove(&session);
         state.recalls.forget(session);
+        for id in state.delayed.left(peer) {
+            state.namespace.forget_delayed(id);
+        }
         let what = format!("a session is fenced: {why}");
         self.say(PeerEvent::Fenced, who, (what, session.into()));
         self.calmed.notify_all();
@@ -212,6 +226,7 @@ impl Service {
         let Some(mut state) = state else { return false };
         self.peer_log.say_counts((self.now)().monotonic);
         self.say_late(&mut state);
+        self.answer_delayed(&mut state);
         let idle = self.idle(&state);
         let (output, more) = state.namespace.tick(self.time());
         self.perform_alone(state, output);
@@ -281,6 +296,20 @@ impl Service {
         Now {
             monotonic: self.lease_time.at(now.monotonic),
             ..now
+        }
+    }
+
+    /// Whoever has waited for others long enough is told to ask again: the time limit of its call must not end it.
+    fn answer_delayed(&self, state: &mut ServiceState) {
+        for (id, from, call) in state.delayed.late(self.time().monotonic) {
+            state.namespace.forget_delayed(id);
+            if let Some(entry) = state.peers.get(&from) {
+                let answer = StampedAnswer::from(Err(MetaError::Delayed));
+                send(
+                    &*entry.peer,
+                    &framing::answer(call, &answer, spoken(&*entry.peer)),
+                );
+            }
         }
     }
 
@@ -363,12 +392,20 @@ impl Service {
             .iter()
             .filter_map(|session| state.shut_out(*session, why))
             .collect();
+        let resumed: Vec<_> = output
+            .resume
+            .iter()
+            .filter_map(|id| state.delayed.take(*id))
+            .collect();
         drop(state);
         for (session, peer) in disconnect {
             let what = format!("a session is shut out: {why}");
             self.say(PeerEvent::ShutOut, peer.identity(), (what, session.into()));
             self.grants().forget(peer.identity().id);
             peer.close();
+        }
+        for (from, id, call) in resumed {
+            self.call(from, id, call);
         }
         carried_out
     }

@@ -69,14 +69,6 @@ impl Namespace {
         Ok(Reply::Done)
     }
 
-    pub(super) fn leases(&mut self, _: &mut Step<'_>, _: bool) -> Answer {
-        Ok(Reply::Done)
-    }
-
-    pub(super) fn forgotten(&mut self, _: &mut Step<'_>, _: RecallId) -> Answer {
-        Ok(Reply::Done)
-    }
-
     pub(super) fn stat_fs(&self) -> Answer {
         Ok(Reply::Space(self.space()))
     }

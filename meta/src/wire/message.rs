@@ -8,9 +8,9 @@
 
 use super::reply::Reply;
 use super::request::Request;
+use crate::attr::Attr;
 use crate::cred::Credentials;
 use crate::error::MetaError;
-use crate::attr::Attr;
 use crate::id::{InodeId, LockTicket, RecallId, RequestId, SessionId, Stamp, Term, Version};
 use crate::time::AccessTime;
 use serde::{Deserialize, Serialize};

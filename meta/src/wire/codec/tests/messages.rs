@@ -485,10 +485,12 @@ pub(super) fn notice() -> impl Strategy<Value = Notice> {
         any::<u64>().prop_map(|ticket| Notice::Granted {
             ticket: LockTicket(ticket)
         }),
-        (prop::option::of(any::<u64>()), ino(), any::<u64>()).prop_map(|(recall, ino, stamp)| Notice::Forget {
-            recall: recall.map(RecallId),
-            ino,
-            stamp: Stamp(stamp),
+        (prop::option::of(any::<u64>()), ino(), any::<u64>()).prop_map(|(recall, ino, stamp)| {
+            Notice::Forget {
+                recall: recall.map(RecallId),
+                ino,
+                stamp: Stamp(stamp),
+            }
         }),
     ]
 }
