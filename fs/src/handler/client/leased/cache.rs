@@ -14,7 +14,6 @@ use super::floors::Floors;
 use lru::LruCache;
 use rdmafs_meta::attr::Attr;
 use rdmafs_meta::id::{InodeId, Stamp};
-use rdmafs_meta::name::Name;
 use rdmafs_meta::wire::Request;
 
 /// What is known of a name.

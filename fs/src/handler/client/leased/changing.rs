@@ -98,7 +98,7 @@ impl<'a> Target<'a> {
 
 /// What one call may be changing.
 #[derive(Debug, Default)]
-pub(super) struct Change {
+pub(in crate::handler) struct Change {
     /// Attributes of these.
     pub(super) inodes: Vec<InodeId>,
     /// What these names lead to.

@@ -9,7 +9,7 @@ mod learn;
 mod leases;
 
 pub(in crate::handler) use cache::Found;
-pub(super) use changing::Change;
+pub(in crate::handler) use changing::Change;
 pub(in crate::handler) use leases::Leases;
 
 #[cfg(test)]
