@@ -1,0 +1,162 @@
+//! What calls that are under way may be changing at this moment.
+//!
+//! From when such a call is sent until its answer is taken in, what it changes is answered by the service only: another host may see
+//! the change before its answer is here. A call whose answer never comes may be carried out at any time as long as the connection lives; what it changes
+//! stays so until then.
+
+use super::cache::Named;
+use rdmafs_meta::id::{InodeId, Stamp};
+use rdmafs_meta::name::Name;
+use rdmafs_meta::wire::Request;
+use std::collections::HashMap;
+use std::hash::Hash;
+
+/// A name in a directory.
+pub(super) type Place = (InodeId, Name);
+
+/// What a request changes, as far as it says so itself.
+#[derive(Debug, Default)]
+pub(super) struct Target<'a> {
+    /// Attributes of these.
+    pub(super) inodes: [Option<InodeId>; 2],
+    /// What these names lead to.
+    pub(super) names: [Option<(InodeId, &'a Name)>; 2],
+    /// Also the attributes of the inodes that the names lead to.
+    pub(super) named: bool,
+    /// It changes so little that what its answer does not bring is as it was.
+    pub(super) told: bool,
+}
+
+impl<'a> Target<'a> {
+    /// `None`: the request changes nothing that is held.
+    pub(super) fn of(request: &'a Request) -> Option<Self> {
+        match request {
+            Request::SetAttr { ino, .. } | Request::SetFlags { ino, .. } => Some(Self::inode(*ino)),
+            Request::SetXattr { ino, .. } | Request::RemoveXattr { ino, .. } => Some(Self::inode(*ino)),
+            // Reading renews access times.
+            Request::ReadLink { ino } | Request::ReadDir { ino, .. } => Some(Self::told(*ino)),
+            Request::Open { ino, .. } | Request::Release { ino, .. } => Some(Self::told(*ino)),
+            Request::Layout { ino, allocate, .. } => allocate.then(|| Self::told(*ino)),
+            Request::Allocate { ino, .. } | Request::Punch { ino, .. } => Some(Self::inode(*ino)),
+            Request::Append { ino, .. } | Request::Atomic { ino, .. } => Some(Self::inode(*ino)),
+            Request::Commit { ino, .. } => Some(Self::inode(*ino)),
+            Request::Copy { from, to, .. } => Some(Self {
+                inodes: [Some(*from), Some(*to)],
+                ..Self::default()
+            }),
+            Request::Make { parent, name, .. } => Some(Self::name(*parent, name, None)),
+            Request::Link { ino, parent, name } => Some(Self::name(*parent, name, Some(*ino))),
+            Request::Unlink { parent, name } | Request::RemoveDir { parent, name } => Some(Self {
+                named: true,
+                ..Self::name(*parent, name, None)
+            }),
+            Request::Rename {
+                parent,
+                name,
+                new_parent,
+                new_name,
+                ..
+            } => Some(Self {
+                inodes: [Some(*parent), Some(*new_parent)],
+                names: [Some((*parent, name)), Some((*new_parent, new_name))],
+                named: true,
+                told: false,
+            }),
+            Request::Begin { .. } | Request::Renew | Request::Reopen { .. } => None,
+            Request::Recalled { .. } | Request::Leases { .. } | Request::Forgotten { .. } => None,
+            Request::Lookup { .. } | Request::Parent { .. } | Request::GetAttr { .. } => None,
+            Request::Lock { .. } | Request::Unlock { .. } => None,
+            Request::CancelLock { .. } | Request::GetLock { .. } => None,
+            Request::Seek { .. } | Request::Sync | Request::StatFs | Request::Outcome { .. } => None,
+            Request::Drained | Request::Examine { .. } | Request::StageXattr { .. } => None,
+            Request::GetXattr { .. } | Request::ListXattr { .. } => None,
+        }
+    }
+
+    fn inode(ino: InodeId) -> Self {
+        Self {
+            inodes: [Some(ino), None],
+            ..Self::default()
+        }
+    }
+
+    fn name(parent: InodeId, name: &'a Name, ino: Option<InodeId>) -> Self {
+        Self {
+            inodes: [Some(parent), ino],
+            names: [Some((parent, name)), None],
+            ..Self::default()
+        }
+    }
+
+    fn told(ino: InodeId) -> Self {
+        Self {
+            told: true,
+            ..Self::inode(ino)
+        }
+    }
+}
+
+/// What one call may be changing.
+#[derive(Debug, Default)]
+pub(in crate::handler) struct Change {
+    /// Attributes of these.
+    pub(super) inodes: Vec<InodeId>,
+    /// What these names lead to.
+    pub(super) names: Vec<Place>,
+    /// What was held of those names, each since when: from that it is known which inodes change with them.
+    pub(super) relies_on: Vec<(Stamp, Named)>,
+    /// Attributes of an inode of which it is not known which one it is.
+    pub(super) any: bool,
+    /// What its answer does not bring is as it was.
+    pub(super) told: bool,
+}
+
+/// What all calls under way may be changing; as many entries as there are calls.
+#[derive(Debug, Default)]
+pub(super) struct Changing {
+    inodes: HashMap<InodeId, u32>,
+    names: HashMap<Place, u32>,
+    any: u32,
+}
+
+impl Changing {
+    /// A call is sent.
+    pub(super) fn begins(&mut self, change: &Change) {
+        change.inodes.iter().for_each(|ino| *self.inodes.entry(*ino).or_default() += 1);
+        for place in &change.names {
+            *self.names.entry(place.clone()).or_default() += 1;
+        }
+        self.any += u32::from(change.any);
+    }
+
+    /// Its answer is taken in.
+    pub(super) fn ends(&mut self, change: &Change) {
+        change.inodes.iter().for_each(|ino| one_less(&mut self.inodes, ino));
+        change.names.iter().for_each(|place| one_less(&mut self.names, place));
+        self.any -= u32::from(change.any);
+    }
+
+    /// True when the attributes of the inode may be changing.
+    pub(super) fn has_inode(&self, ino: InodeId) -> bool {
+        self.any > 0 || self.inodes.contains_key(&ino)
+    }
+
+    /// True when what the name leads to may be changing.
+    pub(super) fn has_name(&self, place: &Place) -> bool {
+        self.names.contains_key(place)
+    }
+
+    /// True when more than one call may be changing what the name leads to.
+    pub(super) fn has_others(&self, place: &Place) -> bool {
+        self.names.get(place).is_some_and(|count| *count > 1)
+    }
+}
+
+fn one_less<K: Hash + Eq>(counts: &mut HashMap<K, u32>, key: &K) {
+    if let Some(count) = counts.get_mut(key) {
+        *count -= 1;
+        if *count == 0 {
+            counts.remove(key);
+        }
+    }
+}
