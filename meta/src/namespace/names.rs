@@ -126,8 +126,11 @@ impl Namespace {
     }
 
     pub(super) fn read_dir(&mut self, step: &mut Step<'_>, ino: InodeId, after: u64, limit: u32) -> Answer {
-        let (entries, end) = self.tree.read_dir(step.who, ino, after, limit)?;
+        let (mut entries, end) = self.tree.read_dir(step.who, ino, after, limit)?;
         self.accessed(ino, step);
+        let accessed = self.tree.get(ino)?.attr.atime;
+        let own = entries.iter_mut().filter(|entry| entry.attr.ino == ino);
+        own.for_each(|entry| entry.attr.atime = accessed);
         let next = self.tree.directory(ino)?.1.next_cookie;
         Ok(Reply::Directory { entries, end, next })
     }
