@@ -236,7 +236,8 @@ impl TestHandler<'_> {
         }
         let frame = self.peer.sent.lock().last().unwrap().clone();
         assert_eq!(frame[..8], self.calls.to_le_bytes());
-        wire::decode(&frame[8..], wire::WireVersion::NEWEST).unwrap()
+        let said = wire::decode_answer(&frame[8..], wire::WireVersion::NEWEST);
+        said.unwrap().answer
     }
 
     pub(super) fn make(&mut self, name: &str) -> Answer {
