@@ -71,7 +71,8 @@ impl Exchange {
     fn learn(&self, request: &Request, change: &mut Option<Change>, said: &StampedAnswer) {
         if said.answer != Err(MetaError::Delayed) {
             let change = change.take();
-            self.leases.answered(self.connection, (request, change.as_ref()), said);
+            self.leases
+                .answered(self.connection, (request, change.as_ref()), said);
         }
     }
 }

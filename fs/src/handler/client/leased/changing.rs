@@ -122,7 +122,10 @@ pub(super) struct Changing {
 impl Changing {
     /// A call is sent.
     pub(super) fn begins(&mut self, change: &Change) {
-        change.inodes.iter().for_each(|ino| *self.inodes.entry(*ino).or_default() += 1);
+        change
+            .inodes
+            .iter()
+            .for_each(|ino| *self.inodes.entry(*ino).or_default() += 1);
         for place in &change.names {
             *self.names.entry(place.clone()).or_default() += 1;
         }
@@ -131,8 +134,14 @@ impl Changing {
 
     /// Its answer is taken in.
     pub(super) fn ends(&mut self, change: &Change) {
-        change.inodes.iter().for_each(|ino| one_less(&mut self.inodes, ino));
-        change.names.iter().for_each(|place| one_less(&mut self.names, place));
+        change
+            .inodes
+            .iter()
+            .for_each(|ino| one_less(&mut self.inodes, ino));
+        change
+            .names
+            .iter()
+            .for_each(|place| one_less(&mut self.names, place));
         self.any -= u32::from(change.any);
     }
 

@@ -27,7 +27,9 @@ impl Cache {
             }
             (Request::Rename { mode, .. }, Ok(Reply::Done)) => {
                 let change = change.filter(|_| knew && !moves_more(*mode));
-                change.into_iter().for_each(|change| self.learn_moved(change, said.stamp));
+                change
+                    .into_iter()
+                    .for_each(|change| self.learn_moved(change, said.stamp));
             }
             (request, answer) => self.learn_one(request, answer, said.stamp),
         }
@@ -52,7 +54,14 @@ impl Cache {
             },
             _ => return,
         };
-        if let (Request::Make { what: NewInode::Directory, .. }, Some(attr)) = (request, attr) {
+        if let (
+            Request::Make {
+                what: NewInode::Directory,
+                ..
+            },
+            Some(attr),
+        ) = (request, attr)
+        {
             self.learn_whole(attr.ino, stamp);
         }
         self.learn_name((*parent, name.clone()), named, stamp);

@@ -236,8 +236,16 @@ fn own_changes_of_names_are_known() {
     test.call(&lookup("b"), 6, Err(MetaError::NotFound));
     test.call(&rename("a", "b", RenameMode::Replace), 7, Ok(Reply::Done));
     assert_eq!(test.at("a"), Some(0));
-    assert_eq!(test.at("b"), None, "its ctime has changed, and the answer did not bring it");
-    test.call(&Request::GetAttr { ino: InodeId(2) }, 8, Ok(Reply::Attr(attr(2, 0))));
+    assert_eq!(
+        test.at("b"),
+        None,
+        "its ctime has changed, and the answer did not bring it"
+    );
+    test.call(
+        &Request::GetAttr { ino: InodeId(2) },
+        8,
+        Ok(Reply::Attr(attr(2, 0))),
+    );
     assert_eq!(test.at("b"), Some(2));
     test.call(&unlink("b"), 9, Ok(Reply::Done));
     assert_eq!((test.at("b"), test.size(2)), (Some(0), None));
@@ -248,13 +256,25 @@ fn a_rename_of_what_is_not_known_leaves_both_names_to_be_asked() {
     let mut test = Test::new();
     test.has("a", 2, 5);
     test.call(&rename("a", "b", RenameMode::Replace), 6, Ok(Reply::Done));
-    assert_eq!((test.at("a"), test.at("b")), (None, None), "both may be one inode");
+    assert_eq!(
+        (test.at("a"), test.at("b")),
+        (None, None),
+        "both may be one inode"
+    );
     test.has("a", 2, 7);
     test.has("b", 2, 7);
     test.call(&rename("a", "b", RenameMode::Replace), 8, Ok(Reply::Done));
-    test.call(&Request::GetAttr { ino: InodeId(2) }, 9, Ok(Reply::Attr(attr(2, 0))));
+    test.call(
+        &Request::GetAttr { ino: InodeId(2) },
+        9,
+        Ok(Reply::Attr(attr(2, 0))),
+    );
     assert_eq!((test.at("a"), test.at("b")), (None, None), "they are");
-    for mode in [RenameMode::Exchange, RenameMode::Whiteout, RenameMode::WhiteoutNoReplace] {
+    for mode in [
+        RenameMode::Exchange,
+        RenameMode::Whiteout,
+        RenameMode::WhiteoutNoReplace,
+    ] {
         test.has("a", 2, 10);
         test.has("b", 3, 10);
         test.call(&rename("a", "b", mode), 11, Ok(Reply::Done));
@@ -286,7 +306,8 @@ fn what_a_call_under_way_changes_is_asked() {
     let change = test.sends(&unlink);
     assert_eq!((test.at("a"), test.size(2)), (None, None));
     assert_eq!((test.at("b"), test.size(3)), (Some(3), Some(0)));
-    test.0.answered(&unlink, change.as_ref(), &said(6, Ok(Reply::Done)));
+    test.0
+        .answered(&unlink, change.as_ref(), &said(6, Ok(Reply::Done)));
     assert_eq!((test.at("a"), test.size(2)), (Some(0), None));
 }
 
@@ -297,7 +318,8 @@ fn what_an_unknown_name_led_to_may_be_anything() {
     let unlink = unlink("a");
     let change = test.sends(&unlink);
     assert_eq!(test.size(3), None, "it may be another name of that");
-    test.0.answered(&unlink, change.as_ref(), &said(6, Ok(Reply::Done)));
+    test.0
+        .answered(&unlink, change.as_ref(), &said(6, Ok(Reply::Done)));
     assert_eq!(test.size(3), None);
     test.has("b", 3, 7);
     assert_eq!(test.at("b"), Some(3));
@@ -322,7 +344,11 @@ fn attributes_are_held_up_to_their_bound() {
     assert_eq!(cache.sizes().0, SMALL.attributes);
     assert_eq!(cache.attributes(InodeId(2)), None, "the least recently used");
     cache.learn_attributes(&attr(2, 9), Stamp(4));
-    assert_eq!(cache.attributes(InodeId(2)), None, "older than what was pushed out");
+    assert_eq!(
+        cache.attributes(InodeId(2)),
+        None,
+        "older than what was pushed out"
+    );
 }
 
 #[test]
@@ -380,5 +406,9 @@ fn nothing_is_believed_after_nine_tenths_of_the_lease_or_over_another_connection
     assert_eq!(leases.attributes(InodeId(2)), None);
     leases.begin(next);
     leases.renewed(next, Duration::from_secs(9), lease);
-    assert_eq!(leases.attributes(InodeId(2)), None, "what the one before said is forgotten");
+    assert_eq!(
+        leases.attributes(InodeId(2)),
+        None,
+        "what the one before said is forgotten"
+    );
 }
