@@ -63,6 +63,8 @@ pub(super) struct Cache {
     changing: Changing,
     /// The highest stamp so far.
     newest: Stamp,
+    /// What was sent in an earlier one is not taken in: something was changed since, and nobody knows when.
+    generation: u64,
 }
 
 impl Cache {
@@ -79,6 +81,7 @@ impl Cache {
             name_floors: Floors::new(),
             changing: Changing::default(),
             newest: Stamp::NONE,
+            generation: 0,
         }
     }
 
@@ -204,14 +207,22 @@ impl Cache {
 
     // --- this handler's own changes ---
 
-    /// A call is sent; `None`: it changes nothing that is held.
-    pub(super) fn begins(&mut self, request: &Request) -> Option<Change> {
-        let target = Target::of(request)?;
+    /// A call is sent.
+    pub(super) fn begins(&mut self, request: &Request) -> Change {
         let mut change = Change {
-            inodes: target.inodes.into_iter().flatten().collect(),
-            told: target.told,
+            generation: self.generation,
             ..Change::default()
         };
+        if let Some(target) = Target::of(request) {
+            self.aims(&mut change, target);
+            self.changing.begins(&change);
+        }
+        change
+    }
+
+    fn aims(&mut self, change: &mut Change, target: Target<'_>) {
+        change.inodes.extend(target.inodes.into_iter().flatten());
+        change.told = target.told;
         for (directory, name) in target.names.into_iter().flatten() {
             let place = (directory, name.clone());
             match self.known(&place).filter(|_| target.named) {
@@ -223,32 +234,42 @@ impl Cache {
             }
             change.names.push(place);
         }
-        self.changing.begins(&change);
-        Some(change)
     }
 
-    /// The call is answered: what it changed is as its answer says, which is to be learned next. A stamp of 0 says nothing of when that
-    /// was. True when what the names led to until then is what was held of them.
-    pub(super) fn ends(&mut self, change: &Change, stamp: Stamp) -> bool {
+    /// The call is answered: what it changed is as its answer says, which is to be learned next if this says so.
+    pub(super) fn ends(&mut self, change: &Change, stamp: Stamp) -> Learn {
         let knew = !change.any && self.held_on(change);
         self.changing.ends(change);
-        let before = match stamp {
-            Stamp::NONE => self.newest,
-            Stamp(stamp) => Stamp(stamp - 1),
-        };
-        if change.any || !knew {
+        if stamp == Stamp::NONE && change.is_some() {
+            self.drop_all();
+        }
+        if stamp == Stamp::NONE || change.generation != self.generation {
+            return Learn::Nothing;
+        }
+        let before = Stamp(stamp.0 - 1);
+        if !knew {
             self.attribute_floors.raise_all(before.max(self.newest));
             self.attributes.clear();
         }
-        if !change.told || stamp == Stamp::NONE {
-            for ino in &change.inodes {
-                self.forget_attributes(*ino, before);
-            }
+        if !change.told {
+            change.inodes.iter().for_each(|ino| self.forget_attributes(*ino, before));
         }
         for place in &change.names {
             self.learn_name(place.clone(), Named::Unknown, before.max(Stamp(1)));
         }
-        knew
+        match knew {
+            true => Learn::All,
+            false => Learn::NotWhatMoved,
+        }
+    }
+
+    /// Something was changed, and nobody knows when: what was learned so far, or is asked now, may be from before.
+    fn drop_all(&mut self) {
+        self.generation += 1;
+        self.attributes.clear();
+        self.names.clear();
+        self.whole.clear();
+        self.passes.clear();
     }
 
     /// The call was not sent.
@@ -275,6 +296,17 @@ impl Cache {
     pub(super) fn sizes(&self) -> (usize, usize, usize) {
         (self.attributes.len(), self.names.len(), self.whole.len())
     }
+}
+
+/// What is to be learned from an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Learn {
+    /// Nothing: it may be an old one.
+    Nothing,
+    /// Everything but where a name leads now that another one led to.
+    NotWhatMoved,
+    /// Everything.
+    All,
 }
 
 /// A page of a directory.

@@ -96,9 +96,11 @@ impl<'a> Target<'a> {
     }
 }
 
-/// What one call may be changing.
+/// What one call may be changing, which may be nothing.
 #[derive(Debug, Default)]
 pub(in crate::handler) struct Change {
+    /// Of what was held when it was sent.
+    pub(super) generation: u64,
     /// Attributes of these.
     pub(super) inodes: Vec<InodeId>,
     /// What these names lead to.
@@ -109,6 +111,13 @@ pub(in crate::handler) struct Change {
     pub(super) any: bool,
     /// What its answer does not bring is as it was.
     pub(super) told: bool,
+}
+
+impl Change {
+    /// It changes something that may be held.
+    pub(in crate::handler) fn is_some(&self) -> bool {
+        !self.inodes.is_empty()
+    }
 }
 
 /// What all calls under way may be changing; as many entries as there are calls.

@@ -119,14 +119,11 @@ impl Leases {
         }
     }
 
-    /// A request is about to be sent over this connection. What comes of it goes to [`Leases::answered`] once it is answered; without an
+    /// A request is about to be sent over this connection; `None`: nothing is held over it. What comes of it goes to [`Leases::answered`] once it is answered; without an
     /// answer nobody knows whether it is done yet, and what it changes is not believed over this connection any more.
     pub(in crate::handler) fn sends(&self, over: Connection, request: &Request) -> Option<Change> {
         let mut held = self.held.lock();
-        match held.over == Some(over) {
-            true => held.cache.begins(request),
-            false => None,
-        }
+        (held.over == Some(over)).then(|| held.cache.begins(request))
     }
 
     /// It was not sent after all.
@@ -141,7 +138,7 @@ impl Leases {
     pub(in crate::handler) fn answered(
         &self,
         over: Connection,
-        (request, change): (&Request, Option<&Change>),
+        (request, change): (&Request, &Change),
         said: &StampedAnswer,
     ) {
         let mut held = self.held.lock();

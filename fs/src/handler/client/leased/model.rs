@@ -176,7 +176,7 @@ impl Service {
 struct Asked {
     op: Op,
     request: Request,
-    change: Option<Change>,
+    change: Change,
     said: Option<StampedAnswer>,
 }
 
@@ -272,7 +272,7 @@ impl World {
         if let Ok(Reply::Directory { entries, .. }) = &said.answer {
             self.after = entries.last().map_or(0, |entry| entry.cookie);
         }
-        self.cache.answered(&asked.request, asked.change.as_ref(), &said);
+        self.cache.answered(&asked.request, &asked.change, &said);
     }
 
     /// Nothing that is held is wrong. How much is held.
