@@ -219,7 +219,9 @@ fn renew(client: &Arc<Client>, session: Arc<ClientSession>) {
         match session.call_as_root(Request::Renew, owner.timeout()).await {
             Ok(Reply::Renewed { wall }) => {
                 owner.node_clock.said(wall, asked, owner.clock.now());
-                owner.leases.renewed(session.connection, lease_asked, session.lease);
+                owner
+                    .leases
+                    .renewed(session.connection, lease_asked, session.lease);
             }
             Err(Error::Meta(_)) => owner.lost(&session, "the lease ran out"),
             _ => {}

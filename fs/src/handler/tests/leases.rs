@@ -37,7 +37,9 @@ fn chmod(lab: &mut Lab, host: HostId, ino: InodeId, mode: u16) -> Did<()> {
 
 fn mkdir(lab: &mut Lab, host: HostId, name: &str) -> InodeId {
     let name = name.as_bytes().to_vec();
-    let made = lab.call(host, |mount| Box::pin(mount.make(judged(), ROOT, name, NewInode::Directory, 0o755)));
+    let made = lab.call(host, |mount| {
+        Box::pin(mount.make(judged(), ROOT, name, NewInode::Directory, 0o755))
+    });
     made.expect("a new name").attr.ino
 }
 
@@ -77,7 +79,12 @@ fn what_another_host_changes_is_seen_at_once() {
     assert_eq!(stat(&mut lab, b, ino).unwrap().size, 5000);
     assert_eq!(look(&mut lab, b, ROOT, "g"), ABSENT);
     lab.call(a, |mount| {
-        Box::pin(mount.rename(judged(), (ROOT, "f".into()), (ROOT, "g".into()), RenameMode::Replace))
+        Box::pin(mount.rename(
+            judged(),
+            (ROOT, "f".into()),
+            (ROOT, "g".into()),
+            RenameMode::Replace,
+        ))
     })
     .unwrap();
     assert_eq!(look(&mut lab, b, ROOT, "f"), ABSENT);

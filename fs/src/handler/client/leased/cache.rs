@@ -9,23 +9,13 @@
 //! when one of its names is pushed out.
 
 use super::bounds::Bounds;
-use super::changing::{Change, Changing, Place, Target};
+use super::changing::{Change, Changing, Target};
 use super::floors::Floors;
+use super::named::{Named, Place};
 use lru::LruCache;
 use rdmafs_meta::attr::Attr;
 use rdmafs_meta::id::{InodeId, Stamp};
 use rdmafs_meta::wire::Request;
-
-/// What is known of a name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Named {
-    /// It leads to this inode.
-    At(InodeId),
-    /// It is not there.
-    Absent,
-    /// That must be asked, even where the directory is wholly known.
-    Unknown,
-}
 
 /// A pass over a directory, from its start.
 #[derive(Clone, Copy, Debug)]
@@ -222,7 +212,7 @@ impl Cache {
 
     fn aims(&mut self, change: &mut Change, target: Target<'_>) {
         change.inodes.extend(target.inodes.into_iter().flatten());
-        change.told = target.told;
+        change.reported = target.reported;
         for (directory, name) in target.names.into_iter().flatten() {
             let place = (directory, name.clone());
             match self.known(&place).filter(|_| target.named) {
@@ -251,8 +241,11 @@ impl Cache {
             self.attribute_floors.raise_all(before.max(self.newest));
             self.attributes.clear();
         }
-        if !change.told {
-            change.inodes.iter().for_each(|ino| self.forget_attributes(*ino, before));
+        if !change.reported {
+            change
+                .inodes
+                .iter()
+                .for_each(|ino| self.forget_attributes(*ino, before));
         }
         for place in &change.names {
             self.learn_name(place.clone(), Named::Unknown, before.max(Stamp(1)));
@@ -318,15 +311,6 @@ pub(super) struct Page {
     pub(super) last: u64,
     /// Nothing stands after it.
     pub(super) end: bool,
-}
-
-impl Named {
-    fn inode(self) -> Option<InodeId> {
-        match self {
-            Self::At(ino) => Some(ino),
-            Self::Absent | Self::Unknown => None,
-        }
-    }
 }
 
 fn shrink<V>(cache: &mut LruCache<InodeId, V>, most: usize) {

@@ -4,15 +4,12 @@
 //! the change before its answer is here. A call whose answer never comes may be carried out at any time as long as the connection lives; what it changes
 //! stays so until then.
 
-use super::cache::Named;
+use super::named::{Named, Place};
 use rdmafs_meta::id::{InodeId, Stamp};
 use rdmafs_meta::name::Name;
 use rdmafs_meta::wire::Request;
 use std::collections::HashMap;
 use std::hash::Hash;
-
-/// A name in a directory.
-pub(super) type Place = (InodeId, Name);
 
 /// What a request changes, as far as it says so itself.
 #[derive(Debug, Default)]
@@ -23,8 +20,8 @@ pub(super) struct Target<'a> {
     pub(super) names: [Option<(InodeId, &'a Name)>; 2],
     /// Also the attributes of the inodes that the names lead to.
     pub(super) named: bool,
-    /// It changes so little that what its answer does not bring is as it was.
-    pub(super) told: bool,
+    /// Its answer reports all that it changes of these: what that does not bring is as it was.
+    pub(super) reported: bool,
 }
 
 impl<'a> Target<'a> {
@@ -34,9 +31,9 @@ impl<'a> Target<'a> {
             Request::SetAttr { ino, .. } | Request::SetFlags { ino, .. } => Some(Self::inode(*ino)),
             Request::SetXattr { ino, .. } | Request::RemoveXattr { ino, .. } => Some(Self::inode(*ino)),
             // Reading renews access times.
-            Request::ReadLink { ino } | Request::ReadDir { ino, .. } => Some(Self::told(*ino)),
-            Request::Open { ino, .. } | Request::Release { ino, .. } => Some(Self::told(*ino)),
-            Request::Layout { ino, allocate, .. } => allocate.then(|| Self::told(*ino)),
+            Request::ReadLink { ino } | Request::ReadDir { ino, .. } => Some(Self::reported(*ino)),
+            Request::Open { ino, .. } | Request::Release { ino, .. } => Some(Self::reported(*ino)),
+            Request::Layout { ino, allocate, .. } => allocate.then(|| Self::reported(*ino)),
             Request::Allocate { ino, .. } | Request::Punch { ino, .. } => Some(Self::inode(*ino)),
             Request::Append { ino, .. } | Request::Atomic { ino, .. } => Some(Self::inode(*ino)),
             Request::Commit { ino, .. } => Some(Self::inode(*ino)),
@@ -60,7 +57,7 @@ impl<'a> Target<'a> {
                 inodes: [Some(*parent), Some(*new_parent)],
                 names: [Some((*parent, name)), Some((*new_parent, new_name))],
                 named: true,
-                told: false,
+                reported: false,
             }),
             Request::Begin { .. } | Request::Renew | Request::Reopen { .. } => None,
             Request::Recalled { .. } | Request::Leases { .. } | Request::Forgotten { .. } => None,
@@ -88,9 +85,9 @@ impl<'a> Target<'a> {
         }
     }
 
-    fn told(ino: InodeId) -> Self {
+    fn reported(ino: InodeId) -> Self {
         Self {
-            told: true,
+            reported: true,
             ..Self::inode(ino)
         }
     }
@@ -110,7 +107,7 @@ pub(in crate::handler) struct Change {
     /// Attributes of an inode of which it is not known which one it is.
     pub(super) any: bool,
     /// What its answer does not bring is as it was.
-    pub(super) told: bool,
+    pub(super) reported: bool,
 }
 
 impl Change {
@@ -131,7 +128,10 @@ pub(super) struct Changing {
 impl Changing {
     /// A call is sent.
     pub(super) fn begins(&mut self, change: &Change) {
-        change.inodes.iter().for_each(|ino| *self.inodes.entry(*ino).or_default() += 1);
+        change
+            .inodes
+            .iter()
+            .for_each(|ino| *self.inodes.entry(*ino).or_default() += 1);
         for place in &change.names {
             *self.names.entry(place.clone()).or_default() += 1;
         }
@@ -140,8 +140,14 @@ impl Changing {
 
     /// Its answer is taken in.
     pub(super) fn ends(&mut self, change: &Change) {
-        change.inodes.iter().for_each(|ino| one_less(&mut self.inodes, ino));
-        change.names.iter().for_each(|place| one_less(&mut self.names, place));
+        change
+            .inodes
+            .iter()
+            .for_each(|ino| one_less(&mut self.inodes, ino));
+        change
+            .names
+            .iter()
+            .for_each(|place| one_less(&mut self.names, place));
         self.any -= u32::from(change.any);
     }
 

@@ -1,7 +1,8 @@
 //! What an answer says of attributes and names: the one place where either is learned.
 
-use super::cache::{Cache, Learn, Named, Page};
+use super::cache::{Cache, Learn, Page};
 use super::changing::Change;
+use super::named::Named;
 use rdmafs_meta::attr::Attr;
 use rdmafs_meta::error::MetaError;
 use rdmafs_meta::id::{InodeId, Stamp};
@@ -53,7 +54,14 @@ impl Cache {
             },
             _ => return,
         };
-        if let (Request::Make { what: NewInode::Directory, .. }, Some(attr)) = (request, attr) {
+        if let (
+            Request::Make {
+                what: NewInode::Directory,
+                ..
+            },
+            Some(attr),
+        ) = (request, attr)
+        {
             self.learn_whole(attr.ino, stamp);
         }
         self.learn_name((*parent, name.clone()), named, stamp);

@@ -82,7 +82,13 @@ impl Service {
 
     /// What the request would change.
     fn affected(&self, op: Op) -> Vec<InodeId> {
-        let named = |names: &[usize]| names.iter().filter_map(|name| self.led(*name)).chain([ROOT]).collect();
+        let named = |names: &[usize]| {
+            names
+                .iter()
+                .filter_map(|name| self.led(*name))
+                .chain([ROOT])
+                .collect()
+        };
         match op {
             Op::Set(ino) => vec![InodeId(ino)],
             Op::Make(at) | Op::Unlink(at) => named(&[at]),
@@ -93,13 +99,20 @@ impl Service {
     }
 
     fn attr(&self, ino: InodeId) -> Answer {
-        self.inodes.get(&ino).cloned().map(Reply::Attr).ok_or(MetaError::Stale)
+        self.inodes
+            .get(&ino)
+            .cloned()
+            .map(Reply::Attr)
+            .ok_or(MetaError::Stale)
     }
 
     fn serve(&mut self, op: Op, after: u64) -> Answer {
         self.step += 1;
         match op {
-            Op::Lookup(at) => self.led(at).ok_or(MetaError::NotFound).and_then(|ino| self.attr(ino)),
+            Op::Lookup(at) => self
+                .led(at)
+                .ok_or(MetaError::NotFound)
+                .and_then(|ino| self.attr(ino)),
             Op::Get(ino) => self.attr(InodeId(ino)),
             Op::Set(ino) => {
                 self.attr(InodeId(ino))?;
@@ -154,7 +167,11 @@ impl Service {
     }
 
     fn page(&self, after: u64) -> Reply {
-        let mut entries: Vec<DirEntry> = self.names.iter().map(|(at, (cookie, ino))| self.entry(*at, *cookie, *ino)).collect();
+        let mut entries: Vec<DirEntry> = self
+            .names
+            .iter()
+            .map(|(at, (cookie, ino))| self.entry(*at, *cookie, *ino))
+            .collect();
         entries.retain(|entry| entry.cookie > after);
         entries.sort_by_key(|entry| entry.cookie);
         let end = entries.len() <= PAGE;
@@ -181,7 +198,7 @@ struct Asked {
 }
 
 enum Message {
-    Answer(Asked),
+    Answer(Box<Asked>),
     Forget(InodeId, Stamp),
     /// All that a change of another session waits for is forgotten.
     Forgotten(Op),
@@ -218,7 +235,12 @@ impl World {
             Event::Send(op) => {
                 let request = request(op, self.after);
                 let change = self.cache.begins(&request);
-                self.sent.push(Asked { op, request, change, said: None });
+                self.sent.push(Asked {
+                    op,
+                    request,
+                    change,
+                    said: None,
+                });
             }
             Event::Serve(which, brings, kept) if !self.recalling && !self.sent.is_empty() => {
                 let asked = self.sent.remove(which % self.sent.len());
@@ -228,7 +250,8 @@ impl World {
                 self.recalling = true;
                 let stamp = Stamp(self.service.step);
                 let forget = |ino| Message::Forget(ino, stamp);
-                self.wire.extend(self.service.affected(op).into_iter().map(forget));
+                self.wire
+                    .extend(self.service.affected(op).into_iter().map(forget));
                 self.wire.push_back(Message::Forgotten(op));
             }
             Event::Deliver => self.deliver(),
@@ -246,18 +269,21 @@ impl World {
         let affected = self.service.affected(asked.op);
         let answer = self.service.serve(asked.op, after(&asked.request));
         let inodes = &self.service.inodes;
-        let changed = affected.iter().filter(|_| brings).filter_map(|ino| inodes.get(ino).cloned());
+        let changed = affected
+            .iter()
+            .filter(|_| brings)
+            .filter_map(|ino| inodes.get(ino).cloned());
         asked.said = Some(StampedAnswer {
             stamp: Stamp(if kept { 0 } else { self.service.step }),
             changed: changed.collect(),
             answer,
         });
-        self.wire.push_back(Message::Answer(asked));
+        self.wire.push_back(Message::Answer(Box::new(asked)));
     }
 
     fn deliver(&mut self) {
         match self.wire.pop_front() {
-            Some(Message::Answer(asked)) => self.answered.push(asked),
+            Some(Message::Answer(asked)) => self.answered.push(*asked),
             Some(Message::Forget(ino, stamp)) => self.cache.forget(ino, stamp),
             Some(Message::Forgotten(op)) => {
                 let _refused = self.service.serve(op, 0);

@@ -1,3 +1,5 @@
+//! What is held by lease, step by step.
+
 use super::bounds::Bounds;
 use super::cache::{Cache, Found};
 use super::changing::Change;
@@ -236,8 +238,16 @@ fn own_changes_of_names_are_known() {
     test.call(&lookup("b"), 6, Err(MetaError::NotFound));
     test.call(&rename("a", "b", RenameMode::Replace), 7, Ok(Reply::Done));
     assert_eq!(test.at("a"), Some(0));
-    assert_eq!(test.at("b"), None, "its ctime has changed, and the answer did not bring it");
-    test.call(&Request::GetAttr { ino: InodeId(2) }, 8, Ok(Reply::Attr(attr(2, 0))));
+    assert_eq!(
+        test.at("b"),
+        None,
+        "its ctime has changed, and the answer did not bring it"
+    );
+    test.call(
+        &Request::GetAttr { ino: InodeId(2) },
+        8,
+        Ok(Reply::Attr(attr(2, 0))),
+    );
     assert_eq!(test.at("b"), Some(2));
     test.call(&unlink("b"), 9, Ok(Reply::Done));
     assert_eq!((test.at("b"), test.size(2)), (Some(0), None));
@@ -248,13 +258,25 @@ fn a_rename_of_what_is_not_known_leaves_both_names_to_be_asked() {
     let mut test = Test::new();
     test.has("a", 2, 5);
     test.call(&rename("a", "b", RenameMode::Replace), 6, Ok(Reply::Done));
-    assert_eq!((test.at("a"), test.at("b")), (None, None), "both may be one inode");
+    assert_eq!(
+        (test.at("a"), test.at("b")),
+        (None, None),
+        "both may be one inode"
+    );
     test.has("a", 2, 7);
     test.has("b", 2, 7);
     test.call(&rename("a", "b", RenameMode::Replace), 8, Ok(Reply::Done));
-    test.call(&Request::GetAttr { ino: InodeId(2) }, 9, Ok(Reply::Attr(attr(2, 0))));
+    test.call(
+        &Request::GetAttr { ino: InodeId(2) },
+        9,
+        Ok(Reply::Attr(attr(2, 0))),
+    );
     assert_eq!((test.at("a"), test.at("b")), (None, None), "they are");
-    for mode in [RenameMode::Exchange, RenameMode::Whiteout, RenameMode::WhiteoutNoReplace] {
+    for mode in [
+        RenameMode::Exchange,
+        RenameMode::Whiteout,
+        RenameMode::WhiteoutNoReplace,
+    ] {
         test.has("a", 2, 10);
         test.has("b", 3, 10);
         test.call(&rename("a", "b", mode), 11, Ok(Reply::Done));
@@ -283,8 +305,13 @@ fn after_a_change_of_which_nobody_knows_when_it_was_nothing_is_held_or_taken_in(
     let sent = test.sends(&slow);
     test.call(&unlink("b"), 0, Ok(Reply::Done));
     assert_eq!((test.at("a"), test.size(2)), (None, None));
-    test.0.answered(&slow, &sent, &said(6, Ok(Reply::Attr(attr(3, 0)))));
-    assert_eq!((test.at("b"), test.size(3)), (None, None), "it may be from before");
+    test.0
+        .answered(&slow, &sent, &said(6, Ok(Reply::Attr(attr(3, 0)))));
+    assert_eq!(
+        (test.at("b"), test.size(3)),
+        (None, None),
+        "it may be from before"
+    );
     test.has("a", 2, 7);
     assert_eq!(test.at("a"), Some(2));
 }
@@ -334,7 +361,11 @@ fn attributes_are_held_up_to_their_bound() {
     assert_eq!(cache.sizes().0, SMALL.attributes);
     assert_eq!(cache.attributes(InodeId(2)), None, "the least recently used");
     cache.learn_attributes(&attr(2, 9), Stamp(4));
-    assert_eq!(cache.attributes(InodeId(2)), None, "older than what was pushed out");
+    assert_eq!(
+        cache.attributes(InodeId(2)),
+        None,
+        "older than what was pushed out"
+    );
 }
 
 #[test]
@@ -394,5 +425,9 @@ fn nothing_is_believed_after_nine_tenths_of_the_lease_or_over_another_connection
     assert_eq!(leases.attributes(InodeId(2)), None);
     leases.begin(next);
     leases.renewed(next, Duration::from_secs(9), lease);
-    assert_eq!(leases.attributes(InodeId(2)), None, "what the one before said is forgotten");
+    assert_eq!(
+        leases.attributes(InodeId(2)),
+        None,
+        "what the one before said is forgotten"
+    );
 }
