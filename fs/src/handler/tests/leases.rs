@@ -1,6 +1,6 @@
 //! Names and attributes that are held by lease: answered without a call, and never other than they are.
 
-use super::sweep::lab::{Did, Failure, LEASE, Lab, ROOT, RW, pattern};
+use super::sweep::lab::{Did, Failure, LEASE, Lab, ROOT, pattern};
 use crate::handler::testing::HostId;
 use rdmafs_meta::attr::{Attr, SetAttr};
 use rdmafs_meta::cred::Credentials;

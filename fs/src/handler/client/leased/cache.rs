@@ -48,6 +48,8 @@ pub(super) struct Cache {
     attribute_floors: Floors,
     /// By directory: below them none of its names is believed.
     directory_floors: Floors,
+    /// By directory: below them it is not wholly known.
+    whole_floors: Floors,
     /// By name: below them what a name leads to is not taken in.
     name_floors: Floors,
     changing: Changing,
@@ -68,6 +70,7 @@ impl Cache {
             passes: LruCache::unbounded(),
             attribute_floors: Floors::new(),
             directory_floors: Floors::new(),
+            whole_floors: Floors::new(),
             name_floors: Floors::new(),
             changing: Changing::default(),
             newest: Stamp::NONE,
@@ -94,13 +97,12 @@ impl Cache {
 
     /// What is held of a name, since when.
     fn held_name(&mut self, place: &Place) -> Option<(Stamp, Named)> {
-        let floors = &self.directory_floors;
         let held = self.names.get(place).copied();
-        if let Some(held) = held.filter(|(stamp, _)| floors.admit(&place.0, *stamp)) {
+        if let Some(held) = held.filter(|(stamp, _)| self.directory_floors.admit(&place.0, *stamp)) {
             return Some(held);
         }
         let since = self.whole.get(&place.0).copied();
-        let since = since.filter(|since| floors.admit(&place.0, *since));
+        let since = since.filter(|since| self.may_be_whole(place.0, *since));
         since.map(|since| (since, Named::Absent))
     }
 
@@ -164,7 +166,7 @@ impl Cache {
             }),
             after => self.passes.pop(&directory).filter(|pass| pass.after == after),
         };
-        let admitted = pass.filter(|pass| self.directory_floors.admit(&directory, pass.since));
+        let admitted = pass.filter(|pass| self.may_be_whole(directory, pass.since));
         match admitted {
             Some(pass) if page.end => {
                 self.passes.pop(&directory);
@@ -186,9 +188,14 @@ impl Cache {
         shrink(&mut self.whole, self.bounds.directories);
     }
 
+    /// A name of the directory is not held that may be there.
     fn not_whole(&mut self, directory: InodeId) {
-        self.whole.pop(&directory);
-        self.passes.pop(&directory);
+        self.whole_floors.raise(&directory, self.newest);
+    }
+
+    /// True when the directory may be wholly known since then.
+    fn may_be_whole(&self, directory: InodeId, since: Stamp) -> bool {
+        self.directory_floors.admit(&directory, since) && self.whole_floors.admit(&directory, since)
     }
 
     fn saw(&mut self, stamp: Stamp) {
@@ -233,7 +240,7 @@ impl Cache {
         if stamp == Stamp::NONE && change.is_some() {
             self.drop_all();
         }
-        if stamp == Stamp::NONE || change.generation != self.generation {
+        if stamp == Stamp::NONE {
             return Learn::Nothing;
         }
         let before = Stamp(stamp.0 - 1);
@@ -250,9 +257,10 @@ impl Cache {
         for place in &change.names {
             self.learn_name(place.clone(), Named::Unknown, before.max(Stamp(1)));
         }
-        match knew {
-            true => Learn::All,
-            false => Learn::NotWhatMoved,
+        match (change.generation == self.generation, knew) {
+            (false, _) => Learn::Nothing,
+            (true, false) => Learn::NotWhatMoved,
+            (true, true) => Learn::All,
         }
     }
 
