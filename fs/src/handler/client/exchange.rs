@@ -69,10 +69,10 @@ impl Exchange {
 
     /// Takes in what was answered.
     fn learn(&self, request: &Request, change: &mut Option<Change>, said: &StampedAnswer) {
-        if said.answer != Err(MetaError::Delayed) {
-            let change = change.take();
-            self.leases
-                .answered(self.connection, (request, change.as_ref()), said);
+        if said.answer != Err(MetaError::Delayed)
+            && let Some(change) = change.take()
+        {
+            self.leases.answered(self.connection, (request, &change), said);
         }
     }
 }
@@ -81,7 +81,7 @@ impl Exchange {
 struct Asking<'a> {
     exchange: &'a Exchange,
     request: &'a Request,
-    /// What it may be changing; `None` once that is over, or where nothing is held by lease.
+    /// What it may be changing; `None` once it is answered, or where nothing is held by lease.
     change: Option<Change>,
     /// Its answer, while that is waited for.
     sent: Option<Sent>,
@@ -92,7 +92,7 @@ impl Asking<'_> {
         let exchange = self.exchange;
         exchange.counter.sent(message.len());
         let sent = exchange.link.call(message, timeout);
-        let answer = match self.change.is_some() {
+        let answer = match self.change.as_ref().is_some_and(Change::is_some) {
             true => self.sent.insert(Box::pin(sent)).await,
             false => sent.await,
         };

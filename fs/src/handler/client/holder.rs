@@ -311,8 +311,8 @@ impl Client {
         }
         let executor = self.executor.clone();
         let goodbye = async move {
-            let told = Box::pin(session.call_as_root(Request::Leases { take: false }, GOODBYE));
-            let _heard = executor.within(GOODBYE, told).await;
+            let last = Box::pin(session.call_as_root(Request::Leases { take: false }, GOODBYE));
+            let _heard = executor.within(GOODBYE, last).await;
             session.link.close();
             Ok(())
         };

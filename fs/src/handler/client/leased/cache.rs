@@ -9,23 +9,13 @@
 //! when one of its names is pushed out.
 
 use super::bounds::Bounds;
-use super::changing::{Change, Changing, Place, Target};
+use super::changing::{Change, Changing, Target};
 use super::floors::Floors;
+use super::named::{Named, Place};
 use lru::LruCache;
 use rdmafs_meta::attr::Attr;
 use rdmafs_meta::id::{InodeId, Stamp};
 use rdmafs_meta::wire::Request;
-
-/// What is known of a name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Named {
-    /// It leads to this inode.
-    At(InodeId),
-    /// It is not there.
-    Absent,
-    /// That must be asked, even where the directory is wholly known.
-    Unknown,
-}
 
 /// A pass over a directory, from its start.
 #[derive(Clone, Copy, Debug)]
@@ -58,11 +48,15 @@ pub(super) struct Cache {
     attribute_floors: Floors,
     /// By directory: below them none of its names is believed.
     directory_floors: Floors,
+    /// By directory: below them it is not wholly known.
+    whole_floors: Floors,
     /// By name: below them what a name leads to is not taken in.
     name_floors: Floors,
     changing: Changing,
     /// The highest stamp so far.
     newest: Stamp,
+    /// What was sent in an earlier one is not taken in: something was changed since, and nobody knows when.
+    generation: u64,
 }
 
 impl Cache {
@@ -76,9 +70,11 @@ impl Cache {
             passes: LruCache::unbounded(),
             attribute_floors: Floors::new(),
             directory_floors: Floors::new(),
+            whole_floors: Floors::new(),
             name_floors: Floors::new(),
             changing: Changing::default(),
             newest: Stamp::NONE,
+            generation: 0,
         }
     }
 
@@ -101,13 +97,12 @@ impl Cache {
 
     /// What is held of a name, since when.
     fn held_name(&mut self, place: &Place) -> Option<(Stamp, Named)> {
-        let floors = &self.directory_floors;
         let held = self.names.get(place).copied();
-        if let Some(held) = held.filter(|(stamp, _)| floors.admit(&place.0, *stamp)) {
+        if let Some(held) = held.filter(|(stamp, _)| self.directory_floors.admit(&place.0, *stamp)) {
             return Some(held);
         }
         let since = self.whole.get(&place.0).copied();
-        let since = since.filter(|since| floors.admit(&place.0, *since));
+        let since = since.filter(|since| self.may_be_whole(place.0, *since));
         since.map(|since| (since, Named::Absent))
     }
 
@@ -116,6 +111,7 @@ impl Cache {
     pub(super) fn forget(&mut self, ino: InodeId, stamp: Stamp) {
         self.saw(stamp);
         self.directory_floors.raise(&ino, stamp);
+        self.changing.contest(ino);
         self.forget_attributes(ino, stamp);
     }
 
@@ -145,7 +141,10 @@ impl Cache {
     /// The name leads there.
     pub(super) fn learn_name(&mut self, place: Place, named: Named, stamp: Stamp) {
         self.saw(stamp);
-        let newer = self.names.peek(&place).is_some_and(|(held, _)| *held > stamp);
+        let newer = self.names.peek(&place).is_some_and(|(held, known)| match known {
+            Named::Unknown => *held >= stamp,
+            Named::At(_) | Named::Absent => *held > stamp,
+        });
         if newer || !self.directory_floors.admit(&place.0, stamp) {
             return;
         }
@@ -171,7 +170,7 @@ impl Cache {
             }),
             after => self.passes.pop(&directory).filter(|pass| pass.after == after),
         };
-        let admitted = pass.filter(|pass| self.directory_floors.admit(&directory, pass.since));
+        let admitted = pass.filter(|pass| self.may_be_whole(directory, pass.since));
         match admitted {
             Some(pass) if page.end => {
                 self.passes.pop(&directory);
@@ -193,9 +192,14 @@ impl Cache {
         shrink(&mut self.whole, self.bounds.directories);
     }
 
+    /// A name of the directory is not held that may be there.
     fn not_whole(&mut self, directory: InodeId) {
-        self.whole.pop(&directory);
-        self.passes.pop(&directory);
+        self.whole_floors.raise(&directory, self.newest);
+    }
+
+    /// True when the directory may be wholly known since then.
+    fn may_be_whole(&self, directory: InodeId, since: Stamp) -> bool {
+        self.directory_floors.admit(&directory, since) && self.whole_floors.admit(&directory, since)
     }
 
     fn saw(&mut self, stamp: Stamp) {
@@ -204,14 +208,22 @@ impl Cache {
 
     // --- this handler's own changes ---
 
-    /// A call is sent; `None`: it changes nothing that is held.
-    pub(super) fn begins(&mut self, request: &Request) -> Option<Change> {
-        let target = Target::of(request)?;
+    /// A call is sent.
+    pub(super) fn begins(&mut self, request: &Request) -> Change {
         let mut change = Change {
-            inodes: target.inodes.into_iter().flatten().collect(),
-            told: target.told,
+            generation: self.generation,
             ..Change::default()
         };
+        if let Some(target) = Target::of(request) {
+            self.aims(&mut change, target);
+            self.changing.begins(&change);
+        }
+        change
+    }
+
+    fn aims(&mut self, change: &mut Change, target: Target<'_>) {
+        change.inodes.extend(target.inodes.into_iter().flatten());
+        change.reported = target.reported;
         for (directory, name) in target.names.into_iter().flatten() {
             let place = (directory, name.clone());
             match self.known(&place).filter(|_| target.named) {
@@ -223,32 +235,46 @@ impl Cache {
             }
             change.names.push(place);
         }
-        self.changing.begins(&change);
-        Some(change)
     }
 
-    /// The call is answered: what it changed is as its answer says, which is to be learned next. A stamp of 0 says nothing of when that
-    /// was. True when what the names led to until then is what was held of them.
-    pub(super) fn ends(&mut self, change: &Change, stamp: Stamp) -> bool {
+    /// The call is answered: what it changed is as its answer says, which is to be learned next if this says so.
+    pub(super) fn ends(&mut self, change: &Change, stamp: Stamp) -> Learn {
         let knew = !change.any && self.held_on(change);
         self.changing.ends(change);
-        let before = match stamp {
-            Stamp::NONE => self.newest,
-            Stamp(stamp) => Stamp(stamp - 1),
-        };
-        if change.any || !knew {
+        if stamp == Stamp::NONE && change.is_some() {
+            self.drop_all();
+        }
+        if stamp == Stamp::NONE {
+            return Learn::Nothing;
+        }
+        let before = Stamp(stamp.0 - 1);
+        if !knew {
             self.attribute_floors.raise_all(before.max(self.newest));
             self.attributes.clear();
         }
-        if !change.told || stamp == Stamp::NONE {
-            for ino in &change.inodes {
-                self.forget_attributes(*ino, before);
-            }
+        if !change.reported {
+            change
+                .inodes
+                .iter()
+                .for_each(|ino| self.forget_attributes(*ino, before));
         }
         for place in &change.names {
             self.learn_name(place.clone(), Named::Unknown, before.max(Stamp(1)));
         }
-        knew
+        match (change.generation == self.generation, knew) {
+            (false, _) => Learn::Nothing,
+            (true, false) => Learn::NotWhatMoved,
+            (true, true) => Learn::All,
+        }
+    }
+
+    /// Something was changed, and nobody knows when: what was learned so far, or is asked now, may be from before.
+    fn drop_all(&mut self) {
+        self.generation += 1;
+        self.attributes.clear();
+        self.names.clear();
+        self.whole.clear();
+        self.passes.clear();
     }
 
     /// The call was not sent.
@@ -268,13 +294,24 @@ impl Cache {
     /// True when what the call relied on was held until now, and no other call was changing it.
     fn held_on(&mut self, change: &Change) -> bool {
         let mut relied = change.names.iter().zip(&change.relies_on);
-        relied.all(|(place, held)| !self.changing.has_others(place) && self.held_name(place) == Some(*held))
+        relied.all(|(place, held)| !self.changing.is_contested(place) && self.held_name(place) == Some(*held))
     }
 
     #[cfg(test)]
     pub(super) fn sizes(&self) -> (usize, usize, usize) {
         (self.attributes.len(), self.names.len(), self.whole.len())
     }
+}
+
+/// What is to be learned from an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Learn {
+    /// Nothing: it may be an old one.
+    Nothing,
+    /// Everything but where a name leads now that another one led to.
+    NotWhatMoved,
+    /// Everything.
+    All,
 }
 
 /// A page of a directory.
@@ -286,15 +323,6 @@ pub(super) struct Page {
     pub(super) last: u64,
     /// Nothing stands after it.
     pub(super) end: bool,
-}
-
-impl Named {
-    fn inode(self) -> Option<InodeId> {
-        match self {
-            Self::At(ino) => Some(ino),
-            Self::Absent | Self::Unknown => None,
-        }
-    }
 }
 
 fn shrink<V>(cache: &mut LruCache<InodeId, V>, most: usize) {

@@ -4,15 +4,12 @@
 //! the change before its answer is here. A call whose answer never comes may be carried out at any time as long as the connection lives; what it changes
 //! stays so until then.
 
-use super::cache::Named;
+use super::named::{Named, Place};
 use rdmafs_meta::id::{InodeId, Stamp};
 use rdmafs_meta::name::Name;
 use rdmafs_meta::wire::Request;
 use std::collections::HashMap;
-use std::hash::Hash;
-
-/// A name in a directory.
-pub(super) type Place = (InodeId, Name);
+use std::collections::hash_map::Entry;
 
 /// What a request changes, as far as it says so itself.
 #[derive(Debug, Default)]
@@ -23,8 +20,8 @@ pub(super) struct Target<'a> {
     pub(super) names: [Option<(InodeId, &'a Name)>; 2],
     /// Also the attributes of the inodes that the names lead to.
     pub(super) named: bool,
-    /// It changes so little that what its answer does not bring is as it was.
-    pub(super) told: bool,
+    /// Its answer reports all that it changes of these: what that does not bring is as it was.
+    pub(super) reported: bool,
 }
 
 impl<'a> Target<'a> {
@@ -34,9 +31,9 @@ impl<'a> Target<'a> {
             Request::SetAttr { ino, .. } | Request::SetFlags { ino, .. } => Some(Self::inode(*ino)),
             Request::SetXattr { ino, .. } | Request::RemoveXattr { ino, .. } => Some(Self::inode(*ino)),
             // Reading renews access times.
-            Request::ReadLink { ino } | Request::ReadDir { ino, .. } => Some(Self::told(*ino)),
-            Request::Open { ino, .. } | Request::Release { ino, .. } => Some(Self::told(*ino)),
-            Request::Layout { ino, allocate, .. } => allocate.then(|| Self::told(*ino)),
+            Request::ReadLink { ino } | Request::ReadDir { ino, .. } => Some(Self::reported(*ino)),
+            Request::Open { ino, .. } | Request::Release { ino, .. } => Some(Self::reported(*ino)),
+            Request::Layout { ino, allocate, .. } => allocate.then(|| Self::reported(*ino)),
             Request::Allocate { ino, .. } | Request::Punch { ino, .. } => Some(Self::inode(*ino)),
             Request::Append { ino, .. } | Request::Atomic { ino, .. } => Some(Self::inode(*ino)),
             Request::Commit { ino, .. } => Some(Self::inode(*ino)),
@@ -60,7 +57,7 @@ impl<'a> Target<'a> {
                 inodes: [Some(*parent), Some(*new_parent)],
                 names: [Some((*parent, name)), Some((*new_parent, new_name))],
                 named: true,
-                told: false,
+                reported: false,
             }),
             Request::Begin { .. } | Request::Renew | Request::Reopen { .. } => None,
             Request::Recalled { .. } | Request::Leases { .. } | Request::Forgotten { .. } => None,
@@ -88,17 +85,19 @@ impl<'a> Target<'a> {
         }
     }
 
-    fn told(ino: InodeId) -> Self {
+    fn reported(ino: InodeId) -> Self {
         Self {
-            told: true,
+            reported: true,
             ..Self::inode(ino)
         }
     }
 }
 
-/// What one call may be changing.
+/// What one call may be changing, which may be nothing.
 #[derive(Debug, Default)]
 pub(in crate::handler) struct Change {
+    /// Of what was held when it was sent.
+    pub(super) generation: u64,
     /// Attributes of these.
     pub(super) inodes: Vec<InodeId>,
     /// What these names lead to.
@@ -108,40 +107,76 @@ pub(in crate::handler) struct Change {
     /// Attributes of an inode of which it is not known which one it is.
     pub(super) any: bool,
     /// What its answer does not bring is as it was.
-    pub(super) told: bool,
+    pub(super) reported: bool,
+}
+
+impl Change {
+    /// It changes something that may be held.
+    pub(in crate::handler) fn is_some(&self) -> bool {
+        !self.inodes.is_empty()
+    }
+}
+
+/// A name that calls may be changing.
+#[derive(Debug, Default)]
+struct NameInFlight {
+    calls: u32,
+    /// More than these calls may have changed it since the first of them was sent: what it led to then says nothing any more.
+    contested: bool,
 }
 
 /// What all calls under way may be changing; as many entries as there are calls.
 #[derive(Debug, Default)]
 pub(super) struct Changing {
     inodes: HashMap<InodeId, u32>,
-    names: HashMap<Place, u32>,
+    names: HashMap<Place, NameInFlight>,
+    /// Calls that change some inode, and contested names: each may change the attributes of any inode.
     any: u32,
 }
 
 impl Changing {
     /// A call is sent.
     pub(super) fn begins(&mut self, change: &Change) {
-        change
-            .inodes
-            .iter()
-            .for_each(|ino| *self.inodes.entry(*ino).or_default() += 1);
+        for ino in &change.inodes {
+            *self.inodes.entry(*ino).or_default() += 1;
+        }
         for place in &change.names {
-            *self.names.entry(place.clone()).or_default() += 1;
+            let name = self.names.entry(place.clone()).or_default();
+            name.calls += 1;
+            if name.calls > 1 {
+                self.any += u32::from(!std::mem::replace(&mut name.contested, true));
+            }
         }
         self.any += u32::from(change.any);
     }
 
+    /// Another session changes something in the directory.
+    pub(super) fn contest(&mut self, directory: InodeId) {
+        if !self.inodes.contains_key(&directory) {
+            return;
+        }
+        for (place, name) in &mut self.names {
+            if place.0 == directory {
+                self.any += u32::from(!std::mem::replace(&mut name.contested, true));
+            }
+        }
+    }
+
     /// Its answer is taken in.
     pub(super) fn ends(&mut self, change: &Change) {
-        change
-            .inodes
-            .iter()
-            .for_each(|ino| one_less(&mut self.inodes, ino));
-        change
-            .names
-            .iter()
-            .for_each(|place| one_less(&mut self.names, place));
+        for ino in &change.inodes {
+            if let Entry::Occupied(mut calls) = self.inodes.entry(*ino) {
+                *calls.get_mut() -= 1;
+                let _last = (*calls.get() == 0).then(|| calls.remove());
+            }
+        }
+        for place in &change.names {
+            if let Entry::Occupied(mut name) = self.names.entry(place.clone()) {
+                name.get_mut().calls -= 1;
+                let last = (name.get().calls == 0).then(|| name.remove());
+                self.any -= u32::from(last.is_some_and(|name| name.contested));
+            }
+        }
         self.any -= u32::from(change.any);
     }
 
@@ -155,17 +190,8 @@ impl Changing {
         self.names.contains_key(place)
     }
 
-    /// True when more than one call may be changing what the name leads to.
-    pub(super) fn has_others(&self, place: &Place) -> bool {
-        self.names.get(place).is_some_and(|count| *count > 1)
-    }
-}
-
-fn one_less<K: Hash + Eq>(counts: &mut HashMap<K, u32>, key: &K) {
-    if let Some(count) = counts.get_mut(key) {
-        *count -= 1;
-        if *count == 0 {
-            counts.remove(key);
-        }
+    /// True when others than one call may have changed what the name leads to.
+    pub(super) fn is_contested(&self, place: &Place) -> bool {
+        self.names.get(place).is_some_and(|name| name.contested)
     }
 }

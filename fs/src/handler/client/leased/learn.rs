@@ -1,7 +1,8 @@
 //! What an answer says of attributes and names: the one place where either is learned.
 
-use super::cache::{Cache, Named, Page};
+use super::cache::{Cache, Learn, Page};
 use super::changing::Change;
+use super::named::Named;
 use rdmafs_meta::attr::Attr;
 use rdmafs_meta::error::MetaError;
 use rdmafs_meta::id::{InodeId, Stamp};
@@ -10,9 +11,9 @@ use rdmafs_meta::wire::{Answer, DirEntry, NewInode, RenameMode, Reply, Request, 
 
 impl Cache {
     /// The request was answered; `change` is what [`Cache::begins`] said of it.
-    pub(super) fn answered(&mut self, request: &Request, change: Option<&Change>, said: &StampedAnswer) {
-        let knew = change.is_some_and(|change| self.ends(change, said.stamp));
-        if said.stamp == Stamp::NONE {
+    pub(super) fn answered(&mut self, request: &Request, change: &Change, said: &StampedAnswer) {
+        let learn = self.ends(change, said.stamp);
+        if learn == Learn::Nothing {
             return;
         }
         for attr in &said.changed {
@@ -26,10 +27,9 @@ impl Cache {
                 self.learn_entries(*ino, (*after, *end), entries, said.stamp);
             }
             (Request::Rename { mode, .. }, Ok(Reply::Done)) => {
-                let change = change.filter(|_| knew && !moves_more(*mode));
-                change
-                    .into_iter()
-                    .for_each(|change| self.learn_moved(change, said.stamp));
+                if learn == Learn::All && !moves_more(*mode) {
+                    self.learn_moved(change, said.stamp);
+                }
             }
             (request, answer) => self.learn_one(request, answer, said.stamp),
         }

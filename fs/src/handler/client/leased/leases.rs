@@ -60,23 +60,29 @@ impl Leases {
 
     /// A session has begun, or goes on, over this connection: what was held is dropped, and what is heard over it is taken in.
     pub(in crate::handler) fn begin(&self, over: Connection) {
-        let before = std::mem::replace(&mut *self.held.lock(), Held::new(Some(over)));
-        drop(before);
+        self.holds(Held::new(Some(over)));
         self.taken.store(true, Ordering::Release);
     }
 
     /// The connection takes no leases, or is over: what was held is dropped.
     pub(in crate::handler) fn end(&self, over: Connection) {
-        let mut held = self.held.lock();
-        if held.over == Some(over) {
-            *held = Held::new(None);
-        }
+        let before = {
+            let mut held = self.held.lock();
+            (held.over == Some(over)).then(|| std::mem::replace(&mut *held, Held::new(None)))
+        };
+        drop(before);
     }
 
     /// No leases are taken: the node is of a build that gives none.
     pub(in crate::handler) fn none(&self) {
-        *self.held.lock() = Held::new(None);
+        self.holds(Held::new(None));
         self.taken.store(false, Ordering::Release);
+    }
+
+    /// What was held until now is dropped after the lock is given back: it may be much.
+    fn holds(&self, new: Held) {
+        let before = std::mem::replace(&mut *self.held.lock(), new);
+        drop(before);
     }
 
     /// True when the last session took leases: the kernel is to believe nothing, since what it believes cannot be taken back in time.
@@ -119,14 +125,11 @@ impl Leases {
         }
     }
 
-    /// A request is about to be sent over this connection. What comes of it goes to [`Leases::answered`] once it is answered; without an
+    /// A request is about to be sent over this connection; `None`: nothing is held over it. What comes of it goes to [`Leases::answered`] once it is answered; without an
     /// answer nobody knows whether it is done yet, and what it changes is not believed over this connection any more.
     pub(in crate::handler) fn sends(&self, over: Connection, request: &Request) -> Option<Change> {
         let mut held = self.held.lock();
-        match held.over == Some(over) {
-            true => held.cache.begins(request),
-            false => None,
-        }
+        (held.over == Some(over)).then(|| held.cache.begins(request))
     }
 
     /// It was not sent after all.
@@ -141,7 +144,7 @@ impl Leases {
     pub(in crate::handler) fn answered(
         &self,
         over: Connection,
-        (request, change): (&Request, Option<&Change>),
+        (request, change): (&Request, &Change),
         said: &StampedAnswer,
     ) {
         let mut held = self.held.lock();

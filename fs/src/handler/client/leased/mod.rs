@@ -3,6 +3,7 @@
 
 mod bounds;
 mod floors;
+mod named;
 mod changing;
 mod cache;
 mod learn;

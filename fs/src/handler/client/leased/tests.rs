@@ -1,3 +1,5 @@
+//! What is held by lease, step by step.
+
 use super::bounds::Bounds;
 use super::cache::{Cache, Found};
 use super::changing::Change;
@@ -118,14 +120,14 @@ impl Test {
         Self(Cache::new(Bounds::OF_A_POOL))
     }
 
-    fn sends(&mut self, request: &Request) -> Option<Change> {
+    fn sends(&mut self, request: &Request) -> Change {
         self.0.begins(request)
     }
 
     /// A call from its sending to its answer.
     fn call(&mut self, request: &Request, stamp: u64, answer: Answer) {
         let change = self.sends(request);
-        self.0.answered(request, change.as_ref(), &said(stamp, answer));
+        self.0.answered(request, &change, &said(stamp, answer));
     }
 
     /// `None`: unknown; 0: absent.
@@ -291,10 +293,27 @@ fn after_an_error_a_name_is_asked_also_where_all_are_known() {
     let file = NewInode::File { open: false };
     test.call(&make("b", file.clone()), 6, Err(MetaError::Exists));
     assert_eq!((test.at("b"), test.at("c")), (None, Some(0)));
-    test.call(&make("c", file), 0, Ok(Reply::Attr(attr(4, 0))));
-    assert_eq!(test.at("c"), None, "an answer that was kept");
     test.call(&lookup("b"), 7, Err(MetaError::NotFound));
     assert_eq!(test.at("b"), Some(0));
+}
+
+#[test]
+fn after_a_change_of_which_nobody_knows_when_it_was_nothing_is_held_or_taken_in() {
+    let mut test = Test::new();
+    test.has("a", 2, 5);
+    let slow = lookup("b");
+    let sent = test.sends(&slow);
+    test.call(&unlink("b"), 0, Ok(Reply::Done));
+    assert_eq!((test.at("a"), test.size(2)), (None, None));
+    test.0
+        .answered(&slow, &sent, &said(6, Ok(Reply::Attr(attr(3, 0)))));
+    assert_eq!(
+        (test.at("b"), test.size(3)),
+        (None, None),
+        "it may be from before"
+    );
+    test.has("a", 2, 7);
+    assert_eq!(test.at("a"), Some(2));
 }
 
 #[test]
@@ -306,8 +325,7 @@ fn what_a_call_under_way_changes_is_asked() {
     let change = test.sends(&unlink);
     assert_eq!((test.at("a"), test.size(2)), (None, None));
     assert_eq!((test.at("b"), test.size(3)), (Some(3), Some(0)));
-    test.0
-        .answered(&unlink, change.as_ref(), &said(6, Ok(Reply::Done)));
+    test.0.answered(&unlink, &change, &said(6, Ok(Reply::Done)));
     assert_eq!((test.at("a"), test.size(2)), (Some(0), None));
 }
 
@@ -318,8 +336,7 @@ fn what_an_unknown_name_led_to_may_be_anything() {
     let unlink = unlink("a");
     let change = test.sends(&unlink);
     assert_eq!(test.size(3), None, "it may be another name of that");
-    test.0
-        .answered(&unlink, change.as_ref(), &said(6, Ok(Reply::Done)));
+    test.0.answered(&unlink, &change, &said(6, Ok(Reply::Done)));
     assert_eq!(test.size(3), None);
     test.has("b", 3, 7);
     assert_eq!(test.at("b"), Some(3));
@@ -329,7 +346,7 @@ fn what_an_unknown_name_led_to_may_be_anything() {
 fn a_call_that_was_not_sent_has_changed_nothing() {
     let mut test = Test::new();
     test.has("a", 2, 5);
-    let change = test.sends(&unlink("a")).unwrap();
+    let change = test.sends(&unlink("a"));
     test.0.not_done(&change);
     assert_eq!(test.at("a"), Some(2));
 }
@@ -390,9 +407,11 @@ fn nothing_is_believed_after_nine_tenths_of_the_lease_or_over_another_connection
     let lease = Duration::from_secs(10);
     leases.begin(first);
     leases.renewed(first, Duration::ZERO, lease);
-    leases.answered(next, (&get, None), &answer);
+    assert!(leases.sends(next, &get).is_none(), "not over this connection");
+    let sent = leases.sends(first, &get).unwrap();
+    leases.answered(next, (&get, &sent), &answer);
     assert_eq!(leases.attributes(InodeId(2)), None, "not over this connection");
-    leases.answered(first, (&get, None), &answer);
+    leases.answered(first, (&get, &sent), &answer);
     *clock.0.lock() = Duration::from_millis(8_999);
     assert!(leases.attributes(InodeId(2)).is_some());
     *clock.0.lock() = Duration::from_secs(9);
