@@ -60,8 +60,9 @@ impl Mount {
 
     /// Bytes of the inode were changed by another mount or host.
     pub(in crate::handler) fn data_changed(&self, ino: InodeId) {
+        let may_have_pages = self.kernel_cache.lock().changed(ino);
         if self.cache == CacheMode::Auto
-            && self.kernel_cache.lock().changed(ino)
+            && may_have_pages
             && let Some(notify) = self.notify.get()
         {
             notify.data_changed(ino);

@@ -6,6 +6,7 @@ mod directories;
 mod failure;
 mod flags;
 mod later;
+mod lock_bytes;
 mod locks;
 mod nodes;
 mod once;
