@@ -197,6 +197,11 @@ impl Leases {
         id
     }
 
+    /// Calls that wait.
+    pub(crate) fn delayed_count(&self) -> usize {
+        self.delayed.len()
+    }
+
     /// A call waits no longer.
     pub(crate) fn forget_delayed(&mut self, id: DelayedId) {
         self.delayed.remove(&id);

@@ -36,6 +36,12 @@ impl Namespace {
         self.leases.forget_delayed(id);
     }
 
+    /// Calls that wait until others have forgotten what they change.
+    #[must_use]
+    pub fn delayed_count(&self) -> usize {
+        self.leases.delayed_count()
+    }
+
     /// Leases that sessions have.
     #[must_use]
     pub fn lease_count(&self) -> usize {
