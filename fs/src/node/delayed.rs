@@ -6,8 +6,9 @@ use rdmafs_rdma::server::PeerId;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// How long a call waits before it is told to ask again: shorter than any handler's time limit.
-const PATIENCE: Duration = Duration::from_millis(500);
+/// How long a call waits, and to the next tick, before it is told to ask again: shorter than any handler's time limit, which counts also for
+/// how long a node has not said anything.
+const PATIENCE: Duration = Duration::from_millis(100);
 
 struct DelayedCall {
     from: PeerId,

@@ -22,6 +22,7 @@ mod front;
 mod running;
 mod serve;
 mod service;
+mod notices;
 mod peers;
 mod orders;
 mod moves;

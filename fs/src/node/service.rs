@@ -71,7 +71,10 @@ pub(super) struct ServiceState {
     pub(super) namespace: Namespace,
     pub(super) peers: HashMap<PeerId, PeerEntry>,
     sessions: HashMap<SessionId, PeerId>,
+    /// Of layouts.
     pub(super) recalls: Recalls,
+    /// Of leases: they have numbers of their own.
+    pub(super) lease_recalls: Recalls,
     dirty: Option<Sender<Vec<Extent>>>,
     /// Calls that wait until others have forgotten what they change.
     pub(super) delayed: DelayedCalls,
@@ -106,6 +109,7 @@ impl Service {
                 peers: HashMap::new(),
                 sessions: HashMap::new(),
                 recalls: Recalls::default(),
+                lease_recalls: Recalls::default(),
                 dirty: Some(parts.dirty),
                 delayed: DelayedCalls::default(),
             }),
@@ -163,8 +167,13 @@ impl Service {
             entry.since = self.time().monotonic;
         }
         let drained = call.request == Request::Drained;
-        if let Request::Recalled { recall } = call.request {
-            self.acknowledged(&mut state, call.session, recall);
+        match call.request {
+            Request::Recalled { recall } => self.acknowledged(&mut state, call.session, recall),
+            Request::Forgotten { recall } => {
+                let now = self.time().monotonic;
+                state.lease_recalls.answered(call.session, recall, now);
+            }
+            _ => {}
         }
         let request = (call.session, call.id);
         let now = self.time();
@@ -202,6 +211,7 @@ impl Service {
         };
         state.sessions.remove(&session);
         state.recalls.forget(session);
+        state.lease_recalls.forget(session);
         for id in state.delayed.left(peer) {
             state.namespace.forget_delayed(id);
         }
@@ -296,20 +306,6 @@ impl Service {
         Now {
             monotonic: self.lease_time.at(now.monotonic),
             ..now
-        }
-    }
-
-    /// Whoever has waited for others long enough is told to ask again: the time limit of its call must not end it.
-    fn answer_delayed(&self, state: &mut ServiceState) {
-        for (id, from, call) in state.delayed.late(self.time().monotonic) {
-            state.namespace.forget_delayed(id);
-            if let Some(entry) = state.peers.get(&from) {
-                let answer = StampedAnswer::from(Err(MetaError::Delayed));
-                send(
-                    &*entry.peer,
-                    &framing::answer(call, &answer, spoken(&*entry.peer)),
-                );
-            }
         }
     }
 
@@ -410,22 +406,6 @@ impl Service {
         carried_out
     }
 
-    fn notify(&self, state: &mut ServiceState, notices: &[(SessionId, Notice)]) {
-        for (session, notice) in notices {
-            let peer = state.entry(*session).map(|entry| &*entry.peer);
-            if let Some(peer) = peer
-                && let Some(frame) = framing::notice(notice, spoken(peer))
-            {
-                send(peer, &frame);
-            }
-            if let Notice::Recall { recall, ino, .. } = notice {
-                tracing::debug!(session = session.0, recall = recall.0, %ino, "recall");
-                let now = self.time().monotonic;
-                state.recalls.asked(*session, *recall, *ino, now);
-            }
-        }
-    }
-
     /// Hands batches to the store and sends the answer, behind them if it must not come before they are durable.
     fn record(&self, batches: Vec<Batch>, answer: Option<(ReplyTo, StampedAnswer)>, after: After) {
         let Some(journal) = &self.journal else {
@@ -481,12 +461,12 @@ fn reply(answer: Option<(ReplyTo, StampedAnswer)>) {
 }
 
 /// What messages a peer understands.
-fn spoken(peer: &dyn Peer) -> WireVersion {
+pub(super) fn spoken(peer: &dyn Peer) -> WireVersion {
     protocol::spoken(peer.identity().negotiated)
 }
 
 /// A peer that cannot be sent to is on its way out: [`Service::left`] follows.
-fn send(peer: &dyn Peer, frame: &[u8]) {
+pub(super) fn send(peer: &dyn Peer, frame: &[u8]) {
     if let Err(error) = peer.send(frame) {
         tracing::debug!(host = peer.identity().host, %error, "cannot send to a peer");
     }

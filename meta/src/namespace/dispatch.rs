@@ -78,6 +78,7 @@ impl Namespace {
 
     // A table reads best with a line for each request.
     #[rustfmt::skip]
+    #[expect(clippy::too_many_lines, reason = "a table: one line for each request")]
     fn dispatch(&mut self, step: &mut Step<'_>, id: RequestId, request: Request) -> Answer {
         match request {
             Request::Begin { .. } | Request::Sync | Request::Drained => Ok(Reply::Done),

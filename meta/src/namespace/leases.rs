@@ -150,16 +150,16 @@ impl Namespace {
         }
         // An access time that this call renewed is news to its caller only.
         changed.extend(std::mem::take(&mut out.accessed));
-        let told: BTreeSet<InodeId> = answer
+        let in_answer: BTreeSet<InodeId> = answer
             .iter()
             .flat_map(attributes_in)
             .map(|attr| attr.ino)
             .collect();
-        let mut believed = told.clone();
+        let mut believed = in_answer.clone();
         if matches!(answer, Ok(_) | Err(MetaError::NotFound)) {
             believed.extend(named.into_iter().flatten());
         }
-        for ino in changed.difference(&told) {
+        for ino in changed.difference(&in_answer) {
             match self.tree.get(*ino) {
                 Ok(inode) if out.changed.len() < MAX_CHANGED => {
                     out.changed.push(inode.attr.clone());

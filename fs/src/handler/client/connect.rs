@@ -56,6 +56,11 @@ pub(in crate::handler) trait Connect: Send + Sync {
         self.clock()
     }
 
+    /// Whether sessions take leases of attributes and names. Mounts do not yet: docs/adr/0024 says what is missing.
+    fn takes_leases(&self) -> bool {
+        false
+    }
+
     /// Lets the poller of a new link work until the link is over.
     ///
     /// # Errors

@@ -15,7 +15,7 @@ use crate::handler::lock_order::{Mutex, RwLock};
 use crate::handler::values::Connection;
 use event_listener::Event;
 use rdmafs_meta::id::{ClientOwner, PoolId, RequestId};
-use rdmafs_meta::wire::{MAX_STAGED, Request, WireVersion};
+use rdmafs_meta::wire::{MAX_STAGED, Request};
 use rdmafs_rdma::buffer::BufferPool;
 use rdmafs_rdma::clock::Clock;
 use rdmafs_rdma::log_limit::LogLimit;
@@ -306,7 +306,7 @@ impl Client {
     /// service is told that nothing is held. The link is closed when that was heard, soon in any case.
     fn leave(&self, session: Arc<ClientSession>) {
         self.leases.end(session.connection);
-        if !session.spoken().covers(WireVersion::THIRD) {
+        if !self.leases.are_taken() {
             return session.link.close();
         }
         let executor = self.executor.clone();

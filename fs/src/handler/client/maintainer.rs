@@ -132,7 +132,7 @@ async fn ask_for_session(
 /// # Errors
 /// The link's, or the service's.
 async fn take_leases(client: &Client, session: &ClientSession, asked: Duration) -> Result<(), Error> {
-    if !session.spoken().covers(WireVersion::THIRD) {
+    if !client.connect.takes_leases() || !session.spoken().covers(WireVersion::THIRD) {
         client.leases.none();
         return Ok(());
     }

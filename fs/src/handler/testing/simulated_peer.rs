@@ -51,6 +51,8 @@ pub(super) struct SimulatedPeer {
 pub(super) struct SimulatedPool {
     pub(super) sim: Sim,
     pub(super) pace: Pace,
+    /// Handlers take leases.
+    leases: bool,
     /// `None` while the node is dead.
     pub(super) node: Mutex<Option<Arc<NodeRun>>>,
     pub(super) visits: Mutex<Vec<SimulatedPeer>>,
@@ -59,10 +61,11 @@ pub(super) struct SimulatedPool {
 }
 
 impl SimulatedPool {
-    pub(super) fn new(sim: Sim, pace: Pace) -> Self {
+    pub(super) fn new(sim: Sim, pace: Pace, leases: bool) -> Self {
         Self {
             sim,
             pace,
+            leases,
             node: Mutex::default(),
             visits: Mutex::default(),
             watcher: Mutex::default(),
@@ -105,6 +108,10 @@ impl Connect for Way {
 
     fn clock(&self) -> Arc<dyn Clock> {
         self.place.sim.clock()
+    }
+
+    fn takes_leases(&self) -> bool {
+        self.place.leases
     }
 
     fn start(&self, poller: Poller) -> io::Result<()> {

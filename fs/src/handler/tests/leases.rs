@@ -67,7 +67,7 @@ fn what_is_held_is_answered_without_a_call() {
 }
 
 #[test]
-fn what_another_host_changes_is_seen_at_once() {
+fn what_another_host_changes_shows_at_once() {
     let mut lab = Lab::new();
     let (a, b) = (lab.a, lab.b);
     lab.create(a, "f").unwrap();

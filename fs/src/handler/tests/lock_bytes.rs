@@ -249,7 +249,7 @@ fn an_unlock_without_its_node_takes_no_longer_than_the_mount_waits() {
 
 /// A host knows a file as a plain one, and another one makes it set-id.
 #[test]
-fn a_write_of_a_stranger_takes_set_id_bits_that_his_host_has_not_heard_of() {
+fn a_write_of_another_user_takes_set_id_bits_that_his_host_has_not_heard_of() {
     let mut lab = lab();
     lab.write("theirs", 0, b"plain").unwrap();
     lab.fsync("theirs").unwrap();

@@ -34,7 +34,7 @@ impl Believer {
         if out.stamp == Stamp::NONE {
             return;
         }
-        let told = match &out.answer {
+        let in_answer = match &out.answer {
             Some(Ok(Reply::Attr(attr) | Reply::Opened { attr, .. } | Reply::Appended { attr, .. })) => {
                 vec![attr]
             }
@@ -48,7 +48,7 @@ impl Believer {
                 | Request::Make { parent, name, .. }
                 | Request::Link { parent, name, .. },
                 Some(Ok(_)),
-            ) => Some(((*parent, name.clone()), Some(told[0].ino))),
+            ) => Some(((*parent, name.clone()), Some(in_answer[0].ino))),
             (Request::Lookup { parent, name }, Some(Err(MetaError::NotFound))) => {
                 Some(((*parent, name.clone()), None))
             }
@@ -57,6 +57,23 @@ impl Believer {
             }
             _ => None,
         };
+        self.unlearn_moved(request, out);
+        if let Some((place, ino)) = named {
+            // What it was is not known any more, in any case.
+            self.names.remove(&place);
+            if self.may_believe(place.0, out.stamp) {
+                self.names.insert(place, ino);
+            }
+        }
+        for attr in in_answer.into_iter().chain(&out.changed) {
+            if self.may_believe(attr.ino, out.stamp) {
+                self.attributes.insert(attr.ino, attr.clone());
+            }
+        }
+    }
+
+    /// Nobody says what a rename left at its names.
+    fn unlearn_moved(&mut self, request: &Request, out: &Output) {
         if let (
             Request::Rename {
                 parent,
@@ -70,18 +87,6 @@ impl Believer {
         {
             self.names.remove(&(*parent, name.clone()));
             self.names.remove(&(*new_parent, new_name.clone()));
-        }
-        if let Some((place, ino)) = named {
-            // What it was is not known any more, in any case.
-            self.names.remove(&place);
-            if self.may_believe(place.0, out.stamp) {
-                self.names.insert(place, ino);
-            }
-        }
-        for attr in told.into_iter().chain(&out.changed) {
-            if self.may_believe(attr.ino, out.stamp) {
-                self.attributes.insert(attr.ino, attr.clone());
-            }
         }
     }
 
@@ -98,9 +103,9 @@ impl Believer {
     }
 
     /// It was told, and did not hear it yet.
-    fn is_told(&self, ino: InodeId) -> bool {
-        let told = |heard: &Heard| matches!(heard, Heard::Forget(None, told, _) if *told == ino);
-        self.inbox.iter().any(told)
+    fn is_notified(&self, ino: InodeId) -> bool {
+        let names_it = |heard: &Heard| matches!(heard, Heard::Forget(None, named, _) if *named == ino);
+        self.inbox.iter().any(names_it)
     }
 }
 
@@ -229,7 +234,7 @@ impl Play {
         for (session, believer) in &self.believers {
             // Its own answer may be on the way.
             for (ino, attr) in &believer.attributes {
-                if believer.is_told(*ino) {
+                if believer.is_notified(*ino) {
                     continue;
                 }
                 let now = self
@@ -243,7 +248,7 @@ impl Play {
                 assert_eq!(without_atime(attr), now, "{session:?}");
             }
             for ((directory, name), ino) in &believer.names {
-                if believer.is_told(*directory) {
+                if believer.is_notified(*directory) {
                     continue;
                 }
                 let now = self.w.space.tree.directory(*directory).ok();
@@ -435,8 +440,8 @@ fn of_an_answer_that_was_kept_nothing_is_believed_and_leases_are_for_who_takes_t
     call.id = RequestId(9_999);
     let first = play.w.serve(call.clone());
     assert!(first.stamp > Stamp::NONE);
-    let again = play.w.serve(call);
-    assert_eq!((again.stamp, again.answer), (Stamp::NONE, first.answer));
+    let repeated = play.w.serve(call);
+    assert_eq!((repeated.stamp, repeated.answer), (Stamp::NONE, first.answer));
     let count = play.w.space.lease_count();
     let plain = play.w.session();
     assert!(attr_of(play.w.ask(plain, Request::GetAttr { ino })).is_ok());

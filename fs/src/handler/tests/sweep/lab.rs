@@ -60,6 +60,7 @@ impl Lab {
             pace: Pace::AtOnce,
             lease: LEASE,
             prompt: true,
+            leases: true,
         });
         let (a, b) = (sim.add_host(), sim.add_host());
         Self {
