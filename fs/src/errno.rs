@@ -107,7 +107,7 @@ fn meta_errno(error: MetaError) -> i32 {
         MetaError::BeyondEnd => libc::ENXIO,
         MetaError::Stale => libc::ESTALE,
         MetaError::Unsupported => libc::EOPNOTSUPP,
-        MetaError::Lost | MetaError::Unreachable => libc::EIO,
+        MetaError::Lost | MetaError::Unreachable | MetaError::Delayed => libc::EIO,
         MetaError::SessionEnded | MetaError::StoreFailed => libc::EIO,
         MetaError::StillConnected | MetaError::Draining | MetaError::NotDone => libc::EIO,
         MetaError::NoXattr => libc::ENODATA,

@@ -109,4 +109,7 @@ pub enum MetaError {
     /// EIO: the bytes lie in an arena of another node, which the node that was asked has no way to.
     #[error("the bytes lie in memory that the node cannot reach")]
     Unreachable,
+    /// Other sessions are still asked to forget what they believe of it: ask again, as the same request. Never shown to a program.
+    #[error("other hosts are asked to forget what they know of it")]
+    Delayed,
 }

@@ -11,7 +11,9 @@ use crate::name::Name;
 use crate::namespace::{Config, Identity, Namespace, Output, examine};
 use crate::store::{Batch, MAX_BATCH_BYTES, MAX_BATCH_KEYS, MemoryStore, Store, StoreError};
 use crate::time::{AccessTime, Now, Timestamp};
-use crate::wire::{self, Answer, Call, Message, NewInode, Notice, OpenAccess, Reply, Request, WireVersion};
+use crate::wire::{
+    self, Answer, Call, Message, NewInode, Notice, OpenAccess, Reply, Request, StampedAnswer, WireVersion,
+};
 use std::fmt::Debug;
 use std::time::Duration;
 
@@ -35,6 +37,7 @@ fn wire(bytes: &[u8]) {
             }
         }
         Some((2, message)) => decoded::<Notice>(message),
+        Some((3, message)) => decoded::<StampedAnswer>(message),
         _ => {}
     }
 }

@@ -36,10 +36,17 @@ id!(/// The state of an inode's bytes, size and layout: it rises when any of the
     Version(u64));
 id!(/// One round of recalling a layout.
     RecallId(u64));
+id!(/// Rises with every step of the service, within its term: of two answers, the one with the higher stamp is newer.
+    Stamp(u64));
 id!(/// Whose a file lock is, within a session.
     LockOwner(u64));
 id!(/// One asking for a file lock, within a session: asking again under it is the same asking.
     LockTicket(u64));
+
+impl Stamp {
+    /// Before every step.
+    pub const NONE: Stamp = Stamp(0);
+}
 
 impl InodeId {
     /// The root directory of every pool (`FUSE_ROOT_ID`, include/uapi/linux/fuse.h).

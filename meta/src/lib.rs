@@ -24,6 +24,7 @@ pub mod store;
 pub mod problem;
 pub mod wire;
 mod session;
+mod leases;
 mod locks;
 mod tree;
 pub mod namespace;

@@ -36,3 +36,15 @@ impl Clock for SystemClock {
         self.start.elapsed()
     }
 }
+
+/// The operating system's clock that goes on while the host sleeps (CLOCK_BOOTTIME).
+#[derive(Clone, Copy, Debug)]
+pub struct BootClock;
+
+impl Clock for BootClock {
+    fn now(&self) -> Duration {
+        let now = nix::time::clock_gettime(nix::time::ClockId::CLOCK_BOOTTIME);
+        // Linux has had it since 2.6.39.
+        now.map_or(Duration::MAX, Duration::from)
+    }
+}

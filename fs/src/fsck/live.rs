@@ -9,7 +9,7 @@ use rdmafs_meta::error::MetaError;
 use rdmafs_meta::id::{RequestId, SessionId, Term};
 use rdmafs_meta::problem::Examination;
 use rdmafs_meta::time::AccessTime;
-use rdmafs_meta::wire::{self, Answer, Call, Reply, Request, WireError};
+use rdmafs_meta::wire::{self, Call, Reply, Request, WireError};
 use rdmafs_rdma::buffer::BufferPool;
 use rdmafs_rdma::clock::{Clock, SystemClock};
 use rdmafs_rdma::fabric::{
@@ -183,7 +183,9 @@ impl Conversation<'_> {
         let sent = self.endpoint.send(&frame);
         sent.map_err(|source| AskError::Send { of: of(), source })?;
         let answer = self.answer(waiting)?;
-        let answer: Answer = wire::decode(&answer, spoken).map_err(|_| AskError::Version(of()))?;
+        let answer = wire::decode_answer(&answer, spoken)
+            .map_err(|_| AskError::Version(of()))?
+            .answer;
         match answer {
             Ok(Reply::Examined(examination)) => Ok(examination),
             Ok(_) | Err(MetaError::Unsupported | MetaError::SessionEnded) => Err(AskError::Version(of())),

@@ -5,7 +5,7 @@
 //! waits for a page, and a write that waits for its own range never for a whole file. What is said twice about one inode, or range of
 //! it, before the kernel heard it is said once.
 
-use crate::handler::KernelNotify;
+use crate::handler::{KernelNotify, WHOLE_FILE};
 use fuser::INodeNo;
 use parking_lot::{Condvar, Mutex};
 use rdmafs_meta::id::InodeId;
@@ -75,7 +75,10 @@ impl KernelNotify for Notify {
     }
 
     fn drop_range(&self, ino: InodeId, range: Range<u64>, done: Done) {
-        self.ranges.push((ino, range), Some(done));
+        match range == WHOLE_FILE {
+            true => self.data.push(ino, Some(done)),
+            false => self.ranges.push((ino, range), Some(done)),
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 //! A call's id is chosen by the handler and comes back with its answer; id 0 is a notice.
 
 use rdmafs_meta::error::MetaError;
-use rdmafs_meta::wire::{self, Answer, Call, Message, Notice, WireError, WireVersion};
+use rdmafs_meta::wire::{self, Answer, Call, Message, Notice, StampedAnswer, WireError, WireVersion};
 
 /// The id of messages that answer nothing.
 pub(crate) const NOTICE: u64 = 0;
@@ -17,11 +17,25 @@ pub(crate) fn call(frame: &[u8]) -> Option<(u64, Call)> {
 }
 
 /// The frame of an answer for a peer that speaks `spoken`. One that cannot be sent becomes an error: the caller must hear something.
-pub(crate) fn answer(id: u64, answer: &Answer, spoken: WireVersion) -> Vec<u8> {
-    let answer = answer.as_ref().map_err(|error| error.as_spoken(spoken));
-    frame(id, &answer.cloned(), spoken).unwrap_or_else(|error| {
+pub(crate) fn answer(id: u64, stamped: &StampedAnswer, spoken: WireVersion) -> Vec<u8> {
+    let framed = match spoken.covers(stamped.needs()) {
+        true => frame(id, stamped, spoken),
+        false => {
+            let answer = stamped.answer.as_ref();
+            frame(
+                id,
+                &answer.map_err(|error| error.as_spoken(spoken)).cloned(),
+                spoken,
+            )
+        }
+    };
+    framed.unwrap_or_else(|error| {
         tracing::error!("an answer cannot be sent: {error}");
-        frame::<Answer>(id, &Err(MetaError::Unsupported), WireVersion::FIRST).unwrap_or_default()
+        let refusal = Err(MetaError::Unsupported);
+        match spoken.covers(WireVersion::THIRD) {
+            true => frame(id, &StampedAnswer::from(refusal), spoken).unwrap_or_default(),
+            false => frame::<Answer>(id, &refusal, WireVersion::FIRST).unwrap_or_default(),
+        }
     })
 }
 
@@ -75,13 +89,14 @@ mod tests {
 
     #[test]
     fn an_answer_that_is_too_long_is_answered_as_an_error() {
-        let long = Ok(Reply::Target(vec![0; wire::MAX_MESSAGE]));
+        let long = StampedAnswer::from(Ok(Reply::Target(vec![0; wire::MAX_MESSAGE])));
         let frame = answer(7, &long, WireVersion::NEWEST);
         assert_eq!(frame[..8], 7_u64.to_le_bytes());
-        assert_eq!(
-            wire::decode::<Answer>(&frame[8..], WireVersion::NEWEST).unwrap(),
-            Err(MetaError::Unsupported)
-        );
+        let heard = wire::decode::<StampedAnswer>(&frame[8..], WireVersion::NEWEST);
+        assert_eq!(heard.unwrap().answer, Err(MetaError::Unsupported));
+        let frame = answer(7, &long, WireVersion::FIRST);
+        let heard = wire::decode::<Answer>(&frame[8..], WireVersion::FIRST);
+        assert_eq!(heard.unwrap(), Err(MetaError::Unsupported));
     }
 
     #[test]
@@ -90,7 +105,7 @@ mod tests {
             version: 0,
             ..WireVersion::FIRST
         };
-        let frame = answer(7, &Ok(Reply::Done), spoken);
+        let frame = answer(7, &StampedAnswer::from(Ok(Reply::Done)), spoken);
         let heard = wire::decode::<Answer>(&frame[8..], WireVersion::FIRST);
         assert_eq!(heard.unwrap(), Err(MetaError::Unsupported));
         assert_eq!(notice(&Notice::Drain, spoken), None);

@@ -32,10 +32,7 @@ impl Service {
         state = self.state.lock();
         let output = match moved {
             Ok(()) => state.namespace.moved(&moving, self.time()),
-            Err(error) => Output {
-                answer: Some(Err(error)),
-                ..Output::default()
-            },
+            Err(error) => state.namespace.not_moved(&moving, error),
         };
         (state, output)
     }

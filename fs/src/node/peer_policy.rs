@@ -55,7 +55,10 @@ impl Service {
 
     /// Names those who have kept others waiting for a third of a lease.
     pub(super) fn say_late(&self, state: &mut ServiceState) {
-        for Late { session, ino, waited } in state.recalls.late(self.time().monotonic, self.lease / 3) {
+        let (now, patience) = (self.time().monotonic, self.lease / 3);
+        let mut late = state.recalls.late(now, patience);
+        late.extend(state.lease_recalls.late(now, patience));
+        for Late { session, ino, waited } in late {
             if let Some(entry) = state.entry(session) {
                 let about = About {
                     session: Some(session),

@@ -5,6 +5,7 @@
 //! journal queues, long zeroing goes to the cleaner, and bytes are copied between two steps.
 
 use super::arena_access::ArenaAccess;
+use super::delayed::DelayedCalls;
 use super::framing;
 use super::grants::Grants;
 use super::journal::{Journal, JournalFailed};
@@ -19,7 +20,7 @@ use rdmafs_meta::id::{Incarnation, NodeId, RequestId, SessionId};
 use rdmafs_meta::namespace::{After, Namespace, Output};
 use rdmafs_meta::store::Batch;
 use rdmafs_meta::time::Now;
-use rdmafs_meta::wire::{Answer, Call, Notice, Reply, Request, WireVersion};
+use rdmafs_meta::wire::{Answer, Call, Notice, Reply, Request, StampedAnswer, WireVersion};
 use rdmafs_rdma::arena::Arena;
 use rdmafs_rdma::server::{Peer, PeerId};
 use std::collections::HashMap;
@@ -70,8 +71,13 @@ pub(super) struct ServiceState {
     pub(super) namespace: Namespace,
     pub(super) peers: HashMap<PeerId, PeerEntry>,
     sessions: HashMap<SessionId, PeerId>,
+    /// Of layouts.
     pub(super) recalls: Recalls,
+    /// Of leases: they have numbers of their own.
+    pub(super) lease_recalls: Recalls,
     dirty: Option<Sender<Vec<Extent>>>,
+    /// Calls that wait until others have forgotten what they change.
+    pub(super) delayed: DelayedCalls,
 }
 
 /// A peer, and the one session that it may speak for once it began it.
@@ -103,7 +109,9 @@ impl Service {
                 peers: HashMap::new(),
                 sessions: HashMap::new(),
                 recalls: Recalls::default(),
+                lease_recalls: Recalls::default(),
                 dirty: Some(parts.dirty),
+                delayed: DelayedCalls::default(),
             }),
             arena: ArenaAccess::new(parts.incarnation, parts.arena),
             journal: parts.journal,
@@ -149,18 +157,30 @@ impl Service {
         };
         let peer = Arc::clone(&entry.peer);
         if let Err(refusal) = self.admit(entry, &call, (durable, state.draining)) {
-            send(&*peer, &framing::answer(id, &Err(refusal), spoken(&*peer)));
+            send(
+                &*peer,
+                &framing::answer(id, &StampedAnswer::from(Err(refusal)), spoken(&*peer)),
+            );
             return;
         }
         if let Some(entry) = state.peers.get_mut(&from) {
             entry.since = self.time().monotonic;
         }
         let drained = call.request == Request::Drained;
-        if let Request::Recalled { recall } = call.request {
-            self.acknowledged(&mut state, call.session, recall);
+        match call.request {
+            Request::Recalled { recall } => self.acknowledged(&mut state, call.session, recall),
+            Request::Forgotten { recall } => {
+                let now = self.time().monotonic;
+                state.lease_recalls.answered(call.session, recall, now);
+            }
+            _ => {}
         }
         let request = (call.session, call.id);
-        let output = state.namespace.call(call, self.time());
+        let now = self.time();
+        let mut output = state.namespace.call(call, now);
+        if let Some(delayed) = output.delayed.take() {
+            state.delayed.insert(delayed, (from, id), now.monotonic);
+        }
         let (mut state, output) = self.with_bytes_done(state, output);
         if let Some(entry) = state.peers.get_mut(&from).filter(|_| drained) {
             entry.drained = true;
@@ -191,6 +211,10 @@ impl Service {
         };
         state.sessions.remove(&session);
         state.recalls.forget(session);
+        state.lease_recalls.forget(session);
+        for id in state.delayed.left(peer) {
+            state.namespace.forget_delayed(id);
+        }
         let what = format!("a session is fenced: {why}");
         self.say(PeerEvent::Fenced, who, (what, session.into()));
         self.calmed.notify_all();
@@ -212,6 +236,7 @@ impl Service {
         let Some(mut state) = state else { return false };
         self.peer_log.say_counts((self.now)().monotonic);
         self.say_late(&mut state);
+        self.answer_delayed(&mut state);
         let idle = self.idle(&state);
         let (output, more) = state.namespace.tick(self.time());
         self.perform_alone(state, output);
@@ -341,6 +366,12 @@ impl Service {
             }
             (answer, ..) => answer,
         };
+        let (stamp, changed) = (output.stamp, output.changed);
+        let answer = answer.map(|answer| StampedAnswer {
+            stamp,
+            changed,
+            answer,
+        });
         self.notify(&mut state, &output.notices);
         // A lease runs out as time passes; only a call that begins a session ends another's connection.
         let why = match caller {
@@ -357,6 +388,11 @@ impl Service {
             .iter()
             .filter_map(|session| state.shut_out(*session, why))
             .collect();
+        let resumed: Vec<_> = output
+            .resume
+            .iter()
+            .filter_map(|id| state.delayed.take(*id))
+            .collect();
         drop(state);
         for (session, peer) in disconnect {
             let what = format!("a session is shut out: {why}");
@@ -364,27 +400,14 @@ impl Service {
             self.grants().forget(peer.identity().id);
             peer.close();
         }
+        for (from, id, call) in resumed {
+            self.call(from, id, call);
+        }
         carried_out
     }
 
-    fn notify(&self, state: &mut ServiceState, notices: &[(SessionId, Notice)]) {
-        for (session, notice) in notices {
-            let peer = state.entry(*session).map(|entry| &*entry.peer);
-            if let Some(peer) = peer
-                && let Some(frame) = framing::notice(notice, spoken(peer))
-            {
-                send(peer, &frame);
-            }
-            if let Notice::Recall { recall, ino, .. } = notice {
-                tracing::debug!(session = session.0, recall = recall.0, %ino, "recall");
-                let now = self.time().monotonic;
-                state.recalls.asked(*session, *recall, *ino, now);
-            }
-        }
-    }
-
     /// Hands batches to the store and sends the answer, behind them if it must not come before they are durable.
-    fn record(&self, batches: Vec<Batch>, answer: Option<(ReplyTo, Answer)>, after: After) {
+    fn record(&self, batches: Vec<Batch>, answer: Option<(ReplyTo, StampedAnswer)>, after: After) {
         let Some(journal) = &self.journal else {
             return reply(answer);
         };
@@ -395,7 +418,7 @@ impl Service {
         let then = move |stored: Result<(), JournalFailed>| {
             reply(answer.map(|(caller, answer)| match stored {
                 Ok(()) => (caller, answer),
-                Err(JournalFailed) => (caller, Err(MetaError::StoreFailed)),
+                Err(JournalFailed) => (caller, Err(MetaError::StoreFailed).into()),
             }));
         };
         journal.append(batches, Some(Box::new(then)));
@@ -430,7 +453,7 @@ impl ServiceState {
     }
 }
 
-fn reply(answer: Option<(ReplyTo, Answer)>) {
+fn reply(answer: Option<(ReplyTo, StampedAnswer)>) {
     if let Some((caller, answer)) = answer {
         let frame = framing::answer(caller.id, &answer, spoken(&*caller.peer));
         send(&*caller.peer, &frame);
@@ -438,12 +461,12 @@ fn reply(answer: Option<(ReplyTo, Answer)>) {
 }
 
 /// What messages a peer understands.
-fn spoken(peer: &dyn Peer) -> WireVersion {
+pub(super) fn spoken(peer: &dyn Peer) -> WireVersion {
     protocol::spoken(peer.identity().negotiated)
 }
 
 /// A peer that cannot be sent to is on its way out: [`Service::left`] follows.
-fn send(peer: &dyn Peer, frame: &[u8]) {
+pub(super) fn send(peer: &dyn Peer, frame: &[u8]) {
     if let Err(error) = peer.send(frame) {
         tracing::debug!(host = peer.identity().host, %error, "cannot send to a peer");
     }

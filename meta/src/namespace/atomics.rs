@@ -72,10 +72,11 @@ impl Namespace {
 
     /// As after a write, but the store hears of it with the next change: a record for each atomic would cost more than all the rest, and
     /// the bytes themselves do not outlive the node.
-    fn touched(&mut self, ino: InodeId, step: &Step<'_>) {
+    fn touched(&mut self, ino: InodeId, step: &mut Step<'_>) {
         if let Ok(inode) = self.tree.get_mut_lazily(ino) {
             inode.attr.version.0 += 1;
             (inode.attr.mtime, inode.attr.ctime) = (step.now.wall, step.now.wall);
+            step.out.accessed.push(ino);
         }
     }
 }

@@ -2,12 +2,13 @@
 
 use super::copy::Place;
 use super::files::Written;
+use super::leases::named_by;
 use super::output::Output;
 use super::ranges::How;
 use super::service::Namespace;
 use super::step::Step;
 use crate::error::MetaError;
-use crate::id::RequestId;
+use crate::id::{RequestId, Stamp};
 use crate::time::Now;
 use crate::tree::{Move, NewEntry};
 use crate::wire::{Answer, Call, Reply, Request};
@@ -15,11 +16,19 @@ use crate::wire::{Answer, Call, Reply, Request};
 impl Namespace {
     /// Serves one call. Total: hostile input gives an error answer. An error changes nothing.
     pub fn call(&mut self, call: Call, now: Now) -> Output {
-        let mut out = Output::default();
+        let mut out = self.begin_step();
+        let (session, named) = (call.session, named_by(&call.request));
         let answer = self.serve(call, now, &mut out);
+        if let Some(moving) = &out.moving {
+            // What they may believe is told when the bytes are where they belong.
+            self.leases.begin_move(moving.change.ino);
+            self.lease(None, now.monotonic, &mut out);
+        } else {
+            self.lease(Some((session, &answer, named)), now.monotonic, &mut out);
+        }
         self.finish(&mut out);
-        // Else it comes when the bytes are where they belong.
-        let known = out.moving.is_none() && out.atomic.is_none();
+        // Else it comes when the bytes are where they belong, or when others have forgotten what they believe.
+        let known = out.moving.is_none() && out.atomic.is_none() && out.delayed.is_none();
         out.answer = known.then_some(answer);
         out
     }
@@ -44,7 +53,12 @@ impl Namespace {
         out.after.store = call.request.waits_for_store();
         let kept = call.id != RequestId::NOT_KEPT;
         if kept && let Some(answer) = self.sessions.cached(call.session, call.id) {
+            // Of what was true then nothing is to be believed.
+            out.stamp = Stamp::NONE;
             return answer.clone();
+        }
+        if self.recall_for(&call, now.monotonic, out) {
+            return Err(MetaError::Delayed);
         }
         let remembered = kept && !call.request.is_idempotent();
         let mut step = Step {
@@ -64,6 +78,7 @@ impl Namespace {
 
     // A table reads best with a line for each request.
     #[rustfmt::skip]
+    #[expect(clippy::too_many_lines, reason = "a table: one line for each request")]
     fn dispatch(&mut self, step: &mut Step<'_>, id: RequestId, request: Request) -> Answer {
         match request {
             Request::Begin { .. } | Request::Sync | Request::Drained => Ok(Reply::Done),
@@ -114,6 +129,8 @@ impl Namespace {
             Request::SetXattr { ino, name, staged, value, mode } => self.set_xattr(step, ino, name, (staged, value, mode)),
             Request::RemoveXattr { ino, name } => self.remove_xattr(step, ino, &name),
             Request::SetFlags { ino, flags } => self.set_flags(step, ino, flags),
+            Request::Leases { take } => self.leases(step, take),
+            Request::Forgotten { recall } => self.forgotten(step, recall),
         }
     }
 }

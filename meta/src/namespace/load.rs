@@ -10,7 +10,8 @@ use super::output::Config;
 use super::persist::ID_BLOCK;
 use super::service::Namespace;
 use crate::alloc::Allocator;
-use crate::id::{InodeId, Term};
+use crate::id::{InodeId, Stamp, Term};
+use crate::leases::{Leases, MOST_LEASES};
 use crate::locks::Locks;
 use crate::problem::ProblemKind;
 use crate::session::Sessions;
@@ -42,6 +43,8 @@ impl Namespace {
             sessions: Sessions::new(term, config.lease),
             tree: reading.tree,
             locks: Locks::default(),
+            leases: Leases::new(MOST_LEASES),
+            stamp: Stamp::NONE,
             alloc: Allocator::default(),
             orphans,
             lost: BTreeMap::new(),

@@ -19,13 +19,15 @@ mod files;
 mod ranges;
 mod copy;
 mod atomics;
+mod leases;
 mod dispatch;
 mod check;
 #[cfg(test)]
 mod tests;
 
+pub use crate::leases::DelayedId;
 pub use fsck::{Examined, examine};
 pub use identity::Identity;
 pub use locked::Locked;
-pub use output::{After, AtomicChange, ByteMove, Config, Moving, Order, Output};
+pub use output::{After, AtomicChange, ByteMove, Config, Delayed, Moving, Order, Output};
 pub use service::Namespace;

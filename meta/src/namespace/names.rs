@@ -116,7 +116,7 @@ impl Namespace {
         Ok(Reply::Done)
     }
 
-    pub(super) fn read_link(&mut self, step: &Step<'_>, ino: InodeId) -> Answer {
+    pub(super) fn read_link(&mut self, step: &mut Step<'_>, ino: InodeId) -> Answer {
         let Body::Symlink(target) = &self.tree.get(ino)?.body else {
             return Err(MetaError::Invalid);
         };
@@ -125,16 +125,19 @@ impl Namespace {
         Ok(Reply::Target(target))
     }
 
-    pub(super) fn read_dir(&mut self, step: &Step<'_>, ino: InodeId, after: u64, limit: u32) -> Answer {
-        let (entries, end) = self.tree.read_dir(step.who, ino, after, limit)?;
+    pub(super) fn read_dir(&mut self, step: &mut Step<'_>, ino: InodeId, after: u64, limit: u32) -> Answer {
+        let (mut entries, end) = self.tree.read_dir(step.who, ino, after, limit)?;
         self.accessed(ino, step);
+        let accessed = self.tree.get(ino)?.attr.atime;
+        let own = entries.iter_mut().filter(|entry| entry.attr.ino == ino);
+        own.for_each(|entry| entry.attr.atime = accessed);
         let next = self.tree.directory(ino)?.1.next_cookie;
         Ok(Reply::Directory { entries, end, next })
     }
 
     /// Renews the access time if the call is one that does. It reaches the store with the inode's next change: losing one in a
     /// crash harms nobody, writing one for each open would cost everybody.
-    pub(super) fn accessed(&mut self, ino: InodeId, step: &Step<'_>) {
+    pub(super) fn accessed(&mut self, ino: InodeId, step: &mut Step<'_>) {
         let Ok(inode) = self.tree.get_mut_lazily(ino) else {
             return;
         };
@@ -150,6 +153,7 @@ impl Namespace {
         };
         if renews {
             attr.atime = now;
+            step.out.accessed.push(ino);
         }
     }
 }

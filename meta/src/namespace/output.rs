@@ -1,12 +1,14 @@
 //! What the memory node must do after a call.
 
+use crate::attr::Attr;
 use crate::cred::Credentials;
 use crate::extent::Extent;
-use crate::id::{InodeId, NodeId, PoolId, RequestId, SessionId};
+use crate::id::{InodeId, NodeId, PoolId, RequestId, SessionId, Stamp};
 use crate::layout::LayoutSlice;
+use crate::leases::DelayedId;
 use crate::locks::Grants;
 use crate::store::Batch;
-use crate::wire::{Answer, AtomicOp, Notice};
+use crate::wire::{Answer, AtomicOp, Call, Notice};
 use std::time::Duration;
 
 /// How a namespace behaves.
@@ -78,6 +80,15 @@ pub struct ByteMove {
     pub to: Extent,
 }
 
+/// A call that waits until others have forgotten what it changes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Delayed {
+    /// Names it.
+    pub id: DelayedId,
+    /// What is to be called again.
+    pub call: Call,
+}
+
 /// A word to change before its call is answered, in the same step: [`Namespace::atomic_done`](super::Namespace::atomic_done) gives the answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AtomicChange {
@@ -119,6 +130,17 @@ pub struct Output {
     pub notices: Vec<(SessionId, Notice)>,
     /// To the store, in this order and after those of earlier outputs. What must happen together is one batch.
     pub batch: Vec<Batch>,
+    /// Not done yet: others are asked to forget what they believe of it. It is to be called again, by [`Namespace::call`](super::Namespace::call), once an output has its id in
+    /// `resume`, or to be given up by [`Namespace::forget_delayed`](super::Namespace::forget_delayed); there is no answer meanwhile.
+    pub delayed: Option<Delayed>,
+    /// Delayed calls that can go on.
+    pub resume: Vec<DelayedId>,
+    /// Inodes whose attributes changed without the store being told.
+    pub(super) accessed: Vec<InodeId>,
+    /// Of this step: all that its answer and notices say is as it was then.
+    pub stamp: Stamp,
+    /// What the caller is to hear of beside the answer: attributes of what its call changed.
+    pub changed: Vec<Attr>,
     /// To the caller; `None` when the call is not answered by this output (tick, cleaned).
     pub answer: Option<Answer>,
     /// To be done before the call is answered, in the place of `answer`.

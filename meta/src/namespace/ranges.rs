@@ -116,7 +116,7 @@ impl Namespace {
 
     /// The bytes of a [`Moving`] are where they belong: gives the answer to its call.
     pub fn moved(&mut self, moving: &Moving, now: Now) -> Output {
-        let mut out = Output::default();
+        let mut out = self.begin_step();
         let mut step = Step {
             session: moving.session,
             who: &moving.caller,
@@ -125,8 +125,22 @@ impl Namespace {
             out: &mut out,
         };
         let answer = self.change(&mut step, moving.change);
+        self.leases.end_move(moving.change.ino);
+        self.lease(
+            Some((moving.session, &answer, [None; 2])),
+            now.monotonic,
+            &mut out,
+        );
         self.finish(&mut out);
         out.answer = Some(answer);
+        out
+    }
+
+    /// The bytes of a [`Moving`] could not be moved: gives that answer to its call.
+    pub fn not_moved(&mut self, moving: &Moving, why: MetaError) -> Output {
+        let mut out = self.begin_step();
+        self.leases.end_move(moving.change.ino);
+        out.answer = Some(Err(why));
         out
     }
 

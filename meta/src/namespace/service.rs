@@ -6,8 +6,9 @@ use crate::alloc::Allocator;
 use crate::attr::Attr;
 use crate::error::MetaError;
 use crate::extent::Extent;
-use crate::id::{Incarnation, InodeId, NodeId, RequestId, SessionId, Term};
+use crate::id::{Incarnation, InodeId, NodeId, RequestId, SessionId, Stamp, Term};
 use crate::layout::{Replica, Run};
+use crate::leases::Leases;
 use crate::locks::{Grants, Locks};
 use crate::session::Sessions;
 use crate::time::Now;
@@ -24,6 +25,9 @@ pub struct Namespace {
     pub(super) alloc: Allocator,
     pub(super) sessions: Sessions,
     pub(super) locks: Locks,
+    pub(super) leases: Leases,
+    /// Of the last step.
+    pub(super) stamp: Stamp,
     /// Inodes without names and opens whose extents are still to be freed.
     pub(super) orphans: BTreeSet<InodeId>,
     /// Files that have lost bytes, and how many.
@@ -94,15 +98,17 @@ impl Namespace {
     /// for what is left of its lease, in which its handler may come back; then, or at once when its lease had run out, what only it held
     /// open is reclaimed. Its grants are void with the connection; they are not revoked one by one.
     pub fn fenced(&mut self, session: SessionId) -> Output {
-        let mut out = Output::default();
+        let mut out = self.begin_step();
         let (opens, given_up) = self.sessions.fenced(session);
         self.give_up(session, given_up, &mut out);
         if !self.sessions.exists(session) {
             self.end_locks(session, &mut out);
+            out.resume.extend(self.leases.end(session));
         }
         for ino in opens {
             self.closed(ino, &mut out);
         }
+        self.lease(None, Duration::ZERO, &mut out);
         self.finish(&mut out);
         out
     }
@@ -118,19 +124,25 @@ impl Namespace {
     /// returns `true`.
     pub fn tick(&mut self, now: Now) -> (Output, bool) {
         let expired = self.sessions.expire(now.monotonic);
-        let mut out = Output {
-            disconnect: expired.disconnect,
-            ..Output::default()
-        };
+        let mut out = self.begin_step();
+        // Who was not heard of for a lease believes nothing any more, fenced or not: its own clock told it so before.
+        for session in &expired.disconnect {
+            out.resume.extend(self.leases.end(*session));
+        }
+        out.disconnect = expired.disconnect;
         for session in expired.ended {
             self.end_locks(session, &mut out);
+            out.resume.extend(self.leases.end(session));
         }
+        let late = self.leases.late(now.monotonic.saturating_sub(self.config.lease));
+        out.disconnect.extend(late);
         let mut grants = Grants::new();
         self.locks.tick(now.monotonic, &mut grants);
         out.notify_granted(grants);
         for ino in expired.let_go {
             self.closed(ino, &mut out);
         }
+        self.lease(None, now.monotonic, &mut out);
         self.finish(&mut out);
         (out, !self.orphans.is_empty())
     }
@@ -147,6 +159,16 @@ impl Namespace {
     /// An order on which the answer to this call depended was not carried out, so `why` was answered: a retry hears it, too.
     pub fn not_carried_out(&mut self, session: SessionId, id: RequestId, why: MetaError) {
         self.sessions.correct(session, id, Err(why));
+    }
+
+    /// The beginning of every step.
+    pub(super) fn begin_step(&mut self) -> Output {
+        self.stamp.0 += 1;
+        let stamp = self.stamp;
+        Output {
+            stamp,
+            ..Output::default()
+        }
     }
 
     /// The end of every step: a part of what is to be removed goes, and the store is told of all changes.

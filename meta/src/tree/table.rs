@@ -235,6 +235,11 @@ impl Tree {
         Ok(())
     }
 
+    /// Inodes that changed since the changes were taken last, or are gone.
+    pub(crate) fn changed_inodes(&self) -> impl Iterator<Item = InodeId> {
+        self.changes.inodes.iter().copied()
+    }
+
     pub(crate) fn take_changes(&mut self) -> Changes {
         std::mem::take(&mut self.changes)
     }

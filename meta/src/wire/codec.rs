@@ -3,7 +3,7 @@
 //! The far side may be hostile: decoding takes any bytes, allocates in proportion to them, and never panics. Both ways a message is
 //! held against what the two peers speak: one that the peer does not know is not encoded, one that it cannot have sent not decoded.
 
-use super::{Answer, Call, MAX_MESSAGE, Notice, WireVersion};
+use super::{Answer, Call, MAX_MESSAGE, Notice, StampedAnswer, WireVersion};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use thiserror::Error;
@@ -26,6 +26,12 @@ impl Message for Answer {
             Ok(reply) => reply.needs(),
             Err(error) => error.needs(),
         }
+    }
+}
+
+impl Message for StampedAnswer {
+    fn needs(&self) -> WireVersion {
+        StampedAnswer::needs(self)
     }
 }
 
@@ -85,6 +91,17 @@ pub fn decode<M: Message>(bytes: &[u8], spoken: WireVersion) -> Result<M, WireEr
     match rest.len() {
         0 => Ok(message),
         extra => Err(WireError::Trailing { extra }),
+    }
+}
+
+/// Decodes what a service answered a call with, in the form that the version has.
+///
+/// # Errors
+/// [`WireError`].
+pub fn decode_answer(bytes: &[u8], spoken: WireVersion) -> Result<StampedAnswer, WireError> {
+    match spoken.covers(WireVersion::THIRD) {
+        true => decode(bytes, spoken),
+        false => decode::<Answer>(bytes, spoken).map(StampedAnswer::from),
     }
 }
 

@@ -19,6 +19,8 @@ impl Request {
             | Self::Renew
             | Self::Recalled { .. }
             | Self::Outcome { .. }
+            | Self::Leases { .. }
+            | Self::Forgotten { .. }
             | Self::Drained => true,
             Self::Reopen { .. } | Self::Sync | Self::StatFs | Self::Examine { .. } => true,
             Self::Lookup { .. } | Self::Parent { .. } | Self::GetAttr { .. } => true,
@@ -55,6 +57,7 @@ impl Request {
             Self::Lock { .. } | Self::Unlock { .. } | Self::CancelLock { .. } | Self::GetLock { .. } => false,
             Self::GetXattr { .. } | Self::ListXattr { .. } | Self::StageXattr { .. } => false,
             Self::StatFs | Self::Examine { .. } => false,
+            Self::Leases { .. } | Self::Forgotten { .. } => false,
         }
     }
 

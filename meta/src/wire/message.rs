@@ -8,9 +8,10 @@
 
 use super::reply::Reply;
 use super::request::Request;
+use crate::attr::Attr;
 use crate::cred::Credentials;
 use crate::error::MetaError;
-use crate::id::{InodeId, LockTicket, RecallId, RequestId, SessionId, Term, Version};
+use crate::id::{InodeId, LockTicket, RecallId, RequestId, SessionId, Stamp, Term, Version};
 use crate::time::AccessTime;
 use serde::{Deserialize, Serialize};
 
@@ -36,6 +37,34 @@ pub struct Call {
 
 /// What a call is answered with.
 pub type Answer = Result<Reply, MetaError>;
+
+/// What a call is answered with where leases are spoken of (version 3): an answer, and how it stands to others.
+///
+/// A session that takes leases may believe the attributes in `changed` and in the reply, and what the reply says of names, until it is told to forget them
+/// ([`Notice::Forget`]), its lease is over, or it learns something with a higher stamp.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StampedAnswer {
+    /// Of the step that gave the answer; 0 when the answer was kept from an earlier one, so that nothing of it is to be believed.
+    pub stamp: Stamp,
+    /// Attributes, as they are now, of inodes that the call changed beside those in the reply: at most [`MAX_CHANGED`].
+    pub changed: Vec<Attr>,
+    /// The answer.
+    pub answer: Answer,
+}
+
+impl From<Answer> for StampedAnswer {
+    /// An answer of which nothing is to be believed.
+    fn from(answer: Answer) -> Self {
+        Self {
+            stamp: Stamp::NONE,
+            changed: Vec::new(),
+            answer,
+        }
+    }
+}
+
+/// Most attributes that an answer brings along of what its call changed.
+pub const MAX_CHANGED: usize = 8;
 
 /// What the service tells a session of its own accord.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -70,5 +99,14 @@ pub enum Notice {
     Granted {
         /// Which call asked for the lock.
         ticket: LockTicket,
+    },
+    /// Another session changes an inode: forget its attributes and, of a directory, all its names, absent ones too, as far as they were learned up to `stamp`.
+    Forget {
+        /// To be acknowledged with [`Request::Forgotten`] at once; `None`: nobody waits for it.
+        recall: Option<RecallId>,
+        /// The inode that the notice is about.
+        ino: InodeId,
+        /// What has this stamp or a lower one is not to be believed any more.
+        stamp: Stamp,
     },
 }

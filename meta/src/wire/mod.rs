@@ -7,7 +7,7 @@ mod message;
 mod version;
 mod codec;
 
-pub use codec::{Message, WireError, decode, encode};
+pub use codec::{Message, WireError, decode, decode_answer, encode};
 pub use message::*;
 pub use reply::*;
 pub use request::*;

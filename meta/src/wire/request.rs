@@ -435,4 +435,19 @@ pub enum Request {
         /// All flags that the inode is to have.
         flags: InodeFlags,
     },
+    /// `take`: from now on the session believes what it is told of attributes and names, and gives it up when [`Notice::Forget`]
+    /// asks for it; else it believes nothing any more. Whatever it believed before, it has forgotten. Answer: `Reply::Done`.
+    ///
+    /// [`Notice::Forget`]: super::Notice::Forget
+    Leases {
+        /// It takes leases.
+        take: bool,
+    },
+    /// What a [`Notice::Forget`] named is forgotten: nothing of it is shown to any program any more. Answer: `Reply::Done`.
+    ///
+    /// [`Notice::Forget`]: super::Notice::Forget
+    Forgotten {
+        /// The recall that is acknowledged.
+        recall: RecallId,
+    },
 }

@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | 1 | all messages of [`Request`], [`Reply`], [`Notice`] and [`MetaError`] as `codec/tests/frozen.txt` has their bytes; the frames of links, and what fabrics say once they have met, as they were before versions were negotiated |
 //! | 2 | [`MetaError::Unreachable`], and replicas that are [`Stale`](ReplicaState::Stale) in what replies say of layouts |
+//! | 3 | leases for attributes and names: [`StampedAnswer`] in the place of each answer, [`Request::Leases`], [`Request::Forgotten`], [`Notice::Forget`], [`MetaError::Delayed`] |
 //!
 //! | feature bit | what it says |
 //! | --- | --- |
@@ -19,7 +20,7 @@
 //!
 //! A sender asks [`WireVersion::covers`] (the codec does, both ways): a message that the peer's version does not have is never sent.
 
-use super::message::Notice;
+use super::message::{Notice, StampedAnswer};
 use super::reply::Reply;
 use super::request::Request;
 use crate::error::MetaError;
@@ -29,7 +30,7 @@ use std::fmt;
 /// The oldest version that this program speaks.
 pub const OLDEST: u16 = 1;
 /// The newest version that this program speaks.
-pub const NEWEST: u16 = 2;
+pub const NEWEST: u16 = 3;
 /// The features that this program has, a bit for each.
 pub const FEATURES: u64 = 0;
 
@@ -54,6 +55,9 @@ impl WireVersion {
 
     /// What came with version 2.
     const SECOND: Self = Self::since(2);
+
+    /// What came with version 3.
+    pub const THIRD: Self = Self::since(3);
 
     /// What came with this version, and needs no feature.
     const fn since(version: u16) -> Self {
@@ -99,6 +103,7 @@ impl Request {
             Self::Examine { .. } => WireVersion::FIRST,
             Self::GetXattr { .. } | Self::ListXattr { .. } | Self::StageXattr { .. } => WireVersion::FIRST,
             Self::SetXattr { .. } | Self::RemoveXattr { .. } | Self::SetFlags { .. } => WireVersion::FIRST,
+            Self::Leases { .. } | Self::Forgotten { .. } => WireVersion::THIRD,
         }
     }
 }
@@ -129,6 +134,14 @@ fn of_layout(layout: &LayoutSlice) -> WireVersion {
     }
 }
 
+impl StampedAnswer {
+    /// The least that a handler must speak to be answered this.
+    #[must_use]
+    pub fn needs(&self) -> WireVersion {
+        WireVersion::THIRD
+    }
+}
+
 impl Notice {
     /// The least that a handler must speak to be told this.
     #[must_use]
@@ -136,6 +149,7 @@ impl Notice {
         match self {
             Self::Recall { .. } | Self::Changed { .. } | Self::Drain => WireVersion::FIRST,
             Self::Capabilities { .. } | Self::Granted { .. } => WireVersion::FIRST,
+            Self::Forget { .. } => WireVersion::THIRD,
         }
     }
 }
@@ -155,6 +169,7 @@ impl MetaError {
             Self::Locked | Self::Deadlock | Self::TooManyLocks => WireVersion::FIRST,
             Self::OtherPool | Self::Protected => WireVersion::FIRST,
             Self::Unreachable => WireVersion::SECOND,
+            Self::Delayed => WireVersion::THIRD,
         }
     }
 

@@ -3,7 +3,7 @@
 use crate::options::{MountOptions, Source};
 use crate::process::warn_without_roce_rule;
 use rdmafs_rdma::buffer::BufferPool;
-use rdmafs_rdma::clock::{Clock, SystemClock};
+use rdmafs_rdma::clock::{BootClock, Clock, SystemClock};
 use rdmafs_rdma::fabric::{ClientOwner, ConnectError, Endpoint, Fabric, FabricKind, Target, VerbsOptions};
 use rdmafs_rdma::key::Key;
 use rdmafs_rdma::link::Poller;
@@ -49,6 +49,16 @@ pub(in crate::handler) trait Connect: Send + Sync {
     /// What all time limits of the pool are measured by.
     fn clock(&self) -> Arc<dyn Clock> {
         Arc::new(SystemClock::new())
+    }
+
+    /// What the handler's own leases are measured by: a clock that goes on while the host sleeps, as the service's does.
+    fn lease_clock(&self) -> Arc<dyn Clock> {
+        self.clock()
+    }
+
+    /// Whether sessions take leases of attributes and names. Mounts do not yet: docs/adr/0024 says what is missing.
+    fn takes_leases(&self) -> bool {
+        false
     }
 
     /// Lets the poller of a new link work until the link is over.
@@ -134,6 +144,10 @@ impl Connect for Nodes {
             }
         };
         self.source.nodes.first().map_or_else(String::new, label)
+    }
+
+    fn lease_clock(&self) -> Arc<dyn Clock> {
+        Arc::new(BootClock)
     }
 
     fn connect(&self, buffers: &BufferPool) -> Result<(Arc<dyn Endpoint>, String), ReachError> {

@@ -6,6 +6,7 @@
 use super::call_counter::CallCounter;
 use super::connect::Connect;
 use super::events::{Reset, SessionEvents};
+use super::leased::Leases;
 use super::node_clock::NodeClock;
 use super::session::{Before, ClientSession};
 use crate::errno::Error;
@@ -14,7 +15,7 @@ use crate::handler::lock_order::{Mutex, RwLock};
 use crate::handler::values::Connection;
 use event_listener::Event;
 use rdmafs_meta::id::{ClientOwner, PoolId, RequestId};
-use rdmafs_meta::wire::MAX_STAGED;
+use rdmafs_meta::wire::{MAX_STAGED, Request};
 use rdmafs_rdma::buffer::BufferPool;
 use rdmafs_rdma::clock::Clock;
 use rdmafs_rdma::log_limit::LogLimit;
@@ -28,6 +29,9 @@ const IN_FLIGHT: usize = 128;
 
 /// Lines about the link in ten seconds that are said at once.
 const LINES: u32 = 8;
+
+/// How long the last words of a session may take.
+const GOODBYE: Duration = Duration::from_millis(200);
 
 /// A node that has owed an answer for so long is said not to answer.
 pub(in crate::handler) const NOT_ANSWERING: Duration = Duration::from_secs(1);
@@ -77,7 +81,7 @@ pub(in crate::handler) struct Parts {
 
 /// The client of a pool.
 ///
-/// Lock order: `state`, `last`, `draining`, `note` and `lines` are leaves: under none of them another lock of the handler is taken, and none
+/// Lock order: `state`, `last`, `draining`, `note` and `lines` are leaves, and so is what `leases` has: under none of them another lock of the handler is taken, and none
 /// is held across a wait.
 pub(in crate::handler) struct Client {
     pub(in crate::handler) name: String,
@@ -102,6 +106,8 @@ pub(in crate::handler) struct Client {
     requests: AtomicU64,
     /// What went to the service and came from it.
     pub(in crate::handler) counter: Arc<CallCounter>,
+    /// What is held by lease, and answered without a call.
+    pub(in crate::handler) leases: Arc<Leases>,
     /// A place for each call whose answer the service must keep.
     pub(in crate::handler) in_flight: Semaphore,
     /// One large extended attribute for each place that the service keeps the first part of.
@@ -129,6 +135,7 @@ impl Client {
             longest_ms: AtomicU64::new(u64::MAX),
             clock: parts.connect.clock(),
             node_clock: NodeClock::default(),
+            leases: Arc::new(Leases::new(parts.connect.lease_clock())),
             connect: parts.connect,
             events,
             state: RwLock::new(SessionState::Down {
@@ -261,6 +268,7 @@ impl Client {
                 silent: silence >= NOT_ANSWERING,
             };
         }
+        self.leases.end(session.connection);
         // An ended lease ends what is left of the connection; on one that has failed this does nothing.
         session.link.close();
         self.say(format!("link down: {why}"));
@@ -288,10 +296,27 @@ impl Client {
     pub(in crate::handler) fn close(&self) {
         let before = std::mem::replace(&mut *self.state.write(), SessionState::Closed);
         if let SessionState::Up { session, .. } = before {
-            session.link.close();
+            self.leave(session);
         }
         self.changed.notify(usize::MAX);
         self.nudge();
+    }
+
+    /// Ends a session that nobody uses any more. Who waits for this handler to forget something need not wait for its lease to run out: the
+    /// service is told that nothing is held. The link is closed when that was heard, soon in any case.
+    fn leave(&self, session: Arc<ClientSession>) {
+        self.leases.end(session.connection);
+        if !self.leases.are_taken() {
+            return session.link.close();
+        }
+        let executor = self.executor.clone();
+        let goodbye = async move {
+            let last = Box::pin(session.call_as_root(Request::Leases { take: false }, GOODBYE));
+            let _heard = executor.within(GOODBYE, last).await;
+            session.link.close();
+            Ok(())
+        };
+        self.executor.run(0, goodbye, |_: Result<(), Error>| ());
     }
 
     /// For what the handler asks in its own name: the longest `timeout=` of the mounts.

@@ -7,7 +7,7 @@ use super::session::{Before, ClientSession, Introduction, NewLink, ask_to_begin}
 use crate::errno::Error;
 use crate::executor::Executor;
 use rdmafs_meta::error::MetaError;
-use rdmafs_meta::wire::{Notice, Reply, Request, decode};
+use rdmafs_meta::wire::{Notice, Reply, Request, WireVersion, decode};
 use rdmafs_rdma::fabric::FabricError;
 use rdmafs_rdma::link::{Link, LinkConfig, LinkEvents};
 use std::io;
@@ -77,6 +77,7 @@ pub(in crate::handler) async fn establish(client: &Arc<Client>) -> Result<(), Es
     })?;
     *client.note.lock() = note;
     if !install(client, &session) {
+        client.leases.end(session.connection);
         link.close();
     }
     Ok(())
@@ -84,16 +85,18 @@ pub(in crate::handler) async fn establish(client: &Arc<Client>) -> Result<(), Es
 
 async fn begin(client: &Arc<Client>, link: &Arc<Link>, events: &Events) -> Result<Arc<ClientSession>, Error> {
     let before = *client.last.lock();
-    let session = Arc::new(ask_for_session(client, link.clone(), before).await?);
+    let (session, asked) = ask_for_session(client, link.clone(), before).await?;
+    let session = Arc::new(session);
     let _first = events.session.set(Arc::downgrade(&session));
     if !session.goes_on() {
         client.events.begins_anew(session.clone()).await?;
     }
+    take_leases(client, &session, asked).await?;
     client.events.reset(Reset::Connected);
     Ok(session)
 }
 
-/// Begins a session on a fresh link, or goes on with that of `before`.
+/// Begins a session on a fresh link, or goes on with that of `before`. Says also when its lease was asked for.
 ///
 /// # Errors
 /// The link's, or the service's refusal: [`MetaError::OtherPool`] where it serves another pool than the one that is mounted.
@@ -101,13 +104,13 @@ async fn ask_for_session(
     client: &Client,
     link: Arc<Link>,
     before: Option<Before>,
-) -> Result<ClientSession, Error> {
+) -> Result<(ClientSession, Duration), Error> {
     let who = Introduction {
         client_owner: client.client_owner,
         pool: client.identity(),
         timeout: client.timeout(),
     };
-    let asked = client.clock.now();
+    let (asked, lease_asked) = (client.clock.now(), client.leases.now());
     let begun = ask_to_begin(&link, &client.counter, who).await?;
     if !client.identify(begun.pool) {
         return Err(MetaError::OtherPool.into());
@@ -117,8 +120,27 @@ async fn ask_for_session(
         link,
         connection: client.next_connection(),
         counter: client.counter.clone(),
+        leases: client.leases.clone(),
+        executor: client.executor.clone(),
     };
-    Ok(ClientSession::new(new, begun, before))
+    Ok((ClientSession::new(new, begun, before), lease_asked))
+}
+
+/// Drops what was held by lease over the connection before, and has the service give leases over this one. Its lease was asked for at
+/// `asked`.
+///
+/// # Errors
+/// The link's, or the service's.
+async fn take_leases(client: &Client, session: &ClientSession, asked: Duration) -> Result<(), Error> {
+    if !client.connect.takes_leases() || !session.spoken().covers(WireVersion::THIRD) {
+        client.leases.none();
+        return Ok(());
+    }
+    client.leases.begin(session.connection);
+    let request = Request::Leases { take: true };
+    session.call_as_root(request, client.timeout()).await?;
+    client.leases.renewed(session.connection, asked, session.lease);
+    Ok(())
 }
 
 /// Lets operations use the session. False when the pool was closed meanwhile.
@@ -193,9 +215,14 @@ async fn pause(client: &Client, duration: Duration) -> bool {
 fn renew(client: &Arc<Client>, session: Arc<ClientSession>) {
     let owner = client.clone();
     let renewal = async move {
-        let asked = owner.clock.now();
+        let (asked, lease_asked) = (owner.clock.now(), owner.leases.now());
         match session.call_as_root(Request::Renew, owner.timeout()).await {
-            Ok(Reply::Renewed { wall }) => owner.node_clock.said(wall, asked, owner.clock.now()),
+            Ok(Reply::Renewed { wall }) => {
+                owner.node_clock.said(wall, asked, owner.clock.now());
+                owner
+                    .leases
+                    .renewed(session.connection, lease_asked, session.lease);
+            }
             Err(Error::Meta(_)) => owner.lost(&session, "the lease ran out"),
             _ => {}
         }
@@ -273,6 +300,16 @@ impl LinkEvents for Events {
             }
             Ok(Notice::Granted { ticket }) => client.events.lock_granted(ticket, session.origin),
             Ok(Notice::Changed { ino, .. }) => client.events.layout_changed(ino),
+            Ok(Notice::Forget { recall, ino, stamp }) => {
+                client.leases.forget(session.connection, ino, stamp);
+                if let Some(recall) = recall {
+                    let acknowledge = async move {
+                        let acknowledged = client.ask_over(&session, Request::Forgotten { recall });
+                        acknowledged.await.map(|_| ())
+                    };
+                    self.executor.run(0, acknowledge, log_failure);
+                }
+            }
             Ok(Notice::Capabilities { ino }) => client.events.capabilities_given(ino),
             Err(error) => {
                 tracing::error!(pool = %client.name, "the node sent no notice: {error}");

@@ -2,14 +2,17 @@
 
 use super::call_counter::CallCounter;
 use super::connect::host_name;
+use super::exchange::{Exchange, ask_without_session};
+use super::leased::Leases;
 use super::links::Links;
 use crate::errno::Error;
+use crate::executor::Executor;
 use crate::handler::values::Connection;
 use crate::protocol;
 use rdmafs_meta::cred::Credentials;
 use rdmafs_meta::id::{ClientOwner, PoolId, RequestId, SessionId, Term};
 use rdmafs_meta::time::AccessTime;
-use rdmafs_meta::wire::{Answer, Arena, Begun, Call, Reply, Request, WireError, WireVersion, decode, encode};
+use rdmafs_meta::wire::{Arena, Begun, Call, Reply, Request, WireVersion};
 use rdmafs_rdma::link::Link;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -31,7 +34,7 @@ pub(in crate::handler) struct ClientSession {
     /// Runs out this long after the last renewal.
     pub(in crate::handler) lease: Duration,
     term: Term,
-    counter: Arc<CallCounter>,
+    exchange: Exchange,
     /// The log has said that the node is too old for something.
     said_too_old: AtomicBool,
 }
@@ -62,6 +65,10 @@ pub(in crate::handler) struct NewLink {
     pub(in crate::handler) connection: Connection,
     /// Counts what goes over it.
     pub(in crate::handler) counter: Arc<CallCounter>,
+    /// What is held by lease.
+    pub(in crate::handler) leases: Arc<Leases>,
+    /// Hears answers whose callers have gone.
+    pub(in crate::handler) executor: Executor,
 }
 
 /// Asks the service for a session over a fresh link.
@@ -86,7 +93,7 @@ pub(in crate::handler) async fn ask_to_begin(
             pool: who.pool,
         },
     };
-    match send(link, counter, &call, who.timeout).await? {
+    match ask_without_session(link, counter, &call, who.timeout).await? {
         Reply::Begun(begun) => Ok(begun),
         _ => Err(Error::Protocol),
     }
@@ -101,6 +108,15 @@ impl ClientSession {
         // The service tells of its own node's arena first, and that is where this link leads.
         let own = begun.arenas.first().map(|arena| arena.node);
         let links = Links::new(own.map(|node| (node, new.link.clone())));
+        let lease = Duration::from_millis(begun.lease_ms.max(1));
+        let exchange = Exchange {
+            connection,
+            link: new.link.clone(),
+            counter: new.counter,
+            leases: new.leases,
+            executor: new.executor,
+            lease,
+        };
         Self {
             connection,
             origin: goes_on.unwrap_or(connection),
@@ -108,9 +124,9 @@ impl ClientSession {
             link: new.link,
             links,
             arenas: begun.arenas,
-            lease: Duration::from_millis(begun.lease_ms.max(1)),
+            lease,
             term: begun.term,
-            counter: new.counter,
+            exchange,
             said_too_old: AtomicBool::new(false),
         }
     }
@@ -135,7 +151,7 @@ impl ClientSession {
     /// The link's or the service's.
     pub(in crate::handler) async fn send(&self, call: &mut Call, timeout: Duration) -> Result<Reply, Error> {
         (call.session, call.term) = (self.id, self.term);
-        let answered = send(&self.link, &self.counter, call, timeout).await;
+        let answered = self.exchange.ask(call, timeout).await;
         if let Err(error @ Error::NotSpoken { .. }) = &answered
             && !self.said_too_old.swap(true, Ordering::Relaxed)
         {
@@ -167,28 +183,6 @@ impl ClientSession {
             request,
         };
         self.send(&mut call, timeout).await
-    }
-}
-
-async fn send(
-    link: &Arc<Link>,
-    counter: &CallCounter,
-    call: &Call,
-    timeout: Duration,
-) -> Result<Reply, Error> {
-    let spoken = protocol::spoken(link.facts().negotiated);
-    let message = encode(call, spoken).map_err(not_sent)?;
-    counter.sent(message.len());
-    let answer = link.call(&message, timeout).await?;
-    counter.received(answer.len());
-    let answer: Answer = decode(&answer, spoken).map_err(|_| Error::Protocol)?;
-    Ok(answer?)
-}
-
-fn not_sent(error: WireError) -> Error {
-    match error {
-        WireError::NotSpoken { spoken, needed } => Error::NotSpoken { spoken, needed },
-        WireError::TooLong { .. } | WireError::Trailing { .. } | WireError::Malformed(_) => Error::Protocol,
     }
 }
 
@@ -264,6 +258,8 @@ mod tests {
                 link: Arc::clone(&link),
                 connection: Connection(1),
                 counter,
+                leases: Arc::new(Leases::new(Sim::new(4096, 1).clock())),
+                executor: Executor::stepped(Sim::new(4096, 1).clock()),
             },
             Begun {
                 session: SessionId(1),

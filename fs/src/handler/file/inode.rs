@@ -270,6 +270,13 @@ impl Inode {
         state.extent_map.cut(0);
     }
 
+    /// What is known of the layout may be old: it is asked for again.
+    pub(in crate::handler) fn forget_layout(&self) {
+        let mut state = self.state.lock();
+        state.generation += 1;
+        state.extent_map.cut(0);
+    }
+
     /// The service counts one more open in the session that began over `origin`. False when a later session has been told of the
     /// opens already: then it knows nothing of this one.
     pub(in crate::handler) fn opened(&self, origin: Connection) -> bool {

@@ -11,7 +11,6 @@ impl Mount {
         if self.closed.swap(true, Ordering::AcqRel) {
             return;
         }
-        self.give_all_locks_back();
         let files: Vec<_> = self.handles.write().drain().map(|(_, file)| file).collect();
         let (done, all_done) = mpsc::channel::<()>();
         for file in files {
@@ -22,6 +21,8 @@ impl Mount {
         drop(done);
         // Ends when the last sender is gone.
         let _ended = all_done.recv_timeout(self.timeout());
+        // What was written under them is committed.
+        self.give_all_locks_back();
         let last = self.siblings.detach(self.id);
         self.limits_changed();
         if last {

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-/// How long the kernel may believe names and attributes with `cache=auto`.
+/// How long the kernel may believe names and attributes with `cache=auto` where the node gives no leases.
 const TTL: Duration = Duration::from_secs(1);
 
 impl Mount {
@@ -20,12 +20,13 @@ impl Mount {
         let _kept = self.notify.set(notify);
     }
 
-    /// Attribute time to live.
+    /// Attribute time to live. Where attributes and names are held by lease the kernel asks each time, and is answered without a call: what it
+    /// believes itself could not be taken back before others see the change.
     #[must_use]
     pub fn ttl(&self) -> Duration {
         match self.cache {
-            CacheMode::Auto => TTL,
-            CacheMode::None => Duration::ZERO,
+            CacheMode::Auto if !self.client.leases.are_taken() => TTL,
+            CacheMode::Auto | CacheMode::None => Duration::ZERO,
         }
     }
 
@@ -60,8 +61,9 @@ impl Mount {
 
     /// Bytes of the inode were changed by another mount or host.
     pub(in crate::handler) fn data_changed(&self, ino: InodeId) {
+        let may_have_pages = self.kernel_cache.lock().changed(ino);
         if self.cache == CacheMode::Auto
-            && self.kernel_cache.lock().changed(ino)
+            && may_have_pages
             && let Some(notify) = self.notify.get()
         {
             notify.data_changed(ino);

@@ -36,6 +36,7 @@ pub use names::RootError;
 use open_file::OpenFile;
 pub(super) use pool::Pool;
 pub use state::Mount;
+pub(crate) use types::WHOLE_FILE;
 pub use types::{
     Entry, FilePlace, HandleId, KernelNotify, OpenMode, Opened, ReadData, SpaceChange, WriteMode,
 };

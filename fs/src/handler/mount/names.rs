@@ -3,6 +3,7 @@
 use super::state::Mount;
 use super::types::Entry;
 use crate::errno::Error;
+use crate::handler::client::Found;
 use rdmafs_meta::attr::{Attr, FileKind};
 use rdmafs_meta::cred::Credentials;
 use rdmafs_meta::error::MetaError;
@@ -67,6 +68,16 @@ impl Mount {
                 name: Name::new(name)?,
             },
         };
+        // Whether the caller may search the directory is the service's to say, unless a kernel has said it.
+        if let Request::Lookup { parent, name } = &request
+            && caller.kernel_decides
+            && let Some(found) = self.client.leases.find(*parent, name)
+        {
+            return match found {
+                Found::Here(attr) => Ok(self.files.show(attr)),
+                Found::Absent => Err(MetaError::NotFound.into()),
+            };
+        }
         self.files.call_for_attr(self.context(caller), request).await
     }
 

@@ -135,7 +135,11 @@ impl Mount {
         let direct = self.cache == CacheMode::None || mode.append || mode.direct;
         let (keep_cache, fresh) = match self.cache {
             CacheMode::Auto => self.believes(&open.held, attr, new).await,
-            CacheMode::None => (false, None),
+            // Its pages are those of mappings: they are dropped with the answer to each open.
+            CacheMode::None => {
+                let foreign = open.held.written_elsewhere(self.id);
+                (false, self.kernel_cache.lock().opens(attr, foreign).1)
+            }
         };
         let keep_cache = keep_cache && !mode.truncate;
         let handle = self.new_handle();

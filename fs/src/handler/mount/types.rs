@@ -20,6 +20,9 @@ pub trait KernelNotify: Send + Sync {
     fn drop_range(&self, ino: InodeId, range: Range<u64>, done: Box<dyn FnOnce() + Send>);
 }
 
+/// All bytes that a file has or may have: what [`KernelNotify::drop_range`] takes for the whole file.
+pub(crate) const WHOLE_FILE: Range<u64> = 0..u64::MAX;
+
 /// An open file or directory of one mount.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct HandleId(pub u64);

@@ -7,15 +7,23 @@ use crate::node::stepped::SteppedNode;
 use parking_lot::Mutex;
 use rdmafs_meta::extent::Extent;
 use rdmafs_meta::namespace::Namespace;
+use rdmafs_meta::wire;
 use rdmafs_rdma::buffer::BufferPool;
 use rdmafs_rdma::clock::Clock;
 use rdmafs_rdma::fabric::{Endpoint, FabricError, FabricKind};
 use rdmafs_rdma::key::KeyId;
 use rdmafs_rdma::link::Poller;
+use rdmafs_rdma::protocol::Negotiated;
 use rdmafs_rdma::server::{Identity, Peer, PeerId};
 use rdmafs_rdma::sim::{Access, Pace, Sim, SimEndpoint};
 use std::io;
 use std::sync::{Arc, OnceLock, Weak};
+
+/// What handlers and the node speak with each other.
+const NEWEST: Negotiated = Negotiated {
+    version: wire::NEWEST,
+    features: wire::FEATURES,
+};
 
 /// Sees what happens to the arena.
 pub trait Watch: Send {
@@ -43,6 +51,8 @@ pub(super) struct SimulatedPeer {
 pub(super) struct SimulatedPool {
     pub(super) sim: Sim,
     pub(super) pace: Pace,
+    /// Handlers take leases.
+    leases: bool,
     /// `None` while the node is dead.
     pub(super) node: Mutex<Option<Arc<NodeRun>>>,
     pub(super) visits: Mutex<Vec<SimulatedPeer>>,
@@ -51,10 +61,11 @@ pub(super) struct SimulatedPool {
 }
 
 impl SimulatedPool {
-    pub(super) fn new(sim: Sim, pace: Pace) -> Self {
+    pub(super) fn new(sim: Sim, pace: Pace, leases: bool) -> Self {
         Self {
             sim,
             pace,
+            leases,
             node: Mutex::default(),
             visits: Mutex::default(),
             watcher: Mutex::default(),
@@ -99,6 +110,10 @@ impl Connect for Way {
         self.place.sim.clock()
     }
 
+    fn takes_leases(&self) -> bool {
+        self.place.leases
+    }
+
     fn start(&self, poller: Poller) -> io::Result<()> {
         self.pollers.lock().push(poller);
         Ok(())
@@ -119,7 +134,8 @@ impl Connect for Way {
             }
             Vec::new()
         };
-        let end = self.place.sim.endpoint(self.place.pace, Box::new(hears));
+        let sim = &self.place.sim;
+        let end = sim.endpoint_that_speaks(NEWEST, self.place.pace, Box::new(hears));
         self.place.visits.lock().push(SimulatedPeer {
             peer,
             host: self.host,
@@ -160,7 +176,7 @@ impl SimulatedConnect {
                 host: "simulated".into(),
                 fabric: FabricKind::Sim,
                 pid: None,
-                negotiated: rdmafs_rdma::protocol::Negotiated::FIRST,
+                negotiated: NEWEST,
             },
             end: Arc::downgrade(end),
             place: Arc::downgrade(place),

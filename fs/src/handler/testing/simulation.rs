@@ -45,6 +45,8 @@ pub struct Rules {
     pub lease: Duration,
     /// The node does its chores (storing, fencing, cleaning) as soon as it can; else when it is told to ([`Simulation::work`]).
     pub prompt: bool,
+    /// Handlers take leases.
+    pub leases: bool,
 }
 
 /// A simulated pool and its hosts.
@@ -73,7 +75,7 @@ impl Simulation {
         let clock = sim.clock();
         let mut simulation = Self {
             rules,
-            place: Arc::new(SimulatedPool::new(sim, rules.pace)),
+            place: Arc::new(SimulatedPool::new(sim, rules.pace, rules.leases)),
             clock,
             store: SimStore::default(),
             pool: PoolId([7; 16]),

@@ -6,6 +6,8 @@ mod directories;
 mod failure;
 mod flags;
 mod later;
+mod leases;
+mod lock_bytes;
 mod locks;
 mod nodes;
 mod once;

@@ -19,10 +19,10 @@ type Done = Box<dyn FnOnce() + Send>;
 
 /// A kernel that only remembers what it was told.
 #[derive(Default)]
-struct Kernel {
-    notified: Mutex<Vec<(&'static str, InodeId)>>,
+pub(super) struct Kernel {
+    pub(super) notified: Mutex<Vec<(&'static str, InodeId)>>,
     /// While it is here: it does not answer, and this is who waits.
-    busy: Mutex<Option<Vec<Done>>>,
+    pub(super) busy: Mutex<Option<Vec<Done>>>,
 }
 
 impl KernelNotify for Kernel {

@@ -314,7 +314,8 @@ impl Client {
             return None;
         }
         assert_eq!(u64::from_le_bytes(*head), id, "an answer to another call");
-        Some(wire::decode(message, wire::WireVersion::NEWEST).unwrap())
+        let said = wire::decode_answer(message, wire::WireVersion::NEWEST);
+        Some(said.unwrap().answer)
     }
 
     /// Waits until `pick` takes something from an event; `None` when the endpoint went down first.

@@ -10,7 +10,7 @@ use rdmafs_meta::name::Name;
 use rdmafs_meta::namespace::{Config, Namespace};
 use rdmafs_meta::store::{Batch, MemoryStore, Store, StoreError};
 use rdmafs_meta::time::{AccessTime, Now};
-use rdmafs_meta::wire::{self, Answer, Begun, Call, NewInode, Reply, Request};
+use rdmafs_meta::wire::{self, Answer, Begun, Call, NewInode, Reply, Request, WireVersion};
 use rdmafs_rdma::arena::Arena;
 use rdmafs_rdma::fabric::{FabricError, FabricKind};
 use rdmafs_rdma::key::KeyId;
@@ -236,7 +236,14 @@ impl TestHandler<'_> {
         }
         let frame = self.peer.sent.lock().last().unwrap().clone();
         assert_eq!(frame[..8], self.calls.to_le_bytes());
-        wire::decode(&frame[8..], wire::WireVersion::NEWEST).unwrap()
+        let stamped = crate::protocol::spoken(self.peer.identity.negotiated).covers(WireVersion::THIRD);
+        let spoken = if stamped {
+            WireVersion::THIRD
+        } else {
+            WireVersion::FIRST
+        };
+        let said = wire::decode_answer(&frame[8..], spoken);
+        said.unwrap().answer
     }
 
     pub(super) fn make(&mut self, name: &str) -> Answer {

@@ -289,6 +289,8 @@ impl Stage {
                 ino,
                 flags: InodeFlags::NO_DUMP,
             },
+            Request::Leases { take: true },
+            Request::Forgotten { recall: RecallId(1) },
         ]
     }
 }

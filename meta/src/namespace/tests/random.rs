@@ -189,6 +189,16 @@ fn flags_request(inodes: &[InodeId], [a, b, _]: [u64; 3]) -> Request {
     Request::SetFlags { ino, flags }
 }
 
+/// The request of a step that makes one.
+pub(super) fn request_of(kind: u8, inodes: &[InodeId], numbers: [u64; 3]) -> Request {
+    match kind {
+        0..=12 => tree_request(kind, inodes, numbers),
+        13..=28 | 37..=43 => file_request(kind, inodes, numbers),
+        44..=47 => xattr_request(kind, inodes, numbers),
+        _ => flags_request(inodes, numbers),
+    }
+}
+
 /// What nobody changes of a protected inode but by its flags: attributes, and links and entries of what is immutable. One without a name ends
 /// with its last user, whatever its flags.
 fn protected(w: &World) -> Vec<(InodeId, String)> {
@@ -237,8 +247,7 @@ pub(super) fn play(steps: Vec<Step>) -> (World, [SessionId; 3]) {
         w.who = user([0, 0, 7][who % 3]);
         let before = protected(&w);
         match kind {
-            0..=12 => drop(w.ask(session, tree_request(kind, &inodes, numbers))),
-            13..=28 | 37..=43 => drop(w.ask(session, file_request(kind, &inodes, numbers))),
+            0..=28 | 37..=48 => drop(w.ask(session, request_of(kind, &inodes, numbers))),
             29..=31 => w.acknowledge(),
             32 | 33 => w.clean(),
             34 => drop(w.tick()),
@@ -255,8 +264,6 @@ pub(super) fn play(steps: Vec<Step>) -> (World, [SessionId; 3]) {
                 }
                 w.disconnect.clear();
             }
-            44..=47 => drop(w.ask(session, xattr_request(kind, &inodes, numbers))),
-            48 => drop(w.ask(session, flags_request(&inodes, numbers))),
             _ => {
                 w.restart();
                 sessions = begin(&mut w);

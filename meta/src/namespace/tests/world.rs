@@ -41,8 +41,8 @@ pub(super) struct World {
     pub(super) disconnect: Vec<SessionId>,
     /// The arena.
     pub(super) bytes: Vec<u8>,
-    granted: BTreeMap<SessionId, BTreeSet<(NodeId, u64)>>,
-    request: u64,
+    pub(super) granted: BTreeMap<SessionId, BTreeSet<(NodeId, u64)>>,
+    pub(super) request: u64,
     client_owners: u8,
     runs: u64,
     granules: u64,
@@ -414,7 +414,7 @@ impl World {
     }
 
     /// Does what a node does, in its order, and checks what it relies on.
-    fn apply(&mut self, out: &Output) {
+    pub(super) fn apply(&mut self, out: &Output) {
         for (node, order) in &out.orders {
             match order {
                 Order::Grant { session, extent, .. } => {

@@ -7,8 +7,8 @@ use super::{MAX_MESSAGE, Message, WireError};
 use crate::extent::{Extent, GRANULE};
 use crate::id::{Incarnation, InodeId, NodeId, Version};
 use crate::layout::{LayoutSlice, Replica, ReplicaState, Run};
-use crate::wire::{Answer, Call, Notice, Reply, Request, WireVersion};
-use messages::{answer, call, notice};
+use crate::wire::{Answer, Call, Notice, Reply, Request, StampedAnswer, WireVersion};
+use messages::{answer, call, notice, stamped};
 use proptest::prelude::*;
 
 fn encode<M: Message>(message: &M) -> Result<Vec<u8>, WireError> {
@@ -40,7 +40,8 @@ fn mutate(mut bytes: Vec<u8>, flips: &[(prop::sample::Index, u8)], keep: prop::s
 
 proptest! {
     #[test]
-    fn messages_come_back(call in call(), answer in answer(), notice in notice()) {
+    fn messages_come_back(call in call(), answer in answer(), notice in notice(), stamped in stamped()) {
+        prop_assert_eq!(decode::<StampedAnswer>(&encode(&stamped).unwrap()).unwrap(), stamped);
         prop_assert_eq!(decode::<Call>(&encode(&call).unwrap()).unwrap(), call);
         prop_assert_eq!(decode::<Answer>(&encode(&answer).unwrap()).unwrap(), answer);
         prop_assert_eq!(decode::<Notice>(&encode(&notice).unwrap()).unwrap(), notice);
@@ -51,6 +52,7 @@ proptest! {
         survives::<Call>(&bytes)?;
         survives::<Answer>(&bytes)?;
         survives::<Notice>(&bytes)?;
+        survives::<StampedAnswer>(&bytes)?;
     }
 
     #[test]

@@ -7,7 +7,7 @@ use crate::errno::Error;
 use crate::handler::client::OutgoingCall;
 use crate::handler::lock_order::Mutex;
 use crate::handler::mount::{HandleId, Mount, OpenFile};
-use crate::handler::values::Connection;
+use crate::handler::values::{CallContext, Connection};
 use rdmafs_meta::error::MetaError;
 use rdmafs_meta::id::{InodeId, LockTicket};
 use rdmafs_meta::lock::{Lock, LockKind, LockState, Span};
@@ -36,8 +36,8 @@ pub struct LockCall {
 }
 
 impl Mount {
-    /// Takes a lock in the place of what its owner has of these bytes; `wait`: as soon as nobody has it any more. Dropped before its
-    /// end, it waits no longer, and what it was granted meanwhile is given back.
+    /// Takes a lock in the place of what its owner has of these bytes; `wait`: as soon as nobody has it any more. Who has it sees what was
+    /// written under the lock before. Dropped before its end, it waits no longer, and what it was granted meanwhile is given back.
     ///
     /// # Errors
     /// EAGAIN when somebody has it, EDEADLK, ENOLCK; EIO when earlier locks of the file were lost or the node does not answer.
@@ -49,6 +49,10 @@ impl Mount {
             .closing_files
             .is_settled(ino, (self.id, call.handle));
         let mut may_end = self.pool_locks.closing_files.any(ino);
+        if !call.exclusive {
+            self.commit_before_sharing(&file, (ino, call.owner), call.span)
+                .await;
+        }
         let asking = self.clone().begin(&file, &call).await?;
         loop {
             let session = self.client.session(self.timeout()).await?;
@@ -78,6 +82,9 @@ impl Mount {
                 return Err(Error::BadHandle);
             }
             if held && asking.is_held(session.origin) {
+                self.revalidate(&file).await?;
+                file.check_locks()?;
+                asking.is_answered();
                 return Ok(());
             }
         }
@@ -109,17 +116,19 @@ impl Mount {
         Ok(asking)
     }
 
-    /// Gives locks back.
+    /// Gives locks back, after what was written is committed: who gets them next sees it.
     ///
     /// # Errors
     /// ENOLCK when it would make one more; EIO when the node does not answer.
     pub async fn unlock(self: Arc<Self>, call: LockCall) -> Result<(), Error> {
         let file = self.handles.read().get(&call.handle).cloned();
-        let ino = file.ok_or(Error::BadHandle)?.inode().ino;
+        let file = file.ok_or(Error::BadHandle)?;
+        let ino = file.inode().ino;
         let by = (ino, call.owner);
         let Some(kind) = self.kind_to_unlock(call.caller, by, call.span).await else {
             return Ok(());
         };
+        let timeout = self.commit_under_lock(&file).await;
         let Unlocking::Ask { owed, kind } = self.locks.lock().unlocks(by, call.span, kind) else {
             return Ok(());
         };
@@ -134,7 +143,11 @@ impl Mount {
             kind,
             span: call.span,
         };
-        let mut outgoing = OutgoingCall::new(self.itself(), request).only_in(owed.origin);
+        let context = CallContext {
+            timeout,
+            ..self.itself()
+        };
+        let mut outgoing = OutgoingCall::new(context, request).only_in(owed.origin);
         match self.client.ask(&mut outgoing).await {
             // With that session its locks went.
             Ok(_) | Err(Error::Meta(MetaError::SessionEnded)) => ending.unsure = false,
@@ -212,6 +225,8 @@ struct Asked {
     open: Option<Connection>,
     /// Some of the bytes were held before.
     upgrade: bool,
+    /// It was granted, and noted as held; its program has not heard so yet.
+    noted: bool,
 }
 
 impl Asking {
@@ -221,6 +236,7 @@ impl Asking {
         *self.asked.lock() = Asked {
             open: Some(origin),
             upgrade: upgrade && self.lock.kind != LockKind::Flock,
+            noted: false,
         };
         let request = Request::Lock {
             ino: self.by.0,
@@ -248,10 +264,13 @@ impl Asking {
     /// It was granted in this session: true when that is not over.
     fn is_held(&self, origin: Connection) -> bool {
         let held = self.mount.locks.lock().has(self.by, origin, self.lock.span);
-        if held {
-            self.asked.lock().open = None;
-        }
+        self.asked.lock().noted = held;
         held
+    }
+
+    /// The program hears that it has it.
+    fn is_answered(&self) {
+        self.asked.lock().open = None;
     }
 }
 
@@ -259,7 +278,10 @@ impl Drop for Asking {
     fn drop(&mut self) {
         let client = self.mount.client.clone();
         self.mount.pool_locks.waits.end(self.ticket);
-        let Asked { open, upgrade } = *self.asked.lock();
+        let Asked { open, upgrade, noted } = *self.asked.lock();
+        if open.is_some() && noted && !upgrade {
+            self.mount.locks.lock().has_not(self.by, self.lock.span);
+        }
         self.mount.locks.lock().ends(self.by, open.is_some());
         let Some(origin) = open else { return };
         // Of an upgrade nobody knows what there was before: it is kept rather than given away.

@@ -9,6 +9,7 @@ mod waits;
 mod closing_files;
 mod pool_locks;
 mod kind;
+mod bytes;
 mod calls;
 mod closing;
 

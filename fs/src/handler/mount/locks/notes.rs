@@ -150,6 +150,11 @@ impl Notes {
         self.all.get(&by).map_or(LockOwner(0), |note| note.owner)
     }
 
+    /// Whether an owner has some of these bytes.
+    pub(super) fn holds(&self, by: FileOwner, span: Span) -> bool {
+        self.all.get(&by).is_some_and(|note| note.held.overlaps(span))
+    }
+
     /// An operation asks for a lock; [`Notes::ends`] follows. Gives the owner, and what one with the same number left behind.
     pub(super) fn begins(
         &mut self,
@@ -209,6 +214,16 @@ impl Notes {
     pub(super) fn has(&mut self, by: FileOwner, origin: Connection, span: Span) -> bool {
         let note = self.all.get_mut(&by).filter(|note| note.origin == origin);
         note.map(|note| note.held.add(span)).is_some()
+    }
+
+    /// What was noted by [`Notes::has`] is given back, and no program has heard that it had it.
+    pub(super) fn has_not(&mut self, by: FileOwner, span: Span) {
+        if let Some(note) = self.all.get_mut(&by) {
+            note.held.remove(span);
+            if note.held.is_empty() {
+                note.find_anew();
+            }
+        }
     }
 
     /// flock(2) gave up what it had, and has nothing in its place.

@@ -7,7 +7,7 @@ use crate::extent::{Extent, GRANULE};
 use crate::flags::InodeFlags;
 use crate::id::{
     ClientOwner, Incarnation, InodeId, LockOwner, LockTicket, NodeId, PoolId, RecallId, RequestId, SessionId,
-    Term, Version,
+    Stamp, Term, Version,
 };
 use crate::layout::{LayoutSlice, Replica, ReplicaState, Run};
 use crate::lock::{LAST_BYTE, Lock, LockKind, LockState, Span};
@@ -16,7 +16,7 @@ use crate::problem::{Examination, Lost, LostFile, Problem, ProblemKind};
 use crate::time::{AccessTime, Timestamp};
 use crate::wire::{
     Answer, Arena, AtomicOp, Begun, Call, DirEntry, NewInode, Notice, OpenAccess, RenameMode, Reply, Request,
-    Sought, Space, XattrMode,
+    Sought, Space, StampedAnswer, XattrMode,
 };
 use crate::xattr::XattrName;
 use proptest::prelude::*;
@@ -247,6 +247,10 @@ fn xattr_request() -> impl Strategy<Value = Request> {
             }
         ),
         (ino(), name()).prop_map(|(ino, name)| Request::RemoveXattr { ino, name }),
+        any::<bool>().prop_map(|take| Request::Leases { take }),
+        any::<u64>().prop_map(|recall| Request::Forgotten {
+            recall: RecallId(recall)
+        }),
         (ino(), any::<u32>()).prop_map(|(ino, bits)| Request::SetFlags {
             ino,
             flags: InodeFlags::known(bits)
@@ -419,6 +423,7 @@ pub(super) fn answer() -> impl Strategy<Value = Answer> {
         prop::option::of(lock()).prop_map(|lock| Ok(Reply::LockedBy(lock))),
         Just(Err(MetaError::Cleaning)),
         Just(Err(MetaError::Unreachable)),
+        Just(Err(MetaError::Delayed)),
     ]
 }
 
@@ -453,6 +458,15 @@ fn examination() -> impl Strategy<Value = Examination> {
     )
 }
 
+pub(super) fn stamped() -> impl Strategy<Value = StampedAnswer> {
+    let changed = prop::collection::vec(attr(), 0..4);
+    (any::<u64>(), changed, answer()).prop_map(|(stamp, changed, answer)| StampedAnswer {
+        stamp: Stamp(stamp),
+        changed,
+        answer,
+    })
+}
+
 pub(super) fn notice() -> impl Strategy<Value = Notice> {
     prop_oneof![
         (any::<u64>(), ino(), any::<u64>(), any::<u64>()).prop_map(|(recall, ino, from, truncate_seq)| {
@@ -470,6 +484,13 @@ pub(super) fn notice() -> impl Strategy<Value = Notice> {
         }),
         any::<u64>().prop_map(|ticket| Notice::Granted {
             ticket: LockTicket(ticket)
+        }),
+        (prop::option::of(any::<u64>()), ino(), any::<u64>()).prop_map(|(recall, ino, stamp)| {
+            Notice::Forget {
+                recall: recall.map(RecallId),
+                ino,
+                stamp: Stamp(stamp),
+            }
         }),
     ]
 }

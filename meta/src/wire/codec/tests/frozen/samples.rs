@@ -7,7 +7,7 @@ use crate::cred::Credentials;
 use crate::error::MetaError;
 use crate::flags::InodeFlags;
 use crate::id::{
-    ClientOwner, InodeId, LockOwner, LockTicket, PoolId, RecallId, RequestId, SessionId, Term, Version,
+    ClientOwner, InodeId, LockOwner, LockTicket, PoolId, RecallId, RequestId, SessionId, Stamp, Term, Version,
 };
 use crate::layout::ReplicaState;
 use crate::lock::{LockKind, LockState, Span};
@@ -15,7 +15,7 @@ use crate::problem::ProblemKind;
 use crate::time::AccessTime;
 use crate::wire::{
     AtomicOp, Call, DirEntry, NewInode, Notice, OpenAccess, RenameMode, Reply, Request, Sought, Space,
-    XattrMode,
+    StampedAnswer, XattrMode,
 };
 use crate::xattr::XattrName;
 
@@ -23,6 +23,12 @@ pub(super) fn pin(pins: &mut Pins) {
     pins.pin("Call", &call());
     pins.pin("Answer Ok", &Ok::<_, MetaError>(Reply::Done));
     pins.pin("Answer Err", &Err::<Reply, _>(MetaError::Exists));
+    let stamped = StampedAnswer {
+        stamp: Stamp(300),
+        changed: vec![attr()],
+        answer: Err(MetaError::Exists),
+    };
+    pins.pin("StampedAnswer", &stamped);
     pins.pin_all("Request", &requests());
     pins.pin_all("Reply", &replies());
     pins.pin_all("Notice", &notices());
@@ -114,6 +120,10 @@ fn requests() -> Vec<Request> {
     all.push(Request::SetFlags {
         ino: ino(1),
         flags: InodeFlags::IMMUTABLE,
+    });
+    all.push(Request::Leases { take: true });
+    all.push(Request::Forgotten {
+        recall: RecallId(300),
     });
     all
 }
@@ -373,6 +383,11 @@ fn notices() -> Vec<Notice> {
         Notice::Granted {
             ticket: LockTicket(300),
         },
+        Notice::Forget {
+            recall: Some(RecallId(300)),
+            ino: ino(1),
+            stamp: Stamp(301),
+        },
     ]
 }
 
@@ -411,6 +426,7 @@ fn errors() -> Vec<MetaError> {
         E::OtherPool,
         E::Protected,
         E::Unreachable,
+        E::Delayed,
     ]
 }
 

@@ -1,0 +1,332 @@
+//! Attributes and names that are held, each with the stamp of the answer from which it was learned.
+//!
+//! Answers reach those who asked in any order, and those who asked take in what they say when they come to run. What makes the order
+//! irrelevant: of two statements about one thing the one with the higher stamp counts; what is forgotten, pushed out or
+//! changed by a call of this handler leaves a floor ([`Floors`]) below which nothing is taken in any more. Forgetting a directory with all its names is
+//! raising one floor: its names are compared with that where they are looked up.
+//!
+//! A directory is *wholly known* since a stamp when all names that it had then are held: a name that is not held is absent. That ends
+//! when one of its names is pushed out.
+
+use super::bounds::Bounds;
+use super::changing::{Change, Changing, Target};
+use super::floors::Floors;
+use super::named::{Named, Place};
+use lru::LruCache;
+use rdmafs_meta::attr::Attr;
+use rdmafs_meta::id::{InodeId, Stamp};
+use rdmafs_meta::wire::Request;
+
+/// A pass over a directory, from its start.
+#[derive(Clone, Copy, Debug)]
+struct Pass {
+    /// Of its first page.
+    since: Stamp,
+    /// The place of the last entry so far.
+    after: u64,
+}
+
+/// What was found out about a name without a call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::handler) enum Found {
+    /// It leads to the inode that has these attributes.
+    Here(Attr),
+    /// It is not there.
+    Absent,
+}
+
+/// What is held, over one connection.
+#[derive(Debug)]
+pub(super) struct Cache {
+    bounds: Bounds,
+    attributes: LruCache<InodeId, (Stamp, Attr)>,
+    names: LruCache<Place, (Stamp, Named)>,
+    /// Directories that are wholly known, since when.
+    whole: LruCache<InodeId, Stamp>,
+    passes: LruCache<InodeId, Pass>,
+    /// By inode: below them no attributes are taken in.
+    attribute_floors: Floors,
+    /// By directory: below them none of its names is believed.
+    directory_floors: Floors,
+    /// By directory: below them it is not wholly known.
+    whole_floors: Floors,
+    /// By name: below them what a name leads to is not taken in.
+    name_floors: Floors,
+    changing: Changing,
+    /// The highest stamp so far.
+    newest: Stamp,
+    /// What was sent in an earlier one is not taken in: something was changed since, and nobody knows when.
+    generation: u64,
+}
+
+impl Cache {
+    /// Holds nothing.
+    pub(super) fn new(bounds: Bounds) -> Self {
+        Self {
+            bounds,
+            attributes: LruCache::unbounded(),
+            names: LruCache::unbounded(),
+            whole: LruCache::unbounded(),
+            passes: LruCache::unbounded(),
+            attribute_floors: Floors::new(),
+            directory_floors: Floors::new(),
+            whole_floors: Floors::new(),
+            name_floors: Floors::new(),
+            changing: Changing::default(),
+            newest: Stamp::NONE,
+            generation: 0,
+        }
+    }
+
+    /// The attributes, if they are held.
+    pub(super) fn attributes(&mut self, ino: InodeId) -> Option<&Attr> {
+        if self.changing.has_inode(ino) {
+            return None;
+        }
+        self.attributes.get(&ino).map(|(_, attr)| attr)
+    }
+
+    /// What the name leads to, if that is held with its attributes.
+    pub(super) fn find(&mut self, place: &Place) -> Option<Found> {
+        match self.known(place)?.1 {
+            Named::At(ino) => self.attributes(ino).cloned().map(Found::Here),
+            Named::Absent => Some(Found::Absent),
+            Named::Unknown => None,
+        }
+    }
+
+    /// What is held of a name, since when.
+    fn held_name(&mut self, place: &Place) -> Option<(Stamp, Named)> {
+        let held = self.names.get(place).copied();
+        if let Some(held) = held.filter(|(stamp, _)| self.directory_floors.admit(&place.0, *stamp)) {
+            return Some(held);
+        }
+        let since = self.whole.get(&place.0).copied();
+        let since = since.filter(|since| self.may_be_whole(place.0, *since));
+        since.map(|since| (since, Named::Absent))
+    }
+
+    /// Another session changes the inode: what was learned of it with this stamp or a lower one is forgotten, of a directory all its
+    /// names too.
+    pub(super) fn forget(&mut self, ino: InodeId, stamp: Stamp) {
+        self.saw(stamp);
+        self.directory_floors.raise(&ino, stamp);
+        self.changing.contest(ino);
+        self.forget_attributes(ino, stamp);
+    }
+
+    fn forget_attributes(&mut self, ino: InodeId, stamp: Stamp) {
+        self.attribute_floors.raise(&ino, stamp);
+        if self.attributes.peek(&ino).is_some_and(|(held, _)| *held <= stamp) {
+            self.attributes.pop(&ino);
+        }
+    }
+
+    /// The inode has these attributes.
+    pub(super) fn learn_attributes(&mut self, attr: &Attr, stamp: Stamp) {
+        self.saw(stamp);
+        let ino = attr.ino;
+        let newer = self.attributes.peek(&ino).is_some_and(|(held, _)| *held > stamp);
+        if newer || !self.attribute_floors.admit(&ino, stamp) {
+            return;
+        }
+        self.attributes.put(ino, (stamp, attr.clone()));
+        if self.attributes.len() > self.bounds.attributes
+            && let Some((ino, (stamp, _))) = self.attributes.pop_lru()
+        {
+            self.attribute_floors.raise(&ino, stamp);
+        }
+    }
+
+    /// The name leads there.
+    pub(super) fn learn_name(&mut self, place: Place, named: Named, stamp: Stamp) {
+        self.saw(stamp);
+        let newer = self.names.peek(&place).is_some_and(|(held, known)| match known {
+            Named::Unknown => *held >= stamp,
+            Named::At(_) | Named::Absent => *held > stamp,
+        });
+        if newer || !self.directory_floors.admit(&place.0, stamp) {
+            return;
+        }
+        if !self.name_floors.admit(&place, stamp) {
+            // It may be there: the directory is not wholly known without it.
+            return self.not_whole(place.0);
+        }
+        self.names.put(place, (stamp, named));
+        if self.names.len() > self.bounds.names
+            && let Some((place, (stamp, _))) = self.names.pop_lru()
+        {
+            self.name_floors.raise(&place, stamp);
+            self.not_whole(place.0);
+        }
+    }
+
+    /// A page of the directory was read whose entries stand after `after`, the last one at `last`; all of them were learned.
+    pub(super) fn learn_page(&mut self, directory: InodeId, page: Page, stamp: Stamp) {
+        let pass = match page.after {
+            0 => Some(Pass {
+                since: stamp,
+                after: page.last,
+            }),
+            after => self.passes.pop(&directory).filter(|pass| pass.after == after),
+        };
+        let admitted = pass.filter(|pass| self.may_be_whole(directory, pass.since));
+        match admitted {
+            Some(pass) if page.end => {
+                self.passes.pop(&directory);
+                self.learn_whole(directory, pass.since);
+            }
+            Some(pass) => {
+                let after = page.last;
+                self.passes.put(directory, Pass { after, ..pass });
+                shrink(&mut self.passes, self.bounds.directories);
+            }
+            None => {}
+        }
+    }
+
+    /// All names that the directory had then are held.
+    pub(super) fn learn_whole(&mut self, directory: InodeId, since: Stamp) {
+        let since = self.whole.peek(&directory).map_or(since, |held| since.max(*held));
+        self.whole.put(directory, since);
+        shrink(&mut self.whole, self.bounds.directories);
+    }
+
+    /// A name of the directory is not held that may be there.
+    fn not_whole(&mut self, directory: InodeId) {
+        self.whole_floors.raise(&directory, self.newest);
+    }
+
+    /// True when the directory may be wholly known since then.
+    fn may_be_whole(&self, directory: InodeId, since: Stamp) -> bool {
+        self.directory_floors.admit(&directory, since) && self.whole_floors.admit(&directory, since)
+    }
+
+    fn saw(&mut self, stamp: Stamp) {
+        self.newest = stamp.max(self.newest);
+    }
+
+    // --- this handler's own changes ---
+
+    /// A call is sent.
+    pub(super) fn begins(&mut self, request: &Request) -> Change {
+        let mut change = Change {
+            generation: self.generation,
+            ..Change::default()
+        };
+        if let Some(target) = Target::of(request) {
+            self.aims(&mut change, target);
+            self.changing.begins(&change);
+        }
+        change
+    }
+
+    fn aims(&mut self, change: &mut Change, target: Target<'_>) {
+        change.inodes.extend(target.inodes.into_iter().flatten());
+        change.reported = target.reported;
+        for (directory, name) in target.names.into_iter().flatten() {
+            let place = (directory, name.clone());
+            match self.known(&place).filter(|_| target.named) {
+                Some(held) => {
+                    change.relies_on.push(held);
+                    change.inodes.extend(held.1.inode());
+                }
+                None => change.any |= target.named,
+            }
+            change.names.push(place);
+        }
+    }
+
+    /// The call is answered: what it changed is as its answer says, which is to be learned next if this says so.
+    pub(super) fn ends(&mut self, change: &Change, stamp: Stamp) -> Learn {
+        let knew = !change.any && self.held_on(change);
+        self.changing.ends(change);
+        if stamp == Stamp::NONE && change.is_some() {
+            self.drop_all();
+        }
+        if stamp == Stamp::NONE {
+            return Learn::Nothing;
+        }
+        let before = Stamp(stamp.0 - 1);
+        if !knew {
+            self.attribute_floors.raise_all(before.max(self.newest));
+            self.attributes.clear();
+        }
+        if !change.reported {
+            change
+                .inodes
+                .iter()
+                .for_each(|ino| self.forget_attributes(*ino, before));
+        }
+        for place in &change.names {
+            self.learn_name(place.clone(), Named::Unknown, before.max(Stamp(1)));
+        }
+        match (change.generation == self.generation, knew) {
+            (false, _) => Learn::Nothing,
+            (true, false) => Learn::NotWhatMoved,
+            (true, true) => Learn::All,
+        }
+    }
+
+    /// Something was changed, and nobody knows when: what was learned so far, or is asked now, may be from before.
+    fn drop_all(&mut self) {
+        self.generation += 1;
+        self.attributes.clear();
+        self.names.clear();
+        self.whole.clear();
+        self.passes.clear();
+    }
+
+    /// The call was not sent.
+    pub(super) fn not_done(&mut self, change: &Change) {
+        self.changing.ends(change);
+    }
+
+    /// What is held of a name that no call may be changing.
+    fn known(&mut self, place: &Place) -> Option<(Stamp, Named)> {
+        if self.changing.has_name(place) {
+            return None;
+        }
+        let held = self.held_name(place);
+        held.filter(|(_, named)| *named != Named::Unknown)
+    }
+
+    /// True when what the call relied on was held until now, and no other call was changing it.
+    fn held_on(&mut self, change: &Change) -> bool {
+        let mut relied = change.names.iter().zip(&change.relies_on);
+        relied.all(|(place, held)| !self.changing.is_contested(place) && self.held_name(place) == Some(*held))
+    }
+
+    #[cfg(test)]
+    pub(super) fn sizes(&self) -> (usize, usize, usize) {
+        (self.attributes.len(), self.names.len(), self.whole.len())
+    }
+}
+
+/// What is to be learned from an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Learn {
+    /// Nothing: it may be an old one.
+    Nothing,
+    /// Everything but where a name leads now that another one led to.
+    NotWhatMoved,
+    /// Everything.
+    All,
+}
+
+/// A page of a directory.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Page {
+    /// Its entries stand after this place.
+    pub(super) after: u64,
+    /// The place of its last entry.
+    pub(super) last: u64,
+    /// Nothing stands after it.
+    pub(super) end: bool,
+}
+
+fn shrink<V>(cache: &mut LruCache<InodeId, V>, most: usize) {
+    if cache.len() > most {
+        cache.pop_lru();
+    }
+}

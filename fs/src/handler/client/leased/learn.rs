@@ -1,0 +1,118 @@
+//! What an answer says of attributes and names: the one place where either is learned.
+
+use super::cache::{Cache, Learn, Page};
+use super::changing::Change;
+use super::named::Named;
+use rdmafs_meta::attr::Attr;
+use rdmafs_meta::error::MetaError;
+use rdmafs_meta::id::{InodeId, Stamp};
+use rdmafs_meta::name::Name;
+use rdmafs_meta::wire::{Answer, DirEntry, NewInode, RenameMode, Reply, Request, StampedAnswer};
+
+impl Cache {
+    /// The request was answered; `change` is what [`Cache::begins`] said of it.
+    pub(super) fn answered(&mut self, request: &Request, change: &Change, said: &StampedAnswer) {
+        let learn = self.ends(change, said.stamp);
+        if learn == Learn::Nothing {
+            return;
+        }
+        for attr in &said.changed {
+            self.learn_attributes(attr, said.stamp);
+        }
+        if let Some(attr) = said.answer.as_ref().ok().and_then(attributes) {
+            self.learn_attributes(attr, said.stamp);
+        }
+        match (request, &said.answer) {
+            (Request::ReadDir { ino, after, .. }, Ok(Reply::Directory { entries, end, .. })) => {
+                self.learn_entries(*ino, (*after, *end), entries, said.stamp);
+            }
+            (Request::Rename { mode, .. }, Ok(Reply::Done)) => {
+                if learn == Learn::All && !moves_more(*mode) {
+                    self.learn_moved(change, said.stamp);
+                }
+            }
+            (request, answer) => self.learn_one(request, answer, said.stamp),
+        }
+    }
+
+    /// What the answer says of one name.
+    fn learn_one(&mut self, request: &Request, answer: &Answer, stamp: Stamp) {
+        let attr = answer.as_ref().ok().and_then(attributes);
+        let (parent, name, named) = match (request, answer) {
+            (Request::Lookup { parent, name }, Err(MetaError::NotFound)) => (parent, name, Named::Absent),
+            (Request::Unlink { parent, name } | Request::RemoveDir { parent, name }, Ok(_)) => {
+                (parent, name, Named::Absent)
+            }
+            (
+                Request::Lookup { parent, name }
+                | Request::Make { parent, name, .. }
+                | Request::Link { parent, name, .. },
+                Ok(_),
+            ) => match attr {
+                Some(attr) => (parent, name, Named::At(attr.ino)),
+                None => return,
+            },
+            _ => return,
+        };
+        if let (
+            Request::Make {
+                what: NewInode::Directory,
+                ..
+            },
+            Some(attr),
+        ) = (request, attr)
+        {
+            self.learn_whole(attr.ino, stamp);
+        }
+        self.learn_name((*parent, name.clone()), named, stamp);
+    }
+
+    /// Between two names of one inode nothing moves (rename(2)), so both must have been known.
+    fn learn_moved(&mut self, change: &Change, stamp: Stamp) {
+        let ([old, new], [(_, from), (_, onto)]) = (&*change.names, &*change.relies_on) else {
+            return;
+        };
+        if matches!(from, Named::At(_)) && from != onto {
+            self.learn_name(old.clone(), Named::Absent, stamp);
+            self.learn_name(new.clone(), *from, stamp);
+        }
+    }
+
+    fn learn_entries(
+        &mut self,
+        directory: InodeId,
+        (after, end): (u64, bool),
+        entries: &[DirEntry],
+        stamp: Stamp,
+    ) {
+        for entry in entries {
+            self.learn_attributes(&entry.attr, stamp);
+            // "." and ".." are no names.
+            if let Ok(name) = Name::new(entry.name.as_slice()) {
+                self.learn_name((directory, name), Named::At(entry.attr.ino), stamp);
+            }
+        }
+        let last = entries.last().map_or(after, |entry| entry.cookie);
+        self.learn_page(directory, Page { after, last, end }, stamp);
+    }
+}
+
+/// The attributes in a reply that has those of one inode.
+fn attributes(reply: &Reply) -> Option<&Attr> {
+    match reply {
+        Reply::Attr(attr) | Reply::Opened { attr, .. } | Reply::Appended { attr, .. } => Some(attr),
+        Reply::Spaced { attr, .. } | Reply::Copied { attr, .. } => Some(attr),
+        Reply::Done | Reply::Begun(_) | Reply::Reopened { .. } | Reply::Target(_) => None,
+        Reply::Directory { .. } | Reply::Layout(_) | Reply::Atomic { .. } | Reply::Sought(_) => None,
+        Reply::Space(_) | Reply::Examined(_) | Reply::Xattr { .. } | Reply::XattrNames(_) => None,
+        Reply::LockIs(_) | Reply::LockedBy(_) | Reply::Renewed { .. } => None,
+    }
+}
+
+/// The old name leads to something afterwards.
+fn moves_more(mode: RenameMode) -> bool {
+    match mode {
+        RenameMode::Replace | RenameMode::NoReplace => false,
+        RenameMode::Exchange | RenameMode::Whiteout | RenameMode::WhiteoutNoReplace => true,
+    }
+}

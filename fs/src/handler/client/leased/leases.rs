@@ -1,0 +1,155 @@
+//! What is held by lease over the connection that a session has now, and until when it may be believed.
+
+use super::bounds::Bounds;
+use super::cache::{Cache, Found};
+use super::changing::Change;
+use crate::handler::lock_order::Mutex;
+use crate::handler::values::Connection;
+use rdmafs_meta::attr::Attr;
+use rdmafs_meta::id::{InodeId, Stamp};
+use rdmafs_meta::name::Name;
+use rdmafs_meta::wire::{Request, StampedAnswer};
+use rdmafs_rdma::clock::Clock;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+/// What a pool's handler holds by lease.
+///
+/// Lock order: `held` is a leaf, and not held across a wait.
+pub(in crate::handler) struct Leases {
+    /// Goes on while the host sleeps, as the service's does.
+    clock: Arc<dyn Clock>,
+    /// The session's connection takes leases.
+    taken: AtomicBool,
+    held: Mutex<Held>,
+}
+
+struct Held {
+    /// Over this connection; nothing is taken in from others.
+    over: Option<Connection>,
+    /// Nothing is believed from then on.
+    until: Duration,
+    cache: Cache,
+}
+
+impl Held {
+    fn new(over: Option<Connection>) -> Self {
+        Self {
+            over,
+            until: Duration::ZERO,
+            cache: Cache::new(Bounds::OF_A_POOL),
+        }
+    }
+}
+
+impl Leases {
+    /// Nothing is held.
+    pub(in crate::handler) fn new(clock: Arc<dyn Clock>) -> Self {
+        Self {
+            clock,
+            taken: AtomicBool::new(false),
+            held: Mutex::new(Held::new(None)),
+        }
+    }
+
+    /// The time that leases are measured by.
+    pub(in crate::handler) fn now(&self) -> Duration {
+        self.clock.now()
+    }
+
+    /// A session has begun, or goes on, over this connection: what was held is dropped, and what is heard over it is taken in.
+    pub(in crate::handler) fn begin(&self, over: Connection) {
+        self.holds(Held::new(Some(over)));
+        self.taken.store(true, Ordering::Release);
+    }
+
+    /// The connection takes no leases, or is over: what was held is dropped.
+    pub(in crate::handler) fn end(&self, over: Connection) {
+        let before = {
+            let mut held = self.held.lock();
+            (held.over == Some(over)).then(|| std::mem::replace(&mut *held, Held::new(None)))
+        };
+        drop(before);
+    }
+
+    /// No leases are taken: the node is of a build that gives none.
+    pub(in crate::handler) fn none(&self) {
+        self.holds(Held::new(None));
+        self.taken.store(false, Ordering::Release);
+    }
+
+    /// What was held until now is dropped after the lock is given back: it may be much.
+    fn holds(&self, new: Held) {
+        let before = std::mem::replace(&mut *self.held.lock(), new);
+        drop(before);
+    }
+
+    /// True when the last session took leases: the kernel is to believe nothing, since what it believes cannot be taken back in time.
+    pub(in crate::handler) fn are_taken(&self) -> bool {
+        self.taken.load(Ordering::Acquire)
+    }
+
+    /// The session's lease was renewed by a request that was sent at `asked`. A tenth of it is for answers to reach those who asked, and
+    /// for clocks that go at different speeds.
+    pub(in crate::handler) fn renewed(&self, over: Connection, asked: Duration, lease: Duration) {
+        let mut held = self.held.lock();
+        if held.over == Some(over) {
+            held.until = held.until.max(asked.saturating_add(lease.saturating_mul(9) / 10));
+        }
+    }
+
+    /// The attributes of the inode, if they are held.
+    pub(in crate::handler) fn attributes(&self, ino: InodeId) -> Option<Attr> {
+        let mut held = self.held.lock();
+        if self.clock.now() >= held.until {
+            return None;
+        }
+        held.cache.attributes(ino).cloned()
+    }
+
+    /// What the name leads to, if that is held.
+    pub(in crate::handler) fn find(&self, parent: InodeId, name: &Name) -> Option<Found> {
+        let mut held = self.held.lock();
+        if self.clock.now() >= held.until {
+            return None;
+        }
+        held.cache.find(&(parent, name.clone()))
+    }
+
+    /// The service asks to forget an inode. It is forgotten when this returns, for good.
+    pub(in crate::handler) fn forget(&self, over: Connection, ino: InodeId, stamp: Stamp) {
+        let mut held = self.held.lock();
+        if held.over == Some(over) {
+            held.cache.forget(ino, stamp);
+        }
+    }
+
+    /// A request is about to be sent over this connection; `None`: nothing is held over it. What comes of it goes to [`Leases::answered`] once it is answered; without an
+    /// answer nobody knows whether it is done yet, and what it changes is not believed over this connection any more.
+    pub(in crate::handler) fn sends(&self, over: Connection, request: &Request) -> Option<Change> {
+        let mut held = self.held.lock();
+        (held.over == Some(over)).then(|| held.cache.begins(request))
+    }
+
+    /// It was not sent after all.
+    pub(in crate::handler) fn not_sent(&self, over: Connection, change: &Change) {
+        let mut held = self.held.lock();
+        if held.over == Some(over) {
+            held.cache.not_done(change);
+        }
+    }
+
+    /// It was answered: the handler takes in what the answer says, before anybody else hears of it.
+    pub(in crate::handler) fn answered(
+        &self,
+        over: Connection,
+        (request, change): (&Request, &Change),
+        said: &StampedAnswer,
+    ) {
+        let mut held = self.held.lock();
+        if held.over == Some(over) {
+            held.cache.answered(request, change, said);
+        }
+    }
+}

@@ -1,0 +1,19 @@
+//! What the handler holds by lease: attributes and names of which the service promised to say when they change. What is held is answered
+//! without a call.
+
+mod bounds;
+mod floors;
+mod named;
+mod changing;
+mod cache;
+mod learn;
+mod leases;
+
+pub(in crate::handler) use cache::Found;
+pub(in crate::handler) use changing::Change;
+pub(in crate::handler) use leases::Leases;
+
+#[cfg(test)]
+mod model;
+#[cfg(test)]
+mod tests;

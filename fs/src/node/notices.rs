@@ -1,0 +1,48 @@
+//! What the namespace says of its own accord, and to whom it has said that an answer takes longer.
+
+use super::framing;
+use super::service::{Service, ServiceState, send, spoken};
+use rdmafs_meta::error::MetaError;
+use rdmafs_meta::id::SessionId;
+use rdmafs_meta::wire::{Notice, StampedAnswer};
+
+impl Service {
+    /// Sends notices to the sessions that they are for, and remembers what is to be acknowledged.
+    pub(super) fn notify(&self, state: &mut ServiceState, notices: &[(SessionId, Notice)]) {
+        for (session, notice) in notices {
+            let peer = state.entry(*session).map(|entry| &*entry.peer);
+            if let Some(peer) = peer
+                && let Some(frame) = framing::notice(notice, spoken(peer))
+            {
+                send(peer, &frame);
+            }
+            let now = self.time().monotonic;
+            match notice {
+                Notice::Recall { recall, ino, .. } => {
+                    tracing::debug!(session = session.0, recall = recall.0, %ino, "recall");
+                    state.recalls.asked(*session, *recall, *ino, now);
+                }
+                Notice::Forget {
+                    recall: Some(recall),
+                    ino,
+                    ..
+                } => state.lease_recalls.asked(*session, *recall, *ino, now),
+                _ => {}
+            }
+        }
+    }
+
+    /// Whoever has waited for others long enough is told to ask again: the time limit of its call must not end it.
+    pub(super) fn answer_delayed(&self, state: &mut ServiceState) {
+        for (id, from, call) in state.delayed.late(self.time().monotonic) {
+            state.namespace.forget_delayed(id);
+            if let Some(entry) = state.peers.get(&from) {
+                let answer = StampedAnswer::from(Err(MetaError::Delayed));
+                send(
+                    &*entry.peer,
+                    &framing::answer(call, &answer, spoken(&*entry.peer)),
+                );
+            }
+        }
+    }
+}

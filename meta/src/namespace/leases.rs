@@ -1,0 +1,231 @@
+//! Leases of attributes and names: what a call changes is recalled from others before it is done, and what its answer tells is leased.
+
+use super::output::{Delayed, Output};
+use super::service::Namespace;
+use super::step::Step;
+use crate::attr::Attr;
+use crate::error::MetaError;
+use crate::id::{InodeId, RecallId, SessionId};
+use crate::leases::{Ask, DelayedId};
+use crate::name::Name;
+use crate::wire::{Answer, Call, MAX_CHANGED, Notice, Reply, Request};
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+/// The directories whose names an answer tells of, if it tells of any.
+pub(super) type Named = [Option<InodeId>; 2];
+
+impl Namespace {
+    pub(super) fn leases(&mut self, step: &mut Step<'_>, take: bool) -> Answer {
+        let ready = match take {
+            true => self.leases.take(step.session),
+            false => self.leases.end(step.session),
+        };
+        step.out.resume.extend(ready);
+        Ok(Reply::Done)
+    }
+
+    pub(super) fn forgotten(&mut self, step: &mut Step<'_>, recall: RecallId) -> Answer {
+        let ready = self.leases.acknowledge(step.session, recall);
+        step.out.resume.extend(ready);
+        Ok(Reply::Done)
+    }
+
+    /// A call that was to be resumed is not waited for any more.
+    pub fn forget_delayed(&mut self, id: DelayedId) {
+        self.leases.forget_delayed(id);
+    }
+
+    /// Calls that wait until others have forgotten what they change.
+    #[must_use]
+    pub fn delayed_count(&self) -> usize {
+        self.leases.delayed_count()
+    }
+
+    /// Leases that sessions have.
+    #[must_use]
+    pub fn lease_count(&self) -> usize {
+        self.leases.len()
+    }
+
+    /// Has all others forget what the call will change. True when they are waited for: the call is done afterwards.
+    pub(super) fn recall_for(&mut self, call: &Call, now: Duration, out: &mut Output) -> bool {
+        let mut ask = Vec::new();
+        let changes = self.changed_by(&call.request);
+        let recalls: BTreeSet<RecallId> = changes
+            .into_iter()
+            .filter_map(|ino| self.leases.recall(ino, call.session, now, &mut ask))
+            .collect();
+        out.ask_to_forget(ask);
+        if recalls.is_empty() {
+            return false;
+        }
+        let id = self.leases.delay(recalls);
+        out.delayed = Some(Delayed {
+            id,
+            call: call.clone(),
+        });
+        true
+    }
+
+    /// Whatever of it a session may believe is changed by the request: attributes of an inode, or names of a directory. Access times are
+    /// not counted.
+    fn changed_by(&self, request: &Request) -> Vec<InodeId> {
+        match request {
+            Request::SetAttr { ino, .. }
+            | Request::SetFlags { ino, .. }
+            | Request::SetXattr { ino, .. }
+            | Request::RemoveXattr { ino, .. }
+            | Request::Allocate { ino, .. }
+            | Request::Punch { ino, .. }
+            | Request::Append { ino, .. }
+            | Request::Atomic { ino, .. }
+            | Request::Commit { ino, .. }
+            | Request::Copy { to: ino, .. } => vec![*ino],
+            Request::Layout { ino, allocate, .. } if *allocate => vec![*ino],
+            Request::Open { ino, access } if access.truncate => vec![*ino],
+            Request::Make { parent, .. } => vec![*parent],
+            Request::Link { ino, parent, .. } => vec![*parent, *ino],
+            Request::Unlink { parent, name } | Request::RemoveDir { parent, name } => {
+                let target = self.named(*parent, name);
+                [*parent].into_iter().chain(target).collect()
+            }
+            Request::Rename {
+                parent,
+                name,
+                new_parent,
+                new_name,
+                ..
+            } => {
+                let targets = [self.named(*parent, name), self.named(*new_parent, new_name)];
+                let parents = [*parent, *new_parent];
+                parents.into_iter().chain(targets.into_iter().flatten()).collect()
+            }
+            Request::Layout { .. } | Request::Open { .. } => Vec::new(),
+            Request::Begin { .. } | Request::Renew | Request::Reopen { .. } | Request::Recalled { .. } => {
+                Vec::new()
+            }
+            Request::Lookup { .. } | Request::Parent { .. } | Request::GetAttr { .. } => Vec::new(),
+            Request::ReadLink { .. } | Request::ReadDir { .. } | Request::Release { .. } => Vec::new(),
+            Request::Lock { .. }
+            | Request::Unlock { .. }
+            | Request::CancelLock { .. }
+            | Request::GetLock { .. } => Vec::new(),
+            Request::Seek { .. } | Request::Sync | Request::StatFs | Request::Outcome { .. } => Vec::new(),
+            Request::Drained | Request::Examine { .. } => Vec::new(),
+            Request::GetXattr { .. } | Request::ListXattr { .. } | Request::StageXattr { .. } => Vec::new(),
+            Request::Leases { .. } | Request::Forgotten { .. } => Vec::new(),
+        }
+    }
+
+    fn named(&self, parent: InodeId, name: &Name) -> Option<InodeId> {
+        let (_, directory) = self.tree.directory(parent).ok()?;
+        directory.get(name).map(|(_, ino)| ino)
+    }
+
+    /// The end of a step for leases: its caller may believe what the answer tells, and hears of all else that the call changed; whoever
+    /// else believes something of that is told to forget it, and not waited for.
+    pub(super) fn lease(
+        &mut self,
+        caller: Option<(SessionId, &Answer, Named)>,
+        now: Duration,
+        out: &mut Output,
+    ) {
+        let mut changed: BTreeSet<InodeId> = self.tree.changed_inodes().collect();
+        for ino in &changed {
+            let believers: Vec<SessionId> = self.leases.believers(*ino).collect();
+            let others = believers
+                .into_iter()
+                .filter(|session| caller.is_none_or(|(caller, ..)| *session != caller));
+            for session in others {
+                self.leases.drop_lease(session, *ino);
+                out.forget(session, *ino);
+            }
+        }
+        let Some((session, answer, named)) = caller else {
+            return;
+        };
+        if !self.leases.takes(session) {
+            return;
+        }
+        // An access time that this call renewed is news to its caller only.
+        changed.extend(std::mem::take(&mut out.accessed));
+        let in_answer: BTreeSet<InodeId> = answer
+            .iter()
+            .flat_map(attributes_in)
+            .map(|attr| attr.ino)
+            .collect();
+        let mut believed = in_answer.clone();
+        if matches!(answer, Ok(_) | Err(MetaError::NotFound)) {
+            believed.extend(named.into_iter().flatten());
+        }
+        for ino in changed.difference(&in_answer) {
+            match self.tree.get(*ino) {
+                Ok(inode) if out.changed.len() < MAX_CHANGED => {
+                    out.changed.push(inode.attr.clone());
+                    believed.insert(*ino);
+                }
+                _ if self.leases.drop_lease(session, *ino) => out.forget(session, *ino),
+                _ => {}
+            }
+        }
+        let mut ask = Vec::new();
+        for ino in believed {
+            match self.leases.grant(session, ino, now, &mut ask) {
+                true => {}
+                false => out.forget(session, ino),
+            }
+        }
+        out.ask_to_forget(ask);
+    }
+}
+
+impl Output {
+    fn forget(&mut self, session: SessionId, ino: InodeId) {
+        let stamp = self.stamp;
+        let recall = None;
+        self.notices
+            .push((session, Notice::Forget { recall, ino, stamp }));
+    }
+
+    fn ask_to_forget(&mut self, ask: Vec<Ask>) {
+        let stamp = self.stamp;
+        let notices = ask.into_iter().map(|Ask { session, recall, ino }| {
+            let recall = Some(recall);
+            (session, Notice::Forget { recall, ino, stamp })
+        });
+        self.notices.extend(notices);
+    }
+}
+
+/// The directories whose names the answer to a request tells of.
+pub(super) fn named_by(request: &Request) -> Named {
+    match request {
+        Request::Lookup { parent, .. }
+        | Request::Make { parent, .. }
+        | Request::Link { parent, .. }
+        | Request::Unlink { parent, .. }
+        | Request::RemoveDir { parent, .. } => [Some(*parent), None],
+        Request::ReadDir { ino, .. } => [Some(*ino), None],
+        Request::Rename {
+            parent, new_parent, ..
+        } => [Some(*parent), Some(*new_parent)],
+        _ => [None, None],
+    }
+}
+
+/// The attributes in a reply.
+fn attributes_in(reply: &Reply) -> Vec<&Attr> {
+    match reply {
+        Reply::Attr(attr)
+        | Reply::Opened { attr, .. }
+        | Reply::Appended { attr, .. }
+        | Reply::Spaced { attr, .. }
+        | Reply::Copied { attr, .. } => vec![attr],
+        Reply::Directory { entries, .. } => entries.iter().map(|entry| &entry.attr).collect(),
+        Reply::Done | Reply::Begun(_) | Reply::Reopened { .. } | Reply::Target(_) => Vec::new(),
+        Reply::Layout(_) | Reply::Atomic { .. } | Reply::Sought(_) | Reply::Space(_) => Vec::new(),
+        Reply::Examined(_) | Reply::Xattr { .. } | Reply::XattrNames(_) => Vec::new(),
+        Reply::LockIs(_) | Reply::LockedBy(_) | Reply::Renewed { .. } => Vec::new(),
+    }
+}
