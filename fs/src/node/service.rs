@@ -178,8 +178,13 @@ impl Service {
         let request = (call.session, call.id);
         let now = self.time();
         let mut output = state.namespace.call(call, now);
-        if let Some(delayed) = output.delayed.take() {
-            state.delayed.insert(delayed, (from, id), now.monotonic);
+        match output.delayed.take() {
+            Some(delayed) if state.delayed.is_full(from) => {
+                state.namespace.forget_delayed(delayed.id);
+                output.answer = Some(Err(MetaError::Delayed));
+            }
+            Some(delayed) => state.delayed.insert(delayed, (from, id), now.monotonic),
+            None => {}
         }
         let (mut state, output) = self.with_bytes_done(state, output);
         if let Some(entry) = state.peers.get_mut(&from).filter(|_| drained) {

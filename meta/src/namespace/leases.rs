@@ -50,6 +50,9 @@ impl Namespace {
 
     /// Has all others forget what the call will change. True when they are waited for: the call is done afterwards.
     pub(super) fn recall_for(&mut self, call: &Call, now: Duration, out: &mut Output) -> bool {
+        if self.leases.are_untaken() {
+            return false;
+        }
         let mut ask = Vec::new();
         let changes = self.changed_by(&call.request);
         let recalls: BTreeSet<RecallId> = changes
@@ -131,6 +134,9 @@ impl Namespace {
         now: Duration,
         out: &mut Output,
     ) {
+        if self.leases.are_untaken() {
+            return;
+        }
         let mut changed: BTreeSet<InodeId> = self.tree.changed_inodes().collect();
         for ino in &changed {
             let believers: Vec<SessionId> = self.leases.believers(*ino).collect();

@@ -101,6 +101,9 @@ impl Leases {
 
     /// The attributes of the inode, if they are held.
     pub(in crate::handler) fn attributes(&self, ino: InodeId) -> Option<Attr> {
+        if !self.are_taken() {
+            return None;
+        }
         let mut held = self.held.lock();
         if self.clock.now() >= held.until {
             return None;
@@ -110,6 +113,9 @@ impl Leases {
 
     /// What the name leads to, if that is held.
     pub(in crate::handler) fn find(&self, parent: InodeId, name: &Name) -> Option<Found> {
+        if !self.are_taken() {
+            return None;
+        }
         let mut held = self.held.lock();
         if self.clock.now() >= held.until {
             return None;
@@ -128,6 +134,9 @@ impl Leases {
     /// A request is about to be sent over this connection; `None`: nothing is held over it. What comes of it goes to [`Leases::answered`] once it is answered; without an
     /// answer nobody knows whether it is done yet, and what it changes is not believed over this connection any more.
     pub(in crate::handler) fn sends(&self, over: Connection, request: &Request) -> Option<Change> {
+        if !self.are_taken() {
+            return None;
+        }
         let mut held = self.held.lock();
         (held.over == Some(over)).then(|| held.cache.begins(request))
     }
