@@ -32,7 +32,8 @@ impl Service {
         }
     }
 
-    /// Whoever has waited for others long enough is told to ask again: the time limit of its call must not end it.
+    /// Whoever has waited for others long enough is told to ask again: the time limit of its call must not end it, nor be spent when others
+    /// have forgotten and the store still has its part to do.
     pub(super) fn answer_delayed(&self, state: &mut ServiceState) {
         for (id, from, call) in state.delayed.late(self.time().monotonic) {
             state.namespace.forget_delayed(id);

@@ -393,6 +393,9 @@ impl Service {
             .iter()
             .filter_map(|session| state.shut_out(*session, why))
             .collect();
+        if !output.resume.is_empty() {
+            self.answer_delayed(&mut state);
+        }
         let resumed: Vec<_> = output
             .resume
             .iter()

@@ -154,7 +154,7 @@ impl Play {
             },
             lease: LEASE,
             prompt: false,
-            leases: false,
+            leases: true,
         };
         let ground = Arc::new(Mutex::new(Ground::new(ARENA)));
         let mut sim = Simulation::new(rules);

@@ -56,9 +56,9 @@ pub(in crate::handler) trait Connect: Send + Sync {
         self.clock()
     }
 
-    /// Whether sessions take leases of attributes and names. Mounts do not yet: docs/adr/0024 says what is missing.
+    /// Whether sessions take leases of attributes and names where the node gives them. Tests say no, to be what builds without leases were.
     fn takes_leases(&self) -> bool {
-        false
+        true
     }
 
     /// Lets the poller of a new link work until the link is over.

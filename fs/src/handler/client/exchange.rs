@@ -5,6 +5,7 @@
 
 use super::call_counter::CallCounter;
 use super::leased::{Change, Leases};
+use super::patience::PatientClock;
 use crate::errno::Error;
 use crate::executor::Executor;
 use crate::handler::values::Connection;
@@ -29,6 +30,7 @@ pub(super) struct Exchange {
     pub(super) link: Arc<Link>,
     pub(super) counter: Arc<CallCounter>,
     pub(super) leases: Arc<Leases>,
+    pub(super) patience: Arc<PatientClock>,
     pub(super) executor: Executor,
     /// Of the session.
     pub(super) lease: Duration,
@@ -50,11 +52,14 @@ impl Exchange {
             sent: None,
         };
         let since = self.leases.now();
+        let mut put_off = None;
         loop {
             let said = asking.ask(&message, timeout).await?;
             let waited = self.leases.now().saturating_sub(since);
             match said.answer {
-                Err(MetaError::Delayed) if waited < self.lease * PUT_OFF => {}
+                Err(MetaError::Delayed) if waited < self.lease * PUT_OFF => {
+                    put_off.get_or_insert_with(|| self.patience.put_off());
+                }
                 Err(MetaError::Delayed) => return Err(LinkError::TimedOut(waited).into()),
                 answer => return Ok(answer?),
             }

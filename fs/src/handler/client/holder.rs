@@ -8,6 +8,7 @@ use super::connect::Connect;
 use super::events::{Reset, SessionEvents};
 use super::leased::Leases;
 use super::node_clock::NodeClock;
+use super::patience::PatientClock;
 use super::session::{Before, ClientSession};
 use crate::errno::Error;
 use crate::executor::Executor;
@@ -108,6 +109,8 @@ pub(in crate::handler) struct Client {
     pub(in crate::handler) counter: Arc<CallCounter>,
     /// What is held by lease, and answered without a call.
     pub(in crate::handler) leases: Arc<Leases>,
+    /// What the time limits of operations count by.
+    pub(super) patience: Arc<PatientClock>,
     /// A place for each call whose answer the service must keep.
     pub(in crate::handler) in_flight: Semaphore,
     /// One large extended attribute for each place that the service keeps the first part of.
@@ -134,6 +137,7 @@ impl Client {
             first_timeout: parts.timeout,
             longest_ms: AtomicU64::new(u64::MAX),
             clock: parts.connect.clock(),
+            patience: Arc::new(PatientClock::new(parts.connect.clock())),
             node_clock: NodeClock::default(),
             leases: Arc::new(Leases::new(parts.connect.lease_clock())),
             connect: parts.connect,

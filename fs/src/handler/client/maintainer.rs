@@ -121,6 +121,7 @@ async fn ask_for_session(
         connection: client.next_connection(),
         counter: client.counter.clone(),
         leases: client.leases.clone(),
+        patience: client.patience.clone(),
         executor: client.executor.clone(),
     };
     Ok((ClientSession::new(new, begun, before), lease_asked))

@@ -6,6 +6,7 @@ mod connect;
 mod node_clock;
 mod links;
 mod leased;
+mod patience;
 mod exchange;
 mod session;
 mod events;

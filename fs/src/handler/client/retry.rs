@@ -85,10 +85,24 @@ impl Client {
             return Ok(slot);
         }
         let slot = Box::pin(self.in_flight.acquire());
-        let slot = self.executor.within(timeout, slot).await;
+        let slot = self.within(timeout, slot).await;
         // The semaphore is never closed.
         slot.and_then(Result::ok)
             .ok_or_else(|| Error::Down(self.connect.label()))
+    }
+
+    /// The time that operations are charged.
+    pub(in crate::handler) fn charged(&self) -> Duration {
+        self.patience.now()
+    }
+
+    /// The future's result, or `None` when it is not done within `limit`, without the time for which the service puts calls off.
+    pub(in crate::handler) async fn within<T>(
+        &self,
+        limit: Duration,
+        future: impl Future<Output = T>,
+    ) -> Option<T> {
+        self.patience.within(&self.executor, limit, future).await
     }
 
     /// Asks in the handler's own name in the session that began over `origin`, however long its connections take to come back. `None`
@@ -152,7 +166,7 @@ impl<'a> Retry<'a> {
     pub(in crate::handler) fn new(client: &'a Client, timeout: Duration) -> Self {
         Self {
             client,
-            until: client.clock.now() + timeout.saturating_mul(9) / 10,
+            until: client.patience.now() + timeout.saturating_mul(9) / 10,
             timeout,
         }
     }
@@ -165,7 +179,7 @@ impl<'a> Retry<'a> {
         }
         // The pool may not have heard of it yet.
         self.client.lost(session, &error.to_string());
-        let left = self.until.saturating_sub(self.client.clock.now());
+        let left = self.until.saturating_sub(self.client.patience.now());
         let next = Box::pin(self.client.session(self.timeout));
         matches!(self.client.executor.within(left, next).await, Some(Ok(_)))
     }

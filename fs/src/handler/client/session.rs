@@ -5,6 +5,7 @@ use super::connect::host_name;
 use super::exchange::{Exchange, ask_without_session};
 use super::leased::Leases;
 use super::links::Links;
+use super::patience::PatientClock;
 use crate::errno::Error;
 use crate::executor::Executor;
 use crate::handler::values::Connection;
@@ -67,6 +68,8 @@ pub(in crate::handler) struct NewLink {
     pub(in crate::handler) counter: Arc<CallCounter>,
     /// What is held by lease.
     pub(in crate::handler) leases: Arc<Leases>,
+    /// What the time limits of operations count by.
+    pub(super) patience: Arc<PatientClock>,
     /// Hears answers whose callers have gone.
     pub(in crate::handler) executor: Executor,
 }
@@ -114,6 +117,7 @@ impl ClientSession {
             link: new.link.clone(),
             counter: new.counter,
             leases: new.leases,
+            patience: new.patience,
             executor: new.executor,
             lease,
         };
@@ -259,6 +263,7 @@ mod tests {
                 connection: Connection(1),
                 counter,
                 leases: Arc::new(Leases::new(Sim::new(4096, 1).clock())),
+                patience: Arc::new(PatientClock::new(Sim::new(4096, 1).clock())),
                 executor: Executor::stepped(Sim::new(4096, 1).clock()),
             },
             Begun {

@@ -48,11 +48,7 @@ impl Files {
         if inode.uncommitted().is_none() {
             return if sync { self.sync(by).await } else { Ok(()) };
         }
-        let alone = self
-            .client
-            .executor
-            .within(by.timeout, inode.committing.lock())
-            .await;
+        let alone = self.client.within(by.timeout, inode.committing.lock()).await;
         let _alone = alone.ok_or_else(|| Error::Down(self.client.connect.label()))?;
         let anew = Retry::new(&self.client, by.timeout);
         loop {

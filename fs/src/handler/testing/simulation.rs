@@ -30,7 +30,7 @@ use std::time::Duration;
 const MANY: usize = 100_000;
 
 /// Between two ticks of the node.
-const TICK: Duration = Duration::from_secs(1);
+const TICK: Duration = Duration::from_millis(250);
 
 /// How a simulation goes.
 #[derive(Clone, Copy, Debug)]

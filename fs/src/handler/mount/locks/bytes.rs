@@ -41,16 +41,16 @@ impl Mount {
     /// Commits what was written under a lock that is about to be given up, and gives what is left of the mount's timeout for that. A lock
     /// is given up whatever comes of the commit: what it could not do, the next fsync or close tries again, and says so.
     pub(super) async fn commit_under_lock(&self, file: &OpenFile) -> Duration {
-        let (limit, began) = (self.timeout(), self.client.clock.now());
+        let (limit, began) = (self.timeout(), self.client.charged());
         let commit = self.files.commit(file.inode(), self.by(), false);
-        match self.executor().within(limit, commit).await {
+        match self.client.within(limit, commit).await {
             Some(Ok(())) => {}
             Some(Err(error)) => {
                 tracing::debug!("a lock is given up before what was written is committed: {error}")
             }
             None => tracing::debug!("a lock is given up before what was written is committed"),
         }
-        let took = self.client.clock.now().saturating_sub(began);
+        let took = self.client.charged().saturating_sub(began);
         limit.saturating_sub(took).max(limit / 10)
     }
 
