@@ -2,7 +2,7 @@
 
 use crate::flags::InodeFlags;
 use crate::id::{InodeId, Version};
-use crate::time::Timestamp;
+use crate::time::{AccessTime, Timestamp};
 use serde::{Deserialize, Serialize};
 
 /// What an inode is (`S_IFMT` of `mode`, without the permission bits).
@@ -67,6 +67,25 @@ pub struct Attr {
     pub truncate_seq: u64,
     /// Inode flags (chattr(1)); of files and directories only.
     pub flags: InodeFlags,
+}
+
+/// `relatime`: an access time is renewed when it is this old, in seconds, or older than the last change.
+const ATIME_AGE: i64 = 24 * 3600;
+
+impl Attr {
+    /// Whether reading it at `now` renews the access time.
+    #[must_use]
+    pub fn reading_renews(&self, access_time: AccessTime, now: Timestamp) -> bool {
+        match access_time {
+            _ if self.flags.any(InodeFlags::NO_ATIME) => false,
+            AccessTime::Never => false,
+            AccessTime::Strict => true,
+            AccessTime::Relative => {
+                let old = now.seconds.saturating_sub(self.atime.seconds) >= ATIME_AGE;
+                old || self.atime <= self.mtime || self.atime <= self.ctime
+            }
+        }
+    }
 }
 
 /// A new value of a time stamp.

@@ -220,6 +220,7 @@ impl World {
                 client_owner: ClientOwner([number; 16]),
                 pool: None,
             },
+            closes: Vec::new(),
         };
         match self.call(call) {
             Ok(Reply::Begun(begun)) => begun.session,
@@ -260,6 +261,7 @@ impl World {
             caller: Credentials::root(),
             access_time: AccessTime::default(),
             request,
+            closes: Vec::new(),
         })
     }
 

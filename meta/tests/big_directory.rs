@@ -67,6 +67,7 @@ impl World {
             caller: Credentials::root(),
             access_time: AccessTime::default(),
             request,
+            closes: Vec::new(),
         };
         self.space.call(call, Now::default()).answer.unwrap()
     }

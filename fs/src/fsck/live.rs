@@ -174,6 +174,7 @@ impl Conversation<'_> {
             caller: Credentials::root(),
             access_time: AccessTime::default(),
             request: Request::Examine { skip },
+            closes: Vec::new(),
         };
         let spoken = protocol::spoken(self.endpoint.facts().negotiated);
         let message = wire::encode(&call, spoken)?;

@@ -88,6 +88,7 @@ mod tests {
             caller: Credentials::root(),
             access_time: AccessTime::default(),
             request: Request::Sync,
+            closes: Vec::new(),
         };
         let id = DelayedId(id);
         Delayed { id, call }

@@ -69,6 +69,7 @@ mod tests {
             caller: Credentials::root(),
             access_time: AccessTime::default(),
             request: Request::Renew,
+            closes: Vec::new(),
         }
     }
 

@@ -38,7 +38,7 @@ pub struct Run {
 
 /// Everything known about the layout of file bytes `[start, end)`: bytes of that range without a run are a hole.
 /// Runs are sorted and disjoint; they may reach past `start` and `end` only by rounding to granules.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "RawSlice")]
 pub struct LayoutSlice {
     /// First byte of the file that the slice covers.

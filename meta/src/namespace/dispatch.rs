@@ -11,7 +11,7 @@ use crate::error::MetaError;
 use crate::id::{RequestId, Stamp};
 use crate::time::Now;
 use crate::tree::{Move, NewEntry};
-use crate::wire::{Answer, Call, Reply, Request};
+use crate::wire::{Answer, Call, MAX_CLOSES, Reply, Request};
 
 impl Namespace {
     /// Serves one call. Total: hostile input gives an error answer. An error changes nothing.
@@ -61,6 +61,9 @@ impl Namespace {
             return Err(MetaError::Delayed);
         }
         let remembered = kept && !call.request.is_idempotent();
+        if call.closes.len() > MAX_CLOSES || !remembered && !call.closes.is_empty() {
+            return Err(MetaError::Invalid);
+        }
         let mut step = Step {
             session: call.session,
             who: &call.caller,
@@ -68,6 +71,10 @@ impl Namespace {
             access_time: call.access_time,
             out,
         };
+        // One that is not open is passed over: the session may have lost it with a node.
+        for ino in call.closes {
+            let _closed = self.release(&mut step, ino, 1);
+        }
         let answer = self.dispatch(&mut step, call.id, call.request);
         // A retry of a request that found no room yet must be judged anew. What changes a word is remembered with what it was.
         if remembered && answer != Err(MetaError::Cleaning) && out.atomic.is_none() {

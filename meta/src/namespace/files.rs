@@ -47,16 +47,18 @@ impl Namespace {
             self.accessed(ino, step);
         }
         self.sessions.open(step.session, ino, 1, access.write);
-        self.opened(step, ino)
+        self.opened(step, ino, 0)
     }
 
-    /// The answer to an open: attributes, and as much of the layout as comes cheaply.
-    pub(super) fn opened(&mut self, step: &mut Step<'_>, ino: InodeId) -> Answer {
+    /// The answer to an open: attributes, and as much of the layout as comes cheaply, that of `room` bytes beyond the size too.
+    pub(super) fn opened(&mut self, step: &mut Step<'_>, ino: InodeId, room: u64) -> Answer {
         let attr = self.tree.get(ino)?.attr.clone();
-        let layout =
-            self.tree
-                .layout(ino)?
-                .slice(0, granule_ceil(attr.size), attr.truncate_seq, OPEN_REPLICAS);
+        let layout = self.tree.layout(ino)?.slice(
+            0,
+            granule_ceil(attr.size.max(room)),
+            attr.truncate_seq,
+            OPEN_REPLICAS,
+        );
         let write = self.grants_writing(step.session, ino)?;
         self.grant(step.session, &layout, write, step.out);
         let plain = self.is_plain(ino);

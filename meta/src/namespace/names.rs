@@ -8,13 +8,9 @@ use crate::flags::InodeFlags;
 use crate::id::InodeId;
 use crate::name::Name;
 use crate::permission;
-use crate::time::AccessTime;
 use crate::tree::{Body, Move, NewEntry, changed};
-use crate::wire::{Answer, NewInode, Reply};
+use crate::wire::{Answer, MAX_ROOM, NewInode, Reply};
 use std::time::Duration;
-
-/// `relatime`: an access time is renewed when it is this old, in seconds, or older than the last change.
-const ATIME_AGE: i64 = 24 * 3600;
 
 /// How long a file that another one replaced is kept: a program that found it by its name a moment ago may still open it. It
 /// must find the old file or the new one, and a kernel that is refused looks only once more.
@@ -85,11 +81,14 @@ impl Namespace {
 
     pub(super) fn make(&mut self, step: &mut Step<'_>, new: &NewEntry) -> Answer {
         let ino = self.tree.make(step.who, new, step.now.wall)?;
-        if new.what == (NewInode::File { open: true }) {
-            self.sessions.open(step.session, ino, 1, true);
-            return self.opened(step, ino);
-        }
-        self.attr(ino)
+        let room = match new.what {
+            NewInode::File { open: true } => 0,
+            NewInode::OpenFile { room } => room.min(MAX_ROOM),
+            _ => return self.attr(ino),
+        };
+        self.sessions.open(step.session, ino, 1, true);
+        self.give_first_room(ino, room.into())?;
+        self.opened(step, ino, room.into())
     }
 
     pub(super) fn link(&mut self, step: &Step<'_>, ino: InodeId, parent: InodeId, name: &Name) -> Answer {
@@ -142,15 +141,7 @@ impl Namespace {
             return;
         };
         let (attr, now) = (&mut inode.attr, step.now.wall);
-        let renews = match step.access_time {
-            _ if attr.flags.any(InodeFlags::NO_ATIME) => false,
-            AccessTime::Never => false,
-            AccessTime::Strict => true,
-            AccessTime::Relative => {
-                let old = now.seconds.saturating_sub(attr.atime.seconds) >= ATIME_AGE;
-                old || attr.atime <= attr.mtime || attr.atime <= attr.ctime
-            }
-        };
+        let renews = attr.reading_renews(step.access_time, now);
         if renews {
             attr.atime = now;
             step.out.accessed.push(ino);

@@ -97,6 +97,14 @@ impl Namespace {
         })
     }
 
+    /// Gives a new file its first bytes, where the pool has ample space.
+    pub(super) fn give_first_room(&mut self, ino: InodeId, len: u64) -> Result<(), MetaError> {
+        if len == 0 || self.alloc.free_bytes() / AMPLE <= len {
+            return Ok(());
+        }
+        self.fill(ino, 0, len).map(|_| ())
+    }
+
     /// Lets a session touch what a slice shows.
     pub(super) fn grant(&mut self, session: SessionId, slice: &LayoutSlice, write: bool, out: &mut Output) {
         for copy in slice.runs.iter().flat_map(Run::valid) {

@@ -79,7 +79,7 @@ impl Tree {
     ) -> Result<InodeId, MetaError> {
         let parent = self.vacant(who, new.parent, &new.name)?;
         let (kind, body, rdev) = match &new.what {
-            NewInode::File { .. } => (FileKind::Regular, empty_file(), 0),
+            NewInode::File { .. } | NewInode::OpenFile { .. } => (FileKind::Regular, empty_file(), 0),
             NewInode::Directory if parent.nlink >= MAX_LINKS => return Err(MetaError::TooManyLinks),
             NewInode::Directory => (
                 FileKind::Directory,

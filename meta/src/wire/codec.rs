@@ -12,11 +12,45 @@ use thiserror::Error;
 pub trait Message: Serialize + DeserializeOwned {
     /// The least that a peer must speak to understand this message.
     fn needs(&self) -> WireVersion;
+
+    /// The bytes of the message for who speaks that.
+    ///
+    /// # Errors
+    /// It has none.
+    fn to_bytes(&self, _spoken: WireVersion) -> postcard::Result<Vec<u8>> {
+        postcard::to_allocvec(self)
+    }
+
+    /// The message at the start of these bytes, as who speaks that writes it, and what follows it. Total.
+    ///
+    /// # Errors
+    /// They mean nothing.
+    fn take_from_bytes(bytes: &[u8], _spoken: WireVersion) -> postcard::Result<(Self, &[u8])> {
+        postcard::take_from_bytes(bytes)
+    }
 }
 
 impl Message for Call {
     fn needs(&self) -> WireVersion {
-        self.request.needs()
+        match self.closes.is_empty() {
+            true => self.request.needs(),
+            false => WireVersion::FOURTH,
+        }
+    }
+
+    fn to_bytes(&self, spoken: WireVersion) -> postcard::Result<Vec<u8>> {
+        match spoken.covers(WireVersion::FOURTH) {
+            true => postcard::to_allocvec(&(self, &self.closes)),
+            false => postcard::to_allocvec(self),
+        }
+    }
+
+    fn take_from_bytes(bytes: &[u8], spoken: WireVersion) -> postcard::Result<(Self, &[u8])> {
+        if !spoken.covers(WireVersion::FOURTH) {
+            return postcard::take_from_bytes(bytes);
+        }
+        let ((call, closes), rest) = postcard::take_from_bytes::<(Self, _)>(bytes)?;
+        Ok((Self { closes, ..call }, rest))
     }
 }
 
@@ -75,7 +109,7 @@ pub enum WireError {
 /// [`WireError::TooLong`]; [`WireError::NotSpoken`]: the peer would not understand it.
 pub fn encode<M: Message>(message: &M, spoken: WireVersion) -> Result<Vec<u8>, WireError> {
     is_spoken(message, spoken)?;
-    let bytes = postcard::to_allocvec(message)?;
+    let bytes = message.to_bytes(spoken)?;
     within_limit(&bytes)?;
     Ok(bytes)
 }
@@ -86,7 +120,7 @@ pub fn encode<M: Message>(message: &M, spoken: WireVersion) -> Result<Vec<u8>, W
 /// [`WireError`].
 pub fn decode<M: Message>(bytes: &[u8], spoken: WireVersion) -> Result<M, WireError> {
     within_limit(bytes)?;
-    let (message, rest) = postcard::take_from_bytes(bytes)?;
+    let (message, rest) = M::take_from_bytes(bytes, spoken)?;
     is_spoken(&message, spoken)?;
     match rest.len() {
         0 => Ok(message),

@@ -33,7 +33,13 @@ pub struct Call {
     pub access_time: AccessTime,
     /// What the service shall do.
     pub request: Request,
+    /// One open of each of these is given back before that (version 4), once however often the call is made; at most [`MAX_CLOSES`]. Only with what is not idempotent.
+    #[serde(skip)]
+    pub closes: Vec<InodeId>,
 }
+
+/// Most opens that a call gives back on its way.
+pub const MAX_CLOSES: usize = 8;
 
 /// What a call is answered with.
 pub type Answer = Result<Reply, MetaError>;

@@ -37,7 +37,16 @@ pub enum NewInode {
         /// Device number.
         rdev: u32,
     },
+    /// A regular file, opened for the session as by `File`, which gets space for its first bytes where there is ample (version 4). What of it is
+    /// not written is given back with the last open, or by [`Request::Punch`].
+    OpenFile {
+        /// Bytes, at most [`MAX_ROOM`].
+        room: u32,
+    },
 }
+
+/// The most space that a new file may be given when it is made.
+pub const MAX_ROOM: u32 = 64 * 1024;
 
 impl NewInode {
     /// What a layer of overlayfs has in the place of a name that it hides. No device: everybody may make one (mknod(2), since Linux 5.8).

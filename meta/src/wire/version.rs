@@ -5,6 +5,7 @@
 //! | 1 | all messages of [`Request`], [`Reply`], [`Notice`] and [`MetaError`] as `codec/tests/frozen.txt` has their bytes; the frames of links, and what fabrics say once they have met, as they were before versions were negotiated |
 //! | 2 | [`MetaError::Unreachable`], and replicas that are [`Stale`](ReplicaState::Stale) in what replies say of layouts |
 //! | 3 | leases for attributes and names: [`StampedAnswer`] in the place of each answer, [`Request::Leases`], [`Request::Forgotten`], [`Notice::Forget`], [`MetaError::Delayed`] |
+//! | 4 | [`Call::closes`](super::Call::closes) behind each call; [`NewInode::OpenFile`] |
 //!
 //! | feature bit | what it says |
 //! | --- | --- |
@@ -22,7 +23,7 @@
 
 use super::message::{Notice, StampedAnswer};
 use super::reply::Reply;
-use super::request::Request;
+use super::request::{NewInode, Request};
 use crate::error::MetaError;
 use crate::layout::{LayoutSlice, ReplicaState};
 use std::fmt;
@@ -30,7 +31,7 @@ use std::fmt;
 /// The oldest version that this program speaks.
 pub const OLDEST: u16 = 1;
 /// The newest version that this program speaks.
-pub const NEWEST: u16 = 3;
+pub const NEWEST: u16 = 4;
 /// The features that this program has, a bit for each.
 pub const FEATURES: u64 = 0;
 
@@ -58,6 +59,9 @@ impl WireVersion {
 
     /// What came with version 3.
     pub const THIRD: Self = Self::since(3);
+
+    /// What came with version 4.
+    pub const FOURTH: Self = Self::since(4);
 
     /// What came with this version, and needs no feature.
     const fn since(version: u16) -> Self {
@@ -90,6 +94,10 @@ impl Request {
                 WireVersion::FIRST
             }
             Self::Lookup { .. } | Self::Parent { .. } | Self::GetAttr { .. } => WireVersion::FIRST,
+            Self::Make {
+                what: NewInode::OpenFile { .. },
+                ..
+            } => WireVersion::FOURTH,
             Self::SetAttr { .. } | Self::Make { .. } | Self::Link { .. } => WireVersion::FIRST,
             Self::Unlink { .. } | Self::RemoveDir { .. } | Self::Rename { .. } => WireVersion::FIRST,
             Self::ReadLink { .. } | Self::ReadDir { .. } => WireVersion::FIRST,

@@ -31,6 +31,9 @@ pub(in crate::handler) trait SessionEvents: Send + Sync {
     /// Another session changed the layout of an inode.
     fn layout_changed(&self, ino: InodeId);
 
+    /// What was held of an inode by lease is forgotten, since another session changes it.
+    fn forgotten(&self, ino: InodeId);
+
     /// A file may have been given file capabilities.
     fn capabilities_given(&self, ino: InodeId);
 

@@ -303,6 +303,7 @@ impl LinkEvents for Events {
             Ok(Notice::Changed { ino, .. }) => client.events.layout_changed(ino),
             Ok(Notice::Forget { recall, ino, stamp }) => {
                 client.leases.forget(session.connection, ino, stamp);
+                client.events.forgotten(ino);
                 if let Some(recall) = recall {
                     let acknowledge = async move {
                         let acknowledged = client.ask_over(&session, Request::Forgotten { recall });

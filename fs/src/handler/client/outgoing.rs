@@ -5,7 +5,7 @@ use super::session::ClientSession;
 use crate::errno::Error;
 use crate::handler::values::{CallContext, Connection};
 use rdmafs_meta::error::MetaError;
-use rdmafs_meta::id::{RequestId, SessionId, Term};
+use rdmafs_meta::id::{InodeId, RequestId, SessionId, Term};
 use rdmafs_meta::wire::{Call, Request};
 use std::time::Duration;
 
@@ -21,6 +21,8 @@ pub(in crate::handler) struct OutgoingCall {
     only_in: Option<Connection>,
     /// Asked before it is sent in any session.
     allowed: Option<Allowed>,
+    /// Opens to give back on the way, in the session that began over this connection.
+    closes: (Connection, Vec<InodeId>),
 }
 
 type Allowed = Box<dyn Fn() -> Result<(), Error> + Send + Sync>;
@@ -35,12 +37,22 @@ impl OutgoingCall {
                 caller: context.who,
                 access_time: context.access_time,
                 request,
+                closes: Vec::new(),
             },
             timeout: context.timeout,
             asked_in: None,
             repeated: false,
             only_in: None,
             allowed: None,
+            closes: (Connection::default(), Vec::new()),
+        }
+    }
+
+    /// Makes the call give back one open of each of these, if it is made in the session that began over `origin`.
+    pub(in crate::handler) fn closing(self, origin: Connection, closes: Vec<InodeId>) -> Self {
+        Self {
+            closes: (origin, closes),
+            ..self
         }
     }
 
@@ -91,6 +103,10 @@ impl OutgoingCall {
             }
             Some(_) | None => {}
         }
+        self.call.closes = match self.closes.0 == session.origin {
+            true => self.closes.1.clone(),
+            false => Vec::new(),
+        };
         self.call.id = client.next_request();
         self.asked_in = Some(session.origin);
         Ok(())

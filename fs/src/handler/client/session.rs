@@ -95,6 +95,7 @@ pub(in crate::handler) async fn ask_to_begin(
             client_owner: who.client_owner,
             pool: who.pool,
         },
+        closes: Vec::new(),
     };
     match ask_without_session(link, counter, &call, who.timeout).await? {
         Reply::Begun(begun) => Ok(begun),
@@ -185,6 +186,7 @@ impl ClientSession {
             caller: Credentials::root(),
             access_time: AccessTime::default(),
             request,
+            closes: Vec::new(),
         };
         self.send(&mut call, timeout).await
     }

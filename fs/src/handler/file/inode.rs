@@ -16,7 +16,7 @@ use rdmafs_meta::layout::LayoutSlice;
 use rdmafs_meta::permission::{SET_GID, SET_UID};
 use rdmafs_meta::time::Timestamp;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// An inode.
 #[derive(Debug)]
@@ -31,6 +31,8 @@ pub(in crate::handler) struct Inode {
     pub(in crate::handler) committing: tokio::sync::Mutex<()>,
     /// It waits for its time to be committed.
     waits_for_commit: AtomicBool,
+    /// So many bytes at its start have space that nobody has written to. Changed by those who have `data`.
+    room: AtomicU64,
     state: Mutex<InodeState>,
 }
 
@@ -124,6 +126,7 @@ impl Inode {
             pages: Arc::default(),
             committing: tokio::sync::Mutex::new(()),
             waits_for_commit: AtomicBool::new(false),
+            room: AtomicU64::new(0),
             state: Mutex::new(InodeState {
                 attr: None,
                 stale: true,
@@ -142,6 +145,16 @@ impl Inode {
                 given: 0,
             }),
         })
+    }
+
+    /// So many bytes at its start have space that nobody has written to.
+    pub(in crate::handler) fn room(&self) -> u64 {
+        self.room.load(Ordering::Acquire)
+    }
+
+    /// To be said by who has `data`, or before anybody else knows the inode.
+    pub(in crate::handler) fn has_room(&self, bytes: u64) {
+        self.room.store(bytes, Ordering::Release);
     }
 
     /// To be taken before it is asked whether the file has file capabilities.

@@ -5,16 +5,34 @@ use crate::errno::Error;
 use crate::handler::client::{ClientSession, OutgoingCall};
 use crate::handler::values::{CallContext, Connection};
 use rdmafs_meta::attr::Attr;
+use rdmafs_meta::layout::LayoutSlice;
 use rdmafs_meta::wire::{OpenAccess, Reply, Request};
 use std::sync::Arc;
 
 /// One open that the service counts for this handler; dropping it gives it back.
 pub(in crate::handler) struct ServiceOpen {
     pub(in crate::handler) held: Held,
+    /// The service lets it write.
+    pub(super) writable: bool,
+    /// Somebody else gives it back.
+    closed: bool,
+}
+
+impl ServiceOpen {
+    /// Leaves giving it back to the caller, in the session that began over the connection, once nothing uses what is known of the layout.
+    pub(super) fn close(mut self) -> (Held, Connection, Option<impl Future<Output = ()> + Send + use<>>) {
+        self.closed = true;
+        let held = self.held.clone();
+        let (counted_in, unused) = held.closed();
+        (held, counted_in, unused)
+    }
 }
 
 impl Drop for ServiceOpen {
     fn drop(&mut self) {
+        if self.closed {
+            return;
+        }
         let held = self.held.clone();
         let (counted_in, unused) = held.closed();
         let executor = held.files.client.executor.clone();
@@ -38,7 +56,7 @@ impl Drop for ServiceOpen {
     }
 }
 
-/// Asks the service to make a file and to open it.
+/// Asks the service to make a file in which the first `room` bytes have space, and to open it.
 ///
 /// # Errors
 /// As [`Client::ask`](crate::handler::client::Client::ask).
@@ -46,13 +64,22 @@ pub(in crate::handler) async fn ask_to_create(
     files: Arc<Files>,
     context: CallContext,
     request: Request,
-) -> Result<(ServiceOpen, Attr), Error> {
-    let given = files.given();
+    room: u64,
+) -> Result<(Arc<ServiceOpen>, Attr), Error> {
+    let (given, unmet) = (files.given(), files.unmet());
     let (session, reply) = ask_for_open(&files, OutgoingCall::new(context, request)).await?;
-    let Reply::Opened { attr, plain, .. } = reply else {
+    let Reply::Opened { attr, layout, plain } = reply else {
         return Err(Error::Protocol);
     };
-    let open = count_open(files.hold(attr.ino), session.origin)?;
+    let open = count_open(files.hold(attr.ino), session.origin, true)?;
+    let generation = open.held.generation();
+    // Else it may have been taken back before it could be found here.
+    if files.unmet() == unmet {
+        open.held.learn(&session, generation, &layout, true)?;
+    }
+    if attr.allocated > 0 {
+        open.held.has_room(room);
+    }
     if plain {
         files.learn_plain(&open.held, (given, open.held.given()));
     }
@@ -64,7 +91,7 @@ pub(in crate::handler) async fn ask_to_open(
     held: Held,
     context: CallContext,
     access: OpenAccess,
-) -> Result<(ServiceOpen, Attr), Error> {
+) -> Result<(Arc<ServiceOpen>, Attr), Error> {
     let generation = held.generation();
     let given = (held.files.given(), held.given());
     let request = Request::Open {
@@ -76,7 +103,7 @@ pub(in crate::handler) async fn ask_to_open(
     let Reply::Opened { attr, layout, plain } = reply else {
         return Err(Error::Protocol);
     };
-    let service = count_open(held, session.origin)?;
+    let service = count_open(held, session.origin, access.write)?;
     if plain {
         files.learn_plain(&service.held, given);
     }
@@ -92,14 +119,14 @@ async fn ask_for_open(
     let answered = files.client.ask(&mut outgoing).await;
     let timeout = outgoing.timeout;
     match answered {
-        Ok((session, Reply::Opened { attr, layout, .. })) if outgoing.is_repeated() => {
+        Ok((session, Reply::Opened { attr, .. })) if outgoing.is_repeated() => {
             let ino = attr.ino;
             let attr = match session.call_as_root(Request::GetAttr { ino }, timeout).await {
                 Ok(Reply::Attr(now)) => now,
                 _ => attr,
             };
-            // Nor is it known whether a notice about file capabilities came since.
-            let plain = false;
+            // Nor is it known whether a notice about file capabilities, or about where the bytes are, came since.
+            let (plain, layout) = (false, LayoutSlice::default());
             Ok((session, Reply::Opened { attr, layout, plain }))
         }
         Err(Error::Down(_) | Error::Link(_)) => {
@@ -120,7 +147,7 @@ fn give_back_unheard(files: &Arc<Files>, outgoing: &OutgoingCall) {
     let give_back = async move {
         let outcome = files.client.ask_in(origin, Request::Outcome { of: id }).await;
         if let Some(Ok(Reply::Opened { attr, .. })) = outcome {
-            drop(count_open(files.hold(attr.ino), origin)?);
+            drop(count_open(files.hold(attr.ino), origin, false)?);
         }
         Ok(())
     };
@@ -131,9 +158,14 @@ fn give_back_unheard(files: &Arc<Files>, outgoing: &OutgoingCall) {
 ///
 /// # Errors
 /// [`Error::Down`] when a new session has begun without this open.
-fn count_open(held: Held, origin: Connection) -> Result<ServiceOpen, Error> {
+fn count_open(held: Held, origin: Connection, writable: bool) -> Result<Arc<ServiceOpen>, Error> {
     if !held.opened(origin) {
         return Err(Error::Down(held.files.client.connect.label()));
     }
-    Ok(ServiceOpen { held })
+    let open = Arc::new(ServiceOpen {
+        held,
+        writable,
+        closed: false,
+    });
+    Ok(open)
 }

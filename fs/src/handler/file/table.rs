@@ -24,6 +24,8 @@ pub(in crate::handler) struct Files {
     pub(in crate::handler) caches: Arc<dyn KernelCaches>,
     /// How often any file may have been given file capabilities: not all inodes are in the table when that is heard of.
     given: AtomicU64,
+    /// How often something was to be forgotten of an inode that was not in the table: it may be about to be put there.
+    unmet: AtomicU64,
     /// What is to be committed when its time comes.
     pub(in crate::handler) later: Later,
     inodes: Mutex<HashMap<InodeId, Known>>,
@@ -72,6 +74,7 @@ impl Files {
             client,
             caches,
             given: AtomicU64::new(0),
+            unmet: AtomicU64::new(0),
             later: Later::default(),
             inodes: Mutex::default(),
         }
@@ -101,6 +104,20 @@ impl Files {
     /// The inode, if it is in the table.
     pub(in crate::handler) fn find(&self, ino: InodeId) -> Option<Arc<Inode>> {
         self.inodes.lock().get(&ino).map(|known| known.inode.clone())
+    }
+
+    /// The inode whose layout is taken back, if it is in the table.
+    pub(in crate::handler) fn find_recalled(&self, ino: InodeId) -> Option<Arc<Inode>> {
+        let found = self.find(ino);
+        if found.is_none() {
+            self.unmet.fetch_add(1, Ordering::AcqRel);
+        }
+        found
+    }
+
+    /// To be taken before it is asked for the layout of an inode that is not in the table.
+    pub(super) fn unmet(&self) -> u64 {
+        self.unmet.load(Ordering::Acquire)
     }
 
     /// The inode, put in the table if need be. It must be there before the service is asked for anything that makes

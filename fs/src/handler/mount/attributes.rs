@@ -86,6 +86,11 @@ impl Mount {
         }
         let alone = held.data.write().await;
         self.files.commit(&held, self.by(), false).await?;
+        match wanted.size {
+            // It goes with the bytes.
+            Some(0) => held.has_room(0),
+            _ => self.files.give_room_back(&held, self.by()).await,
+        }
         // Should this be given up on the way, nobody knows the size.
         held.mark_stale();
         let attr = self.files.call_for_attr(self.context(caller), request).await?;

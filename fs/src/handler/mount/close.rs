@@ -27,6 +27,7 @@ impl Mount {
         self.limits_changed();
         if last {
             self.client.close();
+            self.opens.let_go_of_all();
         }
     }
 }

@@ -136,6 +136,7 @@ impl Mount {
         let _locks = both(source, target).await;
         self.files.commit(source, self.by(), false).await?;
         self.files.commit(target, self.by(), false).await?;
+        self.files.give_room_back(target, self.by()).await;
         let (from, to) = (files.0.clone(), files.1.clone());
         let mut outgoing = OutgoingCall::new(self.context(caller.clone()), request)
             .if_allowed(move || from.check_locks().and_then(|()| to.check_locks()));

@@ -5,7 +5,7 @@ use super::registry::Registry;
 use super::state::Mount;
 use crate::errno::Error;
 use crate::handler::client::{ClientSession, Reset, SessionEvents, Task};
-use crate::handler::file::{Files, commit_inodes};
+use crate::handler::file::{Files, KeptOpens, commit_inodes};
 use crate::handler::values::Connection;
 use rdmafs_meta::id::{InodeId, LockTicket};
 use std::sync::{Arc, Weak};
@@ -14,6 +14,8 @@ use std::sync::{Arc, Weak};
 pub(in crate::handler) struct PoolEvents {
     /// The inodes.
     pub(in crate::handler) files: Weak<Files>,
+    /// What the service counts as open.
+    pub(in crate::handler) opens: Arc<KeptOpens>,
     /// The mounts.
     pub(in crate::handler) mounts: Arc<Registry<Mount>>,
     /// Who waits for locks.
@@ -22,14 +24,18 @@ pub(in crate::handler) struct PoolEvents {
 
 impl SessionEvents for PoolEvents {
     fn recalled(&self, ino: InodeId, from: u64, truncate_seq: u64) -> Option<Task<()>> {
-        let inode = self.files.upgrade()?.find(ino)?;
+        let inode = self.files.upgrade()?.find_recalled(ino)?;
         Some(Box::pin(inode.recall(from, truncate_seq)))
     }
 
     fn layout_changed(&self, ino: InodeId) {
-        if let Some(inode) = self.files.upgrade().and_then(|files| files.find(ino)) {
+        if let Some(inode) = self.files.upgrade().and_then(|files| files.find_recalled(ino)) {
             inode.changed();
         }
+    }
+
+    fn forgotten(&self, ino: InodeId) {
+        self.opens.let_go(ino);
     }
 
     fn capabilities_given(&self, ino: InodeId) {
@@ -67,6 +73,7 @@ impl SessionEvents for PoolEvents {
                 if let Some(files) = self.files.upgrade() {
                     files.reconnected();
                 }
+                self.opens.let_go_of_all();
                 for mount in self.mounts.all() {
                     mount.kernel_cache.lock().forget();
                 }

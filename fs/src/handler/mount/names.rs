@@ -3,7 +3,9 @@
 use super::state::Mount;
 use super::types::Entry;
 use crate::errno::Error;
-use crate::handler::client::Found;
+use crate::handler::client::{Found, OutgoingCall};
+use crate::handler::file::Closings;
+use crate::handler::values::CallContext;
 use rdmafs_meta::attr::{Attr, FileKind};
 use rdmafs_meta::cred::Credentials;
 use rdmafs_meta::error::MetaError;
@@ -157,9 +159,27 @@ impl Mount {
     ) -> Result<(), Error> {
         self.writable()?;
         let name = Name::new(name)?;
-        self.client
-            .call_for_done(self.context(caller), Request::Unlink { parent, name })
+        let closings = self.opens.close_removed(&self.client, &[(parent, &name)]).await;
+        let request = Request::Unlink { parent, name };
+        self.call_for_removal(self.context(caller), request, closings)
             .await
+    }
+
+    /// Makes a call that may take the last names of files away, with what it gives back on its way.
+    async fn call_for_removal(
+        &self,
+        context: CallContext,
+        request: Request,
+        closings: Closings,
+    ) -> Result<(), Error> {
+        let mut outgoing = closings.with(OutgoingCall::new(context, request));
+        let answer = self.client.ask(&mut outgoing).await;
+        closings.answered(&outgoing, &answer);
+        self.opens.let_go_of_unnamed(&self.client);
+        match answer?.1 {
+            Reply::Done => Ok(()),
+            _ => Err(Error::Protocol),
+        }
     }
 
     /// Removes an empty directory.
@@ -191,14 +211,20 @@ impl Mount {
         mode: RenameMode,
     ) -> Result<(), Error> {
         self.writable()?;
+        let (name, new_name) = (Name::new(name)?, Name::new(new_name)?);
+        let replaced = (new_parent, &new_name);
+        let replaces = matches!(mode, RenameMode::Replace) && replaced != (parent, &name);
+        let replaced: &[_] = if replaces { &[replaced] } else { &[] };
+        let closings = self.opens.close_removed(&self.client, replaced).await;
         let request = Request::Rename {
             parent,
-            name: Name::new(name)?,
+            name,
             new_parent,
-            new_name: Name::new(new_name)?,
+            new_name,
             mode,
         };
-        self.client.call_for_done(self.context(caller), request).await
+        self.call_for_removal(self.context(caller), request, closings)
+            .await
     }
 
     /// Finds the directory where it begins, by its names from the pool's root. Links are not followed: they might lead out of the pool.

@@ -7,7 +7,7 @@ use super::state::Mount;
 use super::to_the_end::ToTheEnd;
 use super::types::{Entry, HandleId, OpenMode, Opened};
 use crate::errno::Error;
-use crate::handler::file::{Inode, ServiceOpen, ask_to_create, ask_to_open};
+use crate::handler::file::{FIRST_ROOM, Inode, ServiceOpen, ask_to_create, ask_to_open};
 use crate::options::CacheMode;
 use rdmafs_meta::attr::{Attr, FileKind};
 use rdmafs_meta::cred::Credentials;
@@ -16,7 +16,7 @@ use rdmafs_meta::flags::InodeFlags;
 use rdmafs_meta::id::InodeId;
 use rdmafs_meta::name::Name;
 use rdmafs_meta::time::AccessTime;
-use rdmafs_meta::wire::{NewInode, OpenAccess, Request};
+use rdmafs_meta::wire::{NewInode, OpenAccess, Request, WireVersion};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 
@@ -34,15 +34,22 @@ impl Mount {
         exclusive: bool,
     ) -> Result<(Entry, Opened), Error> {
         self.writable()?;
+        let room = self.first_room();
         let request = Request::Make {
             parent,
             name: Name::new(name.clone())?,
-            what: NewInode::File { open: true },
+            what: match room {
+                0 => NewInode::File { open: true },
+                room => NewInode::OpenFile { room },
+            },
             mode,
         };
         let files = self.files.clone();
         let context = self.context(caller.clone());
-        let made = ToTheEnd::new(&self.client.executor, ask_to_create(files, context, request));
+        let made = ToTheEnd::new(
+            &self.client.executor,
+            ask_to_create(files, context, request, room.into()),
+        );
         match made.await {
             Ok((service, attr)) => {
                 let attr = service.held.show(attr);
@@ -57,6 +64,15 @@ impl Mount {
                 self.open_existing(caller, parent, name, open).await
             }
             Err(error) => Err(error),
+        }
+    }
+
+    /// What a new file is given for its first bytes; 0: the node is of a build that gives nothing.
+    fn first_room(&self) -> u32 {
+        let session = self.client.session_now();
+        match session.is_some_and(|session| session.spoken().covers(WireVersion::FOURTH)) {
+            true => FIRST_ROOM,
+            false => 0,
         }
     }
 
@@ -103,6 +119,8 @@ impl Mount {
         if open.truncate {
             // What was written before must not make the file longer again when it is committed later.
             self.files.commit(&held, self.by(), false).await?;
+            // It goes with the bytes.
+            held.has_room(0);
         }
         let mut context = self.context(caller);
         if open.no_access_time {
@@ -115,6 +133,10 @@ impl Mount {
             truncate: open.truncate,
             append: open.append,
         };
+        if let Some((service, attr)) = self.opens.open_here(&inode, &context, access) {
+            let attr = service.held.show(attr);
+            return Ok(self.register(service, &attr, open, false).await);
+        }
         let accessed = open.read && context.access_time == AccessTime::Strict;
         let asked = ToTheEnd::new(&self.client.executor, ask_to_open(held, context, access));
         let (service, attr) = asked.await?;
@@ -131,7 +153,7 @@ impl Mount {
     }
 
     /// Gives an open file its handle, after the kernel has dropped what it may no longer believe of it.
-    async fn register(&self, open: ServiceOpen, attr: &Attr, mode: OpenMode, new: bool) -> Opened {
+    async fn register(&self, open: Arc<ServiceOpen>, attr: &Attr, mode: OpenMode, new: bool) -> Opened {
         let direct = self.cache == CacheMode::None || mode.append || mode.direct;
         let (keep_cache, fresh) = match self.cache {
             CacheMode::Auto => self.believes(&open.held, attr, new).await,
@@ -144,8 +166,10 @@ impl Mount {
         let keep_cache = keep_cache && !mode.truncate;
         let handle = self.new_handle();
         let losses = AtomicU64::new(open.held.losses());
+        self.opens.opened(&open);
         let file = OpenFile {
             open,
+            opens: self.opens.clone(),
             mode,
             only_appends: mode.write && attr.flags.any(InodeFlags::APPEND),
             direct,

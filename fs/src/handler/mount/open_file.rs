@@ -5,7 +5,7 @@ use super::locks::Losses;
 use super::types::OpenMode;
 use crate::errno::Error;
 use crate::handler::client::OutgoingCall;
-use crate::handler::file::{Files, Inode, ServiceOpen};
+use crate::handler::file::{Files, Inode, KeptOpens, ServiceOpen};
 use crate::handler::values::ChangedBy;
 use rdmafs_meta::error::MetaError;
 use std::sync::Arc;
@@ -13,7 +13,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// An open file of one mount.
 pub(in crate::handler) struct OpenFile {
-    pub(super) open: ServiceOpen,
+    pub(super) open: Arc<ServiceOpen>,
+    pub(super) opens: Arc<KeptOpens>,
     pub(in crate::handler) mode: OpenMode,
     /// Its inode was append-only when it was opened.
     pub(in crate::handler) only_appends: bool,
@@ -26,6 +27,12 @@ pub(in crate::handler) struct OpenFile {
     /// What its first use says of the kernel's pages.
     pub(super) fresh: Option<Fresh>,
     pub(super) used: AtomicBool,
+}
+
+impl Drop for OpenFile {
+    fn drop(&mut self) {
+        self.opens.closed(&self.open);
+    }
 }
 
 impl OpenFile {

@@ -5,7 +5,7 @@ use super::locks::PoolLocks;
 use super::registry::Registry;
 use super::state::Mount;
 use crate::handler::client::{Client, Parts};
-use crate::handler::file::Files;
+use crate::handler::file::{Files, KeptOpens};
 use crate::options::MountOptions;
 use std::sync::Arc;
 
@@ -19,16 +19,19 @@ pub(in crate::handler) struct Pool {
     pub(in crate::handler) mounts: Arc<Registry<Mount>>,
     /// What the locks of the mounts have in common.
     locks: Arc<PoolLocks>,
+    /// What the service counts as open.
+    opens: Arc<KeptOpens>,
 }
 
 impl Pool {
     /// A pool that is not connected yet, without mounts.
     pub(in crate::handler) fn new(parts: Parts) -> Arc<Self> {
         let mounts = Registry::new();
-        let locks: Arc<PoolLocks> = Arc::default();
+        let (locks, opens) = (Arc::<PoolLocks>::default(), Arc::<KeptOpens>::default());
         let files = Arc::new_cyclic(|files| {
             let events = PoolEvents {
                 files: files.clone(),
+                opens: opens.clone(),
                 mounts: mounts.clone(),
                 locks: locks.clone(),
             };
@@ -39,13 +42,15 @@ impl Pool {
             files,
             mounts,
             locks,
+            opens,
         })
     }
 
     /// A new mount; `None` when the pool has been closed.
     pub(in crate::handler) fn attach(&self, options: &MountOptions) -> Option<Arc<Mount>> {
         let (mounts, locks) = (self.mounts.clone(), self.locks.clone());
-        let mount = Mount::new(self.files.clone(), (mounts, locks), options);
+        let files = (self.files.clone(), self.opens.clone());
+        let mount = Mount::new(files, (mounts, locks), options);
         let attached = self.mounts.attach(mount.id, &mount);
         mount.limits_changed();
         attached.then_some(mount)

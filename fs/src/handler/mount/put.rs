@@ -118,6 +118,7 @@ impl Mount {
         let inode = file.inode();
         let mut waits = CleaningWait::new(self);
         let anew = Retry::new(&self.client, self.timeout());
+        self.files.use_room(inode, self.by(), wanted.offset).await;
         loop {
             let shared = inode.data.read().await;
             let session = self.client.session(self.timeout()).await?;

@@ -93,6 +93,7 @@ impl Mount {
         let _alone = inode.data.write().await;
         // What was written before must not undo this change when it is committed later.
         self.files.commit(inode, self.by(), false).await?;
+        self.files.give_room_back(inode, self.by()).await;
         let mut outgoing = file.under_locks(OutgoingCall::new(self.context(caller.clone()), request));
         let changing = Changing::new(self, inode);
         let asked = self.client.ask(&mut outgoing).await;

@@ -10,7 +10,7 @@ use super::types::{HandleId, KernelNotify};
 use crate::errno::Error;
 use crate::executor::Executor;
 use crate::handler::client::{Client, ClientSession, Flows};
-use crate::handler::file::Files;
+use crate::handler::file::{Files, KeptOpens};
 use crate::handler::lock_order::{Mutex, RwLock};
 use crate::handler::values::{CallContext, ChangedBy, MountId};
 use crate::options::{AccessTimes, CacheMode, MountOptions};
@@ -31,6 +31,7 @@ pub struct Mount {
     pub(in crate::handler) id: MountId,
     pub(in crate::handler) client: Arc<Client>,
     pub(in crate::handler) files: Arc<Files>,
+    pub(super) opens: Arc<KeptOpens>,
     /// The mounts of the same pool.
     pub(super) siblings: Arc<Registry<Mount>>,
     /// What the locks of all mounts of the pool have in common.
@@ -59,7 +60,7 @@ pub struct Mount {
 impl Mount {
     /// A mount of the pool that has these files, to be attached to it.
     pub(in crate::handler) fn new(
-        files: Arc<Files>,
+        (files, opens): (Arc<Files>, Arc<KeptOpens>),
         (siblings, pool_locks): (Arc<Registry<Self>>, Arc<PoolLocks>),
         options: &MountOptions,
     ) -> Arc<Self> {
@@ -67,6 +68,7 @@ impl Mount {
             id: MountId::next(),
             client: files.client.clone(),
             files,
+            opens,
             siblings,
             pool_locks,
             cache: options.cache,

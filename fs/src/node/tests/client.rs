@@ -206,6 +206,7 @@ impl Client {
             caller: Credentials::root(),
             access_time: AccessTime::default(),
             request,
+            closes: Vec::new(),
         };
         let message = wire::encode(&call, wire::WireVersion::NEWEST).unwrap();
         let frame = [&self.next.to_le_bytes(), message.as_slice()].concat();

@@ -143,6 +143,7 @@ fn copies_of_a_handler_that_dies_never_touch_what_took_their_place() {
                     caller: Credentials::root(),
                     access_time: AccessTime::default(),
                     request: copy(from, to, 0, 2 * MIB),
+                    closes: Vec::new(),
                 };
                 let message = wire::encode(&call, wire::WireVersion::NEWEST).unwrap();
                 let frame = [&(1_000_000 + number).to_le_bytes(), message.as_slice()];

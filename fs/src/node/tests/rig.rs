@@ -227,6 +227,7 @@ impl TestHandler<'_> {
             caller: Credentials::root(),
             access_time: AccessTime::default(),
             request,
+            closes: Vec::new(),
         };
         let before = self.peer.sent.lock().len();
         self.rig.service.call(self.peer.identity.id, self.calls, call);

@@ -57,6 +57,7 @@ impl Stage {
             caller: crate::cred::Credentials::root(),
             access_time: AccessTime::Never,
             request: request.clone(),
+            closes: Vec::new(),
         };
         self.world.serve(call).answer.unwrap()
     }

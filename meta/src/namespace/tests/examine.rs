@@ -164,6 +164,7 @@ fn ask(w: &mut World, uid: u32, skip: u64) -> Answer {
         caller: user(uid),
         access_time: AccessTime::default(),
         request: Request::Examine { skip },
+        closes: Vec::new(),
     };
     w.space.call(call, w.now).answer.unwrap()
 }

@@ -118,6 +118,7 @@ impl World {
             caller: self.who.clone(),
             access_time: AccessTime::default(),
             request,
+            closes: Vec::new(),
         }
     }
 

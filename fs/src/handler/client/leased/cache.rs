@@ -17,6 +17,9 @@ use rdmafs_meta::attr::Attr;
 use rdmafs_meta::id::{InodeId, Stamp};
 use rdmafs_meta::wire::Request;
 
+/// Most inodes without a name that are remembered for who asks.
+const UNNAMED: usize = 64;
+
 /// A pass over a directory, from its start.
 #[derive(Clone, Copy, Debug)]
 struct Pass {
@@ -55,6 +58,8 @@ pub(super) struct Cache {
     changing: Changing,
     /// The highest stamp so far.
     newest: Stamp,
+    /// Inodes that were learned to have no name any more, until somebody asks for them.
+    unnamed: Vec<InodeId>,
     /// What was sent in an earlier one is not taken in: something was changed since, and nobody knows when.
     generation: u64,
 }
@@ -74,6 +79,7 @@ impl Cache {
             name_floors: Floors::new(),
             changing: Changing::default(),
             newest: Stamp::NONE,
+            unnamed: Vec::new(),
             generation: 0,
         }
     }
@@ -130,12 +136,20 @@ impl Cache {
         if newer || !self.attribute_floors.admit(&ino, stamp) {
             return;
         }
+        if attr.nlink == 0 && self.unnamed.len() < UNNAMED {
+            self.unnamed.push(ino);
+        }
         self.attributes.put(ino, (stamp, attr.clone()));
         if self.attributes.len() > self.bounds.attributes
             && let Some((ino, (stamp, _))) = self.attributes.pop_lru()
         {
             self.attribute_floors.raise(&ino, stamp);
         }
+    }
+
+    /// The inodes that lost their last name since this was asked last.
+    pub(super) fn take_unnamed(&mut self) -> Vec<InodeId> {
+        std::mem::take(&mut self.unnamed)
     }
 
     /// The name leads there.

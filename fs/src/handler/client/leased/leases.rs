@@ -5,7 +5,7 @@ use super::cache::{Cache, Found};
 use super::changing::Change;
 use crate::handler::lock_order::Mutex;
 use crate::handler::values::Connection;
-use rdmafs_meta::attr::Attr;
+use rdmafs_meta::attr::{Attr, FileKind};
 use rdmafs_meta::id::{InodeId, Stamp};
 use rdmafs_meta::name::Name;
 use rdmafs_meta::wire::{Request, StampedAnswer};
@@ -121,6 +121,19 @@ impl Leases {
             return None;
         }
         held.cache.find(&(parent, name.clone()))
+    }
+
+    /// The file of which this name is held to be the only one.
+    pub(in crate::handler) fn last_name(&self, parent: InodeId, name: &Name) -> Option<InodeId> {
+        match self.find(parent, name)? {
+            Found::Here(attr) => (attr.kind == FileKind::Regular && attr.nlink == 1).then_some(attr.ino),
+            Found::Absent => None,
+        }
+    }
+
+    /// Of what this handler asked for, some inodes lost their last name: which, since this was asked last.
+    pub(in crate::handler) fn take_unnamed(&self) -> Vec<InodeId> {
+        self.held.lock().cache.take_unnamed()
     }
 
     /// The service asks to forget an inode. It is forgotten when this returns, for good.

@@ -30,8 +30,13 @@ struct Pins {
 impl Pins {
     /// One value, under a name.
     fn pin(&mut self, name: &str, value: &impl Serialize) {
+        self.pin_bytes(name, &postcard::to_allocvec(value).unwrap());
+    }
+
+    /// The bytes of a value, under a name.
+    fn pin_bytes(&mut self, name: &str, bytes: &[u8]) {
         let mut hex = String::new();
-        for byte in postcard::to_allocvec(value).unwrap() {
+        for byte in bytes {
             write!(hex, "{byte:02x}").unwrap();
         }
         let before = self.lines.insert(name.into(), hex);

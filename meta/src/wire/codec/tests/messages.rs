@@ -40,6 +40,7 @@ fn set_time() -> impl Strategy<Value = SetTime> {
 fn new_inode() -> impl Strategy<Value = NewInode> {
     prop_oneof![
         any::<bool>().prop_map(|open| NewInode::File { open }),
+        any::<u32>().prop_map(|room| NewInode::OpenFile { room }),
         Just(NewInode::Directory),
         prop::collection::vec(any::<u8>(), 0..4096).prop_map(NewInode::Symlink),
         any::<u32>().prop_map(|rdev| NewInode::Special {
@@ -266,6 +267,7 @@ pub(super) fn renew() -> Call {
         caller: Credentials::root(),
         access_time: AccessTime::Relative,
         request: Request::Renew,
+        closes: Vec::new(),
     }
 }
 
@@ -278,10 +280,10 @@ pub(super) fn call() -> impl Strategy<Value = Call> {
         any::<u64>(),
         (any::<u32>(), any::<u32>(), groups, any::<bool>()),
         prop::sample::select(vec![AccessTime::Relative, AccessTime::Strict, AccessTime::Never]),
-        request,
+        (request, prop::collection::vec(ino(), 0..4)),
     )
         .prop_map(
-            |(session, term, id, (uid, gid, groups, kernel_decides), access_time, request)| Call {
+            |(session, term, id, (uid, gid, groups, kernel_decides), access_time, (request, closes))| Call {
                 session: SessionId(session),
                 term: Term(term),
                 id: RequestId(id),
@@ -293,6 +295,7 @@ pub(super) fn call() -> impl Strategy<Value = Call> {
                 },
                 access_time,
                 request,
+                closes,
             },
         )
 }

@@ -15,12 +15,18 @@ use crate::problem::ProblemKind;
 use crate::time::AccessTime;
 use crate::wire::{
     AtomicOp, Call, DirEntry, NewInode, Notice, OpenAccess, RenameMode, Reply, Request, Sought, Space,
-    StampedAnswer, XattrMode,
+    StampedAnswer, WireVersion, XattrMode,
 };
 use crate::xattr::XattrName;
 
 pub(super) fn pin(pins: &mut Pins) {
     pins.pin("Call", &call());
+    let closes = Call {
+        closes: vec![ino(300), ino(301)],
+        ..call()
+    };
+    let bytes = crate::wire::encode(&closes, WireVersion::FOURTH).unwrap();
+    pins.pin_bytes("Call since version 4", &bytes);
     pins.pin("Answer Ok", &Ok::<_, MetaError>(Reply::Done));
     pins.pin("Answer Err", &Err::<Reply, _>(MetaError::Exists));
     let stamped = StampedAnswer {
@@ -88,6 +94,7 @@ fn call() -> Call {
         },
         access_time: AccessTime::Strict,
         request: Request::StatFs,
+        closes: Vec::new(),
     }
 }
 
@@ -439,6 +446,7 @@ fn new_inodes() -> Vec<NewInode> {
             kind: FileKind::BlockDevice,
             rdev: 300,
         },
+        NewInode::OpenFile { room: 300 },
     ]
 }
 

@@ -1,0 +1,103 @@
+//! Opens that are not given back when programs close a file: opening it once more costs no call.
+//!
+//! The service counts one open of a file for this handler, however many programs have it open: they share a [`ServiceOpen`]. When the last of
+//! them closes it, the open is kept as long as the file's attributes are held by lease, so that this handler hears before anything of the file changes
+//! elsewhere, its removal too: then it is given back. What would be decided at the service, whether a program may open the file, its kernel has
+//! decided by attributes that are true.
+
+use super::inode::Inode;
+use super::open::ServiceOpen;
+use crate::handler::lock_order::Mutex;
+use crate::handler::values::CallContext;
+use lru::LruCache;
+use rdmafs_meta::attr::Attr;
+use rdmafs_meta::extent::granule_ceil;
+use rdmafs_meta::flags::InodeFlags;
+use rdmafs_meta::id::InodeId;
+use rdmafs_meta::wire::OpenAccess;
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+
+/// Most files of a pool whose opens are shared and kept: each takes about a KiB here, and 100 bytes at the service.
+const MOST: NonZeroUsize = NonZeroUsize::new(4096).expect("above 0");
+
+/// What the service counts as open for a pool's handler, as far as it is shared and kept: of each file the newest.
+///
+/// Lock order: `opens` is a leaf. What is taken out is dropped after it.
+pub(in crate::handler) struct KeptOpens {
+    opens: Mutex<LruCache<InodeId, Arc<ServiceOpen>>>,
+}
+
+impl Default for KeptOpens {
+    fn default() -> Self {
+        Self {
+            opens: Mutex::new(LruCache::new(MOST)),
+        }
+    }
+}
+
+impl KeptOpens {
+    /// The service has counted an open: others who open the file share it.
+    pub(in crate::handler) fn opened(&self, open: &Arc<ServiceOpen>) {
+        if open.held.files.client.leases.are_taken() {
+            let before = self.opens.lock().push(open.held.ino, open.clone());
+            drop(before);
+        }
+    }
+
+    /// A program has closed the file that it had open so: that is kept, or given back when nobody else uses it.
+    pub(in crate::handler) fn closed(&self, open: &Arc<ServiceOpen>) {
+        // It must be there to be found by who hears that the file changes, before it is asked whether that has been heard.
+        self.opened(open);
+        if !is_worth_keeping(open) {
+            self.let_go(open.held.ino);
+        }
+    }
+
+    /// Nobody is to find the file open here: its open is given back, once no program has it open.
+    pub(in crate::handler) fn let_go(&self, ino: InodeId) {
+        let open = self.opens.lock().pop(&ino);
+        drop(open);
+    }
+
+    /// The same of all files.
+    pub(in crate::handler) fn let_go_of_all(&self) {
+        let opens = std::mem::replace(&mut *self.opens.lock(), LruCache::new(MOST));
+        drop(opens);
+    }
+
+    /// An open that nobody uses; it is kept no longer.
+    pub(super) fn take_unused(&self, ino: InodeId) -> Option<ServiceOpen> {
+        let open = self.opens.lock().pop(&ino);
+        Arc::into_inner(open?)
+    }
+
+    /// Opens a file without a call where nothing is left to ask: an open serves that the service counts already, the attributes are held by lease, the
+    /// caller's kernel has decided that he may, and no access time is to be renewed.
+    pub(in crate::handler) fn open_here(
+        &self,
+        inode: &Inode,
+        context: &CallContext,
+        access: OpenAccess,
+    ) -> Option<(Arc<ServiceOpen>, Attr)> {
+        if access.truncate || !context.who.kernel_decides {
+            return None;
+        }
+        let open = self.opens.lock().get(&inode.ino).cloned()?;
+        let client = &open.held.files.client;
+        let attr = client.leases.attributes(inode.ino)?;
+        let now = client.node_clock.stamp(attr.atime, client.clock.now());
+        let asks = access.write && !open.writable
+            || attr.flags.any(InodeFlags::PROTECTING)
+            || access.read && attr.reading_renews(context.access_time, now);
+        (!asks && inode.check().is_ok()).then_some((open, attr))
+    }
+}
+
+/// Space past the file's end goes back with its last open, and so do the bytes of a file without names.
+fn is_worth_keeping(open: &ServiceOpen) -> bool {
+    let inode = &open.held;
+    let attr = inode.files.client.leases.attributes(inode.ino);
+    let whole = attr.is_some_and(|attr| attr.nlink > 0 && attr.allocated <= granule_ceil(attr.size));
+    whole && inode.uncommitted().is_none() && inode.room() == 0 && inode.check().is_ok()
+}
