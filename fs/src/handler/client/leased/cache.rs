@@ -297,7 +297,7 @@ impl Cache {
         relied.all(|(place, held)| !self.changing.is_contested(place) && self.held_name(place) == Some(*held))
     }
 
-    #[cfg(test)]
+    /// How many attributes, names, and directories that are wholly known are held.
     pub(super) fn sizes(&self) -> (usize, usize, usize) {
         (self.attributes.len(), self.names.len(), self.whole.len())
     }

@@ -3,6 +3,7 @@
 use super::bounds::Bounds;
 use super::cache::{Cache, Found};
 use super::changing::Change;
+use crate::control::LeaseStatus;
 use crate::handler::lock_order::Mutex;
 use crate::handler::values::Connection;
 use rdmafs_meta::attr::Attr;
@@ -11,7 +12,7 @@ use rdmafs_meta::name::Name;
 use rdmafs_meta::wire::{Request, StampedAnswer};
 use rdmafs_rdma::clock::Clock;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 /// What a pool's handler holds by lease.
@@ -22,6 +23,8 @@ pub(in crate::handler) struct Leases {
     clock: Arc<dyn Clock>,
     /// The session's connection takes leases.
     taken: AtomicBool,
+    /// What was answered without a call.
+    answered: AtomicU64,
     held: Mutex<Held>,
 }
 
@@ -49,6 +52,7 @@ impl Leases {
         Self {
             clock,
             taken: AtomicBool::new(false),
+            answered: AtomicU64::new(0),
             held: Mutex::new(Held::new(None)),
         }
     }
@@ -108,7 +112,9 @@ impl Leases {
         if self.clock.now() >= held.until {
             return None;
         }
-        held.cache.attributes(ino).cloned()
+        let attr = held.cache.attributes(ino).cloned();
+        self.counts(attr.as_ref());
+        attr
     }
 
     /// What the name leads to, if that is held.
@@ -120,7 +126,25 @@ impl Leases {
         if self.clock.now() >= held.until {
             return None;
         }
-        held.cache.find(&(parent, name.clone()))
+        let found = held.cache.find(&(parent, name.clone()));
+        self.counts(found.as_ref());
+        found
+    }
+
+    fn counts<T>(&self, answer: Option<&T>) {
+        if answer.is_some() {
+            self.answered.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// For `rdmafs status`.
+    pub(in crate::handler) fn status(&self) -> LeaseStatus {
+        let (attributes, names, _) = self.held.lock().cache.sizes();
+        LeaseStatus {
+            attributes: attributes as u64,
+            names: names as u64,
+            answered: self.answered.load(Ordering::Relaxed),
+        }
     }
 
     /// The service asks to forget an inode. It is forgotten when this returns, for good.
