@@ -7,6 +7,7 @@ use crate::control::LeaseStatus;
 use crate::handler::lock_order::Mutex;
 use crate::handler::values::Connection;
 use rdmafs_meta::attr::Attr;
+use rdmafs_meta::cred::Credentials;
 use rdmafs_meta::id::{InodeId, Stamp};
 use rdmafs_meta::name::Name;
 use rdmafs_meta::wire::{Request, StampedAnswer};
@@ -117,13 +118,16 @@ impl Leases {
         attr
     }
 
-    /// What the name leads to, if that is held.
-    pub(in crate::handler) fn find(&self, parent: InodeId, name: &Name) -> Option<Found> {
+    /// What the name leads to, if that is held and the caller may search the directory by what is held.
+    pub(in crate::handler) fn find(&self, who: &Credentials, parent: InodeId, name: &Name) -> Option<Found> {
         if !self.are_taken() {
             return None;
         }
         let mut held = self.held.lock();
         if self.clock.now() >= held.until {
+            return None;
+        }
+        if !held.cache.may_search(who, parent) {
             return None;
         }
         let found = held.cache.find(&(parent, name.clone()));
