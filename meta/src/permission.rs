@@ -8,6 +8,7 @@ use crate::attr::{Attr, FileKind, SetAttr, SetTime};
 use crate::cred::Credentials;
 use crate::error::MetaError;
 use crate::flags::InodeFlags;
+use crate::wire::OpenAccess;
 use crate::xattr::{XattrName, XattrSpace};
 
 /// A directory's or file's "group id on execution" bit (S_ISGID).
@@ -86,12 +87,28 @@ pub fn set_flags(who: &Credentials, attr: &Attr, flags: InodeFlags) -> Result<()
     }
 }
 
-/// An append-only file is opened to write only where it is to be appended to, and not cut.
+/// Who may open a file so. An append-only file is opened to write only where it is to be appended to, and not cut.
 ///
 /// # Errors
+/// [`MetaError::IsDirectory`]; [`MetaError::Invalid`] for what is neither that nor a file; [`MetaError::AccessDenied`];
 /// [`MetaError::Protected`].
-pub fn open_appending(attr: &Attr, (writes, appends): (bool, bool), cuts: bool) -> Result<(), MetaError> {
-    match attr.flags.any(InodeFlags::APPEND) && (cuts || writes && !appends) {
+pub fn open(who: &Credentials, attr: &Attr, access: OpenAccess) -> Result<(), MetaError> {
+    match attr.kind {
+        FileKind::Regular => {}
+        FileKind::Directory => return Err(MetaError::IsDirectory),
+        _ => return Err(MetaError::Invalid),
+    }
+    let wanted = [
+        (access.read && !access.execute, Access::READ),
+        (access.write || access.truncate, Access::WRITE),
+        (access.execute, Access::EXECUTE),
+    ];
+    wanted
+        .into_iter()
+        .filter(|(asked, _)| *asked)
+        .try_for_each(|(_, access)| check(who, attr, access))?;
+    let changes = access.truncate || access.write && !access.append;
+    match attr.flags.any(InodeFlags::APPEND) && changes {
         true => Err(MetaError::Protected),
         false => Ok(()),
     }

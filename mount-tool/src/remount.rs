@@ -366,6 +366,7 @@ mod tests {
                 encrypted: false,
                 protocol: 1,
                 calls: Default::default(),
+                leases: Default::default(),
                 why: String::new(),
             }],
             mounts: vec![MountStatus {

@@ -6,6 +6,7 @@ use crate::options::{AccessTimes, MountOptions, Source};
 use rdmafs_rdma::link::FlowCounters;
 use rdmafs_rdma::qos::share::Share;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 /// What the command line may ask of a handler.
@@ -153,19 +154,36 @@ pub struct LinkStatus {
     /// What went beside the data since the first connection.
     #[serde(default)]
     pub calls: CallTraffic,
+    /// What is known without a call.
+    #[serde(default)]
+    pub leases: LeaseStatus,
     /// Why this fabric and not an earlier one, why it is down, or what draining means.
     pub why: String,
 }
 
 /// Calls to the namespace service, their answers, and its notices.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CallTraffic {
-    /// Calls.
+    /// Calls. One that the service puts off counts each time that it is sent.
     pub count: u64,
+    /// Calls by their kind, like `lookup` or `get_attr`, those above 0; empty from a handler that does not say.
+    #[serde(default)]
+    pub kinds: BTreeMap<String, u64>,
     /// Bytes of calls, before encryption.
     pub sent_bytes: u64,
     /// Bytes of answers and notices.
     pub received_bytes: u64,
+}
+
+/// Names and attributes that a handler holds by lease.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeaseStatus {
+    /// Inodes of which it holds the attributes now.
+    pub attributes: u64,
+    /// Names of which it holds now what they lead to, or that they are absent.
+    pub names: u64,
+    /// Lookups and requests for attributes that were answered from them, without a call, since the first connection.
+    pub answered: u64,
 }
 
 /// A mount.

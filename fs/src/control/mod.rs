@@ -12,8 +12,8 @@ mod server;
 
 pub use client::{ControlError, call, records_folder, socket_path};
 pub use message::{
-    CallTraffic, ControlReply, ControlRequest, LinkStatus, MountStatus, PoolStatus, ShareChange, Status,
-    TimesChange,
+    CallTraffic, ControlReply, ControlRequest, LeaseStatus, LinkStatus, MountStatus, PoolStatus, ShareChange,
+    Status, TimesChange,
 };
 pub use node::{
     LockList, LockStatus, NODE_PATIENCE, NodeError, NodeReply, NodeRequest, NodeSession, NodeStatus,

@@ -164,10 +164,10 @@ impl Daemon {
         }
     }
 
-    /// It was unmounted, or never was served: nobody shall mount it again. Blocking, as [`Mount::close`].
+    /// It was unmounted, or never was served: nobody shall mount it again. Blocking, as [`Mount::leave`].
     pub(super) fn forget(&self, live: &Arc<Live>) {
         self.unrecord(live);
-        live.mount.close();
+        live.mount.leave();
         self.mounts.remove(live);
     }
 

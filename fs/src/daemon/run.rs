@@ -253,7 +253,7 @@ fn end(daemon: &Daemon, restorers: Vec<JoinHandle<()>>) {
     // Side by side: each may wait for a node that does not answer.
     thread::scope(|scope| {
         for mount in &mounts {
-            scope.spawn(|| mount.close());
+            scope.spawn(|| mount.leave());
         }
     });
     // One may wait for a directory that does not answer: it ends with the process.

@@ -380,6 +380,7 @@ fn link_status(client: &Client) -> LinkStatus {
         encrypted: false,
         protocol: 0,
         calls: client.counter.traffic(),
+        leases: client.leases.status(),
         why: client.note.lock().clone(),
     };
     let draining = *client.draining.lock();

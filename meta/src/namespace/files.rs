@@ -3,12 +3,11 @@
 use super::service::Namespace;
 use super::space::MAX_SIZE;
 use super::step::Step;
-use crate::attr::{Attr, FileKind};
 use crate::error::MetaError;
 use crate::extent::{GRANULE, granule_ceil, granule_floor};
 use crate::id::{InodeId, SessionId};
 use crate::layout::Run;
-use crate::permission::{self, Access};
+use crate::permission;
 use crate::time::Timestamp;
 use crate::wire::{Answer, Notice, OpenAccess, Reply};
 
@@ -37,7 +36,7 @@ impl Namespace {
         if attr.nlink == 0 && !self.sessions.is_held(ino) {
             return Err(MetaError::Stale);
         }
-        may_open(step, attr, access)?;
+        permission::open(step.who, attr, access)?;
         if access.truncate {
             self.resize(ino, 0, step.now, step.out)?;
             self.tell_others(step, ino)?;
@@ -193,24 +192,6 @@ impl Namespace {
         }
         Ok(writable)
     }
-}
-
-fn may_open(step: &Step<'_>, attr: &Attr, access: OpenAccess) -> Result<(), MetaError> {
-    match attr.kind {
-        FileKind::Regular => {}
-        FileKind::Directory => return Err(MetaError::IsDirectory),
-        _ => return Err(MetaError::Invalid),
-    }
-    let wanted = [
-        (access.read && !access.execute, Access::READ),
-        (access.write || access.truncate, Access::WRITE),
-        (access.execute, Access::EXECUTE),
-    ];
-    wanted
-        .into_iter()
-        .filter(|(asked, _)| *asked)
-        .try_for_each(|(_, access)| permission::check(step.who, attr, access))?;
-    permission::open_appending(attr, (access.write, access.append), access.truncate)
 }
 
 const _: () = assert!(ANSWER_REPLICAS * 45 < crate::wire::MAX_MESSAGE - 1024);

@@ -1,6 +1,7 @@
 //! The wire form of every metadata message.
 
 mod request;
+mod kind;
 mod reply;
 mod effect;
 mod message;
@@ -8,6 +9,7 @@ mod version;
 mod codec;
 
 pub use codec::{Message, WireError, decode, decode_answer, encode};
+pub use kind::RequestKind;
 pub use message::*;
 pub use reply::*;
 pub use request::*;

@@ -1,7 +1,7 @@
 //! What `status` shows, line by line and as JSON.
 
 use super::*;
-use rdmafs_fs::control::CallTraffic;
+use rdmafs_fs::control::{CallTraffic, LeaseStatus};
 use rdmafs_fs::options::Share;
 use std::path::PathBuf;
 
@@ -19,10 +19,11 @@ fn example() -> Status {
             lease_ms: 10_000,
             encrypted: false,
             protocol: 1,
-            calls: CallTraffic {
-                count: 9,
-                sent_bytes: 700,
-                received_bytes: 324,
+            calls: calls(),
+            leases: LeaseStatus {
+                attributes: 3,
+                names: 4,
+                answered: 70,
             },
             why: "same host".to_owned(),
         }],
@@ -52,6 +53,15 @@ fn example() -> Status {
             lost_files: 0,
             lost_bytes: 0,
         }],
+    }
+}
+
+fn calls() -> CallTraffic {
+    CallTraffic {
+        count: 9,
+        kinds: [("lookup".to_owned(), 8), ("renew".to_owned(), 1)].into(),
+        sent_bytes: 700,
+        received_bytes: 324,
     }
 }
 
@@ -137,9 +147,24 @@ fn json_has_four_lists_also_where_no_handler_runs() {
     let value: serde_json::Value = serde_json::from_str(&json(&all).unwrap()).unwrap();
     assert_eq!(value["nodes"][0]["sessions"][0]["host"], "far");
     assert_eq!(value["links"][0]["qps"], 2);
+    assert_eq!(value["links"][0]["calls"]["kinds"]["lookup"], 8);
+    assert_eq!(value["links"][0]["leases"]["answered"], 70);
     assert_eq!(value["mounts"][0]["share"]["bw"], 200 << 20);
     assert_eq!(value["pools"][0]["total"], 1 << 30);
     assert_eq!(value.as_object().unwrap().len(), 4);
+}
+
+#[test]
+fn the_status_of_a_handler_of_another_build_is_read() {
+    let mut value = serde_json::to_value(example()).unwrap();
+    let link = value["links"][0].as_object_mut().unwrap();
+    link.remove("leases");
+    link["calls"].as_object_mut().unwrap().remove("kinds");
+    link.insert("of_a_newer_one".to_owned(), 1.into());
+    let read: Status = serde_json::from_value(value).unwrap();
+    let link = &read.links[0];
+    assert_eq!((link.calls.count, link.calls.kinds.len()), (9, 0));
+    assert_eq!(link.leases, LeaseStatus::default());
 }
 
 fn served() -> NodeStatus {

@@ -95,7 +95,7 @@ struct Asking<'a> {
 impl Asking<'_> {
     async fn ask(&mut self, message: &[u8], timeout: Duration) -> Result<StampedAnswer, Error> {
         let exchange = self.exchange;
-        exchange.counter.sent(message.len());
+        exchange.counter.sent(self.request.kind(), message.len());
         let sent = exchange.link.call(message, timeout);
         let answer = match self.change.as_ref().is_some_and(Change::is_some) {
             true => self.sent.insert(Box::pin(sent)).await,
@@ -141,7 +141,7 @@ pub(super) async fn ask_without_session(
 ) -> Result<Reply, Error> {
     let spoken = protocol::spoken(link.facts().negotiated);
     let message = encode(call, spoken).map_err(not_sent)?;
-    counter.sent(message.len());
+    counter.sent(call.request.kind(), message.len());
     let answer = link.call(&message, timeout).await?;
     counter.received(answer.len());
     let said = decode_answer(&answer, spoken).map_err(|_| Error::Protocol)?;

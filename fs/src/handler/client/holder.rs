@@ -21,7 +21,7 @@ use rdmafs_rdma::buffer::BufferPool;
 use rdmafs_rdma::clock::Clock;
 use rdmafs_rdma::log_limit::LogLimit;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, mpsc};
 use std::time::Duration;
 use tokio::sync::Semaphore;
 
@@ -82,7 +82,7 @@ pub(in crate::handler) struct Parts {
 
 /// The client of a pool.
 ///
-/// Lock order: `state`, `last`, `draining`, `note` and `lines` are leaves, and so is what `leases` has: under none of them another lock of the handler is taken, and none
+/// Lock order: `state`, `last`, `draining`, `note`, `lines` and `goodbye` are leaves, and so is what `leases` has: under none of them another lock of the handler is taken, and none
 /// is held across a wait.
 pub(in crate::handler) struct Client {
     pub(in crate::handler) name: String,
@@ -121,6 +121,8 @@ pub(in crate::handler) struct Client {
     pub(in crate::handler) note: Mutex<String>,
     /// Lines about the link: a node that takes every connection and drops it fills no log.
     lines: Mutex<LogLimit<String>>,
+    /// Ends when the last words of the last session are heard.
+    goodbye: Mutex<Option<mpsc::Receiver<()>>>,
     /// Tells operations that the state changed.
     pub(in crate::handler) changed: Event,
     /// Tells the maintainer of the session.
@@ -158,6 +160,7 @@ impl Client {
             draining: Mutex::default(),
             note: Mutex::default(),
             lines: Mutex::new(LogLimit::new(LINES)),
+            goodbye: Mutex::default(),
             changed: Event::new(),
             nudge: (AtomicBool::new(false), Event::new()),
         })
@@ -320,7 +323,19 @@ impl Client {
             session.link.close();
             Ok(())
         };
-        self.executor.run(0, goodbye, |_: Result<(), Error>| ());
+        let (heard, is_heard) = mpsc::channel();
+        *self.goodbye.lock() = Some(is_heard);
+        self.executor
+            .run(0, goodbye, move |_: Result<(), Error>| drop(heard));
+    }
+
+    /// Waits until the service has heard that nothing is held any more, if the session has ended. Blocking, briefly.
+    pub(in crate::handler) fn await_goodbye(&self) {
+        let goodbye = self.goodbye.lock().take();
+        if let Some(is_heard) = goodbye {
+            // Ends when the sender is gone.
+            let _ended: Result<(), _> = is_heard.recv_timeout(GOODBYE);
+        }
     }
 
     /// For what the handler asks in its own name: the longest `timeout=` of the mounts.

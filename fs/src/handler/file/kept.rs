@@ -2,8 +2,8 @@
 //!
 //! The service counts one open of a file for this handler, however many programs have it open: they share a [`ServiceOpen`]. When the last of
 //! them closes it, the open is kept as long as the file's attributes are held by lease, so that this handler hears before anything of the file changes
-//! elsewhere, its removal too: then it is given back. What would be decided at the service, whether a program may open the file, its kernel has
-//! decided by attributes that are true.
+//! elsewhere, its removal too: then it is given back. Whether a program may open the file is judged as the service would, by the attributes that are held; where they
+//! say no, the service is asked.
 
 use super::inode::Inode;
 use super::open::ServiceOpen;
@@ -12,8 +12,8 @@ use crate::handler::values::CallContext;
 use lru::LruCache;
 use rdmafs_meta::attr::Attr;
 use rdmafs_meta::extent::granule_ceil;
-use rdmafs_meta::flags::InodeFlags;
 use rdmafs_meta::id::InodeId;
+use rdmafs_meta::permission;
 use rdmafs_meta::wire::OpenAccess;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -72,15 +72,15 @@ impl KeptOpens {
         Arc::into_inner(open?)
     }
 
-    /// Opens a file without a call where nothing is left to ask: an open serves that the service counts already, the attributes are held by lease, the
-    /// caller's kernel has decided that he may, and no access time is to be renewed.
+    /// Opens a file without a call where nothing is left to ask: an open serves that the service counts already, the caller may by attributes that are held
+    /// by lease, and no access time is to be renewed.
     pub(in crate::handler) fn open_here(
         &self,
         inode: &Inode,
         context: &CallContext,
         access: OpenAccess,
     ) -> Option<(Arc<ServiceOpen>, Attr)> {
-        if access.truncate || !context.who.kernel_decides {
+        if access.truncate {
             return None;
         }
         let open = self.opens.lock().get(&inode.ino).cloned()?;
@@ -88,8 +88,8 @@ impl KeptOpens {
         let attr = client.leases.attributes(inode.ino)?;
         let now = client.node_clock.stamp(attr.atime, client.clock.now());
         let asks = access.write && !open.writable
-            || attr.flags.any(InodeFlags::PROTECTING)
-            || access.read && attr.reading_renews(context.access_time, now);
+            || access.read && attr.reading_renews(context.access_time, now)
+            || permission::open(&context.who, &attr, access).is_err();
         (!asks && inode.check().is_ok()).then_some((open, attr))
     }
 }
@@ -97,7 +97,7 @@ impl KeptOpens {
 /// Space past the file's end goes back with its last open, and so do the bytes of a file without names.
 fn is_worth_keeping(open: &ServiceOpen) -> bool {
     let inode = &open.held;
-    let attr = inode.files.client.leases.attributes(inode.ino);
+    let attr = inode.files.client.leases.held(inode.ino);
     let whole = attr.is_some_and(|attr| attr.nlink > 0 && attr.allocated <= granule_ceil(attr.size));
     whole && inode.uncommitted().is_none() && inode.room() == 0 && inode.check().is_ok()
 }

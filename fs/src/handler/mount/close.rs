@@ -30,6 +30,13 @@ impl Mount {
             self.opens.let_go_of_all();
         }
     }
+
+    /// Closes it. Where that ends the pool's session, the service has heard of it when this returns, if it answers: a process that ends before
+    /// would leave others to wait for its lease to run out. Blocking.
+    pub fn leave(&self) {
+        self.close();
+        self.client.await_goodbye();
+    }
 }
 
 impl Drop for Mount {

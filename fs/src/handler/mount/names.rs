@@ -70,10 +70,8 @@ impl Mount {
                 name: Name::new(name)?,
             },
         };
-        // Whether the caller may search the directory is the service's to say, unless a kernel has said it.
         if let Request::Lookup { parent, name } = &request
-            && caller.kernel_decides
-            && let Some(found) = self.client.leases.find(*parent, name)
+            && let Some(found) = self.client.leases.find(&caller, *parent, name)
         {
             return match found {
                 Found::Here(attr) => Ok(self.files.show(attr)),

@@ -66,6 +66,36 @@ fn what_is_held_is_answered_without_a_call() {
     assert_eq!(calls(&lab, b), before);
 }
 
+/// The service is not asked for each lookup, so the handler decides by what it holds as the service would.
+#[test]
+fn who_may_not_search_a_directory_is_answered_by_the_service() {
+    let mut lab = Lab::new();
+    let (a, b) = (lab.a, lab.b);
+    let directory = mkdir(&mut lab, a, "d");
+    let user = Credentials::new(1000, 1000, Vec::new());
+    let look_as = |lab: &mut Lab, who: &Credentials| {
+        let who = who.clone();
+        let before = calls(lab, b);
+        let found = lab.call(b, |mount| Box::pin(mount.lookup(who, directory, "x".into())));
+        (found.map(|entry| entry.attr), calls(lab, b) - before)
+    };
+    assert_eq!(look_as(&mut lab, &user), (ABSENT, 1));
+    assert_eq!(
+        look_as(&mut lab, &user),
+        (ABSENT, 1),
+        "the directory's mode is not held"
+    );
+    assert_eq!(look_as(&mut lab, &Credentials::root()), (ABSENT, 0));
+    stat(&mut lab, b, directory).unwrap();
+    assert_eq!(look_as(&mut lab, &user), (ABSENT, 0));
+    chmod(&mut lab, a, directory, 0o700).unwrap();
+    let denied = Err(Failure::Errno(libc::EACCES));
+    assert_eq!(look_as(&mut lab, &user), (denied.clone(), 1));
+    stat(&mut lab, b, directory).unwrap();
+    assert_eq!(look_as(&mut lab, &Credentials::root()).0, ABSENT);
+    assert_eq!(look_as(&mut lab, &user), (denied, 1));
+}
+
 #[test]
 fn what_another_host_changes_shows_at_once() {
     let mut lab = Lab::new();

@@ -14,7 +14,9 @@ use super::floors::Floors;
 use super::named::{Named, Place};
 use lru::LruCache;
 use rdmafs_meta::attr::Attr;
+use rdmafs_meta::cred::Credentials;
 use rdmafs_meta::id::{InodeId, Stamp};
+use rdmafs_meta::permission::{self, Access};
 use rdmafs_meta::wire::Request;
 
 /// Most inodes without a name that are remembered for who asks.
@@ -99,6 +101,14 @@ impl Cache {
             Named::Absent => Some(Found::Absent),
             Named::Unknown => None,
         }
+    }
+
+    /// True when the service would let the caller search the directory, as far as that is held: where it would not, it is to say so itself.
+    pub(super) fn may_search(&mut self, who: &Credentials, directory: InodeId) -> bool {
+        who.may_do_all()
+            || self
+                .attributes(directory)
+                .is_some_and(|attr| permission::check(who, attr, Access::EXECUTE).is_ok())
     }
 
     /// What is held of a name, since when.
@@ -311,7 +321,7 @@ impl Cache {
         relied.all(|(place, held)| !self.changing.is_contested(place) && self.held_name(place) == Some(*held))
     }
 
-    #[cfg(test)]
+    /// How many attributes, names, and directories that are wholly known are held.
     pub(super) fn sizes(&self) -> (usize, usize, usize) {
         (self.attributes.len(), self.names.len(), self.whole.len())
     }

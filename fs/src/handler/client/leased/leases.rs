@@ -3,15 +3,18 @@
 use super::bounds::Bounds;
 use super::cache::{Cache, Found};
 use super::changing::Change;
+use crate::control::LeaseStatus;
 use crate::handler::lock_order::Mutex;
 use crate::handler::values::Connection;
 use rdmafs_meta::attr::{Attr, FileKind};
+use rdmafs_meta::cred::Credentials;
 use rdmafs_meta::id::{InodeId, Stamp};
 use rdmafs_meta::name::Name;
 use rdmafs_meta::wire::{Request, StampedAnswer};
 use rdmafs_rdma::clock::Clock;
+use std::ops::DerefMut;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 /// What a pool's handler holds by lease.
@@ -22,6 +25,8 @@ pub(in crate::handler) struct Leases {
     clock: Arc<dyn Clock>,
     /// The session's connection takes leases.
     taken: AtomicBool,
+    /// What was answered without a call.
+    answered: AtomicU64,
     held: Mutex<Held>,
 }
 
@@ -49,6 +54,7 @@ impl Leases {
         Self {
             clock,
             taken: AtomicBool::new(false),
+            answered: AtomicU64::new(0),
             held: Mutex::new(Held::new(None)),
         }
     }
@@ -99,33 +105,54 @@ impl Leases {
         }
     }
 
-    /// The attributes of the inode, if they are held.
-    pub(in crate::handler) fn attributes(&self, ino: InodeId) -> Option<Attr> {
-        if !self.are_taken() {
-            return None;
-        }
-        let mut held = self.held.lock();
-        if self.clock.now() >= held.until {
-            return None;
-        }
-        held.cache.attributes(ino).cloned()
+    /// What is held, if it may be believed.
+    fn believed(&self) -> Option<impl DerefMut<Target = Held>> {
+        let held = self.are_taken().then(|| self.held.lock())?;
+        (self.clock.now() < held.until).then_some(held)
     }
 
-    /// What the name leads to, if that is held.
-    pub(in crate::handler) fn find(&self, parent: InodeId, name: &Name) -> Option<Found> {
-        if !self.are_taken() {
+    /// The attributes of the inode, if they are held.
+    pub(in crate::handler) fn held(&self, ino: InodeId) -> Option<Attr> {
+        self.believed()?.cache.attributes(ino).cloned()
+    }
+
+    /// The same, to answer a program.
+    pub(in crate::handler) fn attributes(&self, ino: InodeId) -> Option<Attr> {
+        let attr = self.held(ino);
+        self.counts(attr.as_ref());
+        attr
+    }
+
+    /// What the name leads to, if that is held and the caller may search the directory by what is held.
+    pub(in crate::handler) fn find(&self, who: &Credentials, parent: InodeId, name: &Name) -> Option<Found> {
+        let mut held = self.believed()?;
+        if !held.cache.may_search(who, parent) {
             return None;
         }
-        let mut held = self.held.lock();
-        if self.clock.now() >= held.until {
-            return None;
+        let found = held.cache.find(&(parent, name.clone()));
+        self.counts(found.as_ref());
+        found
+    }
+
+    fn counts<T>(&self, answer: Option<&T>) {
+        if answer.is_some() {
+            self.answered.fetch_add(1, Ordering::Relaxed);
         }
-        held.cache.find(&(parent, name.clone()))
+    }
+
+    /// For `rdmafs status`.
+    pub(in crate::handler) fn status(&self) -> LeaseStatus {
+        let (attributes, names, _) = self.held.lock().cache.sizes();
+        LeaseStatus {
+            attributes: attributes as u64,
+            names: names as u64,
+            answered: self.answered.load(Ordering::Relaxed),
+        }
     }
 
     /// The file of which this name is held to be the only one.
     pub(in crate::handler) fn last_name(&self, parent: InodeId, name: &Name) -> Option<InodeId> {
-        match self.find(parent, name)? {
+        match self.believed()?.cache.find(&(parent, name.clone()))? {
             Found::Here(attr) => (attr.kind == FileKind::Regular && attr.nlink == 1).then_some(attr.ino),
             Found::Absent => None,
         }
