@@ -231,7 +231,7 @@ impl SimNode {
         let Some((id, payload)) = message.split_at_checked(8) else {
             return;
         };
-        let Ok(call) = decode::<Call>(payload, WireVersion::NEWEST) else {
+        let Ok(call) = decode::<Call>(payload, WireVersion::FIRST) else {
             return;
         };
         let mut node = self.state.lock();
