@@ -252,7 +252,8 @@ impl Cache {
             self.attribute_floors.raise_all(before.max(self.newest));
             self.attributes.clear();
         }
-        if !change.reported {
+        // What is reported and not taken in says nothing of what is held.
+        if !change.reported || change.generation != self.generation {
             change
                 .inodes
                 .iter()

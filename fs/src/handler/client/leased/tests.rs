@@ -317,6 +317,26 @@ fn after_a_change_of_which_nobody_knows_when_it_was_nothing_is_held_or_taken_in(
 }
 
 #[test]
+fn what_is_reported_too_late_to_be_taken_in_is_not_as_it_was() {
+    let mut test = Test::new();
+    let layout = Request::Layout {
+        ino: InodeId(2),
+        start: 0,
+        end: 1,
+        allocate: true,
+    };
+    let sent = test.sends(&layout);
+    test.call(&unlink("b"), 0, Ok(Reply::Done));
+    test.has("a", 2, 5);
+    let answer = StampedAnswer {
+        changed: vec![attr(2, 1)],
+        ..said(6, Ok(Reply::Done))
+    };
+    test.0.answered(&layout, &sent, &answer);
+    assert_eq!(test.size(2), None);
+}
+
+#[test]
 fn what_a_call_under_way_changes_is_asked() {
     let mut test = Test::new();
     test.has("a", 2, 5);
