@@ -8,13 +8,9 @@ use crate::flags::InodeFlags;
 use crate::id::InodeId;
 use crate::name::Name;
 use crate::permission;
-use crate::time::AccessTime;
 use crate::tree::{Body, Move, NewEntry, changed};
 use crate::wire::{Answer, NewInode, Reply};
 use std::time::Duration;
-
-/// `relatime`: an access time is renewed when it is this old, in seconds, or older than the last change.
-const ATIME_AGE: i64 = 24 * 3600;
 
 /// How long a file that another one replaced is kept: a program that found it by its name a moment ago may still open it. It
 /// must find the old file or the new one, and a kernel that is refused looks only once more.
@@ -122,6 +118,8 @@ impl Namespace {
         };
         let target = target.clone();
         self.accessed(ino, step);
+        // They say whether the next reading renews the access time.
+        step.out.along.push(ino);
         Ok(Reply::Target(target))
     }
 
@@ -141,19 +139,9 @@ impl Namespace {
         let Ok(inode) = self.tree.get_mut_lazily(ino) else {
             return;
         };
-        let (attr, now) = (&mut inode.attr, step.now.wall);
-        let renews = match step.access_time {
-            _ if attr.flags.any(InodeFlags::NO_ATIME) => false,
-            AccessTime::Never => false,
-            AccessTime::Strict => true,
-            AccessTime::Relative => {
-                let old = now.seconds.saturating_sub(attr.atime.seconds) >= ATIME_AGE;
-                old || attr.atime <= attr.mtime || attr.atime <= attr.ctime
-            }
-        };
-        if renews {
-            attr.atime = now;
-            step.out.accessed.push(ino);
+        if inode.attr.renews_access_time(step.access_time, step.now.wall) {
+            inode.attr.atime = step.now.wall;
+            step.out.along.push(ino);
         }
     }
 }

@@ -48,12 +48,13 @@ impl Namespace {
 
     pub(super) fn get_xattr(
         &self,
-        step: &Step<'_>,
+        step: &mut Step<'_>,
         ino: InodeId,
         name: &XattrName,
         (from, limit): (u32, u32),
     ) -> Answer {
         permission::read_xattr(step.who, &self.tree.get(ino)?.attr, name)?;
+        step.out.along.push(ino);
         let xattrs = self.tree.xattrs(ino).ok_or(MetaError::NoXattr)?;
         let (value, edition) = xattrs.get(name).ok_or(MetaError::NoXattr)?;
         let start = value.len().min(from as usize);
@@ -67,8 +68,9 @@ impl Namespace {
     }
 
     /// Whoever can name an inode may ask which attributes it has.
-    pub(super) fn list_xattr(&self, step: &Step<'_>, ino: InodeId) -> Answer {
+    pub(super) fn list_xattr(&self, step: &mut Step<'_>, ino: InodeId) -> Answer {
         self.tree.get(ino)?;
+        step.out.along.push(ino);
         let names = self
             .tree
             .xattrs(ino)

@@ -2,10 +2,12 @@
 //!
 //! A value can be longer than a message. It comes in pages that carry the edition of the value, and is read anew when that changed; it goes
 //! in two parts, of which the first waits in the session for the second.
+//!
+//! Short values, and lists of names, are held by lease. They are for callers whom a kernel has judged: of others the service says who may read what.
 
 use super::state::Mount;
 use crate::errno::Error;
-use crate::handler::client::OutgoingCall;
+use crate::handler::client::{Extra, Known, LONGEST_HELD, OutgoingCall};
 use rdmafs_meta::cred::Credentials;
 use rdmafs_meta::error::MetaError;
 use rdmafs_meta::id::InodeId;
@@ -45,12 +47,24 @@ impl Mount {
         if inode.as_ref().is_some_and(|inode| inode.is_plain()) {
             return Err(MetaError::NoXattr.into());
         }
+        match self.held(&caller, ino, &Extra::Xattr(name.clone())) {
+            Some(Known::Bytes(value)) => return fitting(value, room),
+            Some(Known::Absent) => return Err(MetaError::NoXattr.into()),
+            None => {}
+        }
         let given = inode.as_ref().map(|inode| (self.files.given(), inode.given()));
         let value = self.value(&caller, ino, &name, room).await;
         if let (Err(Error::Meta(MetaError::NoXattr)), Some(inode), Some(given)) = (&value, &inode, given) {
             self.files.learn_plain(inode, given);
         }
         value
+    }
+
+    fn held(&self, caller: &Credentials, ino: InodeId, extra: &Extra) -> Option<Known> {
+        match caller.kernel_decides {
+            true => self.client.leases.extra(ino, extra),
+            false => None,
+        }
     }
 
     async fn value(
@@ -60,8 +74,10 @@ impl Mount {
         name: &XattrName,
         room: u32,
     ) -> Result<XattrData, Error> {
+        // Whoever asks for the size asks for the value next.
+        let least = u32::from(self.client.leases.are_taken()) * LONGEST_HELD;
         for _ in 0..READINGS {
-            let (total, edition, mut value) = self.page(caller, ino, name, (0, room)).await?;
+            let (total, edition, mut value) = self.page(caller, ino, name, (0, room.max(least))).await?;
             match room {
                 0 => return Ok(XattrData::Size(total)),
                 room if total > room => return Err(Error::ShortBuffer),
@@ -116,15 +132,14 @@ impl Mount {
         ino: InodeId,
         room: u32,
     ) -> Result<XattrData, Error> {
+        if let Some(Known::Bytes(names)) = self.held(&caller, ino, &Extra::XattrNames) {
+            return fitting(names, room);
+        }
         let request = Request::ListXattr { ino };
         let Reply::XattrNames(names) = self.client.call(self.context(caller), request).await? else {
             return Err(Error::Protocol);
         };
-        match u32::try_from(names.len()).map_err(|_| Error::Protocol)? {
-            len if room == 0 => Ok(XattrData::Size(len)),
-            len if len > room => Err(Error::ShortBuffer),
-            _ => Ok(XattrData::Bytes(names)),
-        }
+        fitting(names, room)
     }
 
     /// setxattr(2).
@@ -229,5 +244,14 @@ impl Mount {
             .call_for_attr(self.context(caller), request)
             .await
             .map(drop)
+    }
+}
+
+/// The bytes for a caller whose buffer has this length.
+fn fitting(bytes: Vec<u8>, room: u32) -> Result<XattrData, Error> {
+    match u32::try_from(bytes.len()).map_err(|_| Error::Protocol)? {
+        len if room == 0 => Ok(XattrData::Size(len)),
+        len if len > room => Err(Error::ShortBuffer),
+        _ => Ok(XattrData::Bytes(bytes)),
     }
 }

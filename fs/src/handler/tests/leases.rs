@@ -47,6 +47,8 @@ fn calls(lab: &Lab, host: HostId) -> u64 {
     lab.sim.mount(host).client.counter.traffic().count
 }
 
+mod extras;
+
 const ABSENT: Did<Attr> = Err(Failure::Errno(libc::ENOENT));
 
 #[test]

@@ -10,6 +10,7 @@
 
 use super::bounds::Bounds;
 use super::changing::{Change, Changing, Target};
+use super::extras::{Extra, Extras, Known};
 use super::floors::Floors;
 use super::named::{Named, Place};
 use lru::LruCache;
@@ -44,6 +45,7 @@ pub(super) struct Cache {
     /// Directories that are wholly known, since when.
     whole: LruCache<InodeId, Stamp>,
     passes: LruCache<InodeId, Pass>,
+    extras: Extras,
     /// By inode: below them no attributes are taken in.
     attribute_floors: Floors,
     /// By directory: below them none of its names is believed.
@@ -68,6 +70,7 @@ impl Cache {
             names: LruCache::unbounded(),
             whole: LruCache::unbounded(),
             passes: LruCache::unbounded(),
+            extras: Extras::new(bounds),
             attribute_floors: Floors::new(),
             directory_floors: Floors::new(),
             whole_floors: Floors::new(),
@@ -84,6 +87,12 @@ impl Cache {
             return None;
         }
         self.attributes.get(&ino).map(|(_, attr)| attr)
+    }
+
+    /// What is known of an extra of the inode, if that is held with its attributes.
+    pub(super) fn extra(&mut self, ino: InodeId, extra: &Extra) -> Option<&Known> {
+        self.attributes(ino)?;
+        self.extras.get(ino, extra)
     }
 
     /// What the name leads to, if that is held with its attributes.
@@ -113,6 +122,7 @@ impl Cache {
         self.directory_floors.raise(&ino, stamp);
         self.changing.contest(ino);
         self.forget_attributes(ino, stamp);
+        self.extras.forget(ino, stamp);
     }
 
     fn forget_attributes(&mut self, ino: InodeId, stamp: Stamp) {
@@ -135,6 +145,15 @@ impl Cache {
             && let Some((ino, (stamp, _))) = self.attributes.pop_lru()
         {
             self.attribute_floors.raise(&ino, stamp);
+        }
+    }
+
+    /// So it is with an extra of the inode. Of an inode whose attributes are not held, or only later ones, nobody knows that a lease of it was there
+    /// when this was answered: a node of an earlier build gives none for this.
+    pub(super) fn learn_extra(&mut self, ino: InodeId, (extra, known): (Extra, Known), stamp: Stamp) {
+        let attributes = self.attributes.peek(&ino);
+        if attributes.is_some_and(|(held, _)| *held <= stamp) {
+            self.extras.learn((ino, extra), known, stamp);
         }
     }
 
@@ -215,6 +234,7 @@ impl Cache {
             ..Change::default()
         };
         if let Some(target) = Target::of(request) {
+            change.extras = request.is_durable();
             self.aims(&mut change, target);
             self.changing.begins(&change);
         }
@@ -259,6 +279,12 @@ impl Cache {
                 .iter()
                 .for_each(|ino| self.forget_attributes(*ino, before));
         }
+        if change.extras {
+            change
+                .inodes
+                .iter()
+                .for_each(|ino| self.extras.forget(*ino, before));
+        }
         for place in &change.names {
             self.learn_name(place.clone(), Named::Unknown, before.max(Stamp(1)));
         }
@@ -276,6 +302,7 @@ impl Cache {
         self.names.clear();
         self.whole.clear();
         self.passes.clear();
+        self.extras.clear();
     }
 
     /// The call was not sent.

@@ -3,6 +3,7 @@
 use super::bounds::Bounds;
 use super::cache::{Cache, Found};
 use super::changing::Change;
+use super::extras::{Extra, Known};
 use crate::handler::lock_order::Mutex;
 use crate::handler::values::Connection;
 use rdmafs_meta::attr::Attr;
@@ -121,6 +122,35 @@ impl Leases {
             return None;
         }
         held.cache.find(&(parent, name.clone()))
+    }
+
+    /// What is known of an extra of the inode, if that is held.
+    pub(in crate::handler) fn extra(&self, ino: InodeId, extra: &Extra) -> Option<Known> {
+        self.believed(|cache| cache.extra(ino, extra).cloned())
+    }
+
+    /// The target of a symbolic link, if that is held and reading it renews nothing, as its attributes say.
+    pub(in crate::handler) fn target(
+        &self,
+        ino: InodeId,
+        renews: impl FnOnce(&Attr) -> bool,
+    ) -> Option<Vec<u8>> {
+        self.believed(|cache| match cache.attributes(ino) {
+            Some(attr) if !renews(attr) => cache.extra(ino, &Extra::Target)?.bytes(),
+            Some(_) | None => None,
+        })
+    }
+
+    /// What is found in that which is held now.
+    fn believed<T>(&self, find: impl FnOnce(&mut Cache) -> Option<T>) -> Option<T> {
+        if !self.are_taken() {
+            return None;
+        }
+        let mut held = self.held.lock();
+        if self.clock.now() >= held.until {
+            return None;
+        }
+        find(&mut held.cache)
     }
 
     /// The service asks to forget an inode. It is forgotten when this returns, for good.

@@ -17,6 +17,8 @@ use rdmafs_rdma::clock::Clock;
 use std::sync::Arc;
 use std::time::Duration;
 
+mod extras;
+
 const ROOT: InodeId = InodeId::ROOT;
 
 pub(super) fn attr(ino: u64, size: u64) -> Attr {
@@ -52,10 +54,12 @@ pub(super) fn said(stamp: u64, answer: Answer) -> StampedAnswer {
     }
 }
 
-const SMALL: Bounds = Bounds {
+pub(super) const SMALL: Bounds = Bounds {
     attributes: 4,
     names: 3,
     directories: 2,
+    extras: 3,
+    extra_bytes: 100,
 };
 
 fn lookup(of: &str) -> Request {
