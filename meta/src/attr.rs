@@ -69,14 +69,15 @@ pub struct Attr {
     pub flags: InodeFlags,
 }
 
-/// `relatime`: an access time is renewed when it is this old, in seconds, or older than the last change.
+/// `relatime`: an access time is renewed when it is this old, in seconds.
 const ATIME_AGE: i64 = 24 * 3600;
 
 impl Attr {
-    /// Whether reading it at `now` renews the access time.
+    /// Whether an access at `now` renews the access time. The service renews it by this rule; a handler answers a reading by itself only where
+    /// nothing is renewed.
     #[must_use]
-    pub fn reading_renews(&self, access_time: AccessTime, now: Timestamp) -> bool {
-        match access_time {
+    pub fn renews_access_time(&self, rule: AccessTime, now: Timestamp) -> bool {
+        match rule {
             _ if self.flags.any(InodeFlags::NO_ATIME) => false,
             AccessTime::Never => false,
             AccessTime::Strict => true,
@@ -112,4 +113,53 @@ pub struct SetAttr {
     pub atime: Option<SetTime>,
     /// Last change of the bytes.
     pub mtime: Option<SetTime>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn relatime_renews_what_is_a_day_old_or_not_later_than_the_last_change() {
+        let at = |seconds| Timestamp { seconds, nanos: 0 };
+        let mut attr = Attr {
+            ino: InodeId(2),
+            kind: FileKind::Symlink,
+            mode: 0o777,
+            nlink: 1,
+            uid: 0,
+            gid: 0,
+            rdev: 0,
+            size: 1,
+            allocated: 0,
+            atime: at(100),
+            mtime: at(100),
+            ctime: at(100),
+            birth: at(100),
+            version: Version(1),
+            truncate_seq: 0,
+            flags: InodeFlags::NONE,
+        };
+        let renews = |attr: &Attr, rule, now| attr.renews_access_time(rule, at(now));
+        assert!(
+            renews(&attr, AccessTime::Relative, 101),
+            "it is as old as the inode"
+        );
+        attr.atime = at(102);
+        assert!(!renews(&attr, AccessTime::Relative, 103));
+        assert!(!renews(&attr, AccessTime::Relative, 102 + ATIME_AGE - 1));
+        assert!(renews(&attr, AccessTime::Relative, 102 + ATIME_AGE));
+        for (mtime, ctime) in [(102, 100), (100, 102)] {
+            let changed = Attr {
+                mtime: at(mtime),
+                ctime: at(ctime),
+                ..attr.clone()
+            };
+            assert!(renews(&changed, AccessTime::Relative, 103));
+        }
+        assert!(renews(&attr, AccessTime::Strict, 103));
+        assert!(!renews(&attr, AccessTime::Never, i64::MAX));
+        attr.flags = InodeFlags::NO_ATIME;
+        assert!(!renews(&attr, AccessTime::Strict, 103));
+    }
 }

@@ -1,6 +1,6 @@
 //! Leases for attributes and names: which session believes what of which inode, and who is asked to forget it.
 //!
-//! A lease is of one inode and one session: it covers the inode's attributes and, of a directory, all its names, absent ones too. It is given
+//! A lease is of one inode and one session: it covers the inode's attributes, extended ones too, and, of a directory, all its names, absent ones too. It is given
 //! with each answer that tells of the inode, and ends when the session acknowledges a recall, gives all leases up, or its session is over.
 //! What another session wants to change is recalled first; until the last holder has acknowledged, nobody gets a new lease of that inode.
 //!

@@ -280,6 +280,12 @@ pub fn change_xattr(who: &Credentials, attr: &Attr, name: &XattrName) -> Result<
     }
 }
 
+/// Whether the names of `trusted.` attributes are listed for him. Where a kernel decides, the uid may be another task's: it permits nothing.
+#[must_use]
+pub fn lists_all_xattrs(who: &Credentials) -> bool {
+    who.uid == 0 && !who.kernel_decides
+}
+
 /// The mode bits of the other kinds do not say who may read and write what hangs on them.
 fn has_user_xattrs(kind: FileKind) -> bool {
     matches!(kind, FileKind::Regular | FileKind::Directory)

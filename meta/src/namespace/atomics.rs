@@ -76,7 +76,7 @@ impl Namespace {
         if let Ok(inode) = self.tree.get_mut_lazily(ino) {
             inode.attr.version.0 += 1;
             (inode.attr.mtime, inode.attr.ctime) = (step.now.wall, step.now.wall);
-            step.out.accessed.push(ino);
+            step.out.along.push(ino);
         }
     }
 }

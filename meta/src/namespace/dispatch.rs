@@ -72,8 +72,8 @@ impl Namespace {
             out,
         };
         // One that is not open is passed over: the session may have lost it with a node.
-        for ino in call.closes {
-            let _closed = self.release(&mut step, ino, 1);
+        for (ino, opens) in call.closes {
+            let _closed = self.release(&mut step, ino, opens);
         }
         let answer = self.dispatch(&mut step, call.id, call.request);
         // A retry of a request that found no room yet must be judged anew. What changes a word is remembered with what it was.

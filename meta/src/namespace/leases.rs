@@ -1,4 +1,7 @@
 //! Leases of attributes and names: what a call changes is recalled from others before it is done, and what its answer tells is leased.
+//!
+//! The lease of an inode covers its extended attributes and the target of a symbolic link as well. An answer that tells of these brings the
+//! inode's attributes along: they say that its lease is given.
 
 use super::output::{Delayed, Output};
 use super::service::Namespace;
@@ -71,7 +74,7 @@ impl Namespace {
         true
     }
 
-    /// Whatever of it a session may believe is changed by the request: attributes of an inode, or names of a directory. Access times are
+    /// Whatever of it a session may believe is changed by the request: attributes of an inode, extended ones too, or names of a directory. Access times are
     /// not counted.
     fn changed_by(&self, request: &Request) -> Vec<InodeId> {
         match request {
@@ -155,7 +158,7 @@ impl Namespace {
             return;
         }
         // An access time that this call renewed is news to its caller only.
-        changed.extend(std::mem::take(&mut out.accessed));
+        changed.extend(std::mem::take(&mut out.along));
         let in_answer: BTreeSet<InodeId> = answer
             .iter()
             .flat_map(attributes_in)

@@ -121,6 +121,8 @@ impl Namespace {
         };
         let target = target.clone();
         self.accessed(ino, step);
+        // They say whether the next reading renews the access time.
+        step.out.along.push(ino);
         Ok(Reply::Target(target))
     }
 
@@ -140,11 +142,9 @@ impl Namespace {
         let Ok(inode) = self.tree.get_mut_lazily(ino) else {
             return;
         };
-        let (attr, now) = (&mut inode.attr, step.now.wall);
-        let renews = attr.reading_renews(step.access_time, now);
-        if renews {
-            attr.atime = now;
-            step.out.accessed.push(ino);
+        if inode.attr.renews_access_time(step.access_time, step.now.wall) {
+            inode.attr.atime = step.now.wall;
+            step.out.along.push(ino);
         }
     }
 }

@@ -135,11 +135,11 @@ pub struct Output {
     pub delayed: Option<Delayed>,
     /// Delayed calls that can go on.
     pub resume: Vec<DelayedId>,
-    /// Inodes whose attributes changed without the store being told.
-    pub(super) accessed: Vec<InodeId>,
+    /// Inodes whose attributes come along with the answer although the store hears of no change.
+    pub(super) along: Vec<InodeId>,
     /// Of this step: all that its answer and notices say is as it was then.
     pub stamp: Stamp,
-    /// What the caller is to hear of beside the answer: attributes of what its call changed.
+    /// What the caller is to hear of beside the answer: attributes of what its call changed or read.
     pub changed: Vec<Attr>,
     /// To the caller; `None` when the call is not answered by this output (tick, cleaned).
     pub answer: Option<Answer>,

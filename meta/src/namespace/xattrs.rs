@@ -48,12 +48,13 @@ impl Namespace {
 
     pub(super) fn get_xattr(
         &self,
-        step: &Step<'_>,
+        step: &mut Step<'_>,
         ino: InodeId,
         name: &XattrName,
         (from, limit): (u32, u32),
     ) -> Answer {
         permission::read_xattr(step.who, &self.tree.get(ino)?.attr, name)?;
+        step.out.along.push(ino);
         let xattrs = self.tree.xattrs(ino).ok_or(MetaError::NoXattr)?;
         let (value, edition) = xattrs.get(name).ok_or(MetaError::NoXattr)?;
         let start = value.len().min(from as usize);
@@ -67,15 +68,15 @@ impl Namespace {
     }
 
     /// Whoever can name an inode may ask which attributes it has.
-    pub(super) fn list_xattr(&self, step: &Step<'_>, ino: InodeId) -> Answer {
+    pub(super) fn list_xattr(&self, step: &mut Step<'_>, ino: InodeId) -> Answer {
         self.tree.get(ino)?;
+        step.out.along.push(ino);
         let names = self
             .tree
             .xattrs(ino)
             .into_iter()
             .flat_map(|xattrs| xattrs.names());
-        // Where a kernel decides, the uid may be another task's: it permits nothing.
-        let sees_all = step.who.uid == 0 && !step.who.kernel_decides;
+        let sees_all = permission::lists_all_xattrs(step.who);
         let shown = names.filter(|name| sees_all || name.space() != XattrSpace::Trusted);
         let bytes = shown.flat_map(|name| name.as_bytes().iter().chain(&[0]));
         Ok(Reply::XattrNames(bytes.copied().collect()))

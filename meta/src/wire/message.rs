@@ -33,12 +33,13 @@ pub struct Call {
     pub access_time: AccessTime,
     /// What the service shall do.
     pub request: Request,
-    /// One open of each of these is given back before that (version 4), once however often the call is made; at most [`MAX_CLOSES`]. Only with what is not idempotent.
+    /// So many opens of each of these are given back before that (version 4), once however often the call is made; at most [`MAX_CLOSES`]. Only with what is
+    /// not idempotent.
     #[serde(skip)]
-    pub closes: Vec<InodeId>,
+    pub closes: Vec<(InodeId, u32)>,
 }
 
-/// Most opens that a call gives back on its way.
+/// Most inodes of which a call gives opens back on its way.
 pub const MAX_CLOSES: usize = 8;
 
 /// What a call is answered with.

@@ -20,7 +20,7 @@ pub(super) use connect::{Connect, Nodes};
 pub(super) use events::{Reset, SessionEvents, Task};
 pub use holder::PoolReplaced;
 pub(super) use holder::{Client, NOT_ANSWERING, Parts, SessionState};
-pub(super) use leased::Found;
+pub(super) use leased::{Extra, Found, Known, LONGEST_HELD};
 pub(super) use links::Flows;
 pub use maintainer::EstablishError;
 pub(super) use outgoing::OutgoingCall;

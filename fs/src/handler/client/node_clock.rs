@@ -49,6 +49,11 @@ impl NodeClock {
         }
     }
 
+    /// What the node's clock shows at `now`.
+    pub(in crate::handler) fn wall(&self, now: Duration) -> Timestamp {
+        self.base.lock().now(now)
+    }
+
     /// The time of a write that ends at `now`, to a file whose ctime was `before`: times of a file do not go back.
     pub(in crate::handler) fn stamp(&self, before: Timestamp, now: Duration) -> Timestamp {
         let known = self.base.lock().now(now);

@@ -22,7 +22,7 @@ pub(in crate::handler) struct OutgoingCall {
     /// Asked before it is sent in any session.
     allowed: Option<Allowed>,
     /// Opens to give back on the way, in the session that began over this connection.
-    closes: (Connection, Vec<InodeId>),
+    closes: (Connection, Vec<(InodeId, u32)>),
 }
 
 type Allowed = Box<dyn Fn() -> Result<(), Error> + Send + Sync>;
@@ -48,8 +48,8 @@ impl OutgoingCall {
         }
     }
 
-    /// Makes the call give back one open of each of these, if it is made in the session that began over `origin`.
-    pub(in crate::handler) fn closing(self, origin: Connection, closes: Vec<InodeId>) -> Self {
+    /// Makes the call give back so many opens of each of these, if it is made in the session that began over `origin`.
+    pub(in crate::handler) fn closing(self, origin: Connection, closes: Vec<(InodeId, u32)>) -> Self {
         Self {
             closes: (origin, closes),
             ..self

@@ -15,6 +15,7 @@ use std::sync::Arc;
 /// An open that a call gives back on its way.
 struct Closing {
     held: Held,
+    opens: u32,
     counted_in: Connection,
 }
 
@@ -59,11 +60,15 @@ impl KeptOpens {
 }
 
 async fn close(open: ServiceOpen) -> Closing {
-    let (held, counted_in, unused) = open.close();
-    if let Some(unused) = unused {
+    let leaving = open.close();
+    if let Some(unused) = leaving.unused {
         unused.await;
     }
-    Closing { held, counted_in }
+    Closing {
+        held: leaving.held,
+        opens: leaving.opens,
+        counted_in: leaving.counted_in,
+    }
 }
 
 impl Closings {
@@ -73,7 +78,8 @@ impl Closings {
             return outgoing;
         };
         let same = self.all.iter().filter(|one| one.counted_in == first.counted_in);
-        outgoing.closing(first.counted_in, same.map(|one| one.held.ino).collect())
+        let closes = same.map(|one| (one.held.ino, one.opens)).collect();
+        outgoing.closing(first.counted_in, closes)
     }
 
     /// The call has had this answer.
@@ -109,7 +115,7 @@ async fn give_back(
             return Ok(());
         }
     }
-    let (ino, opens) = (closing.held.ino, 1);
+    let (ino, opens) = (closing.held.ino, closing.opens);
     // A session that is over has given everything back.
     let _over = client
         .ask_in(closing.counted_in, Request::Release { ino, opens })

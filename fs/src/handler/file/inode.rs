@@ -303,11 +303,14 @@ impl Inode {
         true
     }
 
-    /// One open less; says in which session the service counts it. After the last, the service forgets that this session holds the
+    /// So many opens less; says in which session the service counts them. After the last, the service forgets that this session holds the
     /// layout, so it is given up first: then the answer is ready when nothing uses it.
-    pub(in crate::handler) fn closed(&self) -> (Connection, Option<impl Future<Output = ()> + Send + use<>>) {
+    pub(in crate::handler) fn closed(
+        &self,
+        opens: u32,
+    ) -> (Connection, Option<impl Future<Output = ()> + Send + use<>>) {
         let mut state = self.state.lock();
-        state.opens = state.opens.saturating_sub(1);
+        state.opens = state.opens.saturating_sub(opens);
         if state.opens > 0 {
             return (state.counted_in, None);
         }

@@ -37,18 +37,35 @@ impl Default for KeptOpens {
 }
 
 impl KeptOpens {
-    /// The service has counted an open: others who open the file share it.
-    pub(in crate::handler) fn opened(&self, open: &Arc<ServiceOpen>) {
-        if open.held.files.client.leases.are_taken() {
-            let before = self.opens.lock().push(open.held.ino, open.clone());
-            drop(before);
+    /// The service has counted an open: others who open the file share it, and it stands for one that was kept.
+    pub(in crate::handler) fn opened(&self, mut open: ServiceOpen) -> Arc<ServiceOpen> {
+        if let Some(kept) = self.take_unused(open.held.ino) {
+            open.absorb(kept);
         }
+        let open = Arc::new(open);
+        self.keep(&open);
+        open
+    }
+
+    fn keep(&self, open: &Arc<ServiceOpen>) {
+        if !open.held.files.client.leases.are_taken() {
+            return;
+        }
+        let mut opens = self.opens.lock();
+        let ino = open.held.ino;
+        // What is kept already serves as well.
+        let last = match opens.get(&ino) {
+            Some(_) => None,
+            None => opens.push(ino, open.clone()),
+        };
+        drop(opens);
+        drop(last);
     }
 
     /// A program has closed the file that it had open so: that is kept, or given back when nobody else uses it.
     pub(in crate::handler) fn closed(&self, open: &Arc<ServiceOpen>) {
         // It must be there to be found by who hears that the file changes, before it is asked whether that has been heard.
-        self.opened(open);
+        self.keep(open);
         if !is_worth_keeping(open) {
             self.let_go(open.held.ino);
         }
@@ -88,7 +105,7 @@ impl KeptOpens {
         let attr = client.leases.attributes(inode.ino)?;
         let now = client.node_clock.stamp(attr.atime, client.clock.now());
         let asks = access.write && !open.writable
-            || access.read && attr.reading_renews(context.access_time, now)
+            || access.read && attr.renews_access_time(context.access_time, now)
             || permission::open(&context.who, &attr, access).is_err();
         (!asks && inode.check().is_ok()).then_some((open, attr))
     }

@@ -9,22 +9,50 @@ use rdmafs_meta::layout::LayoutSlice;
 use rdmafs_meta::wire::{OpenAccess, Reply, Request};
 use std::sync::Arc;
 
-/// One open that the service counts for this handler; dropping it gives it back.
+/// An open that the service counts for this handler; dropping it gives it back.
 pub(in crate::handler) struct ServiceOpen {
     pub(in crate::handler) held: Held,
+    /// How often the service counts it, above 0.
+    opens: u32,
     /// The service lets it write.
     pub(super) writable: bool,
     /// Somebody else gives it back.
     closed: bool,
 }
 
+/// What is left to do for an open that is to be given back: to wait until nothing uses what is known of the layout, then to tell the service.
+pub(super) struct Leaving<Unused> {
+    pub(super) held: Held,
+    pub(super) opens: u32,
+    /// The session that counts it began over this connection.
+    pub(super) counted_in: Connection,
+    pub(super) unused: Option<Unused>,
+}
+
 impl ServiceOpen {
-    /// Leaves giving it back to the caller, in the session that began over the connection, once nothing uses what is known of the layout.
-    pub(super) fn close(mut self) -> (Held, Connection, Option<impl Future<Output = ()> + Send + use<>>) {
+    /// Leaves giving it back to the caller.
+    pub(super) fn close(mut self) -> Leaving<impl Future<Output = ()> + Send + use<>> {
+        self.leave()
+    }
+
+    fn leave(&mut self) -> Leaving<impl Future<Output = ()> + Send + use<>> {
         self.closed = true;
-        let held = self.held.clone();
-        let (counted_in, unused) = held.closed();
-        (held, counted_in, unused)
+        let (held, opens) = (self.held.clone(), self.opens);
+        let (counted_in, unused) = held.closed(opens);
+        Leaving {
+            held,
+            opens,
+            counted_in,
+            unused,
+        }
+    }
+
+    /// It stands for another open of the same file as well, which is kept for nobody else.
+    pub(super) fn absorb(&mut self, mut other: Self) {
+        assert_eq!(self.held.ino, other.held.ino, "opens of one file");
+        other.closed = true;
+        self.opens += other.opens;
+        self.writable |= other.writable;
     }
 }
 
@@ -33,17 +61,18 @@ impl Drop for ServiceOpen {
         if self.closed {
             return;
         }
-        let held = self.held.clone();
-        let (counted_in, unused) = held.closed();
+        let Leaving {
+            held,
+            opens,
+            counted_in,
+            unused,
+        } = self.leave();
         let executor = held.files.client.executor.clone();
         let release = async move {
             if let Some(unused) = unused {
                 unused.await;
             }
-            let request = Request::Release {
-                ino: held.ino,
-                opens: 1,
-            };
+            let request = Request::Release { ino: held.ino, opens };
             // A session that is over has given everything back.
             let released = held.files.client.ask_in(counted_in, request).await;
             released.unwrap_or(Ok(Reply::Done)).map(|_| ())
@@ -65,7 +94,7 @@ pub(in crate::handler) async fn ask_to_create(
     context: CallContext,
     request: Request,
     room: u64,
-) -> Result<(Arc<ServiceOpen>, Attr), Error> {
+) -> Result<(ServiceOpen, Attr), Error> {
     let (given, unmet) = (files.given(), files.unmet());
     let (session, reply) = ask_for_open(&files, OutgoingCall::new(context, request)).await?;
     let Reply::Opened { attr, layout, plain } = reply else {
@@ -91,7 +120,7 @@ pub(in crate::handler) async fn ask_to_open(
     held: Held,
     context: CallContext,
     access: OpenAccess,
-) -> Result<(Arc<ServiceOpen>, Attr), Error> {
+) -> Result<(ServiceOpen, Attr), Error> {
     let generation = held.generation();
     let given = (held.files.given(), held.given());
     let request = Request::Open {
@@ -158,14 +187,14 @@ fn give_back_unheard(files: &Arc<Files>, outgoing: &OutgoingCall) {
 ///
 /// # Errors
 /// [`Error::Down`] when a new session has begun without this open.
-fn count_open(held: Held, origin: Connection, writable: bool) -> Result<Arc<ServiceOpen>, Error> {
+fn count_open(held: Held, origin: Connection, writable: bool) -> Result<ServiceOpen, Error> {
     if !held.opened(origin) {
         return Err(Error::Down(held.files.client.connect.label()));
     }
-    let open = Arc::new(ServiceOpen {
+    Ok(ServiceOpen {
         held,
+        opens: 1,
         writable,
         closed: false,
-    });
-    Ok(open)
+    })
 }

@@ -86,11 +86,13 @@ impl Mount {
     /// # Errors
     /// The namespace's.
     pub async fn readlink(self: Arc<Self>, caller: Credentials, ino: InodeId) -> Result<Vec<u8>, Error> {
-        match self
-            .client
-            .call(self.context(caller), Request::ReadLink { ino })
-            .await?
-        {
+        let context = self.context(caller);
+        let now = self.client.node_clock.wall(self.client.clock.now());
+        let renews = |attr: &Attr| attr.renews_access_time(context.access_time, now);
+        if let Some(target) = self.client.leases.target(ino, renews) {
+            return Ok(target);
+        }
+        match self.client.call(context, Request::ReadLink { ino }).await? {
             Reply::Target(target) => Ok(target),
             _ => Err(Error::Protocol),
         }

@@ -53,7 +53,7 @@ impl Mount {
         match made.await {
             Ok((service, attr)) => {
                 let attr = service.held.show(attr);
-                let opened = self.register(service, &attr, open, true).await;
+                let opened = self.register(self.opens.opened(service), &attr, open, true).await;
                 Ok((self.entry(attr), opened))
             }
             // The kernel judged that a name may be made, not that this file may be opened: it looks again, and judges that.
@@ -149,7 +149,9 @@ impl Mount {
             // What is read from the kernel's cache would not tell it.
             self.kernel_forgets(ino).await;
         }
-        Ok(self.register(service, &attr, open, false).await)
+        Ok(self
+            .register(self.opens.opened(service), &attr, open, false)
+            .await)
     }
 
     /// Gives an open file its handle, after the kernel has dropped what it may no longer believe of it.
@@ -166,7 +168,6 @@ impl Mount {
         let keep_cache = keep_cache && !mode.truncate;
         let handle = self.new_handle();
         let losses = AtomicU64::new(open.held.losses());
-        self.opens.opened(&open);
         let file = OpenFile {
             open,
             opens: self.opens.clone(),

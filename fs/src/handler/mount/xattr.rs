@@ -2,13 +2,18 @@
 //!
 //! A value can be longer than a message. It comes in pages that carry the edition of the value, and is read anew when that changed; it goes
 //! in two parts, of which the first waits in the session for the second.
+//!
+//! Short values, and lists of names, are held by lease, as far as they are the same for everybody. Who may read them is judged as the service would, by the attributes
+//! that are held; where they say no, the service is asked.
 
 use super::state::Mount;
 use crate::errno::Error;
-use crate::handler::client::OutgoingCall;
+use crate::handler::client::{Extra, Known, LONGEST_HELD, OutgoingCall};
+use rdmafs_meta::attr::Attr;
 use rdmafs_meta::cred::Credentials;
 use rdmafs_meta::error::MetaError;
 use rdmafs_meta::id::InodeId;
+use rdmafs_meta::permission;
 use rdmafs_meta::wire::{MAX_XATTR_PART, Reply, Request, XattrMode};
 use rdmafs_meta::xattr::{MAX_XATTR_VALUE, XattrName};
 use std::sync::Arc;
@@ -45,6 +50,12 @@ impl Mount {
         if inode.as_ref().is_some_and(|inode| inode.is_plain()) {
             return Err(MetaError::NoXattr.into());
         }
+        let may = |attr: &Attr| permission::read_xattr(&caller, attr, &name).is_ok();
+        match self.client.leases.extra(ino, &Extra::Xattr(name.clone()), may) {
+            Some(Known::Bytes(value)) => return fitting(value, room),
+            Some(Known::Absent) => return Err(MetaError::NoXattr.into()),
+            None => {}
+        }
         let given = inode.as_ref().map(|inode| (self.files.given(), inode.given()));
         let value = self.value(&caller, ino, &name, room).await;
         if let (Err(Error::Meta(MetaError::NoXattr)), Some(inode), Some(given)) = (&value, &inode, given) {
@@ -60,8 +71,10 @@ impl Mount {
         name: &XattrName,
         room: u32,
     ) -> Result<XattrData, Error> {
+        // Whoever asks for the size asks for the value next.
+        let least = u32::from(self.client.leases.are_taken()) * LONGEST_HELD;
         for _ in 0..READINGS {
-            let (total, edition, mut value) = self.page(caller, ino, name, (0, room)).await?;
+            let (total, edition, mut value) = self.page(caller, ino, name, (0, room.max(least))).await?;
             match room {
                 0 => return Ok(XattrData::Size(total)),
                 room if total > room => return Err(Error::ShortBuffer),
@@ -116,15 +129,16 @@ impl Mount {
         ino: InodeId,
         room: u32,
     ) -> Result<XattrData, Error> {
+        // To root the service shows more names.
+        let may = |_: &Attr| !permission::lists_all_xattrs(&caller);
+        if let Some(Known::Bytes(names)) = self.client.leases.extra(ino, &Extra::XattrNames, may) {
+            return fitting(names, room);
+        }
         let request = Request::ListXattr { ino };
         let Reply::XattrNames(names) = self.client.call(self.context(caller), request).await? else {
             return Err(Error::Protocol);
         };
-        match u32::try_from(names.len()).map_err(|_| Error::Protocol)? {
-            len if room == 0 => Ok(XattrData::Size(len)),
-            len if len > room => Err(Error::ShortBuffer),
-            _ => Ok(XattrData::Bytes(names)),
-        }
+        fitting(names, room)
     }
 
     /// setxattr(2).
@@ -229,5 +243,14 @@ impl Mount {
             .call_for_attr(self.context(caller), request)
             .await
             .map(drop)
+    }
+}
+
+/// The bytes for a caller whose buffer has this length.
+fn fitting(bytes: Vec<u8>, room: u32) -> Result<XattrData, Error> {
+    match u32::try_from(bytes.len()).map_err(|_| Error::Protocol)? {
+        len if room == 0 => Ok(XattrData::Size(len)),
+        len if len > room => Err(Error::ShortBuffer),
+        _ => Ok(XattrData::Bytes(bytes)),
     }
 }

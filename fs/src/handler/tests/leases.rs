@@ -7,45 +7,43 @@ use rdmafs_meta::cred::Credentials;
 use rdmafs_meta::id::InodeId;
 use rdmafs_meta::wire::{NewInode, RenameMode};
 
-/// Somebody whom the kernel has judged, as all programs are.
-fn judged() -> Credentials {
-    Credentials {
-        kernel_decides: true,
-        ..Credentials::root()
-    }
-}
-
-fn look(lab: &mut Lab, host: HostId, parent: InodeId, name: &str) -> Did<Attr> {
+pub(super) fn look(lab: &mut Lab, host: HostId, parent: InodeId, name: &str) -> Did<Attr> {
     let name = name.as_bytes().to_vec();
-    let found = lab.call(host, |mount| Box::pin(mount.lookup(judged(), parent, name)));
+    let found = lab.call(host, |mount| {
+        Box::pin(mount.lookup(Credentials::root(), parent, name))
+    });
     found.map(|entry| entry.attr)
 }
 
-fn stat(lab: &mut Lab, host: HostId, ino: InodeId) -> Did<Attr> {
-    let entry = lab.call(host, |mount| Box::pin(mount.getattr(judged(), ino)));
+pub(super) fn stat(lab: &mut Lab, host: HostId, ino: InodeId) -> Did<Attr> {
+    let entry = lab.call(host, |mount| Box::pin(mount.getattr(Credentials::root(), ino)));
     entry.map(|entry| entry.attr)
 }
 
-fn chmod(lab: &mut Lab, host: HostId, ino: InodeId, mode: u16) -> Did<()> {
+pub(super) fn chmod(lab: &mut Lab, host: HostId, ino: InodeId, mode: u16) -> Did<()> {
     let change = SetAttr {
         mode: Some(mode),
         ..SetAttr::default()
     };
-    let changed = lab.call(host, |mount| Box::pin(mount.setattr(judged(), ino, change, None)));
+    let changed = lab.call(host, |mount| {
+        Box::pin(mount.setattr(Credentials::root(), ino, change, None))
+    });
     changed.map(|_| ())
 }
 
 fn mkdir(lab: &mut Lab, host: HostId, name: &str) -> InodeId {
     let name = name.as_bytes().to_vec();
     let made = lab.call(host, |mount| {
-        Box::pin(mount.make(judged(), ROOT, name, NewInode::Directory, 0o755))
+        Box::pin(mount.make(Credentials::root(), ROOT, name, NewInode::Directory, 0o755))
     });
     made.expect("a new name").attr.ino
 }
 
-fn calls(lab: &Lab, host: HostId) -> u64 {
+pub(super) fn calls(lab: &Lab, host: HostId) -> u64 {
     lab.sim.mount(host).client.counter.traffic().count
 }
+
+mod extras;
 
 const ABSENT: Did<Attr> = Err(Failure::Errno(libc::ENOENT));
 
@@ -110,7 +108,7 @@ fn what_another_host_changes_shows_at_once() {
     assert_eq!(look(&mut lab, b, ROOT, "g"), ABSENT);
     lab.call(a, |mount| {
         Box::pin(mount.rename(
-            judged(),
+            Credentials::root(),
             (ROOT, "f".into()),
             (ROOT, "g".into()),
             RenameMode::Replace,

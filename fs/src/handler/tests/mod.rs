@@ -7,6 +7,7 @@ mod failure;
 mod flags;
 mod later;
 mod leases;
+mod kept;
 mod lock_bytes;
 mod locks;
 mod nodes;

@@ -1,113 +1,17 @@
 //! What sessions believe by lease is true, at every step, however late they hear of anything.
 
-use super::random::{Step, request_of, steps};
+use super::believer::{Believer, Extra, Heard};
+use super::random::{Step, read_request, request_of, steps_of};
 use super::world::{LEASE, ROOT, World, attr_of, client_owner, name, user};
 use crate::attr::{Attr, SetAttr};
-use crate::error::MetaError;
 use crate::id::{InodeId, RecallId, RequestId, SessionId, Stamp};
-use crate::name::Name;
 use crate::namespace::{DelayedId, Output};
-use crate::time::Timestamp;
-use crate::wire::{Call, NewInode, Notice, Reply, Request};
+use crate::time::{AccessTime, Timestamp};
+use crate::tree::Body;
+use crate::wire::{Call, NewInode, Notice, Reply, Request, XattrMode};
+use crate::xattr::{XattrName, XattrSpace};
 use proptest::prelude::*;
-use std::collections::{BTreeMap, VecDeque};
-
-/// What came over the connection of a session and was not read yet.
-enum Heard {
-    Forget(Option<RecallId>, InodeId, Stamp),
-    /// The answer to a request of its own.
-    Answer(Request, Box<Output>),
-}
-
-#[derive(Default)]
-struct Believer {
-    inbox: VecDeque<Heard>,
-    attributes: BTreeMap<InodeId, Attr>,
-    names: BTreeMap<(InodeId, Name), Option<InodeId>>,
-    /// What has this stamp or a lower one is not to be believed.
-    forgotten: BTreeMap<InodeId, Stamp>,
-}
-
-impl Believer {
-    /// Takes in an answer, as a handler does.
-    fn learn(&mut self, request: &Request, out: &Output) {
-        if out.stamp == Stamp::NONE {
-            return;
-        }
-        let in_answer = match &out.answer {
-            Some(Ok(Reply::Attr(attr) | Reply::Opened { attr, .. } | Reply::Appended { attr, .. })) => {
-                vec![attr]
-            }
-            Some(Ok(Reply::Spaced { attr, .. } | Reply::Copied { attr, .. })) => vec![attr],
-            Some(Ok(Reply::Directory { entries, .. })) => entries.iter().map(|entry| &entry.attr).collect(),
-            _ => vec![],
-        };
-        let named = match (request, &out.answer) {
-            (
-                Request::Lookup { parent, name }
-                | Request::Make { parent, name, .. }
-                | Request::Link { parent, name, .. },
-                Some(Ok(_)),
-            ) => Some(((*parent, name.clone()), Some(in_answer[0].ino))),
-            (Request::Lookup { parent, name }, Some(Err(MetaError::NotFound))) => {
-                Some(((*parent, name.clone()), None))
-            }
-            (Request::Unlink { parent, name } | Request::RemoveDir { parent, name }, Some(Ok(_))) => {
-                Some(((*parent, name.clone()), None))
-            }
-            _ => None,
-        };
-        self.unlearn_moved(request, out);
-        if let Some((place, ino)) = named {
-            // What it was is not known any more, in any case.
-            self.names.remove(&place);
-            if self.may_believe(place.0, out.stamp) {
-                self.names.insert(place, ino);
-            }
-        }
-        for attr in in_answer.into_iter().chain(&out.changed) {
-            if self.may_believe(attr.ino, out.stamp) {
-                self.attributes.insert(attr.ino, attr.clone());
-            }
-        }
-    }
-
-    /// Nobody says what a rename left at its names.
-    fn unlearn_moved(&mut self, request: &Request, out: &Output) {
-        if let (
-            Request::Rename {
-                parent,
-                name,
-                new_parent,
-                new_name,
-                ..
-            },
-            Some(Ok(_)),
-        ) = (request, &out.answer)
-        {
-            self.names.remove(&(*parent, name.clone()));
-            self.names.remove(&(*new_parent, new_name.clone()));
-        }
-    }
-
-    fn may_believe(&self, ino: InodeId, stamp: Stamp) -> bool {
-        self.forgotten
-            .get(&ino)
-            .is_none_or(|forgotten| stamp > *forgotten)
-    }
-
-    fn forget(&mut self, ino: InodeId, stamp: Stamp) {
-        self.forgotten.insert(ino, stamp);
-        self.attributes.remove(&ino);
-        self.names.retain(|(directory, _), _| *directory != ino);
-    }
-
-    /// It was told, and did not hear it yet.
-    fn is_notified(&self, ino: InodeId) -> bool {
-        let names_it = |heard: &Heard| matches!(heard, Heard::Forget(None, named, _) if *named == ino);
-        self.inbox.iter().any(names_it)
-    }
-}
+use std::collections::BTreeMap;
 
 /// Sessions that take leases, and hear of things when they come to it.
 struct Play {
@@ -246,6 +150,17 @@ impl Play {
                 // Of what is gone for good, nobody has a name or an open file.
                 let now = now.unwrap_or_else(|_| without_atime(attr));
                 assert_eq!(without_atime(attr), now, "{session:?}");
+                self.check_access_time(attr);
+            }
+            for ((ino, extra), known) in &believer.extras {
+                let gone = self.w.space.tree.get(*ino).is_err();
+                if !gone && !believer.is_notified(*ino) {
+                    assert_eq!(
+                        *known,
+                        self.extra(*ino, extra),
+                        "{session:?}: {extra:?} of {ino:?}"
+                    );
+                }
             }
             for ((directory, name), ino) in &believer.names {
                 if believer.is_notified(*directory) {
@@ -257,6 +172,32 @@ impl Play {
                     .map(|(_, ino)| ino);
                 assert_eq!(*ino, now, "{session:?}: {name:?} in {directory:?}");
             }
+        }
+    }
+
+    /// Where reading renews nothing by what is believed, it does not.
+    fn check_access_time(&self, believed: &Attr) {
+        let (rule, now) = (AccessTime::Relative, self.w.now.wall);
+        if let Ok(inode) = self.w.space.tree.get(believed.ino) {
+            let renews = inode.attr.renews_access_time(rule, now);
+            assert!(!renews || believed.renews_access_time(rule, now), "{believed:?}");
+        }
+    }
+
+    fn extra(&self, ino: InodeId, extra: &Extra) -> Option<Vec<u8>> {
+        let tree = &self.w.space.tree;
+        let xattrs = tree.xattrs(ino);
+        match extra {
+            Extra::Xattr(name) => Some(xattrs?.get(name)?.0.to_vec()),
+            Extra::XattrNames => {
+                let names = xattrs.into_iter().flat_map(|xattrs| xattrs.names());
+                let open = names.filter(|name| name.space() != XattrSpace::Trusted);
+                Some(open.flat_map(|name| [name.as_bytes(), &[0]].concat()).collect())
+            }
+            Extra::Target => match &tree.get(ino).ok()?.body {
+                Body::Symlink(target) => Some(target.clone()),
+                _ => None,
+            },
         }
     }
 
@@ -302,6 +243,9 @@ fn run(steps: Vec<Step>) {
                 let parent = inodes[usize::try_from(numbers[0]).unwrap() % inodes.len()];
                 play.ask(session, Request::Lookup { parent, name });
             }
+            49.. => {
+                play.ask(session, read_request(&inodes, numbers));
+            }
             _ => {
                 play.ask(session, request_of(kind, &inodes, numbers));
             }
@@ -315,7 +259,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(150))]
 
     #[test]
-    fn what_is_believed_is_true_at_every_step(steps in steps(200)) {
+    fn what_is_believed_is_true_at_every_step(steps in steps_of(57, 200)) {
         run(steps);
     }
 }
@@ -450,4 +394,51 @@ fn of_an_answer_that_was_kept_nothing_is_believed_and_leases_are_for_who_takes_t
         play.w.ask(plain, Request::Forgotten { recall: RecallId(7) }),
         Ok(Reply::Done)
     );
+}
+
+/// An extended attribute, an absent one, the list of them and a target are believed until another session changes the inode.
+#[test]
+fn what_hangs_on_an_inode_is_recalled_before_it_is_changed() {
+    let mut play = Play::new(2);
+    let [a, b] = play.sessions[..] else { unreachable!() };
+    let ino = play.w.file(a, "f");
+    let name = XattrName::new("user.a").unwrap();
+    let get = Request::GetXattr {
+        ino,
+        name: name.clone(),
+        from: 0,
+        limit: u32::MAX,
+    };
+    for read in [get, Request::ListXattr { ino }] {
+        assert!(play.ask(b, read), "it alone gives the lease");
+        assert_eq!(play.believers[&b].extras.len(), 1);
+        let set = Request::SetXattr {
+            ino,
+            name: name.clone(),
+            staged: None,
+            value: b"x".to_vec(),
+            mode: XattrMode::default(),
+        };
+        assert!(!play.ask(a, set));
+        play.hear(b);
+        assert!(play.believers[&b].extras.is_empty() && play.delayed.is_empty());
+    }
+    let link = play.w.make(a, ROOT, "l", NewInode::Symlink(b"f".to_vec())).ino;
+    let rule = AccessTime::Relative;
+    for session in [a, b] {
+        play.ask(session, Request::ReadLink { ino: link });
+        let believer = &play.believers[&session];
+        assert_eq!(
+            believer.extras.get(&(link, Extra::Target)),
+            Some(&Some(b"f".to_vec()))
+        );
+        let attr = &believer.attributes[&link];
+        assert!(
+            !attr.renews_access_time(rule, play.w.now.wall),
+            "the first reading has done it, and each reader knows"
+        );
+    }
+    assert!(!play.ask(a, chmod(link)));
+    play.hear(b);
+    assert!(play.believers[&b].extras.is_empty());
 }

@@ -9,6 +9,7 @@ mod files;
 mod flags;
 mod times;
 mod recall;
+mod believer;
 mod leases;
 mod restart;
 mod space;

@@ -154,10 +154,28 @@ fn file_request(kind: u8, inodes: &[InodeId], [a, b, c]: [u64; 3]) -> Request {
     }
 }
 
-fn xattr_request(kind: u8, inodes: &[InodeId], [a, b, c]: [u64; 3]) -> Request {
-    let ino = choose(inodes, a);
+fn xattr_name(pick: u64) -> XattrName {
     let names = ["user.a", "user.b", "trusted.c", "security.capability"];
-    let name = XattrName::new(names[usize::try_from(b % 4).unwrap()]).unwrap();
+    XattrName::new(names[usize::try_from(pick % 4).unwrap()]).unwrap()
+}
+
+/// Reads an extended attribute, the list of them, or the target of a link.
+pub(super) fn read_request(inodes: &[InodeId], [a, b, c]: [u64; 3]) -> Request {
+    let ino = choose(inodes, a);
+    match c % 4 {
+        0 => Request::ListXattr { ino },
+        1 => Request::ReadLink { ino },
+        _ => Request::GetXattr {
+            ino,
+            name: xattr_name(b),
+            from: 0,
+            limit: u32::MAX,
+        },
+    }
+}
+
+fn xattr_request(kind: u8, inodes: &[InodeId], [a, b, c]: [u64; 3]) -> Request {
+    let (ino, name) = (choose(inodes, a), xattr_name(b));
     match (kind, c % 6) {
         (44, 0) => Request::StageXattr {
             token: b % 2,
@@ -226,7 +244,12 @@ fn run(steps: Vec<Step>) {
 
 /// Steps as they may come.
 pub(super) fn steps(most: usize) -> impl Strategy<Value = Vec<Step>> {
-    prop::collection::vec((0u8..49, 0usize..3, any::<[u64; 3]>()), 1..most)
+    steps_of(49, most)
+}
+
+/// Steps of so many kinds.
+pub(super) fn steps_of(kinds: u8, most: usize) -> impl Strategy<Value = Vec<Step>> {
+    prop::collection::vec((0..kinds, 0usize..3, any::<[u64; 3]>()), 1..most)
 }
 
 /// Does the steps, in the middle of which everything may still be open.

@@ -104,13 +104,13 @@ fn what_the_peers_do_not_speak_is_neither_sent_nor_taken() {
 fn what_a_call_closes_is_behind_it_since_version_4() {
     let plain = messages::renew();
     let closes = Call {
-        closes: vec![InodeId(7)],
+        closes: vec![(InodeId(7), 2)],
         ..plain.clone()
     };
     let third = super::encode(&plain, WireVersion::THIRD).unwrap();
     assert_eq!(super::decode::<Call>(&third, WireVersion::THIRD).unwrap(), plain);
     assert_eq!(encode(&plain).unwrap(), [&third[..], &[0]].concat());
-    assert_eq!(encode(&closes).unwrap(), [&third[..], &[1, 7]].concat());
+    assert_eq!(encode(&closes).unwrap(), [&third[..], &[1, 7, 2]].concat());
     assert!(matches!(
         super::encode(&closes, WireVersion::THIRD),
         Err(WireError::NotSpoken { .. })

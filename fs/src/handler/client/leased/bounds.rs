@@ -9,13 +9,20 @@ pub(super) struct Bounds {
     pub(super) names: usize,
     /// So many directories of which all names are known, and so many that are being read.
     pub(super) directories: usize,
+    /// So many extended attributes, absent ones too, lists of them and targets of symbolic links.
+    pub(super) extras: usize,
+    /// So many bytes of these, with the names that they are held by.
+    pub(super) extra_bytes: usize,
 }
 
 impl Bounds {
-    /// Of each pool: about 40 MB when all of it is used.
+    /// Of each pool: about 60 MB when all of it is used, of which extended attributes and targets of symbolic links have about 20 (some 150 bytes for
+    /// each of them, and their own bytes).
     pub(super) const OF_A_POOL: Self = Self {
         attributes: 65_536,
         names: 131_072,
         directories: 16_384,
+        extras: 65_536,
+        extra_bytes: 8 << 20,
     };
 }

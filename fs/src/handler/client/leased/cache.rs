@@ -10,6 +10,7 @@
 
 use super::bounds::Bounds;
 use super::changing::{Change, Changing, Target};
+use super::extras::{Extra, Extras, Known};
 use super::floors::Floors;
 use super::named::{Named, Place};
 use lru::LruCache;
@@ -49,6 +50,7 @@ pub(super) struct Cache {
     /// Directories that are wholly known, since when.
     whole: LruCache<InodeId, Stamp>,
     passes: LruCache<InodeId, Pass>,
+    extras: Extras,
     /// By inode: below them no attributes are taken in.
     attribute_floors: Floors,
     /// By directory: below them none of its names is believed.
@@ -75,6 +77,7 @@ impl Cache {
             names: LruCache::unbounded(),
             whole: LruCache::unbounded(),
             passes: LruCache::unbounded(),
+            extras: Extras::new(bounds),
             attribute_floors: Floors::new(),
             directory_floors: Floors::new(),
             whole_floors: Floors::new(),
@@ -92,6 +95,12 @@ impl Cache {
             return None;
         }
         self.attributes.get(&ino).map(|(_, attr)| attr)
+    }
+
+    /// What is known of an extra of the inode, if that is held with its attributes.
+    pub(super) fn extra(&mut self, ino: InodeId, extra: &Extra) -> Option<&Known> {
+        self.attributes(ino)?;
+        self.extras.get(ino, extra)
     }
 
     /// What the name leads to, if that is held with its attributes.
@@ -129,6 +138,7 @@ impl Cache {
         self.directory_floors.raise(&ino, stamp);
         self.changing.contest(ino);
         self.forget_attributes(ino, stamp);
+        self.extras.forget(ino, stamp);
     }
 
     fn forget_attributes(&mut self, ino: InodeId, stamp: Stamp) {
@@ -160,6 +170,15 @@ impl Cache {
     /// The inodes that lost their last name since this was asked last.
     pub(super) fn take_unnamed(&mut self) -> Vec<InodeId> {
         std::mem::take(&mut self.unnamed)
+    }
+
+    /// So it is with an extra of the inode. Of an inode whose attributes are not held, or only later ones, nobody knows that a lease of it was there
+    /// when this was answered: a node of an earlier build gives none for this.
+    pub(super) fn learn_extra(&mut self, ino: InodeId, (extra, known): (Extra, Known), stamp: Stamp) {
+        let attributes = self.attributes.peek(&ino);
+        if attributes.is_some_and(|(held, _)| *held <= stamp) {
+            self.extras.learn((ino, extra), known, stamp);
+        }
     }
 
     /// The name leads there.
@@ -239,6 +258,7 @@ impl Cache {
             ..Change::default()
         };
         if let Some(target) = Target::of(request) {
+            change.extras = request.is_durable();
             self.aims(&mut change, target);
             self.changing.begins(&change);
         }
@@ -276,11 +296,18 @@ impl Cache {
             self.attribute_floors.raise_all(before.max(self.newest));
             self.attributes.clear();
         }
-        if !change.reported {
+        // What is reported and not taken in says nothing of what is held.
+        if !change.reported || change.generation != self.generation {
             change
                 .inodes
                 .iter()
                 .for_each(|ino| self.forget_attributes(*ino, before));
+        }
+        if change.extras {
+            change
+                .inodes
+                .iter()
+                .for_each(|ino| self.extras.forget(*ino, before));
         }
         for place in &change.names {
             self.learn_name(place.clone(), Named::Unknown, before.max(Stamp(1)));
@@ -299,6 +326,7 @@ impl Cache {
         self.names.clear();
         self.whole.clear();
         self.passes.clear();
+        self.extras.clear();
     }
 
     /// The call was not sent.

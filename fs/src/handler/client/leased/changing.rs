@@ -108,6 +108,8 @@ pub(in crate::handler) struct Change {
     pub(super) any: bool,
     /// What its answer does not bring is as it was.
     pub(super) reported: bool,
+    /// Extended attributes of these inodes change too: file capabilities go with a change of bytes.
+    pub(super) extras: bool,
 }
 
 impl Change {

@@ -1,7 +1,8 @@
-//! What an answer says of attributes and names: the one place where either is learned.
+//! What an answer says of attributes, extended ones too, and names: the one place where any of it is learned.
 
 use super::cache::{Cache, Learn, Page};
 use super::changing::Change;
+use super::extras::Extra;
 use super::named::Named;
 use rdmafs_meta::attr::Attr;
 use rdmafs_meta::error::MetaError;
@@ -21,6 +22,9 @@ impl Cache {
         }
         if let Some(attr) = said.answer.as_ref().ok().and_then(attributes) {
             self.learn_attributes(attr, said.stamp);
+        }
+        if let Some((ino, extra)) = Extra::answered(request, &said.answer) {
+            self.learn_extra(ino, extra, said.stamp);
         }
         match (request, &said.answer) {
             (Request::ReadDir { ino, after, .. }, Ok(Reply::Directory { entries, end, .. })) => {

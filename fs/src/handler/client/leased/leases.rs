@@ -3,6 +3,7 @@
 use super::bounds::Bounds;
 use super::cache::{Cache, Found};
 use super::changing::Change;
+use super::extras::{Extra, Known};
 use crate::control::LeaseStatus;
 use crate::handler::lock_order::Mutex;
 use crate::handler::values::Connection;
@@ -12,7 +13,6 @@ use rdmafs_meta::id::{InodeId, Stamp};
 use rdmafs_meta::name::Name;
 use rdmafs_meta::wire::{Request, StampedAnswer};
 use rdmafs_rdma::clock::Clock;
-use std::ops::DerefMut;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -105,15 +105,9 @@ impl Leases {
         }
     }
 
-    /// What is held, if it may be believed.
-    fn believed(&self) -> Option<impl DerefMut<Target = Held>> {
-        let held = self.are_taken().then(|| self.held.lock())?;
-        (self.clock.now() < held.until).then_some(held)
-    }
-
     /// The attributes of the inode, if they are held.
     pub(in crate::handler) fn held(&self, ino: InodeId) -> Option<Attr> {
-        self.believed()?.cache.attributes(ino).cloned()
+        self.believed(|cache| cache.attributes(ino).cloned())
     }
 
     /// The same, to answer a program.
@@ -125,11 +119,10 @@ impl Leases {
 
     /// What the name leads to, if that is held and the caller may search the directory by what is held.
     pub(in crate::handler) fn find(&self, who: &Credentials, parent: InodeId, name: &Name) -> Option<Found> {
-        let mut held = self.believed()?;
-        if !held.cache.may_search(who, parent) {
-            return None;
-        }
-        let found = held.cache.find(&(parent, name.clone()));
+        let found = self.believed(|cache| match cache.may_search(who, parent) {
+            true => cache.find(&(parent, name.clone())),
+            false => None,
+        });
         self.counts(found.as_ref());
         found
     }
@@ -152,7 +145,7 @@ impl Leases {
 
     /// The file of which this name is held to be the only one.
     pub(in crate::handler) fn last_name(&self, parent: InodeId, name: &Name) -> Option<InodeId> {
-        match self.believed()?.cache.find(&(parent, name.clone()))? {
+        match self.believed(|cache| cache.find(&(parent, name.clone())))? {
             Found::Here(attr) => (attr.kind == FileKind::Regular && attr.nlink == 1).then_some(attr.ino),
             Found::Absent => None,
         }
@@ -161,6 +154,47 @@ impl Leases {
     /// Of what this handler asked for, some inodes lost their last name: which, since this was asked last.
     pub(in crate::handler) fn take_unnamed(&self) -> Vec<InodeId> {
         self.held.lock().cache.take_unnamed()
+    }
+
+    /// What is known of an extra of the inode, if that is held and may be shown, as its attributes say.
+    pub(in crate::handler) fn extra(
+        &self,
+        ino: InodeId,
+        extra: &Extra,
+        may: impl FnOnce(&Attr) -> bool,
+    ) -> Option<Known> {
+        let known = self.believed(|cache| match cache.attributes(ino) {
+            Some(attr) if may(attr) => cache.extra(ino, extra).cloned(),
+            Some(_) | None => None,
+        });
+        self.counts(known.as_ref());
+        known
+    }
+
+    /// The target of a symbolic link, if that is held and reading it renews nothing, as its attributes say.
+    pub(in crate::handler) fn target(
+        &self,
+        ino: InodeId,
+        renews: impl FnOnce(&Attr) -> bool,
+    ) -> Option<Vec<u8>> {
+        let target = self.believed(|cache| match cache.attributes(ino) {
+            Some(attr) if !renews(attr) => cache.extra(ino, &Extra::Target)?.bytes(),
+            Some(_) | None => None,
+        });
+        self.counts(target.as_ref());
+        target
+    }
+
+    /// What is found in that which is held now.
+    fn believed<T>(&self, find: impl FnOnce(&mut Cache) -> Option<T>) -> Option<T> {
+        if !self.are_taken() {
+            return None;
+        }
+        let mut held = self.held.lock();
+        if self.clock.now() >= held.until {
+            return None;
+        }
+        find(&mut held.cache)
     }
 
     /// The service asks to forget an inode. It is forgotten when this returns, for good.

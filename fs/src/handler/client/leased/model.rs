@@ -4,34 +4,29 @@
 use super::bounds::Bounds;
 use super::cache::{Cache, Found};
 use super::changing::Change;
-use super::tests::{attr, name};
+use super::extras::{Extra, Known};
+use super::tests::name;
 use proptest::prelude::*;
-use rdmafs_meta::attr::{Attr, SetAttr};
-use rdmafs_meta::error::MetaError;
+use rdmafs_meta::attr::SetAttr;
 use rdmafs_meta::id::{InodeId, Stamp};
-use rdmafs_meta::wire::{Answer, DirEntry, NewInode, RenameMode, Reply, Request, StampedAnswer};
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use rdmafs_meta::wire::{NewInode, RenameMode, Reply, Request, StampedAnswer, XattrMode};
+use rdmafs_meta::xattr::XattrName;
+use service::{Op, Service, target};
+use std::collections::{BTreeSet, VecDeque};
+
+mod service;
 
 const ROOT: InodeId = InodeId::ROOT;
 const NAMES: [&str; 4] = ["a", "b", "c", "d"];
 const PAGE: usize = 2;
-
-#[derive(Clone, Copy, Debug)]
-enum Op {
-    Lookup(usize),
-    Get(u64),
-    Set(u64),
-    Make(usize),
-    Link(usize, u64),
-    Unlink(usize),
-    Rename(usize, usize),
-    List(bool),
-}
+const XATTRS: [&str; 2] = ["user.a", "security.capability"];
 
 #[derive(Clone, Copy, Debug)]
 enum Event {
     /// The handler sends a call.
     Send(Op),
+    /// The handler does a call from its sending to its answer, before all that is under way.
+    Call(Op),
     /// The service does one of the calls that it has. Its answer brings what it changed, or not; or it was kept, and has no stamp.
     Serve(usize, bool, bool),
     /// Another session changes something: it waits until this one has forgotten it.
@@ -40,153 +35,6 @@ enum Event {
     Deliver,
     /// A caller that has been answered comes to run; or it has gone.
     TakeIn(usize, bool),
-}
-
-/// The truth.
-struct Service {
-    step: u64,
-    inodes: BTreeMap<InodeId, Attr>,
-    names: BTreeMap<usize, (u64, InodeId)>,
-    next_inode: u64,
-    next_cookie: u64,
-}
-
-impl Service {
-    fn new() -> Self {
-        Self {
-            step: 1,
-            inodes: [(ROOT, attr(1, 0))].into(),
-            names: BTreeMap::new(),
-            next_inode: 2,
-            next_cookie: 3,
-        }
-    }
-
-    fn led(&self, name: usize) -> Option<InodeId> {
-        self.names.get(&name).map(|(_, ino)| *ino)
-    }
-
-    fn changes(&mut self, ino: InodeId, links: i32) {
-        let attr = self.inodes.get_mut(&ino).expect("it is there");
-        attr.size += 1;
-        attr.nlink = attr.nlink.checked_add_signed(links).expect("links are counted");
-        if attr.nlink == 0 {
-            self.inodes.remove(&ino);
-        }
-    }
-
-    fn put(&mut self, name: usize, ino: InodeId) {
-        self.next_cookie += 1;
-        self.names.insert(name, (self.next_cookie, ino));
-    }
-
-    /// What the request would change.
-    fn affected(&self, op: Op) -> Vec<InodeId> {
-        let named = |names: &[usize]| {
-            names
-                .iter()
-                .filter_map(|name| self.led(*name))
-                .chain([ROOT])
-                .collect()
-        };
-        match op {
-            Op::Set(ino) => vec![InodeId(ino)],
-            Op::Make(at) | Op::Unlink(at) => named(&[at]),
-            Op::Link(at, ino) => [InodeId(ino)].into_iter().chain(named(&[at])).collect(),
-            Op::Rename(from, to) => named(&[from, to]),
-            Op::Lookup(_) | Op::Get(_) | Op::List(_) => Vec::new(),
-        }
-    }
-
-    fn attr(&self, ino: InodeId) -> Answer {
-        self.inodes
-            .get(&ino)
-            .cloned()
-            .map(Reply::Attr)
-            .ok_or(MetaError::Stale)
-    }
-
-    fn serve(&mut self, op: Op, after: u64) -> Answer {
-        self.step += 1;
-        match op {
-            Op::Lookup(at) => self
-                .led(at)
-                .ok_or(MetaError::NotFound)
-                .and_then(|ino| self.attr(ino)),
-            Op::Get(ino) => self.attr(InodeId(ino)),
-            Op::Set(ino) => {
-                self.attr(InodeId(ino))?;
-                self.changes(InodeId(ino), 0);
-                self.attr(InodeId(ino))
-            }
-            Op::Make(at) => {
-                let ino = InodeId(self.next_inode);
-                self.free(at)?;
-                self.next_inode += 1;
-                self.inodes.insert(ino, attr(ino.0, 0));
-                self.put(at, ino);
-                self.changes(ROOT, 0);
-                self.attr(ino)
-            }
-            Op::Link(at, ino) => {
-                self.attr(InodeId(ino))?;
-                self.free(at)?;
-                self.put(at, InodeId(ino));
-                self.changes(InodeId(ino), 1);
-                self.changes(ROOT, 0);
-                self.attr(InodeId(ino))
-            }
-            Op::Unlink(at) => {
-                let (_, ino) = self.names.remove(&at).ok_or(MetaError::NotFound)?;
-                self.changes(ino, -1);
-                self.changes(ROOT, 0);
-                Ok(Reply::Done)
-            }
-            Op::Rename(from, to) => self.rename(from, to),
-            Op::List(first) => Ok(self.page(if first { 0 } else { after })),
-        }
-    }
-
-    fn free(&self, at: usize) -> Result<(), MetaError> {
-        self.led(at).map_or(Ok(()), |_| Err(MetaError::Exists))
-    }
-
-    fn rename(&mut self, from: usize, to: usize) -> Answer {
-        let moved = self.led(from).ok_or(MetaError::NotFound)?;
-        if self.led(to) == Some(moved) {
-            return Ok(Reply::Done);
-        }
-        self.names.remove(&from);
-        if let Some((_, replaced)) = self.names.remove(&to) {
-            self.changes(replaced, -1);
-        }
-        self.put(to, moved);
-        self.changes(moved, 0);
-        self.changes(ROOT, 0);
-        Ok(Reply::Done)
-    }
-
-    fn page(&self, after: u64) -> Reply {
-        let mut entries: Vec<DirEntry> = self
-            .names
-            .iter()
-            .map(|(at, (cookie, ino))| self.entry(*at, *cookie, *ino))
-            .collect();
-        entries.retain(|entry| entry.cookie > after);
-        entries.sort_by_key(|entry| entry.cookie);
-        let end = entries.len() <= PAGE;
-        entries.truncate(PAGE);
-        let next = self.next_cookie;
-        Reply::Directory { entries, end, next }
-    }
-
-    fn entry(&self, at: usize, cookie: u64, ino: InodeId) -> DirEntry {
-        DirEntry {
-            name: NAMES[at].into(),
-            cookie,
-            attr: self.inodes[&ino].clone(),
-        }
-    }
 }
 
 /// A call of the handler.
@@ -250,10 +98,12 @@ impl World {
                 self.recalling = true;
                 let stamp = Stamp(self.service.step);
                 let forget = |ino| Message::Forget(ino, stamp);
-                self.wire
-                    .extend(self.service.affected(op).into_iter().map(forget));
+                let affected = self.service.affected(op);
+                let recalled = self.service.recall(affected);
+                self.wire.extend(recalled.into_iter().map(forget));
                 self.wire.push_back(Message::Forgotten(op));
             }
+            Event::Call(op) => self.call(op),
             Event::Deliver => self.deliver(),
             Event::TakeIn(which, stays) if !self.answered.is_empty() => {
                 let asked = self.answered.remove(which % self.answered.len());
@@ -265,19 +115,44 @@ impl World {
         }
     }
 
+    fn call(&mut self, op: Op) {
+        self.deliver_all();
+        self.happens(Event::Send(op));
+        let asked = self.sent.pop().expect("it was sent");
+        self.serve(asked, true, false);
+        self.deliver_all();
+        let asked = self.answered.pop().expect("it was answered");
+        self.take_in(asked);
+    }
+
+    fn deliver_all(&mut self) {
+        while !self.wire.is_empty() {
+            self.deliver();
+        }
+    }
+
     fn serve(&mut self, mut asked: Asked, brings: bool, kept: bool) {
-        let affected = self.service.affected(asked.op);
+        let mut affected = self.service.affected(asked.op);
+        // What reads an extra brings attributes along, or comes of a node of an earlier build. What is reported is always brought.
+        let brings = brings || matches!(asked.op, Op::Layout(_));
+        if let Op::GetXattr(ino, _) | Op::ListXattr(ino) | Op::ReadLink(ino) = asked.op {
+            affected.push(InodeId(ino));
+        }
         let answer = self.service.serve(asked.op, after(&asked.request));
         let inodes = &self.service.inodes;
         let changed = affected
             .iter()
             .filter(|_| brings)
             .filter_map(|ino| inodes.get(ino).cloned());
-        asked.said = Some(StampedAnswer {
+        let said = StampedAnswer {
             stamp: Stamp(if kept { 0 } else { self.service.step }),
             changed: changed.collect(),
             answer,
-        });
+        };
+        if !kept {
+            self.service.lease(asked.op, &said);
+        }
+        asked.said = Some(said);
         self.wire.push_back(Message::Answer(Box::new(asked)));
     }
 
@@ -305,11 +180,12 @@ impl World {
     fn check(&mut self) -> Result<usize, TestCaseError> {
         let mut held = 0;
         self.ever.extend(self.service.inodes.keys());
-        for ino in &self.ever {
-            if let Some(attr) = self.cache.attributes(*ino) {
-                prop_assert_eq!(Some(attr), self.service.inodes.get(ino));
+        for ino in self.ever.clone() {
+            if let Some(attr) = self.cache.attributes(ino) {
+                prop_assert_eq!(Some(attr), self.service.inodes.get(&ino));
                 held += 1;
             }
+            held += self.check_extras(ino)?;
         }
         for (at, of) in NAMES.iter().enumerate() {
             let truth = self.service.led(at);
@@ -322,6 +198,25 @@ impl World {
         }
         Ok(held)
     }
+
+    fn check_extras(&mut self, ino: InodeId) -> Result<usize, TestCaseError> {
+        let xattrs = (0..XATTRS.len()).map(|of| (Extra::Xattr(xattr(of)), self.service.xattr(ino, of)));
+        let mut extras: Vec<(Extra, Option<Vec<u8>>)> = xattrs.collect();
+        extras.push((Extra::XattrNames, Some(self.service.xattrs(ino))));
+        extras.push((Extra::Target, Some(target(ino))));
+        let mut held = 0;
+        for (extra, truth) in extras {
+            if let Some(known) = self.cache.extra(ino, &extra) {
+                prop_assert_eq!(known, &truth.map_or(Known::Absent, Known::Bytes), "{:?}", extra);
+                held += 1;
+            }
+        }
+        Ok(held)
+    }
+}
+
+fn xattr(of: usize) -> XattrName {
+    XattrName::new(XATTRS[of]).unwrap()
 }
 
 fn after(request: &Request) -> u64 {
@@ -366,6 +261,38 @@ fn request(op: Op, after: u64) -> Request {
             after: if first { 0 } else { after },
             limit: 2,
         },
+        op => extra_request(op),
+    }
+}
+
+fn extra_request(op: Op) -> Request {
+    match op {
+        Op::GetXattr(ino, of) => Request::GetXattr {
+            ino: InodeId(ino),
+            name: xattr(of),
+            from: 0,
+            limit: 100,
+        },
+        Op::ListXattr(ino) => Request::ListXattr { ino: InodeId(ino) },
+        Op::ReadLink(ino) => Request::ReadLink { ino: InodeId(ino) },
+        Op::SetXattr(ino, of) => Request::SetXattr {
+            ino: InodeId(ino),
+            name: xattr(of),
+            staged: None,
+            value: Vec::new(),
+            mode: XattrMode::default(),
+        },
+        Op::RemoveXattr(ino, of) => Request::RemoveXattr {
+            ino: InodeId(ino),
+            name: xattr(of),
+        },
+        Op::Layout(ino) => Request::Layout {
+            ino: InodeId(ino),
+            start: 0,
+            end: 1,
+            allocate: true,
+        },
+        _ => unreachable!("{op:?} is of names or attributes"),
     }
 }
 
@@ -373,14 +300,27 @@ fn op() -> impl Strategy<Value = Op> {
     let at = || 0..NAMES.len();
     let ino = || 1..6_u64;
     prop_oneof![
-        at().prop_map(Op::Lookup),
-        ino().prop_map(Op::Get),
-        ino().prop_map(Op::Set),
-        at().prop_map(Op::Make),
-        (at(), 2..6_u64).prop_map(|(at, ino)| Op::Link(at, ino)),
-        at().prop_map(Op::Unlink),
-        (at(), at()).prop_map(|(from, to)| Op::Rename(from, to)),
-        any::<bool>().prop_map(Op::List),
+        1 => at().prop_map(Op::Lookup),
+        1 => ino().prop_map(Op::Get),
+        1 => ino().prop_map(Op::Set),
+        1 => at().prop_map(Op::Make),
+        1 => (at(), 2..6_u64).prop_map(|(at, ino)| Op::Link(at, ino)),
+        1 => at().prop_map(Op::Unlink),
+        1 => (at(), at()).prop_map(|(from, to)| Op::Rename(from, to)),
+        1 => any::<bool>().prop_map(Op::List),
+        4 => extra_op(),
+    ]
+}
+
+fn extra_op() -> impl Strategy<Value = Op> {
+    let (ino, of) = (|| 1..4_u64, || 0..XATTRS.len());
+    prop_oneof![
+        (ino(), of()).prop_map(|(ino, of)| Op::GetXattr(ino, of)),
+        (ino(), of()).prop_map(|(ino, of)| Op::SetXattr(ino, of)),
+        (ino(), of()).prop_map(|(ino, of)| Op::RemoveXattr(ino, of)),
+        ino().prop_map(Op::ListXattr),
+        ino().prop_map(Op::ReadLink),
+        ino().prop_map(Op::Layout),
     ]
 }
 
@@ -390,16 +330,22 @@ fn event() -> impl Strategy<Value = Event> {
         4 => op().prop_map(Event::Send),
         4 => serve.prop_map(|(which, brings, kept)| Event::Serve(which, brings, kept)),
         1 => op().prop_map(Event::Foreign),
+        1 => extra_op().prop_map(Event::Foreign),
+        2 => extra_op().prop_map(Event::Call),
         5 => Just(Event::Deliver),
         5 => (0..4_usize, prop::bool::weighted(0.97)).prop_map(|(which, stays)| Event::TakeIn(which, stays)),
     ]
 }
 
 fn bounds() -> impl Strategy<Value = Bounds> {
-    (1..8_usize, 1..6_usize, 1..3_usize).prop_map(|(attributes, names, directories)| Bounds {
+    let extras = (1..8_usize, 8..100_usize);
+    let all = (1..8_usize, 1..6_usize, 1..3_usize, extras);
+    all.prop_map(|(attributes, names, directories, (extras, extra_bytes))| Bounds {
         attributes,
         names,
         directories,
+        extras,
+        extra_bytes,
     })
 }
 

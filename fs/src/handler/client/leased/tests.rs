@@ -17,6 +17,8 @@ use rdmafs_rdma::clock::Clock;
 use std::sync::Arc;
 use std::time::Duration;
 
+mod extras;
+
 const ROOT: InodeId = InodeId::ROOT;
 
 pub(super) fn attr(ino: u64, size: u64) -> Attr {
@@ -52,10 +54,12 @@ pub(super) fn said(stamp: u64, answer: Answer) -> StampedAnswer {
     }
 }
 
-const SMALL: Bounds = Bounds {
+pub(super) const SMALL: Bounds = Bounds {
     attributes: 4,
     names: 3,
     directories: 2,
+    extras: 3,
+    extra_bytes: 100,
 };
 
 fn lookup(of: &str) -> Request {
@@ -314,6 +318,26 @@ fn after_a_change_of_which_nobody_knows_when_it_was_nothing_is_held_or_taken_in(
     );
     test.has("a", 2, 7);
     assert_eq!(test.at("a"), Some(2));
+}
+
+#[test]
+fn what_is_reported_too_late_to_be_taken_in_is_not_as_it_was() {
+    let mut test = Test::new();
+    let layout = Request::Layout {
+        ino: InodeId(2),
+        start: 0,
+        end: 1,
+        allocate: true,
+    };
+    let sent = test.sends(&layout);
+    test.call(&unlink("b"), 0, Ok(Reply::Done));
+    test.has("a", 2, 5);
+    let answer = StampedAnswer {
+        changed: vec![attr(2, 1)],
+        ..said(6, Ok(Reply::Done))
+    };
+    test.0.answered(&layout, &sent, &answer);
+    assert_eq!(test.size(2), None);
 }
 
 #[test]

@@ -5,6 +5,7 @@ use super::acts::{
     zero,
 };
 use super::lab::{ARENA, Did, Lab, ROOT, RW, pattern};
+use super::picture::xattrs;
 use crate::handler::{OpenMode, SpaceChange};
 use rdmafs_meta::attr::SetAttr;
 use rdmafs_meta::cred::Credentials;
@@ -263,6 +264,8 @@ pub(super) const CASES: &[Case] = &[
         prepare: |lab| {
             shared(lab, "f", 100);
             set_xattr(lab, b"user.old", 10, XattrMode::default()).unwrap();
+            // The other host holds them from now on.
+            xattrs(lab, lab.open["theirs"].1);
         },
         acts: &[
             // Done twice, it would be refused.

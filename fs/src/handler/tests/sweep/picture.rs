@@ -122,11 +122,16 @@ impl Picture {
 }
 
 /// Extended attributes with their values.
-fn xattrs(lab: &mut Lab, ino: InodeId) -> BTreeMap<Vec<u8>, XattrData> {
+pub(super) fn xattrs(lab: &mut Lab, ino: InodeId) -> BTreeMap<Vec<u8>, XattrData> {
     const ROOM: u32 = 1 << 16;
-    let (host, root) = (lab.b, Credentials::root);
+    // What the host holds by lease is for whom the kernel has judged.
+    let judged = || Credentials {
+        kernel_decides: true,
+        ..Credentials::root()
+    };
+    let host = lab.b;
     let listed = lab
-        .call(host, |mount| Box::pin(mount.listxattr(root(), ino, ROOM)))
+        .call(host, |mount| Box::pin(mount.listxattr(judged(), ino, ROOM)))
         .unwrap();
     let XattrData::Bytes(names) = listed else {
         panic!("{listed:?}")
@@ -134,7 +139,7 @@ fn xattrs(lab: &mut Lab, ino: InodeId) -> BTreeMap<Vec<u8>, XattrData> {
     let mut found = BTreeMap::new();
     for name in names.split(|byte| *byte == 0).filter(|name| !name.is_empty()) {
         let asked = name.to_vec();
-        let value = lab.call(host, |mount| Box::pin(mount.getxattr(root(), ino, asked, ROOM)));
+        let value = lab.call(host, |mount| Box::pin(mount.getxattr(judged(), ino, asked, ROOM)));
         found.insert(name.to_vec(), value.unwrap());
     }
     found

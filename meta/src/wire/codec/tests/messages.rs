@@ -280,7 +280,7 @@ pub(super) fn call() -> impl Strategy<Value = Call> {
         any::<u64>(),
         (any::<u32>(), any::<u32>(), groups, any::<bool>()),
         prop::sample::select(vec![AccessTime::Relative, AccessTime::Strict, AccessTime::Never]),
-        (request, prop::collection::vec(ino(), 0..4)),
+        (request, prop::collection::vec((ino(), any::<u32>()), 0..4)),
     )
         .prop_map(
             |(session, term, id, (uid, gid, groups, kernel_decides), access_time, (request, closes))| Call {

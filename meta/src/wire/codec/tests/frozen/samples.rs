@@ -22,7 +22,7 @@ use crate::xattr::XattrName;
 pub(super) fn pin(pins: &mut Pins) {
     pins.pin("Call", &call());
     let closes = Call {
-        closes: vec![ino(300), ino(301)],
+        closes: vec![(ino(300), 1), (ino(301), 302)],
         ..call()
     };
     let bytes = crate::wire::encode(&closes, WireVersion::FOURTH).unwrap();

@@ -1,0 +1,271 @@
+//! The service of the model: what is true, and of which inodes the session has leases.
+
+use super::super::tests::attr;
+use super::{NAMES, PAGE, ROOT, XATTRS};
+use rdmafs_meta::attr::Attr;
+use rdmafs_meta::error::MetaError;
+use rdmafs_meta::id::InodeId;
+use rdmafs_meta::wire::{Answer, DirEntry, Reply, StampedAnswer};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Which extended attribute goes with a change of bytes.
+const CAPABILITY: usize = 1;
+
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Op {
+    Lookup(usize),
+    Get(u64),
+    Set(u64),
+    Make(usize),
+    Link(usize, u64),
+    Unlink(usize),
+    Rename(usize, usize),
+    List(bool),
+    GetXattr(u64, usize),
+    ListXattr(u64),
+    SetXattr(u64, usize),
+    RemoveXattr(u64, usize),
+    ReadLink(u64),
+    /// Gives space to write, and takes file capabilities.
+    Layout(u64),
+}
+
+/// The truth.
+pub(super) struct Service {
+    pub(super) step: u64,
+    pub(super) inodes: BTreeMap<InodeId, Attr>,
+    /// By inode and name.
+    xattrs: BTreeMap<(InodeId, usize), Vec<u8>>,
+    /// Of which the session has a lease.
+    leased: BTreeSet<InodeId>,
+    names: BTreeMap<usize, (u64, InodeId)>,
+    next_inode: u64,
+    next_cookie: u64,
+}
+
+impl Service {
+    pub(super) fn new() -> Self {
+        Self {
+            step: 1,
+            inodes: [(ROOT, attr(1, 0))].into(),
+            xattrs: BTreeMap::new(),
+            leased: BTreeSet::new(),
+            names: BTreeMap::new(),
+            next_inode: 2,
+            next_cookie: 3,
+        }
+    }
+
+    pub(super) fn led(&self, name: usize) -> Option<InodeId> {
+        self.names.get(&name).map(|(_, ino)| *ino)
+    }
+
+    fn changes(&mut self, ino: InodeId, links: i32) {
+        let attr = self.inodes.get_mut(&ino).expect("it is there");
+        attr.size += 1;
+        attr.nlink = attr.nlink.checked_add_signed(links).expect("links are counted");
+        if attr.nlink == 0 {
+            self.inodes.remove(&ino);
+        }
+    }
+
+    fn put(&mut self, name: usize, ino: InodeId) {
+        self.next_cookie += 1;
+        self.names.insert(name, (self.next_cookie, ino));
+    }
+
+    /// What the request would change.
+    pub(super) fn affected(&self, op: Op) -> Vec<InodeId> {
+        let named = |names: &[usize]| {
+            names
+                .iter()
+                .filter_map(|name| self.led(*name))
+                .chain([ROOT])
+                .collect()
+        };
+        match op {
+            Op::Set(ino) | Op::SetXattr(ino, _) | Op::RemoveXattr(ino, _) | Op::Layout(ino) => {
+                vec![InodeId(ino)]
+            }
+            Op::Make(at) | Op::Unlink(at) => named(&[at]),
+            Op::Link(at, ino) => [InodeId(ino)].into_iter().chain(named(&[at])).collect(),
+            Op::Rename(from, to) => named(&[from, to]),
+            Op::Lookup(_) | Op::Get(_) | Op::List(_) => Vec::new(),
+            Op::GetXattr(..) | Op::ListXattr(_) | Op::ReadLink(_) => Vec::new(),
+        }
+    }
+
+    fn attr(&self, ino: InodeId) -> Answer {
+        self.inodes
+            .get(&ino)
+            .cloned()
+            .map(Reply::Attr)
+            .ok_or(MetaError::Stale)
+    }
+
+    pub(super) fn serve(&mut self, op: Op, after: u64) -> Answer {
+        self.step += 1;
+        match op {
+            Op::Lookup(at) => self
+                .led(at)
+                .ok_or(MetaError::NotFound)
+                .and_then(|ino| self.attr(ino)),
+            Op::Get(ino) => self.attr(InodeId(ino)),
+            Op::Set(ino) => {
+                self.attr(InodeId(ino))?;
+                self.changes(InodeId(ino), 0);
+                self.attr(InodeId(ino))
+            }
+            Op::Make(at) => {
+                let ino = InodeId(self.next_inode);
+                self.free(at)?;
+                self.next_inode += 1;
+                self.inodes.insert(ino, attr(ino.0, 0));
+                self.put(at, ino);
+                self.changes(ROOT, 0);
+                self.attr(ino)
+            }
+            Op::Link(at, ino) => {
+                self.attr(InodeId(ino))?;
+                self.free(at)?;
+                self.put(at, InodeId(ino));
+                self.changes(InodeId(ino), 1);
+                self.changes(ROOT, 0);
+                self.attr(InodeId(ino))
+            }
+            Op::Unlink(at) => {
+                let (_, ino) = self.names.remove(&at).ok_or(MetaError::NotFound)?;
+                self.changes(ino, -1);
+                self.changes(ROOT, 0);
+                Ok(Reply::Done)
+            }
+            Op::Rename(from, to) => self.rename(from, to),
+            Op::List(first) => Ok(self.page(if first { 0 } else { after })),
+            op => self.serve_extra(op),
+        }
+    }
+
+    fn serve_extra(&mut self, op: Op) -> Answer {
+        match op {
+            Op::GetXattr(ino, of) => {
+                self.attr(InodeId(ino))?;
+                let page = self.xattr(InodeId(ino), of).ok_or(MetaError::NoXattr)?;
+                let total = u32::try_from(page.len()).expect("it is short");
+                let edition = 0;
+                Ok(Reply::Xattr { total, edition, page })
+            }
+            Op::ListXattr(ino) => {
+                self.attr(InodeId(ino))?;
+                Ok(Reply::XattrNames(self.xattrs(InodeId(ino))))
+            }
+            Op::ReadLink(ino) => {
+                self.attr(InodeId(ino))?;
+                Ok(Reply::Target(target(InodeId(ino))))
+            }
+            Op::SetXattr(ino, of) => {
+                self.attr(InodeId(ino))?;
+                let value = self.step.to_ne_bytes().to_vec();
+                self.xattrs.insert((InodeId(ino), of), value);
+                self.changes(InodeId(ino), 0);
+                self.attr(InodeId(ino))
+            }
+            Op::RemoveXattr(ino, of) => {
+                self.attr(InodeId(ino))?;
+                let before = self.xattrs.remove(&(InodeId(ino), of));
+                before.ok_or(MetaError::NoXattr)?;
+                self.changes(InodeId(ino), 0);
+                self.attr(InodeId(ino))
+            }
+            Op::Layout(ino) => {
+                self.attr(InodeId(ino))?;
+                self.xattrs.remove(&(InodeId(ino), CAPABILITY));
+                self.changes(InodeId(ino), 0);
+                Ok(Reply::Done)
+            }
+            _ => unreachable!("{op:?} is of names or attributes"),
+        }
+    }
+
+    pub(super) fn xattr(&self, ino: InodeId, of: usize) -> Option<Vec<u8>> {
+        self.xattrs.get(&(ino, of)).cloned()
+    }
+
+    /// Names of those that there are.
+    pub(super) fn xattrs(&self, ino: InodeId) -> Vec<u8> {
+        let there = (0..XATTRS.len()).filter(|of| self.xattrs.contains_key(&(ino, *of)));
+        there
+            .flat_map(|of| [XATTRS[of].as_bytes(), &[0]].concat())
+            .collect()
+    }
+
+    /// The session may believe what this says, as nodes of earlier builds see it: of inodes whose attributes it has, and of the directory whose
+    /// names it tells of.
+    pub(super) fn lease(&mut self, op: Op, said: &StampedAnswer) {
+        let listed = match &said.answer {
+            Ok(Reply::Attr(attr)) => vec![attr.ino],
+            Ok(Reply::Directory { entries, .. }) => entries.iter().map(|entry| entry.attr.ino).collect(),
+            _ => Vec::new(),
+        };
+        self.leased.extend(listed);
+        self.leased.extend(said.changed.iter().map(|attr| attr.ino));
+        let named = match op {
+            Op::Lookup(_) | Op::Make(_) | Op::Link(..) | Op::Unlink(_) | Op::Rename(..) | Op::List(_) => true,
+            Op::Get(_) | Op::Set(_) | Op::Layout(_) | Op::ReadLink(_) => false,
+            Op::GetXattr(..) | Op::ListXattr(_) | Op::SetXattr(..) | Op::RemoveXattr(..) => false,
+        };
+        if named && matches!(said.answer, Ok(_) | Err(MetaError::NotFound)) {
+            self.leased.insert(ROOT);
+        }
+    }
+
+    /// Another session is to change these: which of them the session has to forget first.
+    pub(super) fn recall(&mut self, inodes: Vec<InodeId>) -> Vec<InodeId> {
+        inodes.into_iter().filter(|ino| self.leased.remove(ino)).collect()
+    }
+
+    fn free(&self, at: usize) -> Result<(), MetaError> {
+        self.led(at).map_or(Ok(()), |_| Err(MetaError::Exists))
+    }
+
+    fn rename(&mut self, from: usize, to: usize) -> Answer {
+        let moved = self.led(from).ok_or(MetaError::NotFound)?;
+        if self.led(to) == Some(moved) {
+            return Ok(Reply::Done);
+        }
+        self.names.remove(&from);
+        if let Some((_, replaced)) = self.names.remove(&to) {
+            self.changes(replaced, -1);
+        }
+        self.put(to, moved);
+        self.changes(moved, 0);
+        self.changes(ROOT, 0);
+        Ok(Reply::Done)
+    }
+
+    fn page(&self, after: u64) -> Reply {
+        let mut entries: Vec<DirEntry> = self
+            .names
+            .iter()
+            .map(|(at, (cookie, ino))| self.entry(*at, *cookie, *ino))
+            .collect();
+        entries.retain(|entry| entry.cookie > after);
+        entries.sort_by_key(|entry| entry.cookie);
+        let end = entries.len() <= PAGE;
+        entries.truncate(PAGE);
+        let next = self.next_cookie;
+        Reply::Directory { entries, end, next }
+    }
+
+    fn entry(&self, at: usize, cookie: u64, ino: InodeId) -> DirEntry {
+        DirEntry {
+            name: NAMES[at].into(),
+            cookie,
+            attr: self.inodes[&ino].clone(),
+        }
+    }
+}
+
+/// Where the inode leads as a symbolic link.
+pub(super) fn target(ino: InodeId) -> Vec<u8> {
+    ino.0.to_ne_bytes().to_vec()
+}
