@@ -13,6 +13,8 @@ import os, stat, sys
 top, many, user = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
 os.mkdir(top)
 os.chown(top, user, user)
+with open(f"{top}/known", "wb") as file:
+    file.write(bytes(4096))
 for name, files in ("few", 3), ("listed", 100), ("many", many):
     os.mkdir(f"{top}/{name}")
     os.chown(f"{top}/{name}", user, user)
@@ -103,6 +105,35 @@ def changes():
     costs("stat after unlink", lambda: (missing(other), each(os.stat, (here, directory))))
     costs("unlink of the last name", lambda: os.unlink(directory), unlink=1)
 
+def write(path, data):
+    with open(path, "wb", buffering=0) as file:
+        file.write(data)
+
+def read(path):
+    with open(path, "rb", buffering=0) as file:
+        return file.read()
+
+def files():
+    here = f"{top}/files"
+    os.mkdir(here)
+    file, second = f"{here}/file", f"{here}/second"
+    costs("create, write 4 KiB, close", lambda: write(file, bytes(4096)), make=1, commit=1)
+    # It is read for the first time since it was written: its access time is renewed.
+    costs("open, read, close", lambda: read(file), open=1)
+    costs("open, read, close, the second time", lambda: read(file))
+    costs("stat after it", lambda: os.stat(file))
+    costs("create, write 4 KiB, close another", lambda: write(second, bytes(4096)), make=1, commit=1)
+    costs("rename over it", lambda: os.rename(second, file), rename=1)
+    costs("unlink of what was open", lambda: os.unlink(file), unlink=1)
+    costs("create, write 4 KiB, close, unlink",
+          lambda: (write(file, bytes(4096)), os.unlink(file)), make=1, commit=1, unlink=1)
+
+def what_others_wrote():
+    known = f"{top}/known"
+    os.stat(known)
+    assert calls_of(lambda: read(known)) == {"open": 1}
+    costs("open, read, close of what was read before", lambda: read(known))
+
 def a_large_directory():
     with os.scandir(f"{top}/many") as found:
         paths = [entry.path for entry in found if entry.stat()]
@@ -122,6 +153,8 @@ def what_is_held_is_shown():
 names_that_were_never_looked_up()
 names_of_a_listed_directory()
 changes()
+files()
+what_others_wrote()
 a_large_directory()
 what_is_held_is_shown()
 PY

@@ -92,6 +92,21 @@ impl Files {
         }
     }
 
+    /// The attributes of an inode as programs see them, without a call where they are held by lease.
+    ///
+    /// # Errors
+    /// As [`Files::call_for_attr`].
+    pub(in crate::handler) async fn attributes(
+        &self,
+        context: CallContext,
+        ino: InodeId,
+    ) -> Result<Attr, Error> {
+        match self.client.leases.attributes(ino) {
+            Some(held) => Ok(self.show(held)),
+            None => self.call_for_attr(context, Request::GetAttr { ino }).await,
+        }
+    }
+
     /// Attributes as programs see them: with what this handler wrote and did not commit.
     pub(in crate::handler) fn show(&self, attr: Attr) -> Attr {
         self.client.node_clock.shown(attr.ctime, self.client.clock.now());

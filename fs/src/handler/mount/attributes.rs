@@ -16,15 +16,7 @@ impl Mount {
     /// # Errors
     /// The namespace's.
     pub async fn getattr(self: Arc<Self>, caller: Credentials, ino: InodeId) -> Result<Entry, Error> {
-        if let Some(held) = self.client.leases.attributes(ino) {
-            let attr = self.files.show(held);
-            self.directories.saw(&attr);
-            return Ok(self.entry(attr));
-        }
-        let asked = self
-            .files
-            .call_for_attr(self.context(caller), Request::GetAttr { ino })
-            .await;
+        let asked = self.files.attributes(self.context(caller), ino).await;
         let attr = match asked {
             Err(Error::Meta(MetaError::Stale)) => self.directories.removed(ino).ok_or(MetaError::Stale)?,
             asked => asked?,

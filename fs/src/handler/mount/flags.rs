@@ -38,8 +38,7 @@ impl Mount {
     }
 
     async fn flags(&self, ino: InodeId) -> Result<InodeFlags, Error> {
-        let asked = self.files.call_for_attr(self.itself(), Request::GetAttr { ino });
-        Ok(asked.await?.flags)
+        Ok(self.files.attributes(self.itself(), ino).await?.flags)
     }
 
     async fn set_flags(&self, caller: Credentials, ino: InodeId, flags: InodeFlags) -> Result<(), Error> {

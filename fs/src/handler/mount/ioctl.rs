@@ -42,10 +42,7 @@ impl Mount {
         let start = layout_ioctl::decode_request(input).ok_or(MetaError::Invalid)?;
         let file = self.file(handle)?;
         let ino = file.inode().ino;
-        let attr = self
-            .files
-            .call_for_attr(self.itself(), Request::GetAttr { ino })
-            .await?;
+        let attr = self.files.attributes(self.itself(), ino).await?;
         if start >= attr.size {
             return Ok(layout_ioctl::answer(start, attr.size, None));
         }

@@ -63,7 +63,7 @@ impl Mount {
         name: Vec<u8>,
     ) -> Result<Attr, Error> {
         let request = match name.as_slice() {
-            b"." => Request::GetAttr { ino: parent },
+            b"." => return self.files.attributes(self.context(caller), parent).await,
             b".." => Request::Parent { ino: parent },
             _ => Request::Lookup {
                 parent,

@@ -7,7 +7,6 @@ use crate::errno::Error;
 use crate::handler::client::{ClientSession, Retry};
 use crate::handler::file::{ExtentLocation, fetch, resolve};
 use rdmafs_meta::error::MetaError;
-use rdmafs_meta::wire::Request;
 use rdmafs_rdma::buffer::BufferPool;
 use std::sync::Arc;
 
@@ -115,11 +114,7 @@ impl Mount {
         {
             return Ok(wanted.min(size));
         }
-        let ino = file.inode().ino;
-        let attr = self
-            .files
-            .call_for_attr(self.itself(), Request::GetAttr { ino })
-            .await?;
+        let attr = self.files.attributes(self.itself(), file.inode().ino).await?;
         Ok(wanted.min(attr.size))
     }
 }

@@ -1,5 +1,5 @@
 //! What a lock promises of bytes. Who gets one sees what was part of the file when it was given up elsewhere: the service is asked how the
-//! file is, and a kernel whose pages are of another version drops them. What was written under a lock is part of the file before the
+//! file is, unless that is held by lease, and a kernel whose pages are of another version drops them. What was written under a lock is part of the file before the
 //! lock is given up.
 //!
 //! No lock of the kernel is held by a program that asks for a lock, so its kernel can drop pages meanwhile. Only who reads or writes a page
@@ -9,7 +9,6 @@ use super::notes::FileOwner;
 use crate::errno::Error;
 use crate::handler::mount::{Mount, OpenFile, WHOLE_FILE};
 use rdmafs_meta::lock::Span;
-use rdmafs_meta::wire::Request;
 use std::time::Duration;
 
 impl Mount {
@@ -19,8 +18,7 @@ impl Mount {
     /// EIO when the node does not answer, or the kernel does not drop its pages, within the mount's timeout.
     pub(super) async fn revalidate(&self, file: &OpenFile) -> Result<(), Error> {
         let inode = file.inode();
-        let request = Request::GetAttr { ino: inode.ino };
-        let attr = self.files.call_for_attr(self.itself(), request).await?;
+        let attr = self.files.attributes(self.itself(), inode.ino).await?;
         let foreign = inode.written_elsewhere(self.id);
         let (validity, fresh) = self.kernel_cache.lock().opens(&attr, foreign);
         if validity.keep_cache {
