@@ -389,19 +389,20 @@ impl Lost {
 
     /// Nothing of it is on its directory: it fell with the mount that it lies in, or was unmounted, or moved.
     fn nothing_is_there(&self, table: &[MountPoint]) -> RestoreState {
-        if self.record.unmade && self.is_nested() {
-            return RestoreState::Down;
-        }
         let mut moved = table
             .iter()
             .filter(|mount| self.is_like(mount) && mount.device == self.record.device);
-        RestoreState::Forgotten(match moved.next() {
-            Some(mount) => format!(
+        let moved = moved.next().filter(|_| !(self.record.unmade && self.is_nested()));
+        match moved {
+            Some(mount) => RestoreState::Forgotten(format!(
                 "its dead mount is now on {0}: 'umount -l {0}'",
                 mount.dir.display()
-            ),
-            None => "it was unmounted while nobody served it".into(),
-        })
+            )),
+            // Who walks a path in a mount that nobody serves makes the kernel detach what is mounted there (fs/fuse/dir.c,
+            // fuse_dentry_revalidate; d_invalidate).
+            None if self.is_nested() => RestoreState::Down,
+            None => RestoreState::Forgotten("it was unmounted while nobody served it".into()),
+        }
     }
 
     /// What becomes of a mount that lies in a dead one.

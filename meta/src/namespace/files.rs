@@ -46,6 +46,7 @@ impl Namespace {
             self.accessed(ino, step);
         }
         self.sessions.open(step.session, ino, 1, access.write);
+        self.shares_room(step.session, ino);
         self.opened(step, ino, 0)
     }
 

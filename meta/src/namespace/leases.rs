@@ -121,6 +121,7 @@ impl Namespace {
             Request::Drained | Request::Examine { .. } => Vec::new(),
             Request::GetXattr { .. } | Request::ListXattr { .. } | Request::StageXattr { .. } => Vec::new(),
             Request::Leases { .. } | Request::Forgotten { .. } => Vec::new(),
+            Request::TakeRoomBack { ino } => vec![*ino],
         }
     }
 

@@ -44,6 +44,7 @@ impl Namespace {
             tree: reading.tree,
             locks: Locks::default(),
             leases: Leases::new(MOST_LEASES),
+            rooms: BTreeMap::new(),
             stamp: Stamp::NONE,
             alloc: Allocator::default(),
             orphans,

@@ -8,6 +8,7 @@ mod service;
 mod persist;
 mod identity;
 mod space;
+mod room;
 mod fsck;
 mod load;
 mod locks;

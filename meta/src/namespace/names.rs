@@ -87,7 +87,7 @@ impl Namespace {
             _ => return self.attr(ino),
         };
         self.sessions.open(step.session, ino, 1, true);
-        self.give_first_room(ino, room.into())?;
+        self.give_room(step.session, ino, room.into())?;
         self.opened(step, ino, room.into())
     }
 

@@ -28,6 +28,8 @@ pub struct Namespace {
     pub(super) leases: Leases,
     /// Of the last step.
     pub(super) stamp: Stamp,
+    /// Files whose first bytes have space that only the session that made them can have written to.
+    pub(super) rooms: BTreeMap<InodeId, SessionId>,
     /// Inodes without names and opens whose extents are still to be freed.
     pub(super) orphans: BTreeSet<InodeId>,
     /// Files that have lost bytes, and how many.

@@ -44,6 +44,7 @@ impl Namespace {
             } else if *count > 0 {
                 self.sessions.forget(step.session, *ino);
                 self.sessions.open(step.session, *ino, *count, true);
+                self.shares_room(step.session, *ino);
             }
         }
         Ok(Reply::Reopened { gone })

@@ -23,7 +23,7 @@ pub(super) const REMOVAL_STEP: u64 = 32;
 /// A file that grows at its end gets this much ahead at most.
 const AHEAD: u64 = 8 << 20;
 /// And only while the pool has this many times as much free.
-const AMPLE: u64 = 16;
+pub(super) const AMPLE: u64 = 16;
 
 impl Namespace {
     /// Gives the file a new size: time stamps, a recall if bytes are cut off, zeroes where it was cut.
@@ -97,14 +97,6 @@ impl Namespace {
         })
     }
 
-    /// Gives a new file its first bytes, where the pool has ample space.
-    pub(super) fn give_first_room(&mut self, ino: InodeId, len: u64) -> Result<(), MetaError> {
-        if len == 0 || self.alloc.free_bytes() / AMPLE <= len {
-            return Ok(());
-        }
-        self.fill(ino, 0, len).map(|_| ())
-    }
-
     /// Lets a session touch what a slice shows.
     pub(super) fn grant(&mut self, session: SessionId, slice: &LayoutSlice, write: bool, out: &mut Output) {
         for copy in slice.runs.iter().flat_map(Run::valid) {
@@ -136,6 +128,7 @@ impl Namespace {
         if self.sessions.is_held(ino) {
             return;
         }
+        self.rooms.remove(&ino);
         if inode.attr.nlink == 0 {
             self.orphans.insert(ino);
             return;

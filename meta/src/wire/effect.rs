@@ -21,6 +21,7 @@ impl Request {
             | Self::Outcome { .. }
             | Self::Leases { .. }
             | Self::Forgotten { .. }
+            | Self::TakeRoomBack { .. }
             | Self::Drained => true,
             Self::Reopen { .. } | Self::Sync | Self::StatFs | Self::Examine { .. } => true,
             Self::Lookup { .. } | Self::Parent { .. } | Self::GetAttr { .. } => true,
@@ -58,6 +59,7 @@ impl Request {
             Self::GetXattr { .. } | Self::ListXattr { .. } | Self::StageXattr { .. } => false,
             Self::StatFs | Self::Examine { .. } => false,
             Self::Leases { .. } | Self::Forgotten { .. } => false,
+            Self::TakeRoomBack { .. } => true,
         }
     }
 

@@ -85,6 +85,7 @@ kinds! {
     SetFlags => "set_flags",
     Leases => "leases",
     Forgotten => "forgotten",
+    TakeRoomBack => "take_room_back",
 }
 
 #[cfg(test)]

@@ -38,7 +38,7 @@ pub enum NewInode {
         rdev: u32,
     },
     /// A regular file, opened for the session as by `File`, which gets space for its first bytes where there is ample (version 4). What of it is
-    /// not written is given back with the last open, or by [`Request::Punch`].
+    /// not written goes back with the last open, or by [`Request::TakeRoomBack`].
     OpenFile {
         /// Bytes, at most [`MAX_ROOM`].
         room: u32,
@@ -458,5 +458,11 @@ pub enum Request {
     Forgotten {
         /// The recall that is acknowledged.
         recall: RecallId,
+    },
+    /// This session made the file as a [`NewInode::OpenFile`] and has written nothing to its first bytes: their space goes back, unless the file has
+    /// a size, or another session has had it open, which may have written there (version 4). Answer: `Reply::Attr`.
+    TakeRoomBack {
+        /// The file; the session has it open.
+        ino: InodeId,
     },
 }

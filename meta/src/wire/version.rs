@@ -5,7 +5,7 @@
 //! | 1 | all messages of [`Request`], [`Reply`], [`Notice`] and [`MetaError`] as `codec/tests/frozen.txt` has their bytes; the frames of links, and what fabrics say once they have met, as they were before versions were negotiated |
 //! | 2 | [`MetaError::Unreachable`], and replicas that are [`Stale`](ReplicaState::Stale) in what replies say of layouts |
 //! | 3 | leases for attributes and names: [`StampedAnswer`] in the place of each answer, [`Request::Leases`], [`Request::Forgotten`], [`Notice::Forget`], [`MetaError::Delayed`] |
-//! | 4 | [`Call::closes`](super::Call::closes) behind each call; [`NewInode::OpenFile`] |
+//! | 4 | [`Call::closes`](super::Call::closes) behind each call; [`NewInode::OpenFile`], [`Request::TakeRoomBack`] |
 //!
 //! | feature bit | what it says |
 //! | --- | --- |
@@ -112,6 +112,7 @@ impl Request {
             Self::GetXattr { .. } | Self::ListXattr { .. } | Self::StageXattr { .. } => WireVersion::FIRST,
             Self::SetXattr { .. } | Self::RemoveXattr { .. } | Self::SetFlags { .. } => WireVersion::FIRST,
             Self::Leases { .. } | Self::Forgotten { .. } => WireVersion::THIRD,
+            Self::TakeRoomBack { .. } => WireVersion::FOURTH,
         }
     }
 }

@@ -35,12 +35,21 @@ impl KeptOpens {
         client: &Arc<Client>,
         names: &[(InodeId, &Name)],
     ) -> Closings {
+        let last = |(parent, name): &(InodeId, &Name)| client.leases.last_name(*parent, name);
+        self.close_unused(client, names.iter().filter_map(last)).await
+    }
+
+    /// The kept opens of these files that no program has open, likewise.
+    pub(in crate::handler) async fn close_unused(
+        &self,
+        client: &Arc<Client>,
+        inodes: impl Iterator<Item = InodeId>,
+    ) -> Closings {
         let session = client.session_now();
         let spoken = session.is_some_and(|session| session.spoken().covers(WireVersion::FOURTH));
         let mut all = Vec::new();
-        for (parent, name) in names.iter().filter(|_| spoken).take(MAX_CLOSES) {
-            let ino = client.leases.last_name(*parent, name);
-            if let Some(open) = ino.and_then(|ino| self.take_unused(ino)) {
+        for ino in inodes.filter(|_| spoken).take(MAX_CLOSES) {
+            if let Some(open) = self.take_unused(ino) {
                 all.push(close(open).await);
             }
         }

@@ -5,7 +5,7 @@ use super::inode::Inode;
 use super::table::Files;
 use crate::handler::values::ChangedBy;
 use rdmafs_meta::cred::Credentials;
-use rdmafs_meta::wire::{Reply, Request};
+use rdmafs_meta::wire::Request;
 
 /// What a new file is given: a file of up to this size is written without asking where to.
 pub(in crate::handler) const FIRST_ROOM: u32 = 4096;
@@ -30,18 +30,12 @@ impl Files {
     /// The file gets a size, or bytes elsewhere. To be called by who has `data` alone. A room that cannot be given back stays part of the
     /// file, as zeros.
     pub(in crate::handler) async fn give_room_back(&self, inode: &Inode, by: ChangedBy) {
-        let room = inode.room();
-        if room == 0 {
+        if inode.room() == 0 {
             return;
         }
         inode.has_room(0);
-        let request = Request::Punch {
-            ino: inode.ino,
-            start: 0,
-            end: room,
-        };
-        match self.client.call(by.context(Credentials::root()), request).await {
-            Ok(Reply::Spaced { attr, .. }) => drop(inode.show(attr)),
+        let request = Request::TakeRoomBack { ino: inode.ino };
+        match self.call_for_attr(by.context(Credentials::root()), request).await {
             Ok(_) => {}
             Err(error) => {
                 tracing::debug!(ino = %inode.ino, "the first bytes of a file keep their space: {error}")

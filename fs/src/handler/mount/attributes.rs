@@ -3,7 +3,9 @@
 use super::state::Mount;
 use super::types::{Entry, HandleId};
 use crate::errno::Error;
-use rdmafs_meta::attr::SetAttr;
+use crate::handler::client::OutgoingCall;
+use crate::handler::values::CallContext;
+use rdmafs_meta::attr::{Attr, SetAttr};
 use rdmafs_meta::cred::Credentials;
 use rdmafs_meta::error::MetaError;
 use rdmafs_meta::id::InodeId;
@@ -69,7 +71,7 @@ impl Mount {
         self.files.commit(&held, self.by(), false).await?;
         if !resizes {
             let context = self.context(caller.clone());
-            let attr = match self.files.call_for_attr(context, request).await {
+            let attr = match self.change(context, ino, request).await {
                 Err(Error::Meta(MetaError::Stale)) => self.change_removed(&caller, ino, &wanted)?,
                 changed => changed?,
             };
@@ -89,6 +91,21 @@ impl Mount {
         drop(alone);
         self.files.tell_others(ino, &[self.id]);
         Ok(self.settled(attr))
+    }
+
+    /// Changes attributes but the size. Who changes nothing prepares a write, and needs no right to that where the service counts the file as
+    /// open for writing: so what is only kept goes first.
+    async fn change(&self, context: CallContext, ino: InodeId, request: Request) -> Result<Attr, Error> {
+        let prepares = matches!(&request, Request::SetAttr { change, .. } if *change == SetAttr::default());
+        let kept = prepares.then_some(ino);
+        let closings = self.opens.close_unused(&self.client, kept.into_iter()).await;
+        let mut outgoing = closings.with(OutgoingCall::new(context, request));
+        let answer = self.client.ask(&mut outgoing).await;
+        closings.answered(&outgoing, &answer);
+        match answer?.1 {
+            Reply::Attr(attr) => Ok(self.files.show(attr)),
+            _ => Err(Error::Protocol),
+        }
     }
 
     /// Space of the pool.

@@ -190,6 +190,46 @@ fn room_that_is_not_written_goes_back() {
     assert_eq!(lab.read("byte", 4094, 2).unwrap(), [0, b'x']);
 }
 
+/// Another host may have written where the maker of a file did not, committed or not.
+#[test]
+fn room_that_another_host_wrote_to_stays() {
+    for committed in [true, false] {
+        let mut lab = Lab::new();
+        let (a, b) = (lab.a, lab.b);
+        lab.create(a, "f").unwrap();
+        lab.open(b, "f", RW, "b").unwrap();
+        lab.write("b", 0, &pattern(3000, 3)).unwrap();
+        if committed {
+            lab.fsync("b").unwrap();
+        }
+        lab.write("f", 9 * 4096, b"x").unwrap();
+        lab.close("f").unwrap();
+        lab.close("b").unwrap();
+        lab.open(a, "f", READ, "f").unwrap();
+        assert_eq!(lab.read("f", 0, 3000).unwrap(), pattern(3000, 3), "{committed}");
+        assert_eq!(lab.read("f", 9 * 4096, 9).unwrap(), b"x");
+    }
+}
+
+/// Who changes nothing prepares a write where a program has the file open for writing, and else needs the right to it.
+#[test]
+fn a_kept_open_is_no_right_to_change_what_it_changes() {
+    let mut lab = Lab::new();
+    let a = lab.a;
+    make(&mut lab, a, "f", 4096).unwrap();
+    let ino = look(&mut lab, a, ROOT, "f").unwrap().ino;
+    chmod(&mut lab, a, ino, 0o4755).unwrap();
+    let by_other = |lab: &mut Lab| {
+        let who = Credentials::new(1000, 1000, Vec::new());
+        let nothing = SetAttr::default();
+        let changed = lab.call(a, |mount| Box::pin(mount.setattr(who, ino, nothing, None)));
+        changed.map(|_| ())
+    };
+    assert_eq!(by_other(&mut lab), Err(Failure::Errno(libc::EPERM)));
+    lab.open(a, "f", RW, "f").unwrap();
+    assert_eq!(by_other(&mut lab), Ok(()));
+}
+
 /// Whatever of the call's way fails: what it was to give back is given back, and nothing else.
 #[test]
 fn an_open_that_a_lost_call_was_to_give_back_is_given_back_once() {

@@ -20,6 +20,8 @@ struct Stage {
     file: InodeId,
     other: InodeId,
     link: InodeId,
+    /// Just made, with room for its first bytes.
+    fresh: InodeId,
 }
 
 impl Stage {
@@ -39,6 +41,9 @@ impl Stage {
         // The rest is a hole.
         world.truncate(session, file, 100_000).unwrap();
         world.set_xattr(session, file, "user.there", b"1").unwrap();
+        let fresh = world
+            .make(session, ROOT, "fresh", NewInode::OpenFile { room: 4096 })
+            .ino;
         Self {
             world,
             session,
@@ -46,6 +51,7 @@ impl Stage {
             file,
             other,
             link,
+            fresh,
         }
     }
 
@@ -292,6 +298,7 @@ impl Stage {
             },
             Request::Leases { take: true },
             Request::Forgotten { recall: RecallId(1) },
+            Request::TakeRoomBack { ino: self.fresh },
         ]
     }
 }

@@ -13,6 +13,7 @@ mod believer;
 mod leases;
 mod restart;
 mod space;
+mod room;
 mod whiteout;
 mod atomics;
 mod random;

@@ -36,6 +36,7 @@ impl<'a> Target<'a> {
             Request::Layout { ino, allocate, .. } => allocate.then(|| Self::reported(*ino)),
             Request::Allocate { ino, .. } | Request::Punch { ino, .. } => Some(Self::inode(*ino)),
             Request::Append { ino, .. } | Request::Atomic { ino, .. } => Some(Self::inode(*ino)),
+            Request::TakeRoomBack { ino } => Some(Self::inode(*ino)),
             Request::Commit { ino, .. } => Some(Self::inode(*ino)),
             Request::Copy { from, to, .. } => Some(Self {
                 inodes: [Some(*from), Some(*to)],

@@ -132,6 +132,7 @@ fn requests() -> Vec<Request> {
     all.push(Request::Forgotten {
         recall: RecallId(300),
     });
+    all.push(Request::TakeRoomBack { ino: ino(300) });
     all
 }
 
