@@ -15,11 +15,12 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Between two looks at the signals of callers.
-const PERIOD: Duration = Duration::from_millis(200);
+/// Between two looks at the signals of callers. A program that is killed may wait in two requests, one after the other: in the one that it made, and in
+/// the FLUSH of a file that it leaves open.
+const PERIOD: Duration = Duration::from_millis(100);
 /// Looks that may find nothing before it sleeps until it is woken: a wake-up for each operation that parks alone would cost as
 /// much as the operation.
-const QUIET: u32 = 10;
+const QUIET: u32 = 20;
 /// `PF_EXITING` in field 9 of `/proc/TID/stat` (include/linux/sched.h).
 const PF_EXITING: u64 = 0x4;
 
