@@ -121,9 +121,8 @@ impl Mount {
         self.files.use_room(inode, self.by(), wanted.offset).await;
         loop {
             let shared = inode.data.read().await;
-            let session = self.client.session(self.timeout()).await?;
+            let (session, reserved) = (self.client.session(self.timeout()).await?, wanted.reserved);
             file.check_locks()?;
-            let reserved = wanted.reserved;
             if reserved.is_some_and(|reserved| reserved.origin != session.origin) {
                 return Err(Error::Down(self.client.connect.label()));
             }
