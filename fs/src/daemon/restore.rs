@@ -392,16 +392,15 @@ impl Lost {
         let mut moved = table
             .iter()
             .filter(|mount| self.is_like(mount) && mount.device == self.record.device);
-        let moved = moved.next().filter(|_| !(self.record.unmade && self.is_nested()));
-        match moved {
-            Some(mount) => RestoreState::Forgotten(format!(
+        match moved.next() {
+            Some(mount) if !(self.record.unmade && self.is_nested()) => RestoreState::Forgotten(format!(
                 "its dead mount is now on {0}: 'umount -l {0}'",
                 mount.dir.display()
             )),
             // Who walks a path in a mount that nobody serves makes the kernel detach what is mounted there (fs/fuse/dir.c,
             // fuse_dentry_revalidate; d_invalidate).
-            None if self.is_nested() => RestoreState::Down,
-            None => RestoreState::Forgotten("it was unmounted while nobody served it".into()),
+            _ if self.is_nested() => RestoreState::Down,
+            _ => RestoreState::Forgotten("it was unmounted while nobody served it".into()),
         }
     }
 
