@@ -62,8 +62,9 @@ impl KeptOpens {
 
     /// Gives back what is kept of files that lost their last name by what this handler asked for.
     pub(in crate::handler) fn let_go_of_unnamed(&self, client: &Client) {
-        for ino in client.leases.take_unnamed() {
-            self.let_go(ino);
+        match client.leases.take_unnamed() {
+            Some(unnamed) => unnamed.into_iter().for_each(|ino| self.let_go(ino)),
+            None => self.let_go_of_all(),
         }
     }
 }

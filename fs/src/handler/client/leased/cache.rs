@@ -62,8 +62,8 @@ pub(super) struct Cache {
     changing: Changing,
     /// The highest stamp so far.
     newest: Stamp,
-    /// Inodes that were learned to have no name any more, until somebody asks for them.
-    unnamed: Vec<InodeId>,
+    /// Inodes that lost their last name, until somebody asks for them; `None`: any may have.
+    unnamed: Option<Vec<InodeId>>,
     /// What was sent in an earlier one is not taken in: something was changed since, and nobody knows when.
     generation: u64,
 }
@@ -84,7 +84,7 @@ impl Cache {
             name_floors: Floors::new(),
             changing: Changing::default(),
             newest: Stamp::NONE,
-            unnamed: Vec::new(),
+            unnamed: Some(Vec::new()),
             generation: 0,
         }
     }
@@ -156,9 +156,6 @@ impl Cache {
         if newer || !self.attribute_floors.admit(&ino, stamp) {
             return;
         }
-        if attr.nlink == 0 && self.unnamed.len() < UNNAMED {
-            self.unnamed.push(ino);
-        }
         self.attributes.put(ino, (stamp, attr.clone()));
         if self.attributes.len() > self.bounds.attributes
             && let Some((ino, (stamp, _))) = self.attributes.pop_lru()
@@ -167,9 +164,21 @@ impl Cache {
         }
     }
 
-    /// The inodes that lost their last name since this was asked last.
-    pub(super) fn take_unnamed(&mut self) -> Vec<InodeId> {
-        std::mem::take(&mut self.unnamed)
+    /// An answer has these attributes. An inode that lost its last name stays without one, however old the answer is.
+    pub(super) fn loses_names(&mut self, attr: &Attr) {
+        if attr.nlink > 0 {
+            return;
+        }
+        match &mut self.unnamed {
+            Some(unnamed) if unnamed.contains(&attr.ino) => {}
+            Some(unnamed) if unnamed.len() < UNNAMED => unnamed.push(attr.ino),
+            _ => self.unnamed = None,
+        }
+    }
+
+    /// The inodes that lost their last name since this was asked last; `None`: any may have.
+    pub(super) fn take_unnamed(&mut self) -> Option<Vec<InodeId>> {
+        self.unnamed.replace(Vec::new())
     }
 
     /// So it is with an extra of the inode. Of an inode whose attributes are not held, or only later ones, nobody knows that a lease of it was there
@@ -322,6 +331,7 @@ impl Cache {
     /// Something was changed, and nobody knows when: what was learned so far, or is asked now, may be from before.
     fn drop_all(&mut self) {
         self.generation += 1;
+        self.unnamed = None;
         self.attributes.clear();
         self.names.clear();
         self.whole.clear();

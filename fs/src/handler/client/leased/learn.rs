@@ -14,13 +14,17 @@ impl Cache {
     /// The request was answered; `change` is what [`Cache::begins`] said of it.
     pub(super) fn answered(&mut self, request: &Request, change: &Change, said: &StampedAnswer) {
         let learn = self.ends(change, said.stamp);
+        let of_answer = said.answer.as_ref().ok().and_then(attributes);
+        for attr in said.changed.iter().chain(of_answer) {
+            self.loses_names(attr);
+        }
         if learn == Learn::Nothing {
             return;
         }
         for attr in &said.changed {
             self.learn_attributes(attr, said.stamp);
         }
-        if let Some(attr) = said.answer.as_ref().ok().and_then(attributes) {
+        if let Some(attr) = of_answer {
             self.learn_attributes(attr, said.stamp);
         }
         if let Some((ino, extra)) = Extra::answered(request, &said.answer) {

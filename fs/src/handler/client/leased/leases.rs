@@ -151,8 +151,8 @@ impl Leases {
         }
     }
 
-    /// Of what this handler asked for, some inodes lost their last name: which, since this was asked last.
-    pub(in crate::handler) fn take_unnamed(&self) -> Vec<InodeId> {
+    /// Of what this handler asked for, some inodes lost their last name: which, since this was asked last. `None`: nobody knows.
+    pub(in crate::handler) fn take_unnamed(&self) -> Option<Vec<InodeId>> {
         self.held.lock().cache.take_unnamed()
     }
 

@@ -151,6 +151,26 @@ impl Test {
     }
 }
 
+/// Whoever keeps such a file open must hear of it, or its space never comes back.
+#[test]
+fn who_lost_its_last_name_is_reported_however_late_the_answer_is() {
+    let mut cache = Cache::new(SMALL);
+    let mut gone = said(5, Ok(Reply::Done));
+    gone.changed.push(Attr {
+        nlink: 0,
+        ..attr(7, 0)
+    });
+    // What the name leads to is not known, and what a later step says comes first.
+    let change = cache.begins(&unlink("a"));
+    cache.forget(ROOT, Stamp(6));
+    cache.answered(&unlink("a"), &change, &gone);
+    assert_eq!(cache.take_unnamed(), Some(vec![InodeId(7)]));
+    assert_eq!(cache.take_unnamed(), Some(Vec::new()));
+    let change = cache.begins(&unlink("b"));
+    cache.answered(&unlink("b"), &change, &said(0, Ok(Reply::Done)));
+    assert_eq!(cache.take_unnamed(), None, "an answer from a while ago");
+}
+
 #[test]
 fn an_answer_without_a_stamp_teaches_nothing() {
     let mut test = Test::new();
