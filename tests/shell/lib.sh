@@ -135,10 +135,32 @@ stop() {
 
 # attach POOL DIR [OPTIONS]: mounts with this run's fabric and cache mode.
 attach() {
-    mkdir -p "$2"
-    "$RDMAFS" mount "$(source_of "$1")" "$2" -o "key=$T/key,fabric=$FABRIC,cache=$CACHE${MOUNT_OPTIONS:+,$MOUNT_OPTIONS}${3:+,$3}" >>"$T/mount.log" 2>&1 ||
-        fail "mount of $1 on $2 failed: $(tail -n 3 "$T/mount.log")"
-    mounted "$2" || fail "mount of $1 on $2 said yes, but nothing is mounted"
+    attach_by "$RDMAFS_RUN_DIR" "$@"
+}
+
+# attach_by RUN_DIRECTORY POOL DIR [OPTIONS]: by the handler of that run directory.
+attach_by() {
+    mkdir -p "$3"
+    RDMAFS_RUN_DIR=$1 "$RDMAFS" mount "$(source_of "$2")" "$3" -o "key=$T/key,fabric=$FABRIC,cache=$CACHE${MOUNT_OPTIONS:+,$MOUNT_OPTIONS}${4:+,$4}" \
+        >>"$T/mount.log" 2>&1 || fail "mount of $2 on $3 failed: $(tail -n 3 "$T/mount.log")"
+    mounted "$3" || fail "mount of $2 on $3 said yes, but nothing is mounted"
+}
+
+# attach_other POOL DIR [OPTIONS]: mounts by a handler of its own in the run directory $OTHER, as another host does.
+OTHER=$T/other
+attach_other() {
+    mkdir -p "$OTHER"
+    # Of the node's host, where the fabric is shm.
+    [ "$FABRIC" != shm ] || ln -f "$RDMAFS_RUN_DIR/node-$(port "$1").sock" "$OTHER/"
+    attach_by "$OTHER" "$@"
+    cp "$OTHER/handler.pid" "$T/other.pid"
+}
+
+# end_other: once its mounts are unmounted, the other host's handler ends too.
+end_other() {
+    wait_until 10 gone "$(cat "$T/other.pid")" || fail "the handler of the other host still runs 10 s after its last unmount"
+    rm "$T/other.pid"
+    rm -f "$OTHER"/node-*.sock
 }
 
 mounted() {
@@ -290,7 +312,7 @@ cleanup() {
         code=1
     fi
     if [ "$code" != 0 ] && [ "$code" != 77 ]; then
-        for log in "$T"/*.log "$RDMAFS_RUN_DIR"/*.log; do
+        for log in "$T"/*.log "$RDMAFS_RUN_DIR"/*.log "$OTHER"/*.log; do
             [ -s "$log" ] && echo "--- ${log#"$T"/}" && tail -n 15 "$log"
         done >&2
     fi
@@ -322,7 +344,7 @@ end_all() {
 
 # A process id may have been given to somebody else since: ours carry our run directory.
 is_ours() {
-    { tr '\0' '\n' <"/proc/$1/environ"; } 2>/dev/null | grep -qx "RDMAFS_RUN_DIR=$RDMAFS_RUN_DIR"
+    { tr '\0' '\n' <"/proc/$1/environ"; } 2>/dev/null | grep -qx -e "RDMAFS_RUN_DIR=$RDMAFS_RUN_DIR" -e "RDMAFS_RUN_DIR=$OTHER"
 }
 
 trap 'cleanup $?' EXIT

@@ -94,7 +94,8 @@ impl Adapter {
         }
     }
 
-    fn tid(&self, request: &Request) -> u32 {
+    /// The thread that asks; 0 where it is of a pid namespace that this process does not know.
+    pub(super) fn tid(&self, request: &Request) -> u32 {
         if self.callers.visible { request.pid() } else { 0 }
     }
 

@@ -40,7 +40,7 @@ impl Filesystem for Adapter {
     fn lookup(&self, req: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
         self.serve(
             req,
-            |mount| mount.lookup(self.caller(req), self.at(parent), bytes(name)),
+            |mount| mount.lookup_by(self.tid(req), self.caller(req), self.at(parent), bytes(name)),
             |found| reply::entry(reply, found),
         );
     }

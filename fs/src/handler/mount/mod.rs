@@ -6,6 +6,7 @@ mod registry;
 mod to_the_end;
 mod kernel_cache;
 mod directories;
+mod last_found;
 mod flow;
 mod open_file;
 mod state;

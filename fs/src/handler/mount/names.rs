@@ -1,5 +1,6 @@
 //! Names: finding, making, linking, removing, renaming.
 
+use super::last_found::Place;
 use super::state::Mount;
 use super::types::Entry;
 use crate::errno::Error;
@@ -53,6 +54,48 @@ impl Mount {
         }
         let attr = self.find(caller, parent, name).await?;
         Ok(self.entry(attr))
+    }
+
+    /// As [`Mount::lookup`], for a thread that may be about to rename what it looked up just before: ESTALE where another host has renamed that meanwhile
+    /// to what is looked up now, once.
+    ///
+    /// # Errors
+    /// The namespace's; ESTALE.
+    pub async fn lookup_by(
+        self: Arc<Self>,
+        thread: u32,
+        caller: Credentials,
+        parent: InodeId,
+        name: Vec<u8>,
+    ) -> Result<Entry, Error> {
+        if matches!(name.as_slice(), b"." | b"..") {
+            return self.lookup(caller, parent, name).await;
+        }
+        let last = self.last_found.take(thread);
+        let found = Arc::clone(&self).lookup(caller.clone(), parent, name.clone());
+        let entry = found.await?;
+        let place = (parent, name);
+        if let Some((before, ino)) = last
+            && ino == entry.attr.ino
+            && before != place
+            && !self.is_a_name(caller, before, &entry.attr).await?
+        {
+            return Err(MetaError::Stale.into());
+        }
+        self.last_found.set(thread, place, entry.attr.ino);
+        Ok(entry)
+    }
+
+    /// Whether the inode, which has another name, has this one too.
+    async fn is_a_name(&self, caller: Credentials, place: Place, attr: &Attr) -> Result<bool, Error> {
+        if attr.kind == FileKind::Directory || attr.nlink < 2 {
+            return Ok(false);
+        }
+        match self.find(caller, place.0, place.1).await {
+            Ok(found) => Ok(found.ino == attr.ino),
+            Err(Error::Meta(MetaError::NotFound)) => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     /// Finds `name` in `parent` for the handler itself: the kernel hears nothing of it.

@@ -3,6 +3,7 @@
 use super::directories::Directories;
 use super::flow::MountFlow;
 use super::kernel_cache::KernelCacheState;
+use super::last_found::LastFound;
 use super::locks::{Notes, PoolLocks};
 use super::open_file::OpenFile;
 use super::registry::Registry;
@@ -49,6 +50,8 @@ pub struct Mount {
     flow: MountFlow,
     pub(in crate::handler) handles: RwLock<HashMap<HandleId, Arc<OpenFile>>>,
     pub(in crate::handler) directories: Directories,
+    /// Of its kernel's lookups.
+    pub(super) last_found: LastFound,
     next_handle: AtomicU64,
     /// What its programs have locked.
     pub(in crate::handler) locks: Mutex<Notes>,
@@ -82,6 +85,7 @@ impl Mount {
             flow: MountFlow::new(options.share),
             handles: RwLock::default(),
             directories: Directories::default(),
+            last_found: LastFound::default(),
             next_handle: AtomicU64::new(1),
             locks: Mutex::default(),
             kernel_cache: Mutex::new(KernelCacheState::new()),
