@@ -145,6 +145,12 @@ impl Believer {
         self.names.retain(|(directory, _), _| *directory != ino);
     }
 
+    /// It was asked to forget, and did not hear it yet.
+    pub(super) fn is_asked(&self, ino: InodeId) -> bool {
+        let names_it = |heard: &Heard| matches!(heard, Heard::Forget(Some(_), named, _) if *named == ino);
+        self.inbox.iter().any(names_it)
+    }
+
     /// It was told, and did not hear it yet.
     pub(super) fn is_notified(&self, ino: InodeId) -> bool {
         let names_it = |heard: &Heard| matches!(heard, Heard::Forget(None, named, _) if *named == ino);
