@@ -159,6 +159,31 @@ fn a_retry_gets_the_first_answer() {
     );
 }
 
+/// The file has been opened meanwhile, which is not what the call was to give back.
+#[test]
+fn a_call_that_is_repeated_gives_nothing_back_twice() {
+    let mut w = World::new(8);
+    let s = w.session();
+    let ino = w.file(s, "a");
+    let unlink = Request::Unlink {
+        parent: ROOT,
+        name: name("b"),
+    };
+    let mut call = w.next_call(s, unlink);
+    call.id = RequestId(u64::MAX);
+    call.closes = vec![(ino, 1)];
+    let first = w.serve(call.clone()).answer.unwrap();
+    assert_eq!(
+        first,
+        Err(MetaError::NotFound),
+        "somebody else took the name away"
+    );
+    assert!(w.space.sessions.held(s, ino).is_err());
+    w.open(s, ino, READ).unwrap();
+    assert_eq!(w.serve(call).answer, Some(first));
+    assert!(w.space.sessions.held(s, ino).is_ok());
+}
+
 #[test]
 fn a_call_whose_answer_was_lost_is_not_done_anew_after_a_reconnect() {
     let mut w = World::new(8);
