@@ -2,14 +2,17 @@
 
 use super::history::{CELL, Reader};
 use super::log::RECORD;
+use super::marks::NAMES;
 use super::plan::Plan;
-use super::play::{Handle, NAMES, Name, Play, is_log};
+use super::play::{Handle, Name, Play, is_log};
 use rand::RngExt;
 
 /// Cells of the largest file.
 const CELLS: u64 = 96;
 /// One operation of so many is with names that all hosts use at once.
 const OPERATIONS: u32 = 10;
+/// And one of so many of the others marks a file, or looks at one.
+const MARKS: u32 = 6;
 /// Bytes of a read of a whole file that is appended to.
 const WHOLE: usize = 512 << 10;
 
@@ -18,6 +21,9 @@ impl Play {
     pub(super) fn choose(&mut self, host: usize) -> Option<Plan> {
         if self.random.random_ratio(1, OPERATIONS) {
             return self.choose_operation();
+        }
+        if self.random.random_ratio(1, MARKS) {
+            return self.choose_mark();
         }
         let kind = self.random.random_range(0..100);
         let name = self.random.random_range(0..NAMES);

@@ -1,6 +1,8 @@
 //! What an answer must be.
 
 use super::history::CELL;
+use super::looks::Thing;
+use super::marks::Mark;
 use super::plan::{Answer, Doing, Got, Plan, is_failure};
 use super::play::{Handle, Name, Play, is_log};
 use nix::errno::Errno;
@@ -69,8 +71,11 @@ impl Play {
                 match answer {
                     Ok(Got::Opened(ino, id)) => {
                         self.names[name].holds = Some(ino);
+                        self.looks.ends(doing.began, Some(ino), self.step);
+                        self.looks_at(ino, doing);
                         self.new_file(ino, append);
                         self.opened(doing, (ino, append), id);
+                        self.look_elsewhere(doing.host, Mark::Find { name }, 0);
                         Ok(())
                     }
                     other => self.name_failed(doing, name, other),
@@ -125,6 +130,8 @@ impl Play {
                 match answer {
                     Ok(_) => {
                         self.names[name].holds = None;
+                        self.looks.ends(doing.began, None, self.step);
+                        self.look_elsewhere(doing.host, Mark::Find { name }, 0);
                         Ok(())
                     }
                     other => self.name_failed(doing, name, other),
@@ -133,6 +140,7 @@ impl Play {
             Plan::Rename { from, to } => self.renamed(doing, from, to, answer),
             Plan::Look { name } => self.looked(doing, name, answer),
             Plan::Operation { .. } => self.judge_operation(doing, answer),
+            Plan::Mark { mark, ino } => self.judge_mark(doing, mark, ino, answer),
         }
     }
 
@@ -159,6 +167,8 @@ impl Play {
         self.names[to].busy = false;
         if answer.is_ok() {
             self.names[to].holds = self.names[from].holds.take();
+            self.looks.ends(doing.began, None, self.step);
+            self.look_elsewhere(doing.host, Mark::Find { name: to }, 0);
             return Ok(());
         }
         self.lose_name(to, doing.host);
@@ -168,15 +178,18 @@ impl Play {
     fn looked(&mut self, doing: &Doing, name: usize, answer: Answer) -> Result<(), String> {
         self.names[name].busy = false;
         let found = match answer {
-            Ok(Got::Found(ino)) => Some(ino),
+            Ok(Got::Found(shown)) => Some(shown),
             Err(ENOENT) => None,
             other => return self.excuse(doing, other),
         };
-        if let Some(ino) = found {
-            self.new_file(ino, is_log(name));
+        self.shows(doing, Thing::Name(name), found.map_or(0, |shown| shown.ino))?;
+        if let Some(shown) = found {
+            self.new_file(shown.ino, is_log(name));
+            self.looks_at(shown.ino, doing);
+            self.judge_shown(doing, shown)?;
         }
         self.names[name] = Name {
-            holds: found,
+            holds: found.map(|shown| shown.ino),
             ..Name::default()
         };
         Ok(())
@@ -186,6 +199,7 @@ impl Play {
     /// that it was done twice.
     fn name_failed(&mut self, doing: &Doing, name: usize, answer: Answer) -> Result<(), String> {
         self.lose_name(name, doing.host);
+        self.looks.loses(doing.began);
         match answer {
             Err(EEXIST | ENOENT) if !self.is_shaken(doing.host, doing.since) => {
                 Err(format!("done twice, or by somebody else: {answer:?}"))
@@ -211,6 +225,7 @@ impl Play {
         let (host, began, step) = (doing.host, doing.began, self.step);
         if durable && answer.is_ok() {
             self.operations.synced(began, step);
+            self.looks.synced(began);
         }
         let since = self
             .handles
@@ -312,6 +327,7 @@ impl Play {
                 self.doing.push(doing);
                 continue;
             }
+            self.looks.loses(doing.began);
             match doing.plan {
                 Plan::Create { name, .. } | Plan::Unlink { name } | Plan::Look { name } => {
                     self.lose_name(name, host)

@@ -56,6 +56,7 @@ impl Play {
         if self.is_alive(host) {
             self.sim.stop_host(id, false);
             self.tell(format!("host {host} goes on"));
+            self.look_at_once(host);
         } else if self.node_returns.is_none() && self.sim.start_host(id) {
             let step = self.step;
             self.files
@@ -120,6 +121,7 @@ impl Play {
         self.sim.kill_node();
         self.ground.lock().renew();
         self.operations.died(self.step);
+        self.looks.dies(self.step);
         self.node_returns = Some(self.sim.now() + by);
         (0..HOSTS).for_each(|host| self.shake(host, by));
         self.names.iter_mut().for_each(|name| name.unknown = true);
@@ -158,6 +160,7 @@ impl Play {
                 if file.durable && self.names.iter().any(|name| name.keeps(ino)) {
                     return Err(format!("inode {ino} was synced and is gone"));
                 }
+                self.looks.stops(ino);
                 continue;
             };
             file.past

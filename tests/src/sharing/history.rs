@@ -239,6 +239,16 @@ impl History {
         self.lost.range(first..end).next().is_some()
     }
 
+    /// Judges the size that a look showed.
+    pub(super) fn judge_whole_size(&self, by: Reader, size: u64) -> Result<(), String> {
+        let died = self.changes.first().and_then(|base| base.ended);
+        let (least, most) = self.sizes(by);
+        match died.is_some_and(|died| died > by.began) || (least..=most).contains(&size) {
+            true => Ok(()),
+            false => Err(format!("{size} bytes of a file of {least}..={most}")),
+        }
+    }
+
     fn judge_size(&self, by: Reader, offset: u64, len: u64, got: u64) -> Result<(), String> {
         let (least, most) = self.sizes(by);
         let fits = match got {

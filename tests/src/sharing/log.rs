@@ -172,6 +172,24 @@ impl Log {
         }
     }
 
+    /// Judges the size that a look showed.
+    pub(super) fn judge_size(&self, by: Reader, size: u64) -> Result<(), String> {
+        let all = |counts: &dyn Fn(&&Record) -> bool| {
+            let cells: u64 = self
+                .records
+                .iter()
+                .filter(counts)
+                .map(|record| record.cells)
+                .sum();
+            (self.base + cells) * CELL as u64
+        };
+        let (least, most) = (all(&|record| record.must_be_observed(by)), all(&|_| true));
+        match self.since > by.began || (least..=most).contains(&size) {
+            true => Ok(()),
+            false => Err(format!("{size} bytes, and {least}..={most} were appended")),
+        }
+    }
+
     /// A cell shows where its record is.
     fn sees(&mut self, cell: u64, tag: u64) -> Result<(), String> {
         let at = tag & ((1 << INDEX) - 1);

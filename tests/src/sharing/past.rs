@@ -117,6 +117,14 @@ impl Past {
         }
     }
 
+    /// Judges the size that a look showed.
+    pub(super) fn judge_size(&self, by: Reader, size: u64) -> Result<(), String> {
+        match self {
+            Self::Cells(history) => history.judge_whole_size(by, size),
+            Self::Records(log) => log.judge_size(by, size),
+        }
+    }
+
     pub(super) fn is_log(&self) -> bool {
         matches!(self, Self::Records(_))
     }

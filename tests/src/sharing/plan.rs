@@ -1,6 +1,7 @@
 //! Operations that are under way, and how they are asked of a mount.
 
 use super::history::Reader;
+use super::marks::{FIRST_MODE, Mark, Shown, Shows, name};
 use super::operations::Operation;
 use nix::libc::EIO;
 use rdmafs_fs::errno::Error;
@@ -18,7 +19,8 @@ use std::time::Duration;
 #[derive(Debug)]
 pub(super) enum Got {
     Opened(u64, HandleId),
-    Found(u64),
+    Found(Shown),
+    Marks(Shows),
     Count(usize),
     Bytes(Vec<u8>),
     Done,
@@ -83,6 +85,11 @@ pub(super) enum Plan {
         operation: Operation,
         ino: u64,
     },
+    /// Of this file, if it is about one.
+    Mark {
+        mark: Mark,
+        ino: u64,
+    },
 }
 
 impl Plan {
@@ -93,7 +100,7 @@ impl Plan {
             Self::Sync { ino, .. } | Self::Close { ino, .. } => Some(*ino),
             Self::Append { ino, .. } | Self::Cut { ino, .. } => Some(*ino),
             Self::Create { .. } | Self::Unlink { .. } | Self::Rename { .. } | Self::Look { .. } => None,
-            Self::Operation { .. } => None,
+            Self::Operation { .. } | Self::Mark { .. } => None,
         }
     }
 
@@ -105,7 +112,7 @@ impl Plan {
             Self::Sync { handle, .. } | Self::Close { handle, .. } => Some(*handle),
             Self::Create { .. } | Self::Open { .. } | Self::Cut { .. } => None,
             Self::Unlink { .. } | Self::Rename { .. } | Self::Look { .. } => None,
-            Self::Operation { .. } => None,
+            Self::Operation { .. } | Self::Mark { .. } => None,
         }
     }
 
@@ -125,6 +132,7 @@ impl Plan {
             Self::Rename { .. } => "rename",
             Self::Look { .. } => "lookup",
             Self::Operation { operation, .. } => operation.word(),
+            Self::Mark { mark, .. } => mark.word(),
         }
     }
 }
@@ -140,10 +148,6 @@ pub(super) struct Doing {
 }
 
 pub(super) const ROOT: InodeId = InodeId::ROOT;
-
-pub(super) fn name(number: usize) -> Vec<u8> {
-    format!("n{number}").into_bytes()
-}
 
 /// A name that nobody touches.
 pub(super) fn name_of_file(number: usize) -> Vec<u8> {
@@ -188,7 +192,7 @@ async fn ask(mount: Arc<Mount>, plan: Plan, handle: HandleId, data: Option<Buffe
         Plan::Create { name: number, append } => {
             let mode = OpenMode { append, ..RW };
             let (entry, opened) = mount
-                .create(root, (ROOT, name(number)), 0o644, mode, true)
+                .create(root, (ROOT, name(number)), FIRST_MODE, mode, true)
                 .await?;
             Ok(Got::Opened(entry.attr.ino.0, opened.handle))
         }
@@ -249,9 +253,10 @@ async fn ask(mount: Arc<Mount>, plan: Plan, handle: HandleId, data: Option<Buffe
             .map(done),
         Plan::Look { name: number } => {
             let found = mount.lookup(root, ROOT, name(number)).await?;
-            Ok(Got::Found(found.attr.ino.0))
+            Ok(Got::Found(Shown::of(&found.attr)))
         }
         Plan::Operation { operation, ino } => act(mount, operation, InodeId(ino)).await,
+        Plan::Mark { mark, ino } => super::marks::ask(mount, mark, InodeId(ino)).await.map(Got::Marks),
     }
 }
 
@@ -271,7 +276,7 @@ async fn act(mount: Arc<Mount>, operation: Operation, ino: InodeId) -> Result<Go
         }
         Operation::Find { name } => {
             let found = mount.lookup(root, ROOT, name_of_operation(name)).await?;
-            return Ok(Got::Found(found.attr.ino.0));
+            return Ok(Got::Found(Shown::of(&found.attr)));
         }
     };
     let (from, to) = (name_of_operation(from), name_of_operation(to));

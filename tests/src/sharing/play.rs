@@ -2,6 +2,8 @@
 
 use super::ground::Ground;
 use super::history::HOSTS;
+use super::looks::{Looks, Thing};
+use super::marks::NAMES;
 use super::operations::{FILES, Operations};
 use super::past::Past;
 use super::plan::{Doing, Plan, start};
@@ -19,11 +21,10 @@ use std::time::Duration;
 
 pub(super) const LEASE: Duration = Duration::from_secs(10);
 pub(super) const ARENA: u64 = 192 * 4096;
-pub(super) const NAMES: usize = 8;
 /// From this one on they are of files that are appended to.
 const LOGS: usize = 6;
 /// Operations under way on a host at most.
-const AT_ONCE: usize = 6;
+pub(super) const AT_ONCE: usize = 6;
 /// Steps between two faults, on average.
 const CALM: u32 = 400;
 /// The node dies in the middle of one append of so many, so many steps after its beginning.
@@ -88,6 +89,7 @@ pub(super) struct Play {
     pub(super) handles: BTreeMap<u64, Handle>,
     pub(super) doing: Vec<Doing>,
     pub(super) operations: Operations,
+    pub(super) looks: Looks,
     /// The files of these.
     pub(super) kept: [u64; FILES],
     pub(super) ground: Arc<Mutex<Ground>>,
@@ -112,6 +114,7 @@ pub(super) struct Play {
 pub fn play(seed: u64, operations: u64) -> Result<Played, String> {
     let mut play = Play::new(seed);
     play.keep_files();
+    (0..NAMES).for_each(|name| play.looks.starts(Thing::Name(name), 0, 0));
     let mut done = Ok(());
     while done.is_ok() && play.played.operations < operations {
         done = play.next();
@@ -171,6 +174,7 @@ impl Play {
             handles: BTreeMap::new(),
             doing: Vec::new(),
             operations: Operations::default(),
+            looks: Looks::default(),
             kept: [0; FILES],
             ground,
             trouble: [Duration::ZERO; HOSTS],
@@ -190,6 +194,7 @@ impl Play {
         self.step += 1;
         self.return_due()?;
         self.settle_operations();
+        self.settle_looks();
         if self.faults && self.random.random_ratio(1, CALM) {
             self.fault();
         }
@@ -261,7 +266,7 @@ impl Play {
         self.sim.is_alive(HostId(host)) && !self.sim.is_stopped(HostId(host))
     }
 
-    fn in_flight(&self, host: usize) -> usize {
+    pub(super) fn in_flight(&self, host: usize) -> usize {
         self.doing.iter().filter(|doing| doing.host == host).count()
     }
 
@@ -315,19 +320,33 @@ impl Play {
                 let handle = self.handles.get_mut(&handle).expect("an open handle");
                 handle.closing = true;
             }
-            Plan::Create { name, .. } | Plan::Unlink { name } | Plan::Look { name } => {
-                self.names[name].busy = true
-            }
+            Plan::Create { name, .. } => self.changes_name(name, host, None),
+            Plan::Unlink { name } => self.changes_name(name, host, Some(0)),
+            Plan::Look { name } => self.names[name].busy = true,
             Plan::Rename { from, to } => {
+                let moved = self.names[from].holds;
+                self.changes_name(to, host, moved);
+                // Its file keeps a name.
+                self.looks.begins((self.step, host), Thing::Name(from), Some(0));
                 self.names[from].busy = true;
-                self.names[to].busy = true;
             }
+            Plan::Mark { mark, ino } => self.expect_mark(host, mark, ino),
             Plan::Append { .. } if self.random.random_ratio(1, DIES_IN_APPEND) => {
                 self.dies_at = Some(self.step + self.random.random_range(MIDDLE));
             }
             Plan::Operation { operation, .. } => self.operations.begins(self.step, operation, host),
             Plan::Open { .. } | Plan::Write { .. } | Plan::Append { .. } => {}
             Plan::Read { .. } | Plan::Sync { .. } => {}
+        }
+    }
+
+    /// A call begins that makes the name lead there, or to a new inode; what it leads to until now has no name then.
+    fn changes_name(&mut self, name: usize, host: usize, to: Option<u64>) {
+        let call = (self.step, host);
+        self.names[name].busy = true;
+        self.looks.begins(call, Thing::Name(name), to);
+        if let Some(ino) = self.names[name].holds {
+            self.looks.begins(call, Thing::Links(ino), Some(0));
         }
     }
 

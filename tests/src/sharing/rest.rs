@@ -43,8 +43,13 @@ impl Play {
         }
         let room = self.sim.look(Namespace::room);
         if room != Some((ARENA, 0)) {
+            let held = self.sim.look(|namespace| {
+                let held = namespace.inodes().filter(|attr| attr.allocated > 0);
+                held.map(|attr| (attr.ino, attr.nlink, attr.allocated))
+                    .collect::<Vec<_>>()
+            });
             return Err(format!(
-                "of an empty pool this is free, and in quarantine: {room:?}"
+                "of an empty pool this is free, and in quarantine: {room:?}; inodes, names and bytes that are left: {held:?}"
             ));
         }
         self.account()

@@ -1,5 +1,6 @@
 //! Programs on all hosts that exchange, move, link and remove the same few names: see `operations`.
 
+use super::marks::{FIRST_MODE, Shown};
 use super::operations::{FILES, NAMES, Operation};
 use super::plan::{Answer, Doing, Got, Plan, ROOT, RW, is_failure, name_of_file};
 use super::play::Play;
@@ -15,11 +16,17 @@ impl Play {
             let mount = self.sim.mount(host);
             let made = self.sim.run(host, async move {
                 let (root, name) = (Credentials::root(), name_of_file(file));
-                let made = mount.clone().create(root, (ROOT, name), 0o644, RW, true).await?;
+                let made = mount
+                    .clone()
+                    .create(root, (ROOT, name), FIRST_MODE, RW, true)
+                    .await?;
                 mount.clone().fsync(made.1.handle).await?;
-                mount.release(made.1.handle).await.map(|()| made.0.attr.ino.0)
+                let shown = Shown::of(&made.0.attr);
+                mount.release(made.1.handle).await.map(|()| shown)
             });
-            self.kept[file] = made.and_then(Result::ok).expect("a new file");
+            let shown = made.and_then(Result::ok).expect("a new file");
+            self.kept[file] = shown.ino;
+            self.looks_at_kept(shown);
         }
     }
 
@@ -44,8 +51,9 @@ impl Play {
 
     pub(super) fn judge_operation(&mut self, doing: &Doing, answer: Answer) -> Result<(), String> {
         let outcome = match answer {
-            Ok(Got::Found(ino)) => {
-                let file = self.kept.iter().position(|kept| *kept == ino);
+            Ok(Got::Found(shown)) => {
+                self.judge_shown(doing, shown)?;
+                let file = self.kept.iter().position(|kept| *kept == shown.ino);
                 Ok(Some(file.ok_or("a name of another file")?))
             }
             Ok(_) => Ok(None),

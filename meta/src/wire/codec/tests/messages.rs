@@ -252,6 +252,7 @@ fn xattr_request() -> impl Strategy<Value = Request> {
         any::<u64>().prop_map(|recall| Request::Forgotten {
             recall: RecallId(recall)
         }),
+        ino().prop_map(|ino| Request::TakeRoomBack { ino }),
         (ino(), any::<u32>()).prop_map(|(ino, bits)| Request::SetFlags {
             ino,
             flags: InodeFlags::known(bits)
