@@ -23,8 +23,8 @@ fn make(w: &mut World, session: SessionId, text: &str, room: u32) -> InodeId {
     };
     match w.ask(session, request) {
         Ok(Reply::Opened { attr, layout, .. }) => {
-            let told: u64 = layout.runs.iter().map(crate::layout::Run::len).sum();
-            assert_eq!(told, attr.allocated, "the layout comes along");
+            let given: u64 = layout.runs.iter().map(crate::layout::Run::len).sum();
+            assert_eq!(given, attr.allocated, "the layout comes along");
             attr.ino
         }
         other => panic!("{other:?}"),

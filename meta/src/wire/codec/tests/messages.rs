@@ -249,9 +249,7 @@ fn xattr_request() -> impl Strategy<Value = Request> {
         ),
         (ino(), name()).prop_map(|(ino, name)| Request::RemoveXattr { ino, name }),
         any::<bool>().prop_map(|take| Request::Leases { take }),
-        any::<u64>().prop_map(|recall| Request::Forgotten {
-            recall: RecallId(recall)
-        }),
+        any::<u64>().prop_map(|id| Request::Forgotten { recall: RecallId(id) }),
         ino().prop_map(|ino| Request::TakeRoomBack { ino }),
         (ino(), any::<u32>()).prop_map(|(ino, bits)| Request::SetFlags {
             ino,
