@@ -59,6 +59,8 @@ pub(crate) struct Leases {
     moving: BTreeMap<InodeId, u32>,
     delayed: BTreeMap<DelayedId, BTreeSet<RecallId>>,
     next_delayed: u64,
+    /// The time of the last tick.
+    latest: Duration,
 }
 
 impl Leases {
@@ -76,6 +78,7 @@ impl Leases {
             moving: BTreeMap::new(),
             delayed: BTreeMap::new(),
             next_delayed: 1,
+            latest: Duration::ZERO,
         }
     }
 
@@ -160,18 +163,21 @@ impl Leases {
         holders.filter_map(|holder| self.sessions.get(holder).copied())
     }
 
-    /// `session` wants to change the inode: all others who believe something of it are asked to forget it. `None` when nobody does.
+    /// `session` changes the inode, or the service by itself: all others who believe something of it are asked to forget it. `None` when nobody does.
     pub(crate) fn recall(
         &mut self,
         ino: InodeId,
-        session: SessionId,
+        session: Option<SessionId>,
         now: Duration,
         ask: &mut Vec<Ask>,
     ) -> Option<RecallId> {
         if let Some(going_on) = self.recalled.get(&ino) {
             return Some(*going_on);
         }
-        let others: BTreeSet<SessionId> = self.believers(ino).filter(|other| *other != session).collect();
+        let others: BTreeSet<SessionId> = self
+            .believers(ino)
+            .filter(|other| Some(*other) != session)
+            .collect();
         self.begin(ino, others, now, ask)
     }
 
@@ -227,6 +233,11 @@ impl Leases {
         }
     }
 
+    /// So late it is.
+    pub(crate) fn ticks(&mut self, now: Duration) {
+        self.latest = now;
+    }
+
     /// Sessions that have kept a recall waiting since before `since`.
     pub(crate) fn late(&self, since: Duration) -> BTreeSet<SessionId> {
         let late = self.recalls.values().filter(|recall| recall.since < since);
@@ -251,7 +262,7 @@ impl Leases {
             ask.push(Ask { session, recall, ino });
         }
         self.recalled.insert(ino, recall);
-        let since = now;
+        let since = now.max(self.latest);
         self.recalls.insert(recall, Recall { ino, waiting, since });
         Some(recall)
     }

@@ -25,7 +25,7 @@ fn grant(leases: &mut Leases, session: SessionId, ino: u64) -> bool {
 /// Recalls an inode for a session; gives who is asked.
 fn recall(leases: &mut Leases, ino: u64, by: SessionId) -> (Option<RecallId>, Vec<SessionId>) {
     let mut ask = Vec::new();
-    let recall = leases.recall(InodeId(ino), by, NOW, &mut ask);
+    let recall = leases.recall(InodeId(ino), Some(by), NOW, &mut ask);
     (recall, ask.into_iter().map(|ask| ask.session).collect())
 }
 

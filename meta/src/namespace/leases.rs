@@ -60,7 +60,7 @@ impl Namespace {
         let changes = self.changed_by(&call.request);
         let recalls: BTreeSet<RecallId> = changes
             .into_iter()
-            .filter_map(|ino| self.leases.recall(ino, call.session, now, &mut ask))
+            .filter_map(|ino| self.leases.recall(ino, Some(call.session), now, &mut ask))
             .collect();
         out.ask_to_forget(ask);
         if recalls.is_empty() {
@@ -142,16 +142,13 @@ impl Namespace {
             return;
         }
         let mut changed: BTreeSet<InodeId> = self.tree.changed_inodes().collect();
+        // Nobody waits for these now; who changes the inode next does, if they have not been heard by then.
+        let mut ask = Vec::new();
+        let by = caller.map(|(session, ..)| session);
         for ino in &changed {
-            let believers: Vec<SessionId> = self.leases.believers(*ino).collect();
-            let others = believers
-                .into_iter()
-                .filter(|session| caller.is_none_or(|(caller, ..)| *session != caller));
-            for session in others {
-                self.leases.drop_lease(session, *ino);
-                out.forget(session, *ino);
-            }
+            self.leases.recall(*ino, by, now, &mut ask);
         }
+        out.ask_to_forget(ask);
         let Some((session, answer, named)) = caller else {
             return;
         };

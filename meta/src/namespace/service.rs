@@ -127,6 +127,7 @@ impl Namespace {
     pub fn tick(&mut self, now: Now) -> (Output, bool) {
         let expired = self.sessions.expire(now.monotonic);
         let mut out = self.begin_step();
+        self.leases.ticks(now.monotonic);
         // Who was not heard of for a lease believes nothing any more, fenced or not: its own clock told it so before.
         for session in &expired.disconnect {
             out.resume.extend(self.leases.end(*session));

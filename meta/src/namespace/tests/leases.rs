@@ -302,6 +302,23 @@ fn a_change_is_answered_once_all_who_believe_otherwise_have_forgotten() {
     assert!(play.ask(a, chmod(ino)), "nobody else believes anything any more");
 }
 
+/// A close waits for nobody, and its notice may be on its way for long.
+#[test]
+fn who_has_not_heard_of_a_close_is_waited_for_by_the_next_change() {
+    let mut play = Play::new(3);
+    let [a, b, _] = play.sessions[..] else {
+        unreachable!()
+    };
+    let room = NewInode::OpenFile { room: 4096 };
+    let ino = play.w.make(a, ROOT, "f", room).ino;
+    assert!(play.ask(b, Request::GetAttr { ino }));
+    assert!(play.ask(a, Request::Release { ino, opens: 1 }), "room goes back");
+    assert!(!play.ask(a, chmod(ino)), "the other one believes the old mode");
+    play.hear(b);
+    assert!(play.delayed.is_empty());
+    assert!(play.ask(b, Request::GetAttr { ino }));
+}
+
 #[test]
 fn an_absent_name_is_believed_until_somebody_makes_it() {
     let mut play = Play::new(2);

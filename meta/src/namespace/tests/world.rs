@@ -132,8 +132,10 @@ impl World {
         self.apply(&out);
         if let Some(moving) = out.moving.take() {
             self.moves(&moving);
+            let before = std::mem::take(&mut out.notices);
             out = self.space.moved(&moving, self.now);
             self.apply(&out);
+            out.notices.splice(0..0, before);
         }
         out
     }
