@@ -14,7 +14,7 @@ SET_ID_ROUNDS=$(by_length 1 1 10)
 serve p 64M
 chmod 755 "$T"
 attach p "$M" suid,commit=1
-attach_other p "$T/far" suid,commit=1
+attach_second p "$T/far" suid,commit=1
 
 cat >"$T/see.py" <<'PY'
 # see.py ROUNDS DIR OTHER-DIR: a process for each host. In each round one changes a thing, says so through a socket, and the other looks at it at

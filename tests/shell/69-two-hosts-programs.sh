@@ -19,7 +19,7 @@ HOLDERS=$(by_length 80 400 4000)
 
 serve p 256M
 attach p "$M"
-attach_other p "$T/far"
+attach_second p "$T/far"
 
 # by_four WHAT SCRIPT ARGUMENTS...: two processes on each host at once, in the directory WHAT; each has a number, its directory and ARGUMENTS.
 by_four() {

@@ -146,9 +146,9 @@ attach_by() {
     mounted "$3" || fail "mount of $2 on $3 said yes, but nothing is mounted"
 }
 
-# attach_other POOL DIR [OPTIONS]: mounts by a handler of its own in the run directory $OTHER, as another host does.
+# attach_second POOL DIR [OPTIONS]: mounts by a handler of its own in the run directory $OTHER, as another host does.
 OTHER=$T/other
-attach_other() {
+attach_second() {
     mkdir -p "$OTHER"
     # Of the node's host, where the fabric is shm.
     [ "$FABRIC" != shm ] || ln -f "$RDMAFS_RUN_DIR/node-$(port "$1").sock" "$OTHER/"
