@@ -48,7 +48,7 @@ fn frames(bytes: &[u8]) {
 }
 
 fn call(frame: &[u8]) {
-    let Some((id, call)) = framing::call(frame) else {
+    let Some((id, call)) = framing::call(frame, wire::WireVersion::NEWEST) else {
         return;
     };
     assert_ne!(id, framing::NOTICE, "a call has an id");
@@ -56,7 +56,7 @@ fn call(frame: &[u8]) {
     let encoded =
         wire::encode(&call, wire::WireVersion::NEWEST).expect("it is no longer than what it came from");
     let frame = [&id.to_le_bytes(), encoded.as_slice()].concat();
-    assert_eq!(framing::call(&frame), Some((id, call)));
+    assert_eq!(framing::call(&frame, wire::WireVersion::NEWEST), Some((id, call)));
 }
 
 /// The first byte says whether the flags come in a structure.

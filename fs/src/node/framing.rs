@@ -8,11 +8,15 @@ use rdmafs_meta::wire::{self, Answer, Call, Message, Notice, StampedAnswer, Wire
 /// The id of messages that answer nothing.
 pub(crate) const NOTICE: u64 = 0;
 
-/// Takes a call of any version known here apart. `None` for anything else. Total.
-pub(crate) fn call(frame: &[u8]) -> Option<(u64, Call)> {
+/// Takes a call apart that is in the form of a peer that speaks `spoken`; what it asks may be of a later version. `None` for anything else. Total.
+pub(crate) fn call(frame: &[u8], spoken: WireVersion) -> Option<(u64, Call)> {
     let (id, message) = frame.split_first_chunk()?;
     let id = u64::from_le_bytes(*id);
-    let call = wire::decode(message, WireVersion::NEWEST).ok()?;
+    let form = match spoken.covers(WireVersion::FOURTH) {
+        true => WireVersion::NEWEST,
+        false => WireVersion::THIRD,
+    };
+    let call = wire::decode(message, form).ok()?;
     (id != NOTICE).then_some((id, call))
 }
 
@@ -76,16 +80,23 @@ mod tests {
     #[test]
     fn a_call_has_an_id_and_a_message() {
         let good = frame(5, &renew(), WireVersion::NEWEST).unwrap();
-        assert_eq!(call(&good), Some((5, renew())));
+        let newest = |frame: &[u8]| call(frame, WireVersion::NEWEST);
+        assert_eq!(newest(&good), Some((5, renew())));
         assert_eq!(
-            call(&frame(NOTICE, &renew(), WireVersion::NEWEST).unwrap()),
+            newest(&frame(NOTICE, &renew(), WireVersion::NEWEST).unwrap()),
             None,
             "a peer sends no notices"
         );
-        assert_eq!(call(&good[..good.len() - 1]), None);
-        assert_eq!(call(&[good.as_slice(), &[0]].concat()), None);
-        assert_eq!(call(&good[..7]), None);
-        assert_eq!(call(&[]), None);
+        assert_eq!(newest(&good[..good.len() - 1]), None);
+        assert_eq!(newest(&[good.as_slice(), &[0]].concat()), None);
+        assert_eq!(newest(&good[..7]), None);
+        assert_eq!(newest(&[]), None);
+        for version in [WireVersion::FIRST, WireVersion::THIRD] {
+            let older = frame(5, &renew(), version).unwrap();
+            assert_eq!(call(&older, version), Some((5, renew())));
+            assert_eq!(newest(&older), None);
+            assert_eq!(call(&good, version), None);
+        }
     }
 
     #[test]
@@ -115,8 +126,9 @@ mod tests {
     proptest! {
         #[test]
         fn any_bytes_are_a_call_or_none(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
-            if let Some((id, found)) = call(&bytes) {
-                prop_assert_eq!(call(&frame(id, &found, WireVersion::NEWEST).unwrap()), Some((id, found)));
+            if let Some((id, found)) = call(&bytes, WireVersion::NEWEST) {
+                let anew = frame(id, &found, WireVersion::NEWEST).unwrap();
+                prop_assert_eq!(call(&anew, WireVersion::NEWEST), Some((id, found)));
             }
         }
     }

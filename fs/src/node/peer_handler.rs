@@ -16,7 +16,10 @@ impl PeerHandler for Service {
     }
 
     fn message(&self, peer: PeerId, message: &[u8]) {
-        match framing::call(message) {
+        let Some(spoken) = self.spoken_with(peer) else {
+            return; // It left.
+        };
+        match framing::call(message, spoken) {
             Some((id, call)) => self.call(peer, id, call),
             None => self.expel(peer, "a handler sent what is no call: its connection is closed"),
         }

@@ -145,6 +145,12 @@ impl Service {
         self.state.lock().peers.insert(peer.identity().id, entry);
     }
 
+    /// What messages the peer writes; `None`: it left.
+    pub(super) fn spoken_with(&self, peer: PeerId) -> Option<WireVersion> {
+        let state = self.state.lock();
+        state.peers.get(&peer).map(|entry| spoken(&*entry.peer))
+    }
+
     /// Serves a call of a peer and answers it as `id`. May wait for the store to catch up.
     pub(super) fn call(&self, from: PeerId, id: u64, call: Call) {
         let durable = call.request.is_durable();
