@@ -150,10 +150,10 @@ impl Leases {
         true
     }
 
-    /// The session is told to forget what it believes of the inode, and is not waited for. True when it believed anything.
-    pub(crate) fn drop_lease(&mut self, session: SessionId, ino: InodeId) -> bool {
-        let holder = self.holders.get(&session);
-        holder.is_some_and(|holder| self.held.remove(&(ino, *holder)).is_some())
+    fn drop_lease(&mut self, session: SessionId, ino: InodeId) {
+        if let Some(holder) = self.holders.get(&session) {
+            self.held.remove(&(ino, *holder));
+        }
     }
 
     /// The sessions that believe something of the inode.
@@ -179,6 +179,24 @@ impl Leases {
             .filter(|other| Some(*other) != session)
             .collect();
         self.begin(ino, others, now, ask)
+    }
+
+    /// What the session believes of the inode is not so any more, and its answer does not say how it is: it is asked to forget that, and who changes
+    /// the inode next waits until it has.
+    pub(crate) fn recall_from(&mut self, session: SessionId, ino: InodeId, now: Duration, ask: &mut Vec<Ask>) {
+        if !self.believers(ino).any(|believer| believer == session) {
+            return;
+        }
+        match self.recalled.get(&ino).copied() {
+            None => drop(self.begin(ino, BTreeSet::from([session]), now, ask)),
+            Some(recall) => {
+                self.drop_lease(session, ino);
+                if let Some(going_on) = self.recalls.get_mut(&recall) {
+                    going_on.waiting.insert(session);
+                }
+                ask.push(Ask { session, recall, ino });
+            }
+        }
     }
 
     /// A session has forgotten what it was asked to. Gives the calls that waited for nothing else.

@@ -57,6 +57,32 @@ fn all_others_are_asked_and_the_call_waits_for_the_last() {
 }
 
 #[test]
+fn who_believes_what_its_own_call_changed_unsaid_is_waited_for_by_the_next() {
+    let mut leases = of(&[A, B], 100);
+    assert!(grant(&mut leases, A, 5));
+    let mut ask = Vec::new();
+    leases.recall_from(A, InodeId(5), NOW, &mut ask);
+    leases.recall_from(B, InodeId(5), NOW, &mut ask);
+    let [Ask { session, recall: first, .. }] = ask[..] else {
+        panic!("{ask:?}")
+    };
+    assert_eq!(session, A, "B believes nothing");
+    assert_eq!(recall(&mut leases, 5, B), (Some(first), vec![]));
+    let delayed = leases.delay(BTreeSet::from([first]));
+    assert_eq!(leases.acknowledge(A, first), [delayed]);
+    // While others are asked, it is one of them.
+    assert!(grant(&mut leases, A, 6) && grant(&mut leases, B, 6));
+    let (second, asked) = recall(&mut leases, 6, A);
+    assert_eq!(asked, [B]);
+    let mut ask = Vec::new();
+    leases.recall_from(A, InodeId(6), NOW, &mut ask);
+    assert_eq!((ask[0].session, Some(ask[0].recall)), (A, second));
+    let delayed = leases.delay(second.into_iter().collect());
+    assert_eq!(leases.acknowledge(B, second.unwrap()), []);
+    assert_eq!(leases.acknowledge(A, second.unwrap()), [delayed]);
+}
+
+#[test]
 fn nobody_gets_a_lease_of_what_is_recalled_or_moved() {
     let mut leases = of(&[A, B], 100);
     assert!(grant(&mut leases, B, 5));

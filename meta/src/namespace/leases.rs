@@ -166,17 +166,16 @@ impl Namespace {
         if matches!(answer, Ok(_) | Err(MetaError::NotFound)) {
             believed.extend(named.into_iter().flatten());
         }
+        let mut ask = Vec::new();
         for ino in changed.difference(&in_answer) {
             match self.tree.get(*ino) {
                 Ok(inode) if out.changed.len() < MAX_CHANGED => {
                     out.changed.push(inode.attr.clone());
                     believed.insert(*ino);
                 }
-                _ if self.leases.drop_lease(session, *ino) => out.forget(session, *ino),
-                _ => {}
+                _ => self.leases.recall_from(session, *ino, now, &mut ask),
             }
         }
-        let mut ask = Vec::new();
         for ino in believed {
             match self.leases.grant(session, ino, now, &mut ask) {
                 true => {}
