@@ -183,7 +183,13 @@ impl Leases {
 
     /// What the session believes of the inode is not so any more, and its answer does not say how it is: it is asked to forget that, and who changes
     /// the inode next waits until it has.
-    pub(crate) fn recall_from(&mut self, session: SessionId, ino: InodeId, now: Duration, ask: &mut Vec<Ask>) {
+    pub(crate) fn recall_from(
+        &mut self,
+        session: SessionId,
+        ino: InodeId,
+        now: Duration,
+        ask: &mut Vec<Ask>,
+    ) {
         if !self.believers(ino).any(|believer| believer == session) {
             return;
         }

@@ -63,7 +63,14 @@ fn who_believes_what_its_own_call_changed_unsaid_is_waited_for_by_the_next() {
     let mut ask = Vec::new();
     leases.recall_from(A, InodeId(5), NOW, &mut ask);
     leases.recall_from(B, InodeId(5), NOW, &mut ask);
-    let [Ask { session, recall: first, .. }] = ask[..] else {
+    let [
+        Ask {
+            session,
+            recall: first,
+            ..
+        },
+    ] = ask[..]
+    else {
         panic!("{ask:?}")
     };
     assert_eq!(session, A, "B believes nothing");
