@@ -14,7 +14,7 @@ use crate::tree::{Move, NewEntry};
 use crate::wire::{Answer, Call, MAX_CLOSES, Reply, Request};
 
 impl Namespace {
-    /// Serves one call. Total: hostile input gives an error answer. An error changes nothing.
+    /// Serves one call. Total: hostile input gives an error answer. An error changes nothing but what the call closes.
     pub fn call(&mut self, call: Call, now: Now) -> Output {
         let mut out = self.begin_step();
         let (session, named) = (call.session, named_by(&call.request));

@@ -34,6 +34,9 @@ impl Files {
             return;
         }
         inode.has_room(0);
+        // Should the caller be killed on the way, or the answer be late, the service may still do it: who writes there asks where to, and is
+        // answered after that.
+        inode.forget_layout();
         let request = Request::TakeRoomBack { ino: inode.ino };
         match self.call_for_attr(by.context(Credentials::root()), request).await {
             Ok(_) => {}

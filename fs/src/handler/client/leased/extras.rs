@@ -1,7 +1,7 @@
 //! What is held of inodes beside attributes and names: values of extended attributes, lists of these, and targets of symbolic links.
 //!
 //! Held is only what the service answers alike to whomever it answers: `user.` and `security.` attributes, of which the caller decides nothing
-//! but whether he may read them, and lists without `trusted.` names, which is how whoever a kernel has judged gets them. `trusted.`
+//! but whether he may read them, and lists without `trusted.` names, which is how all but root get them. `trusted.`
 //! attributes are asked for each time.
 //!
 //! All of an inode is forgotten by raising one floor, with which what is held is compared where it is looked up. Whatever changes an extra raises
