@@ -1,14 +1,14 @@
 //! Opens that are kept when a file is closed, and the first bytes of new files: what they save, and that they keep nothing from anybody.
 
 use super::leases::{calls, chmod, look, stat};
-use super::sweep::lab::{Did, Failure, Lab, ROOT, RW, pattern};
+use super::sweep::lab::{ARENA, Did, Failure, LEASE, Lab, ROOT, RW, pattern};
 use crate::handler::OpenMode;
-use crate::handler::testing::HostId;
+use crate::handler::testing::{HostId, Rules, Simulation};
 use rdmafs_meta::attr::SetAttr;
 use rdmafs_meta::cred::Credentials;
 use rdmafs_meta::id::InodeId;
 use rdmafs_meta::wire::RenameMode;
-use rdmafs_rdma::sim::Fault;
+use rdmafs_rdma::sim::{Fault, Pace};
 use std::time::Duration;
 
 const READ: OpenMode = OpenMode { write: false, ..RW };
@@ -209,6 +209,42 @@ fn room_that_another_host_wrote_to_stays() {
         assert_eq!(lab.read("f", 0, 3000).unwrap(), pattern(3000, 3), "{committed}");
         assert_eq!(lab.read("f", 9 * 4096, 9).unwrap(), b"x");
     }
+}
+
+/// A program is killed while the room that it does not use goes back, and another one writes there.
+#[test]
+fn room_that_goes_back_late_takes_no_later_write_with_it() {
+    let mut lab = Lab::new();
+    lab.sim = Simulation::new(Rules {
+        arena: ARENA,
+        seed: 7,
+        pace: Pace::Latency {
+            min: Duration::from_millis(1),
+            max: Duration::from_millis(1),
+            queues: 1,
+        },
+        lease: LEASE,
+        prompt: true,
+        leases: true,
+    });
+    let a = lab.sim.add_host();
+    (lab.a, lab.b) = (a, a);
+    lab.create(a, "f").unwrap();
+    let handle = lab.open["f"].2;
+    let buffer = lab.sim.buffer(a, b"x").unwrap();
+    let given_up = lab.call(a, |mount| {
+        Box::pin(async move {
+            let write = mount.clone().write(handle, 8 * 4096, buffer, false);
+            let moment = Duration::from_micros(100);
+            Ok(mount.executor().within(moment, write).await.is_none())
+        })
+    });
+    assert_eq!(given_up, Ok(true));
+    lab.write("f", 0, &pattern(3000, 3)).unwrap();
+    lab.close("f").unwrap();
+    rest(&mut lab);
+    lab.open(a, "f", READ, "f").unwrap();
+    assert_eq!(lab.read("f", 0, 3000).unwrap(), pattern(3000, 3));
 }
 
 /// Who changes nothing prepares a write where a program has the file open for writing, and else needs the right to it.
