@@ -91,7 +91,7 @@ impl fmt::Debug for PoolId {
 
 /// Names the connections of one handler to one pool: a session goes on over the next connection of its client owner. Random, and known to
 /// that handler and the service only.
-#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct ClientOwner(pub [u8; 16]);
 
 impl fmt::Debug for ClientOwner {

@@ -15,6 +15,9 @@ use std::time::Duration;
 /// Most leases of a pool: some 40 bytes each. For one more, one that was not used lately is recalled.
 pub(crate) const MOST_LEASES: usize = 1 << 20;
 
+/// The wait for those who had leases before the service started: a recall that nobody is asked for.
+pub(crate) const GRACE_PERIOD: RecallId = RecallId(0);
+
 /// Leases that are looked at to find one to give up.
 const LOOKS: usize = 64;
 
@@ -216,6 +219,11 @@ impl Leases {
         }
         self.recalled.remove(&recall.ino);
         self.recalls.remove(&id);
+        self.is_over(id)
+    }
+
+    /// A recall is over. Gives the calls that waited for nothing else.
+    pub(crate) fn is_over(&mut self, id: RecallId) -> Vec<DelayedId> {
         for waits_for in self.delayed.values_mut() {
             waits_for.remove(&id);
         }

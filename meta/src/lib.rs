@@ -24,6 +24,7 @@ pub mod problem;
 pub mod wire;
 pub mod permission;
 mod session;
+mod holders;
 mod leases;
 mod locks;
 mod tree;

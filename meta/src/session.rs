@@ -196,6 +196,12 @@ impl Sessions {
         self.all.contains_key(&id)
     }
 
+    /// Whose session it is.
+    pub(crate) fn owner(&self, id: SessionId) -> Result<ClientOwner, MetaError> {
+        let session = self.all.get(&id).ok_or(MetaError::SessionEnded)?;
+        Ok(session.client_owner)
+    }
+
     /// The session has not been heard of since its connection broke.
     fn is_broken(&self, id: SessionId) -> bool {
         let session = self.all.get(&id);

@@ -425,14 +425,14 @@ impl Service {
         let Some(journal) = &self.journal else {
             return reply(answer);
         };
-        if !after.store {
+        if !after.store && !after.settled {
             journal.append(batches, None);
             return reply(answer);
         }
         let then = move |stored: Result<(), JournalFailed>| {
             reply(answer.map(|(caller, answer)| match stored {
-                Ok(()) => (caller, answer),
-                Err(JournalFailed) => (caller, Err(MetaError::StoreFailed).into()),
+                Err(JournalFailed) if after.store => (caller, Err(MetaError::StoreFailed).into()),
+                Ok(()) | Err(JournalFailed) => (caller, answer),
             }));
         };
         journal.append(batches, Some(Box::new(then)));

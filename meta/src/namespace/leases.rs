@@ -9,7 +9,7 @@ use super::step::Step;
 use crate::attr::Attr;
 use crate::error::MetaError;
 use crate::id::{InodeId, RecallId, SessionId};
-use crate::leases::{Ask, DelayedId};
+use crate::leases::{Ask, DelayedId, GRACE_PERIOD};
 use crate::name::Name;
 use crate::wire::{Answer, Call, MAX_CHANGED, Notice, Reply, Request};
 use std::collections::BTreeSet;
@@ -20,12 +20,33 @@ pub(super) type Named = [Option<InodeId>; 2];
 
 impl Namespace {
     pub(super) fn leases(&mut self, step: &mut Step<'_>, take: bool) -> Answer {
-        let ready = match take {
-            true => self.leases.take(step.session),
-            false => self.leases.end(step.session),
-        };
-        step.out.resume.extend(ready);
+        if !take {
+            self.end_leases(step.session, step.out);
+            return Ok(Reply::Done);
+        }
+        let owner = self.sessions.owner(step.session)?;
+        step.out.after.settled = self.holders.take(step.session, owner);
+        step.out.resume.extend(self.leases.take(step.session));
+        self.may_end_grace_period(step.out);
         Ok(Reply::Done)
+    }
+
+    /// The session believes nothing any more.
+    pub(super) fn end_leases(&mut self, session: SessionId, out: &mut Output) {
+        self.holders.end(session);
+        out.resume.extend(self.leases.end(session));
+    }
+
+    /// Time has passed: whoever had leases before this start, and has not come back in time, believes nothing of them any more.
+    pub(super) fn end_grace_period(&mut self, now: Duration, out: &mut Output) {
+        self.holders.ticks(now);
+        self.may_end_grace_period(out);
+    }
+
+    fn may_end_grace_period(&mut self, out: &mut Output) {
+        if !self.holders.are_awaited() {
+            out.resume.extend(self.leases.is_over(GRACE_PERIOD));
+        }
     }
 
     pub(super) fn forgotten(&mut self, step: &mut Step<'_>, recall: RecallId) -> Answer {
@@ -51,17 +72,22 @@ impl Namespace {
         self.leases.len()
     }
 
-    /// Has all others forget what the call will change. True when they are waited for: the call is done afterwards.
+    /// Has all others forget what the call will change, also those who learned it before this start. True when they are waited for: the call is done afterwards.
     pub(super) fn recall_for(&mut self, call: &Call, now: Duration, out: &mut Output) -> bool {
-        if self.leases.are_untaken() {
+        let are_awaited = self.holders.are_awaited();
+        if self.leases.are_untaken() && !are_awaited {
             return false;
         }
         let mut ask = Vec::new();
         let changes = self.changed_by(&call.request);
-        let recalls: BTreeSet<RecallId> = changes
-            .into_iter()
-            .filter_map(|ino| self.leases.recall(ino, Some(call.session), now, &mut ask))
-            .collect();
+        let recalls: BTreeSet<RecallId> = match are_awaited {
+            // Others are asked when that is over.
+            true => changes.first().map(|_| GRACE_PERIOD).into_iter().collect(),
+            false => changes
+                .into_iter()
+                .filter_map(|ino| self.leases.recall(ino, Some(call.session), now, &mut ask))
+                .collect(),
+        };
         out.ask_to_forget(ask);
         if recalls.is_empty() {
             return false;

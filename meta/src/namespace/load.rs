@@ -10,6 +10,7 @@ use super::output::Config;
 use super::persist::ID_BLOCK;
 use super::service::Namespace;
 use crate::alloc::Allocator;
+use crate::holders::Holders;
 use crate::id::{InodeId, Stamp, Term};
 use crate::leases::{Leases, MOST_LEASES};
 use crate::locks::Locks;
@@ -44,6 +45,7 @@ impl Namespace {
             tree: reading.tree,
             locks: Locks::default(),
             leases: Leases::new(MOST_LEASES),
+            holders: Holders::new(reading.holders, now.monotonic),
             rooms: BTreeMap::new(),
             stamp: Stamp::NONE,
             alloc: Allocator::default(),

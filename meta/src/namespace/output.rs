@@ -50,11 +50,13 @@ pub enum Order {
     },
 }
 
-/// What an answer waits for. It is an error if that fails.
+/// What an answer waits for. It is an error if that fails, where nothing else is said.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct After {
     /// The store has the batch.
     pub store: bool,
+    /// The store has the batch, or has failed: then nothing is changed any more in this life of the service.
+    pub settled: bool,
     /// All orders are carried out.
     pub orders: bool,
 }

@@ -9,7 +9,7 @@ use super::fsck::lost_bytes;
 use super::output::Output;
 use super::record::{self, InodeRecord, encode};
 use super::service::Namespace;
-use crate::id::InodeId;
+use crate::id::{ClientOwner, InodeId};
 use crate::store::Batch;
 use crate::tree::Tree;
 use crate::xattr::XattrName;
@@ -31,8 +31,19 @@ impl Namespace {
     pub(super) fn take_changes(&mut self) -> Vec<Change> {
         let mut changes: Vec<Change> = self.raised_ceiling().into_iter().collect();
         changes.extend(changes_of(&mut self.tree));
+        changes.extend(self.changed_holders());
         self.recount_lost(&changes);
         changes
+    }
+
+    /// Who takes leases now, or takes none any more.
+    fn changed_holders(&mut self) -> Vec<Change> {
+        let lease = u64::try_from(self.config.lease.as_millis()).unwrap_or(u64::MAX);
+        let lease = encode(&lease.min(record::LONGEST_LEASE));
+        let changed = self.holders.take_changes().into_iter();
+        let change =
+            |(owner, takes): (ClientOwner, bool)| (record::holder_key(owner), takes.then(|| lease.clone()));
+        changed.map(change).collect()
     }
 
     /// Of the files that have lost bytes, those that changed may have fewer now. None ever loses more while the service lives.

@@ -9,13 +9,14 @@
 //! | `D` directory, name | cookie and inode of the entry |
 //! | `L` inode, segment | the runs of one segment (64 MiB) of a file's layout, each copy with its state |
 //! | `A` inode, name | the value of an extended attribute, its bytes as they are |
+//! | `H` client owner | u64: its session takes leases, of so many milliseconds |
 //!
 //! Ids are 8 bytes big-endian, names are their bytes, values are postcard where nothing else is said. An inode whose link count is 0 is its own
 //! orphan record: it and its segments are removed after a restart. The store's term is no pair.
 
 use crate::attr::{Attr, FileKind};
 use crate::flags::InodeFlags;
-use crate::id::{InodeId, Version};
+use crate::id::{ClientOwner, InodeId, Version};
 use crate::layout::Run;
 use crate::name::Name;
 use crate::store::StoreError;
@@ -31,6 +32,10 @@ pub(super) const INODES: &[u8] = b"I";
 pub(super) const ENTRIES: &[u8] = b"D";
 pub(super) const SEGMENTS: &[u8] = b"L";
 pub(super) const XATTRS: &[u8] = b"A";
+pub(super) const HOLDERS: &[u8] = b"H";
+
+/// No node gives a longer lease, in milliseconds: an hour.
+pub(super) const LONGEST_LEASE: u64 = 3_600_000;
 
 /// A stored inode; entries and layout have keys of their own.
 #[derive(Debug)]
@@ -190,6 +195,10 @@ pub(super) fn segment_key(ino: InodeId, segment: u64) -> Vec<u8> {
 
 pub(super) fn xattr_key(ino: InodeId, name: &XattrName) -> Vec<u8> {
     [XATTRS, &ino.0.to_be_bytes(), name.as_bytes()].concat()
+}
+
+pub(super) fn holder_key(owner: ClientOwner) -> Vec<u8> {
+    [HOLDERS, &owner.0].concat()
 }
 
 /// The id after a key's first byte, and what follows it.

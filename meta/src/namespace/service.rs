@@ -6,6 +6,7 @@ use crate::alloc::Allocator;
 use crate::attr::Attr;
 use crate::error::MetaError;
 use crate::extent::Extent;
+use crate::holders::Holders;
 use crate::id::{Incarnation, InodeId, NodeId, RequestId, SessionId, Stamp, Term};
 use crate::layout::{Replica, Run};
 use crate::leases::Leases;
@@ -26,6 +27,7 @@ pub struct Namespace {
     pub(super) sessions: Sessions,
     pub(super) locks: Locks,
     pub(super) leases: Leases,
+    pub(super) holders: Holders,
     /// Of the last step.
     pub(super) stamp: Stamp,
     /// Files whose first bytes have space that only the session that made them can have written to.
@@ -105,7 +107,7 @@ impl Namespace {
         self.give_up(session, given_up, &mut out);
         if !self.sessions.exists(session) {
             self.end_locks(session, &mut out);
-            out.resume.extend(self.leases.end(session));
+            self.end_leases(session, &mut out);
         }
         for ino in opens {
             self.closed(ino, &mut out);
@@ -130,13 +132,14 @@ impl Namespace {
         self.leases.ticks(now.monotonic);
         // Who was not heard of for a lease believes nothing any more, fenced or not: its own clock told it so before.
         for session in &expired.disconnect {
-            out.resume.extend(self.leases.end(*session));
+            self.end_leases(*session, &mut out);
         }
         out.disconnect = expired.disconnect;
         for session in expired.ended {
             self.end_locks(session, &mut out);
-            out.resume.extend(self.leases.end(session));
+            self.end_leases(session, &mut out);
         }
+        self.end_grace_period(now.monotonic, &mut out);
         let late = self.leases.late(now.monotonic.saturating_sub(self.config.lease));
         out.disconnect.extend(late);
         let mut grants = Grants::new();

@@ -40,7 +40,7 @@ impl Request {
     /// Whether it needs a store that works: it changes what the store must keep, or asks whether the store has it.
     ///
     /// What merely ends (opens, recalls, leases) goes on without a store, so that handlers can leave in order. An access time that
-    /// reading renews is lost with a store that failed, and is worth no error.
+    /// reading renews is lost with a store that failed, and is worth no error; nor is who takes leases, since nothing is changed any more then.
     #[must_use]
     pub fn is_durable(&self) -> bool {
         match self {

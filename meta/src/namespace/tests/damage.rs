@@ -9,7 +9,7 @@ use super::random::{play, steps};
 use super::world::{READ, ROOT, World};
 use crate::attr::FileKind;
 use crate::error::MetaError;
-use crate::id::{Incarnation, InodeId, PoolId, Term, Version};
+use crate::id::{ClientOwner, Incarnation, InodeId, PoolId, Term, Version};
 use crate::layout::{ReplicaState, SEGMENT};
 use crate::namespace::format;
 use crate::namespace::identity::{self, Identity};

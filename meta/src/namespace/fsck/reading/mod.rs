@@ -11,6 +11,7 @@ mod inodes;
 mod entries;
 mod segments;
 mod xattrs;
+mod holders;
 mod read;
 
 pub(in crate::namespace) use read::read;

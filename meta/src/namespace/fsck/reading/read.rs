@@ -26,12 +26,14 @@ pub(in crate::namespace) fn read(store: &dyn Store, now: Timestamp) -> Result<Re
     each(record::ENTRIES, Reader::entry)?;
     each(record::SEGMENTS, Reader::segment)?;
     each(record::XATTRS, Reader::xattr)?;
+    each(record::HOLDERS, Reader::holder)?;
     let ours = [
         record::HEAD,
         record::INODES,
         record::ENTRIES,
         record::SEGMENTS,
         record::XATTRS,
+        record::HOLDERS,
     ];
     for first in 0..=u8::MAX {
         if !ours.contains(&&[first][..]) {

@@ -1,6 +1,6 @@
 //! What the parts of a reading share.
 
-use crate::id::InodeId;
+use crate::id::{ClientOwner, InodeId};
 use crate::name::Name;
 use crate::namespace::fsck::found::Found;
 use crate::namespace::record::split_key;
@@ -8,6 +8,7 @@ use crate::problem::ProblemKind;
 use crate::time::Timestamp;
 use crate::tree::Tree;
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 /// No inode has a greater id: whatever is stored beyond is damage.
 pub(in crate::namespace) const MAX_INODE: u64 = u64::MAX / 2 - 2 * FRESH;
@@ -27,6 +28,8 @@ pub(in crate::namespace) struct Reading {
     pub(in crate::namespace) is_new: bool,
     /// First inode id that was never given out, if the store knows.
     pub(in crate::namespace) ceiling: Option<InodeId>,
+    /// Who takes leases, and of how long.
+    pub(in crate::namespace) holders: Vec<(ClientOwner, Duration)>,
     /// Another version may have written it: nothing may be changed.
     pub(in crate::namespace) foreign: bool,
 }
@@ -58,6 +61,7 @@ impl Reader {
                 remove: BTreeSet::new(),
                 is_new: true,
                 ceiling: None,
+                holders: Vec::new(),
                 foreign: false,
             },
             format: None,

@@ -231,3 +231,21 @@ fn extended_attributes_that_cannot_be_go_and_the_others_stay() {
     let kept = directory.get(&key(directory.dir, "trusted.of a directory"));
     assert_eq!(kept.map(|value| value.len()), Some(40_000), "with its entries");
 }
+
+#[test]
+fn a_session_of_which_the_lease_cannot_be_read_is_forgotten() {
+    let key = record::holder_key(ClientOwner([7; 16]));
+    let hour = record::LONGEST_LEASE;
+    let patient = broken(
+        |patient| {
+            patient.put(&key, Some(record::encode(&(hour + 1))));
+            patient.put(&record::holder_key(ClientOwner([8; 16])), Some(vec![]));
+            patient.put(&key[..16], Some(record::encode(&hour)));
+        },
+        &[MalformedKey, MalformedValue, MalformedValue],
+    );
+    assert_eq!(patient.get(&key), None);
+    let mut patient = Patient::new();
+    patient.put(&key, Some(record::encode(&hour)));
+    assert_eq!(patient.kinds(), []);
+}
