@@ -118,6 +118,7 @@ impl Play {
         }
         self.played.faults += 1;
         self.tell(format!("the node dies for {by:?}"));
+        self.old_leases = std::array::from_fn(|host| self.sim.leases_over(HostId(host)));
         self.sim.kill_node();
         self.ground.lock().renew();
         self.operations.died(self.step);

@@ -6,7 +6,8 @@
 //! - the answer of a change that began after the value's own change had ended, or
 //! - a look that showed another value, and before whose beginning (or that of the other value's change) the value's own change had ended.
 //!
-//! A node that dies comes back with one of the values of some moment since the last fsync.
+//! A node that dies comes back with one of the values of some moment since the last fsync. A host that has not come back to it may show what it knew
+//! until then, until the answer of a change that the new node makes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -47,6 +48,8 @@ struct Change {
 pub(super) struct Look {
     pub(super) began: u64,
     pub(super) now: u64,
+    /// By what the host learned before the node died last.
+    pub(super) of_old: bool,
 }
 
 /// A call that changes things.
@@ -58,10 +61,20 @@ struct Pending {
     lost: bool,
 }
 
+/// What a thing may have shown when the node died last.
+#[derive(Debug)]
+struct Old {
+    values: BTreeSet<u64>,
+    /// A change that the new node made was answered then.
+    over: Option<u64>,
+}
+
 /// All that is looked at.
 #[derive(Debug, Default)]
 pub(super) struct Looks {
     things: BTreeMap<Thing, Vec<Change>>,
+    /// What things may have shown when the node died last.
+    old: BTreeMap<Thing, Old>,
     calls: BTreeMap<u64, Pending>,
     /// Inodes that names were known to lead to.
     known: BTreeSet<u64>,
@@ -96,6 +109,12 @@ impl Change {
 
     fn may_be_shown(&self, began: u64) -> bool {
         self.over.is_none_or(|over| over > began)
+    }
+}
+
+impl Old {
+    fn may_show(&self, value: u64, began: u64) -> bool {
+        self.values.contains(&value) && self.over.is_none_or(|over| over > began)
     }
 }
 
@@ -164,6 +183,9 @@ impl Looks {
             if changes[at].firm {
                 let began = changes[at].began;
                 replace(changes, at, began, now);
+                if let Some(old) = self.old.get_mut(&change) {
+                    old.over.get_or_insert(now);
+                }
             }
         }
     }
@@ -199,6 +221,14 @@ impl Looks {
         };
         if look.began < self.died {
             // The node died under it.
+            return Ok(());
+        }
+        if look.of_old
+            && self
+                .old
+                .get(&thing)
+                .is_some_and(|old| old.may_show(value, look.began))
+        {
             return Ok(());
         }
         let fits = |change: &Change| change.value == Some(value) && change.may_be_shown(look.began);
@@ -237,7 +267,10 @@ impl Looks {
     pub(super) fn dies(&mut self, now: u64) {
         let synced = self.synced;
         self.died = now;
-        for changes in self.things.values_mut() {
+        for (thing, changes) in &mut self.things {
+            let shown = changes.iter().filter(|change| change.may_be_shown(now));
+            let values = shown.filter_map(|change| change.value).collect();
+            self.old.insert(*thing, Old { values, over: None });
             changes.retain(|change| change.in_flight || change.may_be_shown(synced));
             for change in changes {
                 (change.over, change.firm) = (None, false);
@@ -304,7 +337,8 @@ mod tests {
     }
 
     fn shows(looks: &mut Looks, value: u64, began: u64, now: u64) -> bool {
-        looks.shows(MODE, value, Look { began, now }).is_ok()
+        let of_old = false;
+        looks.shows(MODE, value, Look { began, now, of_old }).is_ok()
     }
 
     #[test]
@@ -359,7 +393,8 @@ mod tests {
         let mut looks = looks();
         let show = |looks: &mut Looks, ino, began| {
             let now = began + 1;
-            looks.shows(NAME, ino, Look { began, now }).is_ok()
+            let of_old = false;
+            looks.shows(NAME, ino, Look { began, now, of_old }).is_ok()
         };
         looks.begins((10, 0), NAME, None);
         assert!(show(&mut looks, 0, 11) && show(&mut looks, 40, 13));
@@ -385,5 +420,24 @@ mod tests {
         assert!(!shows(&mut looks, 2, 42, 43));
         assert!(shows(&mut looks, 3, 42, 43));
         assert!(!shows(&mut looks, 4, 44, 45), "it came back with another one");
+    }
+
+    #[test]
+    fn a_host_that_has_not_come_back_may_show_what_it_knew_until_the_new_node_answers_a_change() {
+        let mut looks = looks();
+        looks.begins((10, 0), MODE, Some(2));
+        looks.ends(10, None, 11);
+        looks.dies(20);
+        assert!(shows(&mut looks, 1, 21, 22), "nobody had synced the change");
+        let shows_old = |looks: &mut Looks, value, began| {
+            let (now, of_old) = (began + 1, true);
+            looks.shows(MODE, value, Look { began, now, of_old }).is_ok()
+        };
+        assert!(shows_old(&mut looks, 2, 23) && shows(&mut looks, 1, 25, 26));
+        looks.begins((30, 0), MODE, Some(3));
+        assert!(shows_old(&mut looks, 2, 31));
+        looks.ends(30, None, 40);
+        assert!(shows_old(&mut looks, 2, 39), "it began before the answer");
+        assert!(!shows_old(&mut looks, 2, 41) && shows_old(&mut looks, 3, 41));
     }
 }

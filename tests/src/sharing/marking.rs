@@ -150,8 +150,8 @@ impl Play {
     }
 
     pub(super) fn shows(&mut self, doing: &Doing, thing: Thing, value: u64) -> Result<(), String> {
-        let (began, now) = (doing.began, self.step);
-        self.looks.shows(thing, value, Look { began, now })
+        let (began, now, of_old) = (doing.began, self.step, doing.of_old);
+        self.looks.shows(thing, value, Look { began, now, of_old })
     }
 
     /// A file is looked at from now on which the call of that host has made, or found.

@@ -144,6 +144,8 @@ pub(super) struct Doing {
     /// Step and time at which it began.
     pub(super) began: u64,
     pub(super) since: Duration,
+    /// What its host held by lease was from before the node's last death.
+    pub(super) of_old: bool,
     pub(super) answer: Started<Answer>,
 }
 

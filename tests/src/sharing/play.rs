@@ -99,6 +99,8 @@ pub(super) struct Play {
     /// When a host that is dead or stopped goes on.
     pub(super) goes_on: [Option<Duration>; HOSTS],
     pub(super) node_returns: Option<Duration>,
+    /// Over which connection each host had its leases when the node died last.
+    pub(super) old_leases: [Option<u64>; HOSTS],
     /// The step at which the node dies.
     dies_at: Option<u64>,
     pub(super) unheard: bool,
@@ -181,6 +183,7 @@ impl Play {
             shaken: [Duration::ZERO; HOSTS],
             goes_on: [None; HOSTS],
             node_returns: None,
+            old_leases: [None; HOSTS],
             dies_at: None,
             unheard: false,
             faults: true,
@@ -298,8 +301,15 @@ impl Play {
             host,
             began: self.step,
             since: self.sim.now(),
+            of_old: self.holds_old(host),
             answer,
         });
+    }
+
+    /// Whether what the host holds by lease is from before the node's last death.
+    fn holds_old(&self, host: usize) -> bool {
+        let over = self.sim.leases_over(HostId(host));
+        over.is_some() && over == self.old_leases[host]
     }
 
     /// What a write writes.

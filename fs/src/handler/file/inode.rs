@@ -13,7 +13,6 @@ use rdmafs_meta::attr::{Attr, FileKind};
 use rdmafs_meta::error::MetaError;
 use rdmafs_meta::id::InodeId;
 use rdmafs_meta::layout::LayoutSlice;
-use rdmafs_meta::permission::{SET_GID, SET_UID};
 use rdmafs_meta::time::Timestamp;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -355,10 +354,8 @@ impl Inode {
         }
         state.writes += 1;
         written.last = state.writes;
-        let plain = |attr: &Attr| attr.mode & (SET_UID | SET_GID) == 0;
-        let has_set_id = !state.attr.as_ref().is_some_and(plain);
         let takes = match state.plain {
-            _ if written.clear_set_id && has_set_id => Takes::SetId,
+            _ if written.clear_set_id => Takes::SetId,
             false => Takes::Capabilities,
             true => Takes::Nothing,
         };

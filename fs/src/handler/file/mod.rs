@@ -17,6 +17,7 @@ mod closing;
 mod room;
 mod commit;
 mod commit_later;
+mod set_id;
 
 pub(super) use caches::{Committed, KernelCaches};
 pub(super) use closing::Closings;

@@ -2,7 +2,7 @@
 
 use super::cleaning::CleaningWait;
 use super::open_file::OpenFile;
-use super::space::{Changing, clears_set_id};
+use super::space::Changing;
 use super::state::Mount;
 use super::types::FilePlace;
 use crate::errno::Error;
@@ -54,7 +54,7 @@ impl Mount {
             // The kernel throws away what programs store to the rest of the page meanwhile. Refused, it reads and writes instead.
             return Err(self.refuses_copy(target.inode().ino).await);
         }
-        let clears = clears_set_id(&caller, target.inode());
+        let clears = self.files.may_clear_set_id(&caller, target.inode());
         let turn = target
             .inode()
             .pages

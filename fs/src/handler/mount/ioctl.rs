@@ -1,7 +1,6 @@
 //! The ioctls of open files: where their bytes are, and atomic changes of a word.
 
 use super::cleaning::CleaningWait;
-use super::space::clears_set_id;
 use super::state::Mount;
 use super::types::{HandleId, WriteMode};
 use crate::errno::Error;
@@ -73,7 +72,7 @@ impl Mount {
         self.writable()?;
         self.check_appends(&file, WriteMode::default())?;
         let inode = file.inode();
-        let clears = clears_set_id(caller, inode);
+        let clears = self.files.may_clear_set_id(caller, inode);
         let request = Request::Atomic {
             ino: inode.ino,
             offset,

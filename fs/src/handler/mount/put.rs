@@ -172,7 +172,8 @@ impl Mount {
             size: wanted.offset.saturating_add(u64::try_from(done).unwrap_or(0)),
             truncate_seq,
             mtime: self.client.node_clock.stamp(before, self.client.clock.now()),
-            clear_set_id: wanted.clear_set_id,
+            // Else whoever sets a bit does so after this write.
+            clear_set_id: wanted.clear_set_id && self.files.may_have_set_id(inode),
             mounts: vec![self.id],
             last: 0,
         }

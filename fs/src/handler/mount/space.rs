@@ -7,11 +7,9 @@ use super::types::{HandleId, SpaceChange};
 use crate::errno::Error;
 use crate::handler::client::OutgoingCall;
 use crate::handler::file::{Inode, MAX_SIZE};
-use rdmafs_meta::attr::Attr;
 use rdmafs_meta::cred::Credentials;
 use rdmafs_meta::error::MetaError;
 use rdmafs_meta::id::InodeId;
-use rdmafs_meta::permission;
 use rdmafs_meta::wire::{Reply, Request, Sought};
 use std::sync::Arc;
 
@@ -38,7 +36,7 @@ impl Mount {
             return Err(MetaError::Invalid.into());
         }
         let inode = file.inode();
-        let clears = clears_set_id(&caller, inode);
+        let clears = self.files.may_clear_set_id(&caller, inode);
         let changes_bytes = !matches!(change, SpaceChange::Allocate { .. });
         let turn = match changes_bytes {
             true => Some(inode.pages.change(self.id, offset..end).await),
@@ -147,13 +145,6 @@ impl Mount {
             .values()
             .any(|file| file.inode().ino == ino && file.mode.read && file.mode.write)
     }
-}
-
-/// Whether bytes that this caller changes take set-id bits away. The kernel does not expect that of what is not a write, and would show the
-/// old mode for a second.
-pub(in crate::handler) fn clears_set_id(caller: &Credentials, inode: &Inode) -> bool {
-    let none = |attr: &Attr| permission::without_set_id(caller, attr) == attr.mode;
-    !caller.keeps_set_id() && !inode.attr().as_ref().is_some_and(none)
 }
 
 fn request(ino: InodeId, (start, end): (u64, u64), change: SpaceChange) -> Request {

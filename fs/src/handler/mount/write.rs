@@ -75,6 +75,10 @@ impl Mount {
             clear_set_id: writer.is_some(),
             reserved: None,
         };
+        let took_set_id = match &writer {
+            Some(writer) => self.files.take_set_id(file.inode(), self.by(), writer).await?,
+            None => false,
+        };
         let mut dropped = Ok(());
         let (written, takes) = if mode.write_back {
             self.write_pages(&file, &wanted, data).await?
@@ -91,7 +95,7 @@ impl Mount {
             let who = writer.unwrap_or_else(Credentials::root);
             self.files.commit_as(file.inode(), self.by(), who).await?;
         }
-        if takes == Takes::SetId {
+        if took_set_id || takes == Takes::SetId {
             // It knows that a write changes size and times, and would show the old mode for a second.
             self.kernel_forgets(file.inode().ino).await;
         }

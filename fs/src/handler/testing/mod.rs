@@ -7,10 +7,12 @@ mod threaded;
 mod store;
 mod simulated_peer;
 mod host;
+mod rules;
 mod simulation;
 
 pub use host::{HostId, Started};
+pub use rules::Rules;
 pub use simulated_peer::Watch;
-pub use simulation::{Rules, Simulation};
+pub use simulation::Simulation;
 pub use store::{SimStore, StoreFault};
 pub use threaded::{SimNode, SimPool, mount_on_sim};

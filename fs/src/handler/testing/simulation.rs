@@ -5,6 +5,7 @@
 //! service with its grants and its journal. Only the fabric, the store and the clocks are simulated.
 
 use super::host::{Host, HostId, Started};
+use super::rules::Rules;
 use super::simulated_peer::{NodeRun, SimulatedPool, Watch, Way};
 use super::store::SimStore;
 use super::threaded::options;
@@ -22,7 +23,7 @@ use rdmafs_meta::time::{Now, Timestamp};
 use rdmafs_rdma::buffer::Buffer;
 use rdmafs_rdma::clock::Clock;
 use rdmafs_rdma::fabric::Verb;
-use rdmafs_rdma::sim::{Pace, Sim, SimEndpoint};
+use rdmafs_rdma::sim::{Sim, SimEndpoint};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -31,23 +32,6 @@ const MANY: usize = 100_000;
 
 /// Between two ticks of the node.
 const TICK: Duration = Duration::from_millis(250);
-
-/// How a simulation goes.
-#[derive(Clone, Copy, Debug)]
-pub struct Rules {
-    /// Bytes to lend, a multiple of 4 KiB.
-    pub arena: u64,
-    /// Of the schedule.
-    pub seed: u64,
-    /// Of the fabric.
-    pub pace: Pace,
-    /// Lease of a session.
-    pub lease: Duration,
-    /// The node does its chores (storing, fencing, cleaning) as soon as it can; else when it is told to ([`Simulation::work`]).
-    pub prompt: bool,
-    /// Handlers take leases.
-    pub leases: bool,
-}
 
 /// A simulated pool and its hosts.
 pub struct Simulation {
@@ -309,6 +293,13 @@ impl Simulation {
     #[must_use]
     pub fn is_stopped(&self, host: HostId) -> bool {
         self.hosts[host.0].as_ref().is_some_and(|host| host.stopped)
+    }
+
+    /// Over which of its connections, as it numbers them, the host has what it holds by lease.
+    #[must_use]
+    pub fn leases_over(&self, host: HostId) -> Option<u64> {
+        let host = self.hosts[host.0].as_ref()?;
+        host.pool.client.leases.over().map(|connection| connection.0)
     }
 
     /// The host's connections, newest last, that are not fenced.

@@ -7,8 +7,6 @@ use crate::errno::Error;
 use crate::handler::testing::HostId;
 use crate::handler::{HandleId, LockCall, LockCaller, Mount};
 use crate::options::CacheMode;
-use rdmafs_meta::attr::SetAttr;
-use rdmafs_meta::cred::Credentials;
 use rdmafs_meta::id::InodeId;
 use rdmafs_meta::lock::{LockKind, Span};
 use std::sync::Arc;
@@ -245,29 +243,4 @@ fn an_unlock_without_its_node_takes_no_longer_than_the_mount_waits() {
     let unlocks = lab.sim.start(host, mount.unlock(call(handle, LockKind::Flock)));
     lab.sim.pass_by(most + Duration::from_millis(100));
     assert_eq!(unlocks.take().unwrap().unwrap_err().errno(), libc::EIO);
-}
-
-/// A host knows a file as a plain one, and another one makes it set-id.
-#[test]
-fn a_write_of_another_user_takes_set_id_bits_that_his_host_has_not_heard_of() {
-    let mut lab = lab();
-    lab.write("theirs", 0, b"plain").unwrap();
-    lab.fsync("theirs").unwrap();
-    let (a, b, ino) = (lab.a, lab.b, lab.open["f"].1);
-    let set_id = SetAttr {
-        mode: Some(0o4775),
-        ..SetAttr::default()
-    };
-    lab.call(a, |mount| {
-        Box::pin(mount.setattr(Credentials::root(), ino, set_id, None))
-    })
-    .unwrap();
-    let (_, _, handle) = lab.open["theirs"];
-    let buffer = lab.sim.buffer(b, b"other").unwrap();
-    lab.call(b, |mount| Box::pin(mount.write(handle, 0, buffer, true)))
-        .unwrap();
-    let commit_after = lab.sim.mount(b).commit_after();
-    lab.sim.pass_by(commit_after);
-    let entry = lab.call(a, |mount| Box::pin(mount.getattr(Credentials::root(), ino)));
-    assert_eq!(entry.unwrap().attr.mode, 0o775);
 }

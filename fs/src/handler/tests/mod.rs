@@ -9,6 +9,7 @@ mod later;
 mod leases;
 mod kept;
 mod lock_bytes;
+mod set_id;
 mod locks;
 mod nodes;
 mod once;

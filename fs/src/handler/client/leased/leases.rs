@@ -105,6 +105,12 @@ impl Leases {
         }
     }
 
+    /// Over which connection what is held was learned.
+    #[cfg(any(test, feature = "testing"))]
+    pub(in crate::handler) fn over(&self) -> Option<Connection> {
+        self.held.lock().over
+    }
+
     /// The attributes of the inode, if they are held.
     pub(in crate::handler) fn held(&self, ino: InodeId) -> Option<Attr> {
         self.believed(|cache| cache.attributes(ino).cloned())
