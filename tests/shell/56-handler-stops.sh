@@ -115,9 +115,9 @@ watched() {
 note "other mount namespaces: a slave, as systemd gives services, a private copy, and a bind mount"
 echo 0 >"$T/place/shm/round"
 echo 0 >"$T/place/tcp/round"
-unshare -m --propagation slave sleep 600 &
+unshare -m --propagation slave "$HERE/only-ours" sleep 600 &
 echo $! >"$T/slave.pid"
-unshare -m --propagation private sleep 600 &
+unshare -m --propagation private "$HERE/only-ours" sleep 600 &
 echo $! >"$T/private.pid"
 mkdir "$T/bound"
 mount --bind "$T/place/shm" "$T/bound"

@@ -81,7 +81,7 @@ echo "  $(memory) KiB after all of them are unmounted"
 
 note "a copy in another mount namespace keeps a mount served, and umount says whose it is"
 attach p "$T/copied"
-unshare -m --propagation private sleep 600 &
+unshare -m --propagation private "$HERE/only-ours" sleep 600 &
 copy=$!
 has_copy() {
     [ "$(readlink /proc/$copy/ns/mnt)" != "$(readlink /proc/self/ns/mnt)" ]
