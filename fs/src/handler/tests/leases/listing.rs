@@ -216,7 +216,7 @@ fn own_changes_of_a_directory_are_listed_at_once() {
     listed(&mut lab, "z l s");
     rename(&mut lab, b, (ino, "l"), (below, "l"), RenameMode::Replace);
     listed(&mut lab, "z s");
-    rename(&mut lab, b, (below, "l"), (ino, "s"), RenameMode::Exchange);
+    rename(&mut lab, b, (ino, "z"), (ino, "s"), RenameMode::Exchange);
     listed(&mut lab, "z s");
     assert_eq!(look(&mut lab, b, ino, "s").unwrap().ino, file);
     rename(&mut lab, b, (ino, "s"), (ROOT, "out"), RenameMode::Replace);
