@@ -368,9 +368,6 @@ impl Cache {
         if !knew {
             self.listings.forget_all(stamp.max(self.newest));
         }
-        for (directory, _) in &change.names {
-            self.listings.forget(*directory, stamp);
-        }
         for ino in &change.inodes {
             self.forget_listing(*ino, stamp);
         }

@@ -47,12 +47,12 @@ impl Service {
     pub(super) fn new() -> Self {
         Self {
             step: 1,
-            inodes: [(ROOT, attr(1, 0))].into(),
+            inodes: (1..=3).map(|ino| (InodeId(ino), attr(ino, 0))).collect(),
             xattrs: BTreeMap::new(),
             leased: BTreeSet::new(),
-            names: BTreeMap::new(),
-            next_inode: 2,
-            next_cookie: 3,
+            names: [(0, (3, InodeId(2))), (1, (4, InodeId(3)))].into(),
+            next_inode: 4,
+            next_cookie: 5,
         }
     }
 

@@ -61,6 +61,16 @@ fn the_beginning_of_a_directory_is_held() {
 }
 
 #[test]
+fn a_page_after_a_gap_is_not_joined() {
+    let mut test = Test::new();
+    test.call(&page(0), 5, listed(&dots(&[]), 1, false));
+    test.call(&page(3), 6, listed(&[("b", 3)], 4, true));
+    assert_eq!((test.page(2, 100), test.page(3, 100)), (None, None));
+    test.call(&page(2), 7, listed(&[("a", 2)], 3, false));
+    assert_eq!(test.page(2, 100), Some(vec!["a".into()]));
+}
+
+#[test]
 fn a_page_that_is_asked_for_its_attributes_leaves_the_rest_held() {
     let mut test = Test::new();
     test.lists(5);
@@ -205,6 +215,14 @@ fn no_listing_outlives_a_change_of_which_nobody_knows_when_it_was() {
     let before = listed(&dots(&[("a", 2)]), 1, true);
     test.0.answered(&page(0), &late, &said(6, before));
     assert_eq!(test.all(), None);
+    let attributes = [1, 2, 3].map(|ino| attr(ino, 0)).to_vec();
+    let answer = StampedAnswer {
+        changed: attributes,
+        ..said(7, Ok(Reply::Done))
+    };
+    let sync = test.sends(&Request::Sync);
+    test.0.answered(&Request::Sync, &sync, &answer);
+    assert_eq!((test.size(3), test.all()), (Some(0), None));
     test.lists(8);
 }
 
