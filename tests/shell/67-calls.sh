@@ -1,11 +1,15 @@
 #!/bin/sh
 # How many calls operations make, exactly: what was looked up, listed or changed here before is answered without one, also that a name is
-# missing; each change is one call.
+# missing and what is in a directory; each change is one call.
 # matrix: fabric cache
 . "$(dirname "$0")/lib.sh"
 
 # Names in the large directory.
 MANY=2000
+# Directories of the tree, and files in each of them.
+DIRECTORIES=50
+FILES=20
+export DIRECTORIES FILES
 
 cat >"$T/make.py" <<'PY'
 # make.py DIR MANY UID: what the handler that is measured does not know yet.
@@ -20,6 +24,10 @@ for name, files in ("few", 3), ("listed", 100), ("many", many):
     os.chown(f"{top}/{name}", user, user)
     for i in range(files):
         os.mknod(f"{top}/{name}/{i}", stat.S_IFREG | 0o644)
+for i in range(int(os.environ["DIRECTORIES"])):
+    os.makedirs(f"{top}/tree/{i}")
+    for file in range(int(os.environ["FILES"])):
+        os.mknod(f"{top}/tree/{i}/{file}", stat.S_IFREG | 0o644)
 PY
 
 cat >"$T/calls.py" <<'PY'
@@ -85,6 +93,38 @@ def names_of_a_listed_directory():
     costs("stat of a name that was not listed", lambda: missing(f"{listed}/none"))
     costs("unlink of what was listed", lambda: os.unlink(f"{listed}/0"), unlink=1)
     costs("stat of what was removed", lambda: missing(f"{listed}/0"))
+
+def a_directory_that_was_listed():
+    listed = f"{top}/listed"
+    names = sorted(os.listdir(listed))
+    def lists():
+        assert sorted(os.listdir(listed)) == names
+    costs("listing", lists)
+    costs("listing with stat", lambda: [entry.stat() for entry in os.scandir(listed)])
+    make(f"{listed}/made")
+    names.append("made")
+    names.sort()
+    costs("listing after an own create", lists, read_dir=1)
+    costs("listing", lists)
+    os.rename(f"{listed}/made", f"{listed}/renamed")
+    names[names.index("made")] = "renamed"
+    names.sort()
+    costs("listing after an own rename", lists, read_dir=1)
+    costs("listing, the second time", lists)
+    few = f"{top}/few"
+    costs("listing for the first time", lambda: os.listdir(few), read_dir=1)
+    costs("listing, the second time", lambda: os.listdir(few))
+
+def a_tree():
+    tree = f"{top}/tree"
+    def status_of_git():
+        found = 0
+        for directory, _, files in os.walk(tree):
+            each(os.stat, (f"{directory}/{name}" for name in files))
+            found += len(files)
+        assert found == int(os.environ["DIRECTORIES"]) * int(os.environ["FILES"]), found
+    print("- a first pass over a tree", calls_of(status_of_git))
+    costs("a pass over a tree, the second time", status_of_git)
 
 def changes():
     here = f"{top}/here"
@@ -152,6 +192,8 @@ def what_is_held_is_shown():
 
 names_that_were_never_looked_up()
 names_of_a_listed_directory()
+a_directory_that_was_listed()
+a_tree()
 changes()
 files()
 what_others_wrote()

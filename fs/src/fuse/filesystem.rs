@@ -13,7 +13,7 @@ use super::reply;
 use super::session::negotiate;
 use super::taken::{filled, take};
 use crate::errno::Error;
-use crate::handler::{FilePlace, Mount};
+use crate::handler::{DIRECTORY_PAGE, FilePlace, Mount};
 use fuser::{
     BsdFileFlags, CopyFileRangeFlags, FileHandle, Filesystem, INodeNo, IoctlFlags, KernelConfig, LockOwner,
     OpenFlags, RenameFlags, ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory, ReplyDirectoryPlus,
@@ -28,9 +28,6 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
-
-/// Entries asked for at once: about what fits the 32 KiB that readdir(3) of glibc reads.
-const PAGE: u32 = 256;
 
 impl Filesystem for Adapter {
     fn init(&mut self, _: &Request, config: &mut KernelConfig) -> io::Result<()> {
@@ -332,7 +329,7 @@ impl Filesystem for Adapter {
     fn readdir(&self, req: &Request, _: INodeNo, fh: FileHandle, offset: u64, reply: ReplyDirectory) {
         self.serve(
             req,
-            |mount| mount.readdir(handle(fh), offset, PAGE),
+            |mount| mount.readdir(handle(fh), offset, DIRECTORY_PAGE),
             |page| reply::page(reply, page),
         );
     }
@@ -341,7 +338,7 @@ impl Filesystem for Adapter {
         let mount = self.mount.clone();
         self.serve(
             req,
-            |mount| mount.readdir(handle(fh), offset, PAGE),
+            |mount| mount.readdir(handle(fh), offset, DIRECTORY_PAGE),
             move |page| reply::page_with_attrs(reply, page, &mount),
         );
     }

@@ -21,7 +21,7 @@ mod tests;
 
 pub use client::{EstablishError, PoolReplaced, ReachError};
 pub use host::{Handler, PoolError};
-pub(crate) use mount::WHOLE_FILE;
+pub(crate) use mount::{DIRECTORY_PAGE, WHOLE_FILE};
 pub use mount::{
     Entry, FilePlace, HandleId, KernelNotify, LockCall, LockCaller, Mount, OpenMode, Opened, ReadData,
     RootError, SpaceChange, WriteMode, XattrData,

@@ -2,7 +2,6 @@
 
 use super::history::CELL;
 use super::looks::Thing;
-use super::marks::Mark;
 use super::plan::{Answer, Doing, Got, Plan, is_failure};
 use super::play::{Handle, Name, Play, is_log};
 use nix::errno::Errno;
@@ -75,7 +74,7 @@ impl Play {
                         self.looks_at(ino, doing);
                         self.new_file(ino, append);
                         self.opened(doing, (ino, append), id);
-                        self.look_elsewhere(doing.host, Mark::Find { name }, 0);
+                        self.look_up_elsewhere(doing.host, name);
                         Ok(())
                     }
                     other => self.name_failed(doing, name, other),
@@ -131,7 +130,7 @@ impl Play {
                     Ok(_) => {
                         self.names[name].holds = None;
                         self.looks.ends(doing.began, None, self.step);
-                        self.look_elsewhere(doing.host, Mark::Find { name }, 0);
+                        self.look_up_elsewhere(doing.host, name);
                         Ok(())
                     }
                     other => self.name_failed(doing, name, other),
@@ -168,7 +167,7 @@ impl Play {
         if answer.is_ok() {
             self.names[to].holds = self.names[from].holds.take();
             self.looks.ends(doing.began, None, self.step);
-            self.look_elsewhere(doing.host, Mark::Find { name: to }, 0);
+            self.look_up_elsewhere(doing.host, to);
             return Ok(());
         }
         self.lose_name(to, doing.host);

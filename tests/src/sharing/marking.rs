@@ -24,8 +24,8 @@ impl Play {
             false => self.names[name].holds.unwrap_or(0),
         };
         let mark = match self.random.random_range(0..100) {
-            0..30 => Mark::Find { name },
-            30..34 => Mark::List,
+            0..26 => Mark::Find { name },
+            26..34 => Mark::List,
             _ if !self.looks.has(Thing::Mode(ino)) => return None,
             34..58 => Mark::Stat,
             58..78 => Mark::ReadExtra,
@@ -48,6 +48,22 @@ impl Play {
             let mark = Mark::Find { name };
             self.begin_plan(host, Plan::Mark { mark, ino: 0 });
         }
+        self.begin_plan(
+            host,
+            Plan::Mark {
+                mark: Mark::List,
+                ino: 0,
+            },
+        );
+    }
+
+    /// A name was changed: a program on another host hears of it, and looks it up or lists it.
+    pub(super) fn look_up_elsewhere(&mut self, than: usize, name: usize) {
+        let mark = match self.random.random_bool(0.5) {
+            true => Mark::Find { name },
+            false => Mark::List,
+        };
+        self.look_elsewhere(than, mark, 0);
     }
 
     /// Something was changed: a program on another host hears of it, and looks.

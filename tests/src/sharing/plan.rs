@@ -7,9 +7,11 @@ use nix::libc::EIO;
 use rdmafs_fs::errno::Error;
 use rdmafs_fs::handler::testing::{HostId, Simulation, Started};
 use rdmafs_fs::handler::{HandleId, Mount, OpenMode, ReadData};
+use rdmafs_fs::options::AccessTimes;
 use rdmafs_meta::attr::SetAttr;
 use rdmafs_meta::cred::Credentials;
 use rdmafs_meta::id::InodeId;
+use rdmafs_meta::time::AccessTime;
 use rdmafs_meta::wire::RenameMode;
 use rdmafs_rdma::buffer::Buffer;
 use std::sync::Arc;
@@ -170,6 +172,12 @@ pub(super) const RW: OpenMode = OpenMode {
     no_access_time: false,
 };
 
+/// Where no access time is renewed a directory may be listed without a call however new it is.
+const NO_DIRECTORY_TIMES: AccessTimes = AccessTimes {
+    files: AccessTime::Relative,
+    directories: AccessTime::Never,
+};
+
 /// Starts it. `handle` is the mount's own, `data` what is written.
 pub(super) fn start(
     sim: &Simulation,
@@ -178,9 +186,11 @@ pub(super) fn start(
     handle: HandleId,
     data: Option<Buffer>,
 ) -> Started<Answer> {
-    let host = HostId(host);
-    let mount = sim.mount(host);
-    sim.start(host, async move {
+    let mount = sim.mount(HostId(host));
+    if host > 0 {
+        mount.remount(false, NO_DIRECTORY_TIMES);
+    }
+    sim.start(HostId(host), async move {
         let done = ask(mount, plan, handle, data).await;
         done.map_err(|error| error.errno())
     })

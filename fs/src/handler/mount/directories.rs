@@ -11,11 +11,14 @@ use rdmafs_meta::attr::{Attr, FileKind};
 use rdmafs_meta::id::InodeId;
 use std::collections::HashMap;
 
+/// The end of a pass that has not begun.
+pub(in crate::handler) const UNKNOWN_END: u64 = u64::MAX;
+
 /// One open directory.
 #[derive(Clone, Copy, Debug)]
 struct OpenDirectory {
     ino: InodeId,
-    /// The pass shows the places below this one.
+    /// The pass shows the places below this one; [`UNKNOWN_END`] before its first page.
     end: u64,
 }
 
@@ -33,7 +36,7 @@ struct Inner {
 }
 
 impl Directories {
-    /// A directory was opened, in which the next name gets the place `end`.
+    /// A directory was opened, in which the next name gets the place `end`, or [`UNKNOWN_END`].
     pub(in crate::handler) fn opened(&self, handle: HandleId, attr: Attr, end: u64) {
         let mut inner = self.inner.lock();
         let ino = attr.ino;

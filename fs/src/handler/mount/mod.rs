@@ -32,6 +32,7 @@ mod caches;
 mod events;
 mod pool;
 
+pub(crate) use directory::DIRECTORY_PAGE;
 pub use locks::{LockCall, LockCaller};
 pub use names::RootError;
 use open_file::OpenFile;

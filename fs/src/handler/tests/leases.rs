@@ -44,6 +44,7 @@ pub(super) fn calls(lab: &Lab, host: HostId) -> u64 {
 }
 
 mod extras;
+mod listing;
 mod overtaken;
 
 const ABSENT: Did<Attr> = Err(Failure::Errno(libc::ENOENT));

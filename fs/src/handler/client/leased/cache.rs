@@ -12,9 +12,10 @@ use super::bounds::Bounds;
 use super::changing::{Change, Changing, Target};
 use super::extras::{Extra, Extras, Known};
 use super::floors::Floors;
+use super::listing::{ListedEntry, Listing, Listings, Page};
 use super::named::{Named, Place};
 use lru::LruCache;
-use rdmafs_meta::attr::Attr;
+use rdmafs_meta::attr::{Attr, FileKind};
 use rdmafs_meta::cred::Credentials;
 use rdmafs_meta::id::{InodeId, Stamp};
 use rdmafs_meta::permission::{self, Access};
@@ -51,6 +52,7 @@ pub(super) struct Cache {
     whole: LruCache<InodeId, Stamp>,
     passes: LruCache<InodeId, Pass>,
     extras: Extras,
+    listings: Listings,
     /// By inode: below them no attributes are taken in.
     attribute_floors: Floors,
     /// By directory: below them none of its names is believed.
@@ -78,6 +80,7 @@ impl Cache {
             whole: LruCache::unbounded(),
             passes: LruCache::unbounded(),
             extras: Extras::new(bounds),
+            listings: Listings::new(bounds),
             attribute_floors: Floors::new(),
             directory_floors: Floors::new(),
             whole_floors: Floors::new(),
@@ -137,8 +140,17 @@ impl Cache {
         self.saw(stamp);
         self.directory_floors.raise(&ino, stamp);
         self.changing.contest(ino);
+        self.forget_listing(ino, stamp);
         self.forget_attributes(ino, stamp);
         self.extras.forget(ino, stamp);
+    }
+
+    /// Names of the inode have changed, or its own name, where it is a directory.
+    fn forget_listing(&mut self, ino: InodeId, stamp: Stamp) {
+        let held = self.attributes.peek(&ino);
+        if held.is_none_or(|(_, attr)| attr.kind == FileKind::Directory) {
+            self.listings.forget(ino, stamp);
+        }
     }
 
     fn forget_attributes(&mut self, ino: InodeId, stamp: Stamp) {
@@ -220,7 +232,11 @@ impl Cache {
                 since: stamp,
                 after: page.last,
             }),
-            after => self.passes.pop(&directory).filter(|pass| pass.after == after),
+            // A page of an earlier pass may come late.
+            after => {
+                let pass = self.passes.pop(&directory);
+                pass.filter(|pass| pass.after == after && pass.since < stamp)
+            }
         };
         let admitted = pass.filter(|pass| self.may_be_whole(directory, pass.since));
         match admitted {
@@ -235,6 +251,21 @@ impl Cache {
             }
             None => {}
         }
+    }
+
+    /// A page of the directory has these entries.
+    pub(super) fn learn_listing(
+        &mut self,
+        directory: InodeId,
+        (page, entries): (Page, Vec<ListedEntry>),
+        stamp: Stamp,
+    ) {
+        self.listings.learn(directory, page, entries, stamp);
+    }
+
+    /// What is held of the entries of a directory, as far as no call of this handler has changed it.
+    pub(super) fn listing(&mut self, directory: InodeId) -> Option<&Listing> {
+        self.listings.get(directory)
     }
 
     /// All names that the directory had then are held.
@@ -301,6 +332,7 @@ impl Cache {
             return Learn::Nothing;
         }
         let before = Stamp(stamp.0 - 1);
+        self.changed_listings(change, knew, stamp);
         if !knew {
             self.attribute_floors.raise_all(before.max(self.newest));
             self.attributes.clear();
@@ -328,6 +360,19 @@ impl Cache {
         }
     }
 
+    /// The call changed names: no listing of their directories is as it was, nor, where a directory was moved, what is its "..".
+    fn changed_listings(&mut self, change: &Change, knew: bool, stamp: Stamp) {
+        if change.names.is_empty() {
+            return;
+        }
+        if !knew {
+            self.listings.forget_all(stamp.max(self.newest));
+        }
+        for ino in &change.inodes {
+            self.forget_listing(*ino, stamp);
+        }
+    }
+
     /// Something was changed, and nobody knows when: what was learned so far, or is asked now, may be from before.
     fn drop_all(&mut self) {
         self.generation += 1;
@@ -337,6 +382,7 @@ impl Cache {
         self.whole.clear();
         self.passes.clear();
         self.extras.clear();
+        self.listings.clear();
     }
 
     /// The call was not sent.
@@ -374,17 +420,6 @@ pub(super) enum Learn {
     NotWhatMoved,
     /// Everything.
     All,
-}
-
-/// A page of a directory.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Page {
-    /// Its entries stand after this place.
-    pub(super) after: u64,
-    /// The place of its last entry.
-    pub(super) last: u64,
-    /// Nothing stands after it.
-    pub(super) end: bool,
 }
 
 fn shrink<V>(cache: &mut LruCache<InodeId, V>, most: usize) {

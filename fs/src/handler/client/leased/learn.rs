@@ -1,8 +1,9 @@
 //! What an answer says of attributes, extended ones too, and names: the one place where any of it is learned.
 
-use super::cache::{Cache, Learn, Page};
+use super::cache::{Cache, Learn};
 use super::changing::Change;
 use super::extras::Extra;
+use super::listing::{ListedEntry, Page};
 use super::named::Named;
 use rdmafs_meta::attr::Attr;
 use rdmafs_meta::error::MetaError;
@@ -31,8 +32,14 @@ impl Cache {
             self.learn_extra(ino, extra, said.stamp);
         }
         match (request, &said.answer) {
-            (Request::ReadDir { ino, after, .. }, Ok(Reply::Directory { entries, end, .. })) => {
-                self.learn_entries(*ino, (*after, *end), entries, said.stamp);
+            (Request::ReadDir { ino, after, .. }, Ok(Reply::Directory { entries, end, next })) => {
+                let page = Page {
+                    after: *after,
+                    last: entries.last().map_or(*after, |entry| entry.cookie),
+                    end: *end,
+                    next: *next,
+                };
+                self.learn_entries(*ino, page, entries, said.stamp);
             }
             (Request::Rename { mode, .. }, Ok(Reply::Done)) => {
                 if learn == Learn::All && !moves_more(*mode) {
@@ -86,22 +93,21 @@ impl Cache {
         }
     }
 
-    fn learn_entries(
-        &mut self,
-        directory: InodeId,
-        (after, end): (u64, bool),
-        entries: &[DirEntry],
-        stamp: Stamp,
-    ) {
+    fn learn_entries(&mut self, directory: InodeId, page: Page, entries: &[DirEntry], stamp: Stamp) {
+        let mut listed = Vec::with_capacity(entries.len());
         for entry in entries {
             self.learn_attributes(&entry.attr, stamp);
             // "." and ".." are no names.
-            if let Ok(name) = Name::new(entry.name.as_slice()) {
+            let name = Name::new(entry.name.as_slice()).ok();
+            listed.extend(ListedEntry::of(entry, name.as_ref()));
+            if let Some(name) = name {
                 self.learn_name((directory, name), Named::At(entry.attr.ino), stamp);
             }
         }
-        let last = entries.last().map_or(after, |entry| entry.cookie);
-        self.learn_page(directory, Page { after, last, end }, stamp);
+        self.learn_page(directory, page, stamp);
+        if listed.len() == entries.len() {
+            self.learn_listing(directory, (page, listed), stamp);
+        }
     }
 }
 

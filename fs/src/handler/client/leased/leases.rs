@@ -11,7 +11,7 @@ use rdmafs_meta::attr::{Attr, FileKind};
 use rdmafs_meta::cred::Credentials;
 use rdmafs_meta::id::{InodeId, Stamp};
 use rdmafs_meta::name::Name;
-use rdmafs_meta::wire::{Request, StampedAnswer};
+use rdmafs_meta::wire::{DirEntry, Request, StampedAnswer};
 use rdmafs_rdma::clock::Clock;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -189,6 +189,22 @@ impl Leases {
         });
         self.counts(target.as_ref());
         target
+    }
+
+    /// Entries of a directory after a place, at most so many, and the place that its next name gets: where they are held, and reading renews nothing, as the
+    /// directory's attributes say.
+    pub(in crate::handler) fn page(
+        &self,
+        directory: InodeId,
+        (after, limit): (u64, u32),
+        renews: impl FnOnce(&Attr) -> bool,
+    ) -> Option<(Vec<DirEntry>, u64)> {
+        let page = self.believed(|cache| match cache.attributes(directory) {
+            Some(attr) if !renews(attr) => cache.page(directory, after, limit as usize),
+            Some(_) | None => None,
+        });
+        self.counts(page.as_ref());
+        page
     }
 
     /// What is found in that which is held now.

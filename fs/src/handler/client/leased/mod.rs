@@ -6,8 +6,10 @@ mod floors;
 mod named;
 mod changing;
 mod extras;
+mod listing;
 mod cache;
 mod learn;
+mod pages;
 mod leases;
 
 pub(in crate::handler) use cache::Found;

@@ -196,6 +196,23 @@ impl World {
             }
             held += 1;
         }
+        Ok(held + self.check_listing()?)
+    }
+
+    /// From each place, what is held of the directory is what is there, whole or not.
+    fn check_listing(&mut self) -> Result<usize, TestCaseError> {
+        let mut held = 0;
+        for (after, limit) in (0..self.service.next_cookie()).flat_map(|after| [(after, 1), (after, 100)]) {
+            let Some((entries, next)) = self.cache.page(ROOT, after, limit) else {
+                continue;
+            };
+            let truth = self.service.listed(after);
+            prop_assert_eq!(next, self.service.next_cookie());
+            prop_assert_eq!(entries.is_empty(), truth.is_empty());
+            prop_assert!(entries.len() <= limit);
+            prop_assert_eq!(&entries[..], &truth[..entries.len()]);
+            held += entries.len();
+        }
         Ok(held)
     }
 
@@ -307,7 +324,7 @@ fn op() -> impl Strategy<Value = Op> {
         1 => (at(), 2..6_u64).prop_map(|(at, ino)| Op::Link(at, ino)),
         1 => at().prop_map(Op::Unlink),
         1 => (at(), at()).prop_map(|(from, to)| Op::Rename(from, to)),
-        1 => any::<bool>().prop_map(Op::List),
+        2 => any::<bool>().prop_map(Op::List),
         4 => extra_op(),
     ]
 }
@@ -332,6 +349,7 @@ fn event() -> impl Strategy<Value = Event> {
         1 => op().prop_map(Event::Foreign),
         1 => extra_op().prop_map(Event::Foreign),
         2 => extra_op().prop_map(Event::Call),
+        2 => any::<bool>().prop_map(|first| Event::Call(Op::List(first))),
         5 => Just(Event::Deliver),
         5 => (0..4_usize, prop::bool::weighted(0.97)).prop_map(|(which, stays)| Event::TakeIn(which, stays)),
     ]
@@ -339,13 +357,16 @@ fn event() -> impl Strategy<Value = Event> {
 
 fn bounds() -> impl Strategy<Value = Bounds> {
     let extras = (1..8_usize, 8..100_usize);
-    let all = (1..8_usize, 1..6_usize, 1..3_usize, extras);
-    all.prop_map(|(attributes, names, directories, (extras, extra_bytes))| Bounds {
+    let (listed, listed_bytes) = (1..8_usize, 1..10_usize);
+    let all = (1..8_usize, 1..6_usize, 1..3_usize, extras, (listed, listed_bytes));
+    all.prop_map(|(attributes, names, directories, extras, listed)| Bounds {
         attributes,
         names,
         directories,
-        extras,
-        extra_bytes,
+        extras: extras.0,
+        extra_bytes: extras.1,
+        listed: listed.0,
+        listed_bytes: listed.1,
     })
 }
 

@@ -4,6 +4,7 @@ use super::bounds::Bounds;
 use super::cache::{Cache, Found};
 use super::changing::Change;
 use super::leases::Leases;
+use super::listing::{ListedEntry, Listings, Page};
 use crate::handler::values::Connection;
 use parking_lot::Mutex;
 use rdmafs_meta::attr::{Attr, FileKind};
@@ -18,13 +19,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 mod extras;
+mod listing;
 
 const ROOT: InodeId = InodeId::ROOT;
+/// Another directory.
+const DIRECTORY: InodeId = InodeId(99);
 
 pub(super) fn attr(ino: u64, size: u64) -> Attr {
     Attr {
         ino: InodeId(ino),
-        kind: FileKind::Regular,
+        kind: match InodeId(ino) {
+            ROOT | DIRECTORY => FileKind::Directory,
+            _ => FileKind::Regular,
+        },
         mode: 0o644,
         nlink: 1,
         uid: 0,
@@ -60,6 +67,8 @@ pub(super) const SMALL: Bounds = Bounds {
     directories: 2,
     extras: 3,
     extra_bytes: 100,
+    listed: 6,
+    listed_bytes: 40,
 };
 
 fn lookup(of: &str) -> Request {

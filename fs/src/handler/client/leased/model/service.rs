@@ -47,12 +47,12 @@ impl Service {
     pub(super) fn new() -> Self {
         Self {
             step: 1,
-            inodes: [(ROOT, attr(1, 0))].into(),
+            inodes: (1..=3).map(|ino| (InodeId(ino), attr(ino, 0))).collect(),
             xattrs: BTreeMap::new(),
             leased: BTreeSet::new(),
-            names: BTreeMap::new(),
-            next_inode: 2,
-            next_cookie: 3,
+            names: [(0, (3, InodeId(2))), (1, (4, InodeId(3)))].into(),
+            next_inode: 4,
+            next_cookie: 5,
         }
     }
 
@@ -70,8 +70,8 @@ impl Service {
     }
 
     fn put(&mut self, name: usize, ino: InodeId) {
-        self.next_cookie += 1;
         self.names.insert(name, (self.next_cookie, ino));
+        self.next_cookie += 1;
     }
 
     /// What the request would change.
@@ -242,23 +242,33 @@ impl Service {
         Ok(Reply::Done)
     }
 
-    fn page(&self, after: u64) -> Reply {
-        let mut entries: Vec<DirEntry> = self
-            .names
-            .iter()
-            .map(|(at, (cookie, ino))| self.entry(*at, *cookie, *ino))
-            .collect();
+    /// The place that the next name gets.
+    pub(super) fn next_cookie(&self) -> u64 {
+        self.next_cookie
+    }
+
+    /// All entries after `after`.
+    pub(super) fn listed(&self, after: u64) -> Vec<DirEntry> {
+        let names = self.names.iter();
+        let names = names.map(|(at, (cookie, ino))| self.entry(NAMES[*at], *cookie, *ino));
+        let dot = self.entry(".", 1, ROOT);
+        let mut entries: Vec<DirEntry> = [dot].into_iter().chain(names).collect();
         entries.retain(|entry| entry.cookie > after);
         entries.sort_by_key(|entry| entry.cookie);
+        entries
+    }
+
+    fn page(&self, after: u64) -> Reply {
+        let mut entries = self.listed(after);
         let end = entries.len() <= PAGE;
         entries.truncate(PAGE);
         let next = self.next_cookie;
         Reply::Directory { entries, end, next }
     }
 
-    fn entry(&self, at: usize, cookie: u64, ino: InodeId) -> DirEntry {
+    fn entry(&self, name: &str, cookie: u64, ino: InodeId) -> DirEntry {
         DirEntry {
-            name: NAMES[at].into(),
+            name: name.into(),
             cookie,
             attr: self.inodes[&ino].clone(),
         }
