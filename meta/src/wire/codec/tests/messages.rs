@@ -15,8 +15,8 @@ use crate::name::Name;
 use crate::problem::{Examination, Lost, LostFile, Problem, ProblemKind};
 use crate::time::{AccessTime, Timestamp};
 use crate::wire::{
-    Answer, Arena, AtomicOp, Begun, Call, DirEntry, NewInode, Notice, OpenAccess, RenameMode, Reply, Request,
-    Sought, Space, StampedAnswer, XattrMode,
+    Answer, Arena, AtomicOp, Begun, Call, ChangedName, DirEntry, NewInode, Notice, OpenAccess, RenameMode,
+    Reply, Request, Sought, Space, StampedAnswer, XattrMode,
 };
 use crate::xattr::XattrName;
 use proptest::prelude::*;
@@ -251,6 +251,10 @@ fn xattr_request() -> impl Strategy<Value = Request> {
         any::<bool>().prop_map(|take| Request::Leases { take }),
         any::<u64>().prop_map(|id| Request::Forgotten { recall: RecallId(id) }),
         ino().prop_map(|ino| Request::TakeRoomBack { ino }),
+        (ino(), any::<u64>()).prop_map(|(ino, since)| Request::CatchUp {
+            ino,
+            since: Stamp(since)
+        }),
         (ino(), any::<u32>()).prop_map(|(ino, bits)| Request::SetFlags {
             ino,
             flags: InodeFlags::known(bits)
@@ -297,6 +301,11 @@ pub(super) fn call() -> impl Strategy<Value = Call> {
                 closes,
             },
         )
+}
+
+fn changed_names() -> impl Strategy<Value = Vec<ChangedName>> {
+    let name = (name(), prop::option::of(attr()));
+    prop::collection::vec(name.prop_map(|(name, attr)| ChangedName { name, attr }), 0..20)
 }
 
 fn attr() -> impl Strategy<Value = Attr> {
@@ -400,6 +409,11 @@ pub(super) fn answer() -> impl Strategy<Value = Answer> {
             entries,
             end,
             next
+        })),
+        (attr(), any::<bool>(), changed_names()).prop_map(|(attr, complete, names)| Ok(Reply::CaughtUp {
+            attr,
+            complete,
+            names
         })),
         slice().prop_map(|layout| Ok(Reply::Layout(layout))),
         (any::<u64>(), attr(), slice()).prop_map(|(offset, attr, layout)| Ok(Reply::Appended {

@@ -14,8 +14,8 @@ use crate::lock::{LockKind, LockState, Span};
 use crate::problem::ProblemKind;
 use crate::time::AccessTime;
 use crate::wire::{
-    AtomicOp, Call, DirEntry, NewInode, Notice, OpenAccess, RenameMode, Reply, Request, Sought, Space,
-    StampedAnswer, WireVersion, XattrMode,
+    AtomicOp, Call, ChangedName, DirEntry, NewInode, Notice, OpenAccess, RenameMode, Reply, Request, Sought,
+    Space, StampedAnswer, WireVersion, XattrMode,
 };
 use crate::xattr::XattrName;
 
@@ -133,6 +133,10 @@ fn requests() -> Vec<Request> {
         recall: RecallId(300),
     });
     all.push(Request::TakeRoomBack { ino: ino(300) });
+    all.push(Request::CatchUp {
+        ino: ino(300),
+        since: Stamp(301),
+    });
     all
 }
 
@@ -371,6 +375,20 @@ fn replies_about_the_rest() -> Vec<Reply> {
         Reply::LockIs(LockState::Waiting),
         Reply::LockedBy(Some(lock())),
         Reply::Renewed { wall: time(1) },
+        Reply::CaughtUp {
+            attr: attr(),
+            complete: true,
+            names: vec![
+                ChangedName {
+                    name: name("name"),
+                    attr: Some(attr()),
+                },
+                ChangedName {
+                    name: name("gone"),
+                    attr: None,
+                },
+            ],
+        },
     ]
 }
 
