@@ -11,6 +11,7 @@ mod times;
 mod recall;
 mod believer;
 mod leases;
+mod catch_up;
 mod restart;
 mod space;
 mod room;

@@ -155,18 +155,19 @@ impl Cache {
     /// names too.
     pub(super) fn forget(&mut self, ino: InodeId, stamp: Stamp) {
         self.saw(stamp);
-        self.confirm_until(ino, stamp);
+        self.confirm_until(ino, Stamp(stamp.0.saturating_sub(1)));
         self.directory_floors.raise(&ino, stamp);
         self.changing.contest(ino);
         self.forget_attributes(ino, stamp);
         self.extras.forget(ino, stamp);
     }
 
-    /// Until just before what is to be forgotten now, no other session changed the directory. Its own changes are known but for those under way.
+    /// What is believed of the directory until now was so until then: whoever else changes it has it forgotten first. Of calls under way nobody knows
+    /// whether they were served by then.
     fn confirm_until(&mut self, directory: InodeId, stamp: Stamp) {
         let believed = self.whole.believed(directory, &self.directory_floors).is_some();
-        if believed && !self.changing.has_inode(directory) && stamp > Stamp::NONE {
-            self.whole.confirm(directory, Stamp(stamp.0 - 1));
+        if believed && !self.changing.has_inode(directory) {
+            self.whole.confirm(directory, stamp);
         }
     }
 
@@ -278,7 +279,12 @@ impl Cache {
                 since: stamp,
                 after: page.last,
             }),
-            after => self.passes.pop(&directory).filter(|pass| pass.after == after),
+            // Pages may overlap: a kernel goes on behind the last entry that it took.
+            after => self
+                .passes
+                .peek(&directory)
+                .copied()
+                .filter(|pass| after <= pass.after),
         };
         let admitted = pass.filter(|pass| self.may_be_whole(directory, pass.since));
         match admitted {
@@ -287,7 +293,7 @@ impl Cache {
                 self.learn_whole(directory, pass.since);
             }
             Some(pass) => {
-                let after = page.last;
+                let after = page.last.max(pass.after);
                 self.passes.put(directory, Pass { after, ..pass });
                 if self.passes.len() > self.bounds.directories {
                     self.passes.pop_lru();
@@ -327,6 +333,9 @@ impl Cache {
         if let Some(target) = Target::of(request) {
             change.extras = request.is_durable();
             self.aims(&mut change, target);
+            for ino in &change.inodes {
+                self.confirm_until(*ino, self.newest);
+            }
             self.changing.begins(&change);
         }
         change
