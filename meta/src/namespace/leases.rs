@@ -187,8 +187,11 @@ impl Namespace {
                 _ => self.leases.recall_from(session, *ino, now, &mut ask),
             }
         }
+        let in_passing = matches!(answer, Ok(Reply::CaughtUp { .. }));
         for ino in believed {
-            match self.leases.grant(session, ino, now, &mut ask) {
+            // What another session is about to write for the first time would be recalled at once.
+            let unsettled = in_passing && self.rooms.get(&ino).is_some_and(|maker| *maker != session);
+            match !unsettled && self.leases.grant(session, ino, now, &mut ask) {
                 true => {}
                 false => out.forget(session, ino),
             }

@@ -10,7 +10,7 @@ use crate::name::Name;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// Most names of one directory: what changed fits in a message, with attributes.
-pub(super) const MOST_NAMES: usize = 64;
+pub(super) const MOST_NAMES: usize = 128;
 /// Most directories.
 const MOST_DIRECTORIES: usize = 4096;
 /// Most memory, by [`NAME_BYTES`] and [`DIRECTORY_BYTES`].

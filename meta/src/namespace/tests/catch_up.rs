@@ -7,7 +7,7 @@ use crate::error::MetaError;
 use crate::id::{InodeId, SessionId, Stamp};
 use crate::name::Name;
 use crate::namespace::name_log::MOST_NAMES;
-use crate::wire::{Answer, NewInode, RenameMode, Reply, Request};
+use crate::wire::{Answer, NewInode, Notice, RenameMode, Reply, Request};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 
@@ -212,6 +212,34 @@ fn who_may_not_search_a_directory_hears_its_attributes_only() {
     let file = w.space.tree.lookup(&user(0), d, &name("x")).unwrap();
     assert_eq!(catch_up(&mut w, b, file, Stamp(1)), Err(MetaError::NotDirectory));
     assert_eq!(catch_up(&mut w, b, InodeId(999), Stamp(1)), Err(MetaError::Stale));
+}
+
+/// A lease of it would be recalled at once, by the first bytes or the close.
+#[test]
+fn what_another_session_is_about_to_write_is_named_and_not_leased() {
+    let (mut w, a, b) = shared();
+    let since = w.space.stamp;
+    let room = NewInode::OpenFile { room: 4096 };
+    let (open, made) = (
+        w.make(a, ROOT, "open", room).ino,
+        w.make(a, ROOT, "made", FILE).ino,
+    );
+    let before = w.space.lease_count();
+    let since = Request::CatchUp { ino: ROOT, since };
+    let call = w.next_call(b, since.clone());
+    let out = w.serve(call);
+    let forgotten: Vec<_> = out.notices.iter().collect();
+    let (recall, ino, stamp) = (None, open, out.stamp);
+    assert_eq!(forgotten, [&(b, Notice::Forget { recall, ino, stamp })]);
+    assert_eq!(
+        w.space.lease_count(),
+        before + 2,
+        "of the directory, and of what was {made:?}"
+    );
+    w.release(a, open);
+    let call = w.next_call(b, since);
+    assert!(w.serve(call).notices.is_empty());
+    assert_eq!(w.space.lease_count(), before + 3);
 }
 
 /// The log is gone with the service, and so are the sessions that could ask by a stamp of before.

@@ -166,7 +166,7 @@ fn a_directory_in_which_too_much_changed_is_asked_as_ever() {
     let mut lab = Lab::new();
     let (a, b) = (lab.a, lab.b);
     let directory = listed(&mut lab, 3);
-    for at in 3..100 {
+    for at in 3..140 {
         make(&mut lab, a, directory, &at.to_string());
     }
     // What is asked for in vain is not asked for another time.
