@@ -1,6 +1,7 @@
 //! Any calls, answers and notices, as strategies.
 
-use crate::attr::{Attr, FileKind, SetAttr, SetTime};
+use super::parts::{attr, changed_names, ino, name, set_time, time};
+use crate::attr::{FileKind, SetAttr};
 use crate::cred::Credentials;
 use crate::error::MetaError;
 use crate::extent::{Extent, GRANULE};
@@ -11,31 +12,14 @@ use crate::id::{
 };
 use crate::layout::{LayoutSlice, Replica, ReplicaState, Run};
 use crate::lock::{LAST_BYTE, Lock, LockKind, LockState, Span};
-use crate::name::Name;
 use crate::problem::{Examination, Lost, LostFile, Problem, ProblemKind};
 use crate::time::{AccessTime, Timestamp};
 use crate::wire::{
-    Answer, Arena, AtomicOp, Begun, Call, ChangedName, DirEntry, NewInode, Notice, OpenAccess, RenameMode,
-    Reply, Request, Sought, Space, StampedAnswer, XattrMode,
+    Answer, Arena, AtomicOp, Begun, Call, DirEntry, NewInode, Notice, OpenAccess, RenameMode, Reply, Request,
+    Sought, Space, StampedAnswer, XattrMode,
 };
 use crate::xattr::XattrName;
 use proptest::prelude::*;
-
-fn time() -> impl Strategy<Value = Timestamp> {
-    (any::<i64>(), 0u32..1_000_000_000).prop_map(|(seconds, nanos)| Timestamp { seconds, nanos })
-}
-
-fn ino() -> impl Strategy<Value = InodeId> {
-    any::<u64>().prop_map(InodeId)
-}
-
-fn name() -> impl Strategy<Value = Name> {
-    prop::collection::vec(any::<u8>(), 1..256).prop_filter_map("a name", |bytes| Name::new(bytes).ok())
-}
-
-fn set_time() -> impl Strategy<Value = SetTime> {
-    prop_oneof![Just(SetTime::Now), time().prop_map(SetTime::At)]
-}
 
 fn new_inode() -> impl Strategy<Value = NewInode> {
     prop_oneof![
@@ -301,36 +285,6 @@ pub(super) fn call() -> impl Strategy<Value = Call> {
                 closes,
             },
         )
-}
-
-fn changed_names() -> impl Strategy<Value = Vec<ChangedName>> {
-    let name = (name(), prop::option::of(attr()));
-    prop::collection::vec(name.prop_map(|(name, attr)| ChangedName { name, attr }), 0..20)
-}
-
-fn attr() -> impl Strategy<Value = Attr> {
-    let ids = (ino(), any::<u16>(), any::<u32>(), any::<u32>(), any::<u32>());
-    let counts = (any::<u64>(), any::<u64>(), any::<u64>(), any::<u64>());
-    (ids, counts, time(), time()).prop_map(
-        |((ino, mode, nlink, uid, gid), (size, allocated, version, truncate_seq), atime, mtime)| Attr {
-            ino,
-            kind: FileKind::Regular,
-            mode,
-            nlink,
-            uid,
-            gid,
-            rdev: 0,
-            size,
-            allocated,
-            atime,
-            mtime,
-            ctime: mtime,
-            birth: atime,
-            version: Version(version),
-            truncate_seq,
-            flags: InodeFlags::known(nlink),
-        },
-    )
 }
 
 fn slice() -> impl Strategy<Value = LayoutSlice> {

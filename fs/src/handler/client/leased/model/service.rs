@@ -249,7 +249,7 @@ impl Service {
     /// The session may believe what this says, as nodes of earlier builds see it: of inodes whose attributes it has, and of the directory whose
     /// names it tells of. Gives those of which it may not, since they are being recalled.
     pub(super) fn lease(&mut self, op: Op, said: &StampedAnswer) -> Vec<InodeId> {
-        let mut told: BTreeSet<InodeId> = match &said.answer {
+        let mut shown: BTreeSet<InodeId> = match &said.answer {
             Ok(Reply::Attr(attr)) => [attr.ino].into(),
             Ok(Reply::CaughtUp { names, .. }) => {
                 let named = names.iter().filter_map(|name| name.attr.as_ref());
@@ -258,7 +258,7 @@ impl Service {
             Ok(Reply::Directory { entries, .. }) => entries.iter().map(|entry| entry.attr.ino).collect(),
             _ => BTreeSet::new(),
         };
-        told.extend(said.changed.iter().map(|attr| attr.ino));
+        shown.extend(said.changed.iter().map(|attr| attr.ino));
         let named = match op {
             Op::Lookup(_) | Op::Make(_) | Op::Link(..) | Op::Unlink(_) | Op::Rename(..) | Op::List(_) => true,
             Op::Exchange(..) | Op::CatchUp => true,
@@ -266,9 +266,9 @@ impl Service {
             Op::GetXattr(..) | Op::ListXattr(_) | Op::SetXattr(..) | Op::RemoveXattr(..) => false,
         };
         if named && matches!(said.answer, Ok(_) | Err(MetaError::NotFound)) {
-            told.insert(ROOT);
+            shown.insert(ROOT);
         }
-        let (refused, given) = told.into_iter().partition(|ino| self.recalled.contains(ino));
+        let (refused, given) = shown.into_iter().partition(|ino| self.recalled.contains(ino));
         let given: Vec<InodeId> = given;
         self.leased.extend(given);
         refused

@@ -1,7 +1,7 @@
 //! A value of each variant of each enum that crosses the wire, in the order of the variants.
 
 use super::Pins;
-use super::values::{attr, begun, examination, ino, layout, lock, name, time};
+use super::values::{attr, begun, changed_names, examination, ino, layout, lock, name, time};
 use crate::attr::{FileKind, SetAttr, SetTime};
 use crate::cred::Credentials;
 use crate::error::MetaError;
@@ -14,8 +14,8 @@ use crate::lock::{LockKind, LockState, Span};
 use crate::problem::ProblemKind;
 use crate::time::AccessTime;
 use crate::wire::{
-    AtomicOp, Call, ChangedName, DirEntry, NewInode, Notice, OpenAccess, RenameMode, Reply, Request, Sought,
-    Space, StampedAnswer, WireVersion, XattrMode,
+    AtomicOp, Call, DirEntry, NewInode, Notice, OpenAccess, RenameMode, Reply, Request, Sought, Space,
+    StampedAnswer, WireVersion, XattrMode,
 };
 use crate::xattr::XattrName;
 
@@ -378,16 +378,7 @@ fn replies_about_the_rest() -> Vec<Reply> {
         Reply::CaughtUp {
             attr: attr(),
             complete: true,
-            names: vec![
-                ChangedName {
-                    name: name("name"),
-                    attr: Some(attr()),
-                },
-                ChangedName {
-                    name: name("gone"),
-                    attr: None,
-                },
-            ],
+            names: changed_names(),
         },
     ]
 }
