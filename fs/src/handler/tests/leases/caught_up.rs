@@ -134,7 +134,7 @@ fn names_that_another_host_moves_show_at_once() {
     moves(&mut lab, "0", "new", RenameMode::Replace);
     assert_eq!(
         [found(&mut lab, "0"), found(&mut lab, "new")],
-        [absent.clone(), Ok(second)]
+        [absent, Ok(second)]
     );
     moves(&mut lab, "new", "1", RenameMode::Replace);
     assert_eq!(
