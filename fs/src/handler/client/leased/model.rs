@@ -373,6 +373,31 @@ fn event() -> impl Strategy<Value = Event> {
     ]
 }
 
+/// Of one directory only, most of the time wholly known.
+fn names_event() -> impl Strategy<Value = Event> {
+    let list = [Op::List(true), Op::List(false), Op::CatchUp];
+    let serve = (0..3_usize, prop::bool::weighted(0.9)).prop_map(|(which, brings)| (which, brings, false));
+    prop_oneof![
+        2 => names_op().prop_map(Event::Send),
+        2 => prop::sample::select(list.to_vec()).prop_map(Event::Send),
+        2 => prop::sample::select(list.to_vec()).prop_map(Event::Call),
+        4 => serve.prop_map(|(which, brings, kept)| Event::Serve(which, brings, kept)),
+        2 => names_op().prop_map(Event::Foreign),
+        4 => Just(Event::Deliver),
+        4 => (0..3_usize).prop_map(|which| Event::TakeIn(which, true)),
+    ]
+}
+
+fn names_op() -> impl Strategy<Value = Op> {
+    let at = || 0..NAMES.len();
+    prop_oneof![
+        at().prop_map(Op::Lookup),
+        at().prop_map(Op::Make),
+        at().prop_map(Op::Unlink),
+        (at(), at()).prop_map(|(from, to)| Op::Rename(from, to)),
+    ]
+}
+
 fn bounds() -> impl Strategy<Value = Bounds> {
     let extras = (1..8_usize, 8..100_usize);
     let all = (1..8_usize, 1..6_usize, 1..3_usize, extras);
@@ -394,6 +419,19 @@ proptest! {
         events in prop::collection::vec(event(), 1..120),
     ) {
         let mut world = World::new(bounds);
+        for event in events {
+            world.happens(event);
+            world.check()?;
+        }
+    }
+
+    #[test]
+    fn nothing_stale_is_ever_answered_of_a_directory_that_is_caught_up(
+        names in 2..8_usize,
+        events in prop::collection::vec(names_event(), 1..120),
+    ) {
+        let (attributes, directories, extras, extra_bytes) = (16, 2, 1, 8);
+        let mut world = World::new(Bounds { attributes, names, directories, extras, extra_bytes });
         for event in events {
             world.happens(event);
             world.check()?;
