@@ -120,6 +120,11 @@ impl Leases {
         self.holders.is_empty()
     }
 
+    /// More than one session takes leases.
+    pub(crate) fn are_shared(&self) -> bool {
+        self.holders.len() > 1
+    }
+
     /// Whether the session takes leases.
     pub(crate) fn takes(&self, session: SessionId) -> bool {
         self.holders.contains_key(&session)

@@ -1,7 +1,7 @@
 #!/bin/sh
 # What one host has changed the other one sees, at its first look after the change was answered, with nothing in between: sizes, modes, owners,
 # times, names, absent names, link counts, extended attributes, link targets, entries, bytes after close and bytes under a lock; also while
-# both hosts are busy in the same directories. And set-id bits go with the bytes that another host's user writes.
+# both hosts are busy in the same directories. What one has changed in a large directory costs the other one a call. And set-id bits go with the bytes that another host's user writes.
 # matrix: fabric cache
 # limit: 400
 . "$(dirname "$0")/lib.sh"
@@ -363,6 +363,59 @@ for _ in $(seq "$SET_ID_ROUNDS"); do
     done
 done
 note "took $(($(now_ms) - began)) ms"
+
+cat >"$T/costs.py" <<'PY'
+# costs.py DIR OTHER-DIR OTHER-RUN-DIR: what one host's change of a name in a large directory costs the other one, which knows all its names.
+import json, os, stat, subprocess, sys
+near, far, run = sys.argv[1:]
+NAMES = 2000
+# They go on beside the operations; the space is what `status` asks itself.
+BESIDE = "renew", "forgotten", "stat_fs"
+
+def counted():
+    environment = {**os.environ, "RDMAFS_RUN_DIR": run}
+    shown = subprocess.run([os.environ["RDMAFS"], "status", "--json"], stdout=subprocess.PIPE, check=True, env=environment).stdout
+    link, = json.loads(shown)["links"]
+    return {kind: count for kind, count in link["calls"]["kinds"].items() if kind not in BESIDE}
+
+def make(name):
+    os.mknod(f"{near}/{name}", stat.S_IFREG | 0o644)
+
+def looks(names, missing):
+    os.stat(far)
+    for name in names:
+        os.stat(f"{far}/{name}")
+    for name in missing:
+        assert not os.path.lexists(f"{far}/{name}"), name
+
+def costs(what, names, missing, wanted):
+    before = counted()
+    looks(names, missing)
+    found = {kind: count - before.get(kind, 0) for kind, count in counted().items() if count != before.get(kind, 0)}
+    print("-", what, found)
+    if found != wanted:
+        sys.exit(f"{what}: made the calls {found}, wanted {wanted}")
+
+names = [str(i) for i in range(NAMES)]
+os.mkdir(near)
+for name in names:
+    make(name)
+with os.scandir(far) as entries:
+    assert sum(1 for entry in entries if entry.stat()) == NAMES
+looks(names, ["none"])
+costs("all names, once they are known", names, ["none"], {})
+make("new")
+costs("all names, when the other host has made one", [*names, "new"], ["none"], {"catch_up": 1})
+os.unlink(f"{near}/7")
+os.rename(f"{near}/8", f"{near}/9")
+names.remove("7")
+names.remove("8")
+# Another file's attributes are another one's: those of 9 come along.
+costs("all names, when it has removed one and renamed another", [*names, "new"], ["7", "8", "none"], {"catch_up": 1})
+costs("all names, a second time", [*names, "new"], ["7", "8", "none"], {})
+PY
+note "what a change of a name costs the other host"
+python3 "$T/costs.py" "$M/large" "$T/far/large" "$OTHER" || fail "not as many calls as wanted"
 
 umount "$T/far"
 end_other

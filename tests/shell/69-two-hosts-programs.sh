@@ -11,6 +11,7 @@ for program in git make; do
 done
 python3 -c 'import sqlite3' || skip "Python's sqlite3 is missing"
 
+CREATES=$(by_length 200 1000 10000)
 # In all: transactions, commits of each host, messages, and holders of each kind of lock file.
 TRANSACTIONS=$(by_length 200 2000 20000)
 COMMITS=$(by_length 3 10 200)
@@ -271,6 +272,55 @@ makes() {
     same "what is left to do on the other host" "$(make -C "$T/far/make" --no-print-directory program)" "make: 'program' is up to date."
 }
 
+cat >"$T/creates.py" <<'PY'
+# creates.py FILES DIR OTHER-DIR OTHER-RUN-DIR: both hosts make files in one directory at once, which both have listed. What that costs both, recalls too.
+import json, os, subprocess, sys, time
+files, near, far, run = int(sys.argv[1]), *sys.argv[2:]
+MOST = 4
+
+def counted():
+    total = {}
+    for run_directory in os.environ["RDMAFS_RUN_DIR"], run:
+        environment = {**os.environ, "RDMAFS_RUN_DIR": run_directory}
+        shown = subprocess.run([os.environ["RDMAFS"], "status", "--json"], stdout=subprocess.PIPE, check=True, env=environment).stdout
+        link, = json.loads(shown)["links"]
+        for kind, count in link["calls"]["kinds"].items():
+            if kind not in ("renew", "stat_fs"):
+                total[kind] = total.get(kind, 0) + count
+    return total
+
+def creates(dir, size):
+    for i in range(files):
+        fd = os.open(f"{dir}/{i}.{os.getpid()}", os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
+        if size:
+            os.write(fd, bytes(size))
+        os.close(fd)
+    os._exit(0)
+
+for size in 0, 4096:
+    os.mkdir(f"{near}/of-{size}")
+    assert os.listdir(f"{far}/of-{size}") == []
+    before = counted()
+    makers = []
+    for dir in near, far:
+        maker = os.fork()
+        if maker == 0:
+            creates(f"{dir}/of-{size}", size)
+        makers.append(maker)
+    if any(os.waitpid(maker, 0)[1] for maker in makers):
+        sys.exit("a host could not make its files")
+    costs = {kind: (count - before.get(kind, 0)) / (2 * files) for kind, count in counted().items()}
+    print(f"- {sum(costs.values()):.2f} calls for each file of {size} bytes:", {kind: round(cost, 2) for kind, cost in costs.items() if cost})
+    if sum(costs.values()) > MOST:
+        sys.exit(f"each file of {size} bytes cost {sum(costs.values()):.2f} calls, wanted {MOST} at most")
+PY
+
+creates() {
+    mkdir "$M/creates"
+    python3 "$T/creates.py" "$CREATES" "$M/creates" "$T/far/creates" "$OTHER" || fail "files cost more calls than wanted"
+}
+
+part "$CREATES files of each host in one directory, twice" creates
 part "$TRANSACTIONS transactions of a database" database
 part "$COMMITS commits of git on each host in turn" commits
 part "$MESSAGES messages" queue

@@ -138,6 +138,7 @@ impl Namespace {
             Request::SetFlags { ino, flags } => self.set_flags(step, ino, flags),
             Request::Leases { take } => self.leases(step, take),
             Request::Forgotten { recall } => self.forgotten(step, recall),
+            Request::CatchUp { ino, since } => self.catch_up(step, ino, since),
             Request::TakeRoomBack { ino } => self.take_room_back(step, ino),
         }
     }

@@ -138,6 +138,7 @@ impl Namespace {
                 Vec::new()
             }
             Request::Lookup { .. } | Request::Parent { .. } | Request::GetAttr { .. } => Vec::new(),
+            Request::CatchUp { .. } => Vec::new(),
             Request::ReadLink { .. } | Request::ReadDir { .. } | Request::Release { .. } => Vec::new(),
             Request::Lock { .. }
             | Request::Unlock { .. }
@@ -148,6 +149,16 @@ impl Namespace {
             Request::GetXattr { .. } | Request::ListXattr { .. } | Request::StageXattr { .. } => Vec::new(),
             Request::Leases { .. } | Request::Forgotten { .. } => Vec::new(),
             Request::TakeRoomBack { ino } => vec![*ino],
+        }
+    }
+
+    /// The end of a step for names: who knew all names of a directory hears later which of them others changed. One session has no others.
+    pub(super) fn log_names(&mut self) {
+        for (directory, name) in self.tree.changed_names() {
+            match self.leases.are_shared() {
+                true => self.name_log.changed(*directory, name.clone(), self.stamp),
+                false => self.name_log.forget_all(self.stamp),
+            }
         }
     }
 
@@ -202,8 +213,11 @@ impl Namespace {
                 _ => self.leases.recall_from(session, *ino, now, &mut ask),
             }
         }
+        let in_passing = matches!(answer, Ok(Reply::CaughtUp { .. }));
         for ino in believed {
-            match self.leases.grant(session, ino, now, &mut ask) {
+            // What another session is about to write for the first time would be recalled at once.
+            let unsettled = in_passing && self.rooms.get(&ino).is_some_and(|maker| *maker != session);
+            match !unsettled && self.leases.grant(session, ino, now, &mut ask) {
                 true => {}
                 false => out.forget(session, ino),
             }
@@ -238,7 +252,7 @@ pub(super) fn named_by(request: &Request) -> Named {
         | Request::Link { parent, .. }
         | Request::Unlink { parent, .. }
         | Request::RemoveDir { parent, .. } => [Some(*parent), None],
-        Request::ReadDir { ino, .. } => [Some(*ino), None],
+        Request::ReadDir { ino, .. } | Request::CatchUp { ino, .. } => [Some(*ino), None],
         Request::Rename {
             parent, new_parent, ..
         } => [Some(*parent), Some(*new_parent)],
@@ -255,6 +269,10 @@ fn attributes_in(reply: &Reply) -> Vec<&Attr> {
         | Reply::Spaced { attr, .. }
         | Reply::Copied { attr, .. } => vec![attr],
         Reply::Directory { entries, .. } => entries.iter().map(|entry| &entry.attr).collect(),
+        Reply::CaughtUp { attr, names, .. } => {
+            let named = names.iter().filter_map(|name| name.attr.as_ref());
+            named.chain([attr]).collect()
+        }
         Reply::Done | Reply::Begun(_) | Reply::Reopened { .. } | Reply::Target(_) => Vec::new(),
         Reply::Layout(_) | Reply::Atomic { .. } | Reply::Sought(_) | Reply::Space(_) => Vec::new(),
         Reply::Examined(_) | Reply::Xattr { .. } | Reply::XattrNames(_) => Vec::new(),

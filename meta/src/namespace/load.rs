@@ -6,6 +6,7 @@
 
 use super::format;
 use super::fsck::{self, Fix, Found};
+use super::name_log::NameLog;
 use super::output::Config;
 use super::persist::ID_BLOCK;
 use super::service::Namespace;
@@ -46,6 +47,7 @@ impl Namespace {
             locks: Locks::default(),
             leases: Leases::new(MOST_LEASES),
             holders: Holders::new(reading.holders, now.monotonic),
+            name_log: NameLog::default(),
             rooms: BTreeMap::new(),
             stamp: Stamp::NONE,
             alloc: Allocator::default(),

@@ -2,6 +2,7 @@
 
 mod output;
 mod step;
+mod name_log;
 mod record;
 mod format;
 mod service;

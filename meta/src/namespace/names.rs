@@ -5,11 +5,11 @@ use super::step::Step;
 use crate::attr::{FileKind, SetAttr};
 use crate::error::MetaError;
 use crate::flags::InodeFlags;
-use crate::id::InodeId;
+use crate::id::{InodeId, Stamp};
 use crate::name::Name;
-use crate::permission;
+use crate::permission::{self, Access};
 use crate::tree::{Body, Move, NewEntry, changed};
-use crate::wire::{Answer, MAX_ROOM, NewInode, Reply};
+use crate::wire::{Answer, ChangedName, MAX_ROOM, NewInode, Reply};
 use std::time::Duration;
 
 /// How long a file that another one replaced is kept: a program that found it by its name a moment ago may still open it. It
@@ -23,6 +23,31 @@ impl Namespace {
 
     pub(super) fn lookup(&self, step: &Step<'_>, parent: InodeId, name: &Name) -> Answer {
         self.attr(self.tree.lookup(step.who, parent, name)?)
+    }
+
+    /// What changed of a directory's names after `since`, for who may look them up; all others hear its attributes.
+    pub(super) fn catch_up(&self, step: &Step<'_>, ino: InodeId, since: Stamp) -> Answer {
+        let (inode, directory) = self.tree.directory(ino)?;
+        let attr = inode.attr.clone();
+        if permission::check(step.who, &attr, Access::EXECUTE).is_err() {
+            return Ok(Reply::Attr(attr));
+        }
+        // A stamp that is still to come is of another life of the service.
+        let logged = self.name_log.since(ino, since).filter(|_| since <= self.stamp);
+        let complete = logged.is_some();
+        let of = |name: &Name| {
+            let named = directory.get(name).and_then(|(_, ino)| self.tree.get(ino).ok());
+            ChangedName {
+                name: name.clone(),
+                attr: named.map(|inode| inode.attr.clone()),
+            }
+        };
+        let names = logged.unwrap_or_default().into_iter().map(of).collect();
+        Ok(Reply::CaughtUp {
+            attr,
+            complete,
+            names,
+        })
     }
 
     pub(super) fn parent(&self, step: &Step<'_>, ino: InodeId) -> Answer {

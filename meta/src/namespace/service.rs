@@ -1,6 +1,7 @@
 //! The state of the service, and its life apart from calls.
 
 use super::fsck::lost_bytes;
+use super::name_log::NameLog;
 use super::output::{Config, Output};
 use crate::alloc::Allocator;
 use crate::attr::Attr;
@@ -28,6 +29,8 @@ pub struct Namespace {
     pub(super) locks: Locks,
     pub(super) leases: Leases,
     pub(super) holders: Holders,
+    /// Of directories that sessions may have known before.
+    pub(super) name_log: NameLog,
     /// Of the last step.
     pub(super) stamp: Stamp,
     /// Files whose first bytes have space that only the session that made them can have written to.
@@ -180,6 +183,7 @@ impl Namespace {
     /// The end of every step: a part of what is to be removed goes, and the store is told of all changes.
     pub(super) fn finish(&mut self, out: &mut Output) {
         self.remove_orphans(out);
+        self.log_names();
         self.persist(out);
     }
 }

@@ -240,6 +240,11 @@ impl Tree {
         self.changes.inodes.iter().copied()
     }
 
+    /// Names that changed since the changes were taken last, each in its directory.
+    pub(crate) fn changed_names(&self) -> impl Iterator<Item = &(InodeId, Name)> {
+        self.changes.entries.iter()
+    }
+
     pub(crate) fn take_changes(&mut self) -> Changes {
         std::mem::take(&mut self.changes)
     }

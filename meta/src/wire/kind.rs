@@ -86,6 +86,7 @@ kinds! {
     Leases => "leases",
     Forgotten => "forgotten",
     TakeRoomBack => "take_room_back",
+    CatchUp => "catch_up",
 }
 
 #[cfg(test)]

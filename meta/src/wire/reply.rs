@@ -4,6 +4,7 @@ use crate::attr::Attr;
 use crate::id::{Incarnation, InodeId, NodeId, PoolId, SessionId, Term};
 use crate::layout::LayoutSlice;
 use crate::lock::{Lock, LockState};
+use crate::name::Name;
 use crate::problem::Examination;
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -100,6 +101,15 @@ pub enum Reply {
         /// The service's wall clock: all times of a pool are of it.
         wall: Timestamp,
     },
+    /// What changed in a directory (version 5).
+    CaughtUp {
+        /// The directory's attributes.
+        attr: Attr,
+        /// No other name changed since then. Else nobody knows what did, and nothing is said of names.
+        complete: bool,
+        /// The names that changed, as they are now.
+        names: Vec<ChangedName>,
+    },
 }
 
 /// What a seek for a hole or for data found.
@@ -150,6 +160,15 @@ pub struct DirEntry {
     pub cookie: u64,
     /// The attributes of what the entry names.
     pub attr: Attr,
+}
+
+/// A name that changed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChangedName {
+    /// The name.
+    pub name: Name,
+    /// The attributes of what it names now; `None`: it is not there.
+    pub attr: Option<Attr>,
 }
 
 /// What `statfs(2)` shows.

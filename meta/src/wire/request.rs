@@ -2,7 +2,7 @@
 
 use crate::attr::{FileKind, SetAttr};
 use crate::flags::InodeFlags;
-use crate::id::{ClientOwner, InodeId, LockOwner, LockTicket, PoolId, RecallId, RequestId};
+use crate::id::{ClientOwner, InodeId, LockOwner, LockTicket, PoolId, RecallId, RequestId, Stamp};
 use crate::lock::{Lock, LockKind, Span};
 use crate::name::Name;
 use crate::time::Timestamp;
@@ -464,5 +464,13 @@ pub enum Request {
     TakeRoomBack {
         /// The file; the session has it open.
         ino: InodeId,
+    },
+    /// What changed in a directory of which the session knew all names once (version 5). Answer: `Reply::CaughtUp`; `Reply::Attr` for who may
+    /// not search the directory.
+    CatchUp {
+        /// The directory.
+        ino: InodeId,
+        /// The session knew all names as they were then: the stamp of an answer of this term.
+        since: Stamp,
     },
 }

@@ -6,6 +6,7 @@
 //! | 2 | [`MetaError::Unreachable`], and replicas that are [`Stale`](ReplicaState::Stale) in what replies say of layouts |
 //! | 3 | leases for attributes and names: [`StampedAnswer`] in the place of each answer, [`Request::Leases`], [`Request::Forgotten`], [`Notice::Forget`], [`MetaError::Delayed`] |
 //! | 4 | [`Call::closes`](super::Call::closes) behind each call; [`NewInode::OpenFile`], [`Request::TakeRoomBack`] |
+//! | 5 | [`Request::CatchUp`], [`Reply::CaughtUp`] |
 //!
 //! | feature bit | what it says |
 //! | --- | --- |
@@ -31,7 +32,7 @@ use std::fmt;
 /// The oldest version that this program speaks.
 pub const OLDEST: u16 = 1;
 /// The newest version that this program speaks.
-pub const NEWEST: u16 = 4;
+pub const NEWEST: u16 = 5;
 /// The features that this program has, a bit for each.
 pub const FEATURES: u64 = 0;
 
@@ -62,6 +63,9 @@ impl WireVersion {
 
     /// What came with version 4.
     pub const FOURTH: Self = Self::since(4);
+
+    /// What came with version 5.
+    pub const FIFTH: Self = Self::since(5);
 
     /// What came with this version, and needs no feature.
     const fn since(version: u16) -> Self {
@@ -113,6 +117,7 @@ impl Request {
             Self::SetXattr { .. } | Self::RemoveXattr { .. } | Self::SetFlags { .. } => WireVersion::FIRST,
             Self::Leases { .. } | Self::Forgotten { .. } => WireVersion::THIRD,
             Self::TakeRoomBack { .. } => WireVersion::FOURTH,
+            Self::CatchUp { .. } => WireVersion::FIFTH,
         }
     }
 }
@@ -130,6 +135,7 @@ impl Reply {
             Self::Copied { .. } | Self::Space(_) | Self::Examined(_) => WireVersion::FIRST,
             Self::Xattr { .. } | Self::XattrNames(_) => WireVersion::FIRST,
             Self::LockIs(_) | Self::LockedBy(_) => WireVersion::FIRST,
+            Self::CaughtUp { .. } => WireVersion::FIFTH,
         }
     }
 }

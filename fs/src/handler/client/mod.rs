@@ -13,6 +13,7 @@ mod events;
 mod holder;
 mod outgoing;
 mod retry;
+mod catching_up;
 pub(super) mod maintainer;
 
 pub use connect::ReachError;

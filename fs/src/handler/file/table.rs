@@ -101,10 +101,15 @@ impl Files {
         context: CallContext,
         ino: InodeId,
     ) -> Result<Attr, Error> {
-        match self.client.leases.attributes(ino) {
-            Some(held) => Ok(self.show(held)),
-            None => self.call_for_attr(context, Request::GetAttr { ino }).await,
+        if let Some(held) = self.client.leases.attributes(ino) {
+            return Ok(self.show(held));
         }
+        if let Some(since) = self.client.leases.behind(ino)
+            && let Some(attr) = self.client.catch_up(context.clone(), (ino, since)).await?
+        {
+            return Ok(self.show(attr));
+        }
+        self.call_for_attr(context, Request::GetAttr { ino }).await
     }
 
     /// Attributes as programs see them: with what this handler wrote and did not commit.

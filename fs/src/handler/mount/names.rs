@@ -114,7 +114,7 @@ impl Mount {
             },
         };
         if let Request::Lookup { parent, name } = &request
-            && let Some(found) = self.client.leases.find(&caller, *parent, name)
+            && let Some(found) = self.known(&caller, *parent, name).await?
         {
             return match found {
                 Found::Here(attr) => Ok(self.files.show(attr)),
@@ -122,6 +122,21 @@ impl Mount {
             };
         }
         self.files.call_for_attr(self.context(caller), request).await
+    }
+
+    /// What the name leads to, if that is held, or is once a directory is caught up.
+    async fn known(&self, who: &Credentials, parent: InodeId, name: &Name) -> Result<Option<Found>, Error> {
+        let leases = &self.client.leases;
+        if let Some(found) = leases.find(who, parent, name) {
+            return Ok(Some(found));
+        }
+        let Some(behind) = leases.behind_at(who, parent, name) else {
+            return Ok(None);
+        };
+        match self.client.catch_up(self.context(who.clone()), behind).await? {
+            Some(_) => Ok(leases.find(who, parent, name)),
+            None => Ok(None),
+        }
     }
 
     /// Target of a symbolic link.

@@ -43,6 +43,7 @@ pub(super) fn calls(lab: &Lab, host: HostId) -> u64 {
     lab.sim.mount(host).client.counter.traffic().count
 }
 
+mod caught_up;
 mod extras;
 mod listing;
 mod overtaken;

@@ -48,6 +48,10 @@ impl Believer {
             }
             Some(Ok(Reply::Spaced { attr, .. } | Reply::Copied { attr, .. })) => vec![attr],
             Some(Ok(Reply::Directory { entries, .. })) => entries.iter().map(|entry| &entry.attr).collect(),
+            Some(Ok(Reply::CaughtUp { attr, names, .. })) => {
+                let named = names.iter().filter_map(|name| name.attr.as_ref());
+                named.chain([attr]).collect()
+            }
             _ => vec![],
         };
         let named = match (request, &out.answer) {
@@ -66,6 +70,7 @@ impl Believer {
             _ => None,
         };
         self.unlearn_moved(request, out);
+        self.learn_changed(request, out);
         if let Some((place, ino)) = named {
             // What it was is not known any more, in any case.
             self.names.remove(&place);
@@ -111,6 +116,19 @@ impl Believer {
         };
         if self.attributes.contains_key(&ino) && self.may_believe(ino, stamp) {
             self.extras.insert((ino, extra), known);
+        }
+    }
+
+    fn learn_changed(&mut self, request: &Request, out: &Output) {
+        if let (Request::CatchUp { ino, .. }, Some(Ok(Reply::CaughtUp { names, .. }))) =
+            (request, &out.answer)
+            && self.may_believe(*ino, out.stamp)
+        {
+            let named = names.iter().map(|changed| {
+                let led = changed.attr.as_ref().map(|attr| attr.ino);
+                ((*ino, changed.name.clone()), led)
+            });
+            self.names.extend(named);
         }
     }
 

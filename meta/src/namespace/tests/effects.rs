@@ -3,7 +3,7 @@
 use super::world::{READ, ROOT, WRITE, World, client_owner, name};
 use crate::attr::{SetAttr, SetTime};
 use crate::flags::InodeFlags;
-use crate::id::{InodeId, LockOwner, LockTicket, RecallId, RequestId, SessionId};
+use crate::id::{InodeId, LockOwner, LockTicket, RecallId, RequestId, SessionId, Stamp};
 use crate::lock::{Lock, LockKind, Span};
 use crate::namespace::record::{HOLDERS, INODES, InodeRecord};
 use crate::store::Store;
@@ -303,6 +303,10 @@ impl Stage {
             Request::Leases { take: true },
             Request::Forgotten { recall: RecallId(1) },
             Request::TakeRoomBack { ino: self.fresh },
+            Request::CatchUp {
+                ino: ROOT,
+                since: Stamp(1),
+            },
         ]
     }
 }

@@ -240,6 +240,8 @@ fn run(steps: Vec<Step>) {
                 let name = name(&format!("n{}", numbers[1] % 5));
                 let parent = inodes[usize::try_from(numbers[0]).unwrap() % inodes.len()];
                 play.ask(session, Request::Lookup { parent, name });
+                let since = Stamp(numbers[2] % (play.w.space.stamp.0 + 1));
+                play.ask(session, Request::CatchUp { ino: parent, since });
             }
             49.. => {
                 play.ask(session, read_request(&inodes, numbers));

@@ -12,6 +12,7 @@ mod recall;
 mod believer;
 mod leases;
 mod grace;
+mod catch_up;
 mod restart;
 mod space;
 mod room;

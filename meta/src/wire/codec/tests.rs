@@ -1,6 +1,7 @@
 //! Round trips, the size limit, and bytes from a hostile peer.
 
 mod frozen;
+mod parts;
 mod messages;
 
 use super::{MAX_MESSAGE, Message, WireError};

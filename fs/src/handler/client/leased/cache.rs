@@ -5,8 +5,7 @@
 //! changed by a call of this handler leaves a floor ([`Floors`]) below which nothing is taken in any more. Forgetting a directory with all its names is
 //! raising one floor: its names are compared with that where they are looked up.
 //!
-//! A directory is *wholly known* since a stamp when all names that it had then are held: a name that is not held is absent. That ends
-//! when one of its names is pushed out.
+//! Of a directory that is *wholly known* ([`Whole`]) a name that is not held is absent.
 
 use super::bounds::Bounds;
 use super::changing::{Change, Changing, Target};
@@ -14,10 +13,12 @@ use super::extras::{Extra, Extras, Known};
 use super::floors::Floors;
 use super::listing::{ListedEntry, Listing, Listings, Page};
 use super::named::{Named, Place};
+use super::whole::Whole;
 use lru::LruCache;
 use rdmafs_meta::attr::{Attr, FileKind};
 use rdmafs_meta::cred::Credentials;
 use rdmafs_meta::id::{InodeId, Stamp};
+use rdmafs_meta::name::Name;
 use rdmafs_meta::permission::{self, Access};
 use rdmafs_meta::wire::Request;
 
@@ -48,8 +49,7 @@ pub(super) struct Cache {
     bounds: Bounds,
     attributes: LruCache<InodeId, (Stamp, Attr)>,
     names: LruCache<Place, (Stamp, Named)>,
-    /// Directories that are wholly known, since when.
-    whole: LruCache<InodeId, Stamp>,
+    whole: Whole,
     passes: LruCache<InodeId, Pass>,
     extras: Extras,
     listings: Listings,
@@ -57,8 +57,6 @@ pub(super) struct Cache {
     attribute_floors: Floors,
     /// By directory: below them none of its names is believed.
     directory_floors: Floors,
-    /// By directory: below them it is not wholly known.
-    whole_floors: Floors,
     /// By name: below them what a name leads to is not taken in.
     name_floors: Floors,
     changing: Changing,
@@ -77,13 +75,12 @@ impl Cache {
             bounds,
             attributes: LruCache::unbounded(),
             names: LruCache::unbounded(),
-            whole: LruCache::unbounded(),
+            whole: Whole::new(bounds.directories),
             passes: LruCache::unbounded(),
             extras: Extras::new(bounds),
             listings: Listings::new(bounds),
             attribute_floors: Floors::new(),
             directory_floors: Floors::new(),
-            whole_floors: Floors::new(),
             name_floors: Floors::new(),
             changing: Changing::default(),
             newest: Stamp::NONE,
@@ -129,15 +126,39 @@ impl Cache {
         if let Some(held) = held.filter(|(stamp, _)| self.directory_floors.admit(&place.0, *stamp)) {
             return Some(held);
         }
-        let since = self.whole.get(&place.0).copied();
-        let since = since.filter(|since| self.may_be_whole(place.0, *since));
-        since.map(|since| (since, Named::Absent))
+        let since = self.whole.believed(place.0, &self.directory_floors)?;
+        let held = held.filter(|(stamp, _)| *stamp >= since);
+        Some(held.unwrap_or((since, Named::Absent)))
+    }
+
+    /// From when on the directory can be caught up, where what is held of it is not believed without that.
+    pub(super) fn behind(&self, directory: InodeId) -> Option<Stamp> {
+        self.whole.behind(directory, &self.directory_floors)
+    }
+
+    /// The directory that is to be caught up so that the name is found without another call, and from when on: its own, or the one that it
+    /// leads to.
+    pub(super) fn behind_at(&mut self, who: &Credentials, place: &Place) -> Option<(InodeId, Stamp)> {
+        let own = self.behind(place.0);
+        // While a call changes the directory, its attributes do not say who may search it.
+        let unknown =
+            own.is_some() && !self.attributes.contains(&place.0) && !self.changing.has_inode(place.0);
+        if !unknown && !self.may_search(who, place.0) {
+            return None;
+        }
+        if let Some(from) = own {
+            return (!self.changing.has_name(place)).then_some((place.0, from));
+        }
+        let ino = self.known(place)?.1.inode()?;
+        let from = self.behind(ino)?;
+        (self.attributes(ino).is_none() && !self.changing.has_inode(ino)).then_some((ino, from))
     }
 
     /// Another session changes the inode: what was learned of it with this stamp or a lower one is forgotten, of a directory all its
     /// names too.
     pub(super) fn forget(&mut self, ino: InodeId, stamp: Stamp) {
         self.saw(stamp);
+        self.confirm_until(ino, Stamp(stamp.0.saturating_sub(1)));
         self.directory_floors.raise(&ino, stamp);
         self.changing.contest(ino);
         self.forget_listing(ino, stamp);
@@ -150,6 +171,15 @@ impl Cache {
         let held = self.attributes.peek(&ino);
         if held.is_none_or(|(_, attr)| attr.kind == FileKind::Directory) {
             self.listings.forget(ino, stamp);
+        }
+    }
+
+    /// What is believed of the directory until now was so until then: whoever else changes it has it forgotten first. Of calls under way nobody knows
+    /// whether they were served by then.
+    fn confirm_until(&mut self, directory: InodeId, stamp: Stamp) {
+        let believed = self.whole.believed(directory, &self.directory_floors).is_some();
+        if believed && !self.changing.has_inode(directory) {
+            self.whole.confirm(directory, stamp);
         }
     }
 
@@ -205,11 +235,40 @@ impl Cache {
     /// The name leads there.
     pub(super) fn learn_name(&mut self, place: Place, named: Named, stamp: Stamp) {
         self.saw(stamp);
+        if self.directory_floors.admit(&place.0, stamp) {
+            self.hold_name(place, named, stamp);
+        }
+    }
+
+    /// These names, and no others, changed in a directory that was wholly known at `from`. What they lead to is held even where it is not to be
+    /// believed any more: the directory is caught up from there the next time.
+    pub(super) fn learn_changed(
+        &mut self,
+        (directory, from): (InodeId, Stamp),
+        names: impl Iterator<Item = (Name, Named)>,
+        stamp: Stamp,
+    ) {
+        self.saw(stamp);
+        if !self.whole.follows(directory, from) {
+            return;
+        }
+        for (name, named) in names {
+            self.hold_name((directory, name), named, stamp);
+        }
+        self.whole.confirm(directory, stamp);
+    }
+
+    /// What changed in the directory after `from` is not to be learned.
+    pub(super) fn cannot_follow(&mut self, directory: InodeId, from: Stamp) {
+        self.whole.cannot_follow(directory, from);
+    }
+
+    fn hold_name(&mut self, place: Place, named: Named, stamp: Stamp) {
         let newer = self.names.peek(&place).is_some_and(|(held, known)| match known {
             Named::Unknown => *held >= stamp,
             Named::At(_) | Named::Absent => *held > stamp,
         });
-        if newer || !self.directory_floors.admit(&place.0, stamp) {
+        if newer {
             return;
         }
         if !self.name_floors.admit(&place, stamp) {
@@ -232,10 +291,10 @@ impl Cache {
                 since: stamp,
                 after: page.last,
             }),
-            // A page of an earlier pass may come late.
+            // Pages may overlap: a kernel goes on behind the last entry that it took. One of an earlier pass may come late.
             after => {
-                let pass = self.passes.pop(&directory);
-                pass.filter(|pass| pass.after == after && pass.since < stamp)
+                let pass = self.passes.peek(&directory).copied();
+                pass.filter(|pass| after <= pass.after && pass.since < stamp)
             }
         };
         let admitted = pass.filter(|pass| self.may_be_whole(directory, pass.since));
@@ -245,9 +304,11 @@ impl Cache {
                 self.learn_whole(directory, pass.since);
             }
             Some(pass) => {
-                let after = page.last;
+                let after = page.last.max(pass.after);
                 self.passes.put(directory, Pass { after, ..pass });
-                shrink(&mut self.passes, self.bounds.directories);
+                if self.passes.len() > self.bounds.directories {
+                    self.passes.pop_lru();
+                }
             }
             None => {}
         }
@@ -270,19 +331,17 @@ impl Cache {
 
     /// All names that the directory had then are held.
     pub(super) fn learn_whole(&mut self, directory: InodeId, since: Stamp) {
-        let since = self.whole.peek(&directory).map_or(since, |held| since.max(*held));
-        self.whole.put(directory, since);
-        shrink(&mut self.whole, self.bounds.directories);
+        self.whole.learn(directory, since);
     }
 
     /// A name of the directory is not held that may be there.
     fn not_whole(&mut self, directory: InodeId) {
-        self.whole_floors.raise(&directory, self.newest);
+        self.whole.lose(directory, self.newest);
     }
 
     /// True when the directory may be wholly known since then.
     fn may_be_whole(&self, directory: InodeId, since: Stamp) -> bool {
-        self.directory_floors.admit(&directory, since) && self.whole_floors.admit(&directory, since)
+        self.directory_floors.admit(&directory, since) && self.whole.admits(directory, since)
     }
 
     fn saw(&mut self, stamp: Stamp) {
@@ -300,6 +359,9 @@ impl Cache {
         if let Some(target) = Target::of(request) {
             change.extras = request.is_durable();
             self.aims(&mut change, target);
+            for ino in &change.inodes {
+                self.confirm_until(*ino, self.newest);
+            }
             self.changing.begins(&change);
         }
         change
@@ -420,10 +482,4 @@ pub(super) enum Learn {
     NotWhatMoved,
     /// Everything.
     All,
-}
-
-fn shrink<V>(cache: &mut LruCache<InodeId, V>, most: usize) {
-    if cache.len() > most {
-        cache.pop_lru();
-    }
 }

@@ -63,6 +63,7 @@ impl<'a> Target<'a> {
             Request::Begin { .. } | Request::Renew | Request::Reopen { .. } => None,
             Request::Recalled { .. } | Request::Leases { .. } | Request::Forgotten { .. } => None,
             Request::Lookup { .. } | Request::Parent { .. } | Request::GetAttr { .. } => None,
+            Request::CatchUp { .. } => None,
             Request::Lock { .. } | Request::Unlock { .. } => None,
             Request::CancelLock { .. } | Request::GetLock { .. } => None,
             Request::Seek { .. } | Request::Sync | Request::StatFs | Request::Outcome { .. } => None,

@@ -9,7 +9,7 @@ use rdmafs_meta::attr::Attr;
 use rdmafs_meta::error::MetaError;
 use rdmafs_meta::id::{InodeId, Stamp};
 use rdmafs_meta::name::Name;
-use rdmafs_meta::wire::{Answer, DirEntry, NewInode, RenameMode, Reply, Request, StampedAnswer};
+use rdmafs_meta::wire::{Answer, ChangedName, DirEntry, NewInode, RenameMode, Reply, Request, StampedAnswer};
 
 impl Cache {
     /// The request was answered; `change` is what [`Cache::begins`] said of it.
@@ -40,6 +40,20 @@ impl Cache {
                     next: *next,
                 };
                 self.learn_entries(*ino, page, entries, said.stamp);
+            }
+            (
+                Request::CatchUp { ino, since },
+                Ok(Reply::CaughtUp {
+                    attr,
+                    complete,
+                    names,
+                }),
+            ) => {
+                self.learn_attributes(attr, said.stamp);
+                match complete {
+                    true => self.learn_caught_up((*ino, *since), names, said.stamp),
+                    false => self.cannot_follow(*ino, *since),
+                }
             }
             (Request::Rename { mode, .. }, Ok(Reply::Done)) => {
                 if learn == Learn::All && !moves_more(*mode) {
@@ -93,6 +107,17 @@ impl Cache {
         }
     }
 
+    fn learn_caught_up(&mut self, from: (InodeId, Stamp), names: &[ChangedName], stamp: Stamp) {
+        for attr in names.iter().filter_map(|name| name.attr.as_ref()) {
+            self.learn_attributes(attr, stamp);
+        }
+        let named = names.iter().map(|ChangedName { name, attr }| {
+            let ino = attr.as_ref().map(|attr| attr.ino);
+            (name.clone(), ino.map_or(Named::Absent, Named::At))
+        });
+        self.learn_changed(from, named, stamp);
+    }
+
     fn learn_entries(&mut self, directory: InodeId, page: Page, entries: &[DirEntry], stamp: Stamp) {
         let mut listed = Vec::with_capacity(entries.len());
         for entry in entries {
@@ -117,6 +142,7 @@ fn attributes(reply: &Reply) -> Option<&Attr> {
         Reply::Attr(attr) | Reply::Opened { attr, .. } | Reply::Appended { attr, .. } => Some(attr),
         Reply::Spaced { attr, .. } | Reply::Copied { attr, .. } => Some(attr),
         Reply::Done | Reply::Begun(_) | Reply::Reopened { .. } | Reply::Target(_) => None,
+        Reply::CaughtUp { .. } => None,
         Reply::Directory { .. } | Reply::Layout(_) | Reply::Atomic { .. } | Reply::Sought(_) => None,
         Reply::Space(_) | Reply::Examined(_) | Reply::Xattr { .. } | Reply::XattrNames(_) => None,
         Reply::LockIs(_) | Reply::LockedBy(_) | Reply::Renewed { .. } => None,

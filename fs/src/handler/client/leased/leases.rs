@@ -133,6 +133,21 @@ impl Leases {
         found
     }
 
+    /// From when on the directory can be caught up, where what is held of it is not believed without that.
+    pub(in crate::handler) fn behind(&self, directory: InodeId) -> Option<Stamp> {
+        self.believed(|cache| cache.behind(directory))
+    }
+
+    /// The directory that is to be caught up so that the name is found, and from when on.
+    pub(in crate::handler) fn behind_at(
+        &self,
+        who: &Credentials,
+        parent: InodeId,
+        name: &Name,
+    ) -> Option<(InodeId, Stamp)> {
+        self.believed(|cache| cache.behind_at(who, &(parent, name.clone())))
+    }
+
     fn counts<T>(&self, answer: Option<&T>) {
         if answer.is_some() {
             self.answered.fetch_add(1, Ordering::Relaxed);

@@ -3,6 +3,7 @@
 
 mod bounds;
 mod floors;
+mod whole;
 mod named;
 mod changing;
 mod extras;

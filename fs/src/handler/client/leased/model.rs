@@ -61,6 +61,8 @@ struct World {
     /// A change of another session waits.
     recalling: bool,
     after: u64,
+    /// From when on the directory could be caught up last.
+    from: Stamp,
     ever: BTreeSet<InodeId>,
 }
 
@@ -74,6 +76,7 @@ impl World {
             answered: Vec::new(),
             recalling: false,
             after: 0,
+            from: Stamp::NONE,
             ever: BTreeSet::new(),
         }
     }
@@ -81,7 +84,8 @@ impl World {
     fn happens(&mut self, event: Event) {
         match event {
             Event::Send(op) => {
-                let request = request(op, self.after);
+                self.from = self.cache.behind(ROOT).unwrap_or(self.from);
+                let request = request(op, self.after, self.from);
                 let change = self.cache.begins(&request);
                 self.sent.push(Asked {
                     op,
@@ -90,17 +94,17 @@ impl World {
                     said: None,
                 });
             }
-            Event::Serve(which, brings, kept) if !self.recalling && !self.sent.is_empty() => {
-                let asked = self.sent.remove(which % self.sent.len());
-                self.serve(asked, brings, kept);
+            Event::Serve(which, brings, kept) if !self.sent.is_empty() => {
+                let which = which % self.sent.len();
+                // What changes something waits until others have forgotten it.
+                if !self.recalling || self.service.affected(self.sent[which].op).is_empty() {
+                    let asked = self.sent.remove(which);
+                    self.serve(asked, brings, kept);
+                }
             }
             Event::Foreign(op) if !self.recalling => {
                 self.recalling = true;
-                let stamp = Stamp(self.service.step);
-                let forget = |ino| Message::Forget(ino, stamp);
-                let affected = self.service.affected(op);
-                let recalled = self.service.recall(affected);
-                self.wire.extend(recalled.into_iter().map(forget));
+                self.recall(op);
                 self.wire.push_back(Message::Forgotten(op));
             }
             Event::Call(op) => self.call(op),
@@ -149,11 +153,25 @@ impl World {
             changed: changed.collect(),
             answer,
         };
-        if !kept {
-            self.service.lease(asked.op, &said);
-        }
+        let refused = match kept {
+            true => Vec::new(),
+            false => self.service.lease(asked.op, &said),
+        };
+        let forget = |ino| Message::Forget(ino, said.stamp);
+        self.wire.extend(refused.into_iter().map(forget));
         asked.said = Some(said);
         self.wire.push_back(Message::Answer(Box::new(asked)));
+    }
+
+    /// Has what another session is to change forgotten. False: nothing of it is believed.
+    fn recall(&mut self, op: Op) -> bool {
+        let stamp = Stamp(self.service.step);
+        let affected = self.service.affected(op);
+        let recalled = self.service.recall(affected);
+        let waits = !recalled.is_empty();
+        let forget = |ino| Message::Forget(ino, stamp);
+        self.wire.extend(recalled.into_iter().map(forget));
+        waits
     }
 
     fn deliver(&mut self) {
@@ -161,8 +179,15 @@ impl World {
             Some(Message::Answer(asked)) => self.answered.push(*asked),
             Some(Message::Forget(ino, stamp)) => self.cache.forget(ino, stamp),
             Some(Message::Forgotten(op)) => {
-                let _refused = self.service.serve(op, 0);
-                self.recalling = false;
+                self.service.recalled();
+                // What this session learned meanwhile it has to forget as well.
+                match self.recall(op) {
+                    true => self.wire.push_back(Message::Forgotten(op)),
+                    false => {
+                        let _refused = self.service.serve(op, 0);
+                        self.recalling = false;
+                    }
+                }
             }
             None => {}
         }
@@ -239,11 +264,12 @@ fn xattr(of: usize) -> XattrName {
 fn after(request: &Request) -> u64 {
     match request {
         Request::ReadDir { after, .. } => *after,
+        Request::CatchUp { since, .. } => since.0,
         _ => 0,
     }
 }
 
-fn request(op: Op, after: u64) -> Request {
+fn request(op: Op, after: u64, since: Stamp) -> Request {
     let parent = ROOT;
     let of = |at: usize| name(NAMES[at]);
     match op {
@@ -273,11 +299,19 @@ fn request(op: Op, after: u64) -> Request {
             new_name: of(to),
             mode: RenameMode::Replace,
         },
+        Op::Exchange(one, other) => Request::Rename {
+            parent,
+            name: of(one),
+            new_parent: parent,
+            new_name: of(other),
+            mode: RenameMode::Exchange,
+        },
         Op::List(first) => Request::ReadDir {
             ino: ROOT,
             after: if first { 0 } else { after },
             limit: 2,
         },
+        Op::CatchUp => Request::CatchUp { ino: ROOT, since },
         op => extra_request(op),
     }
 }
@@ -324,6 +358,8 @@ fn op() -> impl Strategy<Value = Op> {
         1 => (at(), 2..6_u64).prop_map(|(at, ino)| Op::Link(at, ino)),
         1 => at().prop_map(Op::Unlink),
         1 => (at(), at()).prop_map(|(from, to)| Op::Rename(from, to)),
+        1 => (at(), at()).prop_map(|(one, other)| Op::Exchange(one, other)),
+        2 => Just(Op::CatchUp),
         2 => any::<bool>().prop_map(Op::List),
         4 => extra_op(),
     ]
@@ -355,6 +391,31 @@ fn event() -> impl Strategy<Value = Event> {
     ]
 }
 
+/// Of one directory only, most of the time wholly known.
+fn names_event() -> impl Strategy<Value = Event> {
+    let list = [Op::List(true), Op::List(false), Op::CatchUp];
+    let serve = (0..3_usize, prop::bool::weighted(0.9)).prop_map(|(which, brings)| (which, brings, false));
+    prop_oneof![
+        2 => names_op().prop_map(Event::Send),
+        2 => prop::sample::select(list.to_vec()).prop_map(Event::Send),
+        2 => prop::sample::select(list.to_vec()).prop_map(Event::Call),
+        4 => serve.prop_map(|(which, brings, kept)| Event::Serve(which, brings, kept)),
+        2 => names_op().prop_map(Event::Foreign),
+        4 => Just(Event::Deliver),
+        4 => (0..3_usize).prop_map(|which| Event::TakeIn(which, true)),
+    ]
+}
+
+fn names_op() -> impl Strategy<Value = Op> {
+    let at = || 0..NAMES.len();
+    prop_oneof![
+        at().prop_map(Op::Lookup),
+        at().prop_map(Op::Make),
+        at().prop_map(Op::Unlink),
+        (at(), at()).prop_map(|(from, to)| Op::Rename(from, to)),
+    ]
+}
+
 fn bounds() -> impl Strategy<Value = Bounds> {
     let extras = (1..8_usize, 8..100_usize);
     let (listed, listed_bytes) = (1..8_usize, 1..10_usize);
@@ -379,6 +440,26 @@ proptest! {
         events in prop::collection::vec(event(), 1..120),
     ) {
         let mut world = World::new(bounds);
+        for event in events {
+            world.happens(event);
+            world.check()?;
+        }
+    }
+
+    #[test]
+    fn nothing_stale_is_ever_answered_of_a_directory_that_is_caught_up(
+        names in 2..8_usize,
+        events in prop::collection::vec(names_event(), 1..120),
+    ) {
+        let mut world = World::new(Bounds {
+            attributes: 16,
+            names,
+            directories: 2,
+            extras: 1,
+            extra_bytes: 8,
+            listed: 16,
+            listed_bytes: 100,
+        });
         for event in events {
             world.happens(event);
             world.check()?;

@@ -18,6 +18,7 @@ use rdmafs_rdma::clock::Clock;
 use std::sync::Arc;
 use std::time::Duration;
 
+mod caught_up;
 mod extras;
 mod listing;
 

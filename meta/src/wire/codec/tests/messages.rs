@@ -1,6 +1,7 @@
 //! Any calls, answers and notices, as strategies.
 
-use crate::attr::{Attr, FileKind, SetAttr, SetTime};
+use super::parts::{attr, changed_names, ino, name, set_time, time};
+use crate::attr::{FileKind, SetAttr};
 use crate::cred::Credentials;
 use crate::error::MetaError;
 use crate::extent::{Extent, GRANULE};
@@ -11,7 +12,6 @@ use crate::id::{
 };
 use crate::layout::{LayoutSlice, Replica, ReplicaState, Run};
 use crate::lock::{LAST_BYTE, Lock, LockKind, LockState, Span};
-use crate::name::Name;
 use crate::problem::{Examination, Lost, LostFile, Problem, ProblemKind};
 use crate::time::{AccessTime, Timestamp};
 use crate::wire::{
@@ -20,22 +20,6 @@ use crate::wire::{
 };
 use crate::xattr::XattrName;
 use proptest::prelude::*;
-
-fn time() -> impl Strategy<Value = Timestamp> {
-    (any::<i64>(), 0u32..1_000_000_000).prop_map(|(seconds, nanos)| Timestamp { seconds, nanos })
-}
-
-fn ino() -> impl Strategy<Value = InodeId> {
-    any::<u64>().prop_map(InodeId)
-}
-
-fn name() -> impl Strategy<Value = Name> {
-    prop::collection::vec(any::<u8>(), 1..256).prop_filter_map("a name", |bytes| Name::new(bytes).ok())
-}
-
-fn set_time() -> impl Strategy<Value = SetTime> {
-    prop_oneof![Just(SetTime::Now), time().prop_map(SetTime::At)]
-}
 
 fn new_inode() -> impl Strategy<Value = NewInode> {
     prop_oneof![
@@ -251,6 +235,10 @@ fn xattr_request() -> impl Strategy<Value = Request> {
         any::<bool>().prop_map(|take| Request::Leases { take }),
         any::<u64>().prop_map(|id| Request::Forgotten { recall: RecallId(id) }),
         ino().prop_map(|ino| Request::TakeRoomBack { ino }),
+        (ino(), any::<u64>()).prop_map(|(ino, since)| Request::CatchUp {
+            ino,
+            since: Stamp(since)
+        }),
         (ino(), any::<u32>()).prop_map(|(ino, bits)| Request::SetFlags {
             ino,
             flags: InodeFlags::known(bits)
@@ -297,31 +285,6 @@ pub(super) fn call() -> impl Strategy<Value = Call> {
                 closes,
             },
         )
-}
-
-fn attr() -> impl Strategy<Value = Attr> {
-    let ids = (ino(), any::<u16>(), any::<u32>(), any::<u32>(), any::<u32>());
-    let counts = (any::<u64>(), any::<u64>(), any::<u64>(), any::<u64>());
-    (ids, counts, time(), time()).prop_map(
-        |((ino, mode, nlink, uid, gid), (size, allocated, version, truncate_seq), atime, mtime)| Attr {
-            ino,
-            kind: FileKind::Regular,
-            mode,
-            nlink,
-            uid,
-            gid,
-            rdev: 0,
-            size,
-            allocated,
-            atime,
-            mtime,
-            ctime: mtime,
-            birth: atime,
-            version: Version(version),
-            truncate_seq,
-            flags: InodeFlags::known(nlink),
-        },
-    )
 }
 
 fn slice() -> impl Strategy<Value = LayoutSlice> {
@@ -400,6 +363,11 @@ pub(super) fn answer() -> impl Strategy<Value = Answer> {
             entries,
             end,
             next
+        })),
+        (attr(), any::<bool>(), changed_names()).prop_map(|(attr, complete, names)| Ok(Reply::CaughtUp {
+            attr,
+            complete,
+            names
         })),
         slice().prop_map(|layout| Ok(Reply::Layout(layout))),
         (any::<u64>(), attr(), slice()).prop_map(|(offset, attr, layout)| Ok(Reply::Appended {

@@ -1,15 +1,18 @@
 //! The service of the model: what is true, and of which inodes the session has leases.
 
-use super::super::tests::attr;
+use super::super::tests::{attr, name};
 use super::{NAMES, PAGE, ROOT, XATTRS};
 use rdmafs_meta::attr::Attr;
 use rdmafs_meta::error::MetaError;
 use rdmafs_meta::id::InodeId;
-use rdmafs_meta::wire::{Answer, DirEntry, Reply, StampedAnswer};
-use std::collections::{BTreeMap, BTreeSet};
+use rdmafs_meta::wire::{Answer, ChangedName, DirEntry, Reply, StampedAnswer};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// Which extended attribute goes with a change of bytes.
 const CAPABILITY: usize = 1;
+
+/// Names in the log.
+const LOGGED: usize = 2;
 
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Op {
@@ -20,6 +23,9 @@ pub(super) enum Op {
     Link(usize, u64),
     Unlink(usize),
     Rename(usize, usize),
+    Exchange(usize, usize),
+    /// Since a stamp that the request has.
+    CatchUp,
     List(bool),
     GetXattr(u64, usize),
     ListXattr(u64),
@@ -38,6 +44,12 @@ pub(super) struct Service {
     xattrs: BTreeMap<(InodeId, usize), Vec<u8>>,
     /// Of which the session has a lease.
     leased: BTreeSet<InodeId>,
+    /// Of which it is to forget what it believes, so that nobody gets a lease.
+    recalled: BTreeSet<InodeId>,
+    /// The names that changed last, each with its step.
+    log: VecDeque<(u64, usize)>,
+    /// Since when the log is complete.
+    logged_since: u64,
     names: BTreeMap<usize, (u64, InodeId)>,
     next_inode: u64,
     next_cookie: u64,
@@ -53,6 +65,9 @@ impl Service {
             names: [(0, (3, InodeId(2))), (1, (4, InodeId(3)))].into(),
             next_inode: 4,
             next_cookie: 5,
+            recalled: BTreeSet::new(),
+            log: VecDeque::new(),
+            logged_since: 0,
         }
     }
 
@@ -72,6 +87,36 @@ impl Service {
     fn put(&mut self, name: usize, ino: InodeId) {
         self.names.insert(name, (self.next_cookie, ino));
         self.next_cookie += 1;
+        self.logs(name);
+    }
+
+    fn take(&mut self, name: usize) -> Option<InodeId> {
+        self.logs(name);
+        self.names.remove(&name).map(|(_, ino)| ino)
+    }
+
+    fn logs(&mut self, name: usize) {
+        self.log.retain(|(_, logged)| *logged != name);
+        self.log.push_back((self.step, name));
+        if self.log.len() > LOGGED
+            && let Some((step, _)) = self.log.pop_front()
+        {
+            self.logged_since = step;
+        }
+    }
+
+    fn changed_since(&self, since: u64) -> Answer {
+        let complete = since >= self.logged_since;
+        let changed = self.log.iter().filter(|(step, _)| complete && *step > since);
+        let names = changed.map(|(_, at)| ChangedName {
+            name: name(NAMES[*at]),
+            attr: self.led(*at).map(|ino| self.inodes[&ino].clone()),
+        });
+        Ok(Reply::CaughtUp {
+            attr: self.inodes[&ROOT].clone(),
+            complete,
+            names: names.collect(),
+        })
     }
 
     /// What the request would change.
@@ -89,8 +134,8 @@ impl Service {
             }
             Op::Make(at) | Op::Unlink(at) => named(&[at]),
             Op::Link(at, ino) => [InodeId(ino)].into_iter().chain(named(&[at])).collect(),
-            Op::Rename(from, to) => named(&[from, to]),
-            Op::Lookup(_) | Op::Get(_) | Op::List(_) => Vec::new(),
+            Op::Rename(from, to) | Op::Exchange(from, to) => named(&[from, to]),
+            Op::Lookup(_) | Op::Get(_) | Op::List(_) | Op::CatchUp => Vec::new(),
             Op::GetXattr(..) | Op::ListXattr(_) | Op::ReadLink(_) => Vec::new(),
         }
     }
@@ -134,12 +179,15 @@ impl Service {
                 self.attr(InodeId(ino))
             }
             Op::Unlink(at) => {
-                let (_, ino) = self.names.remove(&at).ok_or(MetaError::NotFound)?;
+                self.led(at).ok_or(MetaError::NotFound)?;
+                let ino = self.take(at).expect("it is there");
                 self.changes(ino, -1);
                 self.changes(ROOT, 0);
                 Ok(Reply::Done)
             }
             Op::Rename(from, to) => self.rename(from, to),
+            Op::Exchange(one, other) => self.exchange(one, other),
+            Op::CatchUp => self.changed_since(after),
             Op::List(first) => Ok(self.page(if first { 0 } else { after })),
             op => self.serve_extra(op),
         }
@@ -199,28 +247,43 @@ impl Service {
     }
 
     /// The session may believe what this says, as nodes of earlier builds see it: of inodes whose attributes it has, and of the directory whose
-    /// names it tells of.
-    pub(super) fn lease(&mut self, op: Op, said: &StampedAnswer) {
-        let listed = match &said.answer {
-            Ok(Reply::Attr(attr)) => vec![attr.ino],
+    /// names it tells of. Gives those of which it may not, since they are being recalled.
+    pub(super) fn lease(&mut self, op: Op, said: &StampedAnswer) -> Vec<InodeId> {
+        let mut shown: BTreeSet<InodeId> = match &said.answer {
+            Ok(Reply::Attr(attr)) => [attr.ino].into(),
+            Ok(Reply::CaughtUp { names, .. }) => {
+                let named = names.iter().filter_map(|name| name.attr.as_ref());
+                named.map(|attr| attr.ino).collect()
+            }
             Ok(Reply::Directory { entries, .. }) => entries.iter().map(|entry| entry.attr.ino).collect(),
-            _ => Vec::new(),
+            _ => BTreeSet::new(),
         };
-        self.leased.extend(listed);
-        self.leased.extend(said.changed.iter().map(|attr| attr.ino));
+        shown.extend(said.changed.iter().map(|attr| attr.ino));
         let named = match op {
             Op::Lookup(_) | Op::Make(_) | Op::Link(..) | Op::Unlink(_) | Op::Rename(..) | Op::List(_) => true,
+            Op::Exchange(..) | Op::CatchUp => true,
             Op::Get(_) | Op::Set(_) | Op::Layout(_) | Op::ReadLink(_) => false,
             Op::GetXattr(..) | Op::ListXattr(_) | Op::SetXattr(..) | Op::RemoveXattr(..) => false,
         };
         if named && matches!(said.answer, Ok(_) | Err(MetaError::NotFound)) {
-            self.leased.insert(ROOT);
+            shown.insert(ROOT);
         }
+        let (refused, given) = shown.into_iter().partition(|ino| self.recalled.contains(ino));
+        let given: Vec<InodeId> = given;
+        self.leased.extend(given);
+        refused
     }
 
     /// Another session is to change these: which of them the session has to forget first.
     pub(super) fn recall(&mut self, inodes: Vec<InodeId>) -> Vec<InodeId> {
-        inodes.into_iter().filter(|ino| self.leased.remove(ino)).collect()
+        let recalled: Vec<InodeId> = inodes.into_iter().filter(|ino| self.leased.remove(ino)).collect();
+        self.recalled.extend(&recalled);
+        recalled
+    }
+
+    /// It has forgotten all that.
+    pub(super) fn recalled(&mut self) {
+        self.recalled.clear();
     }
 
     fn free(&self, at: usize) -> Result<(), MetaError> {
@@ -232,13 +295,26 @@ impl Service {
         if self.led(to) == Some(moved) {
             return Ok(Reply::Done);
         }
-        self.names.remove(&from);
-        if let Some((_, replaced)) = self.names.remove(&to) {
+        self.take(from);
+        if let Some(replaced) = self.take(to) {
             self.changes(replaced, -1);
         }
         self.put(to, moved);
         self.changes(moved, 0);
         self.changes(ROOT, 0);
+        Ok(Reply::Done)
+    }
+
+    fn exchange(&mut self, one: usize, other: usize) -> Answer {
+        let first = self.led(one).ok_or(MetaError::NotFound)?;
+        let second = self.led(other).ok_or(MetaError::NotFound)?;
+        if first != second {
+            self.put(one, second);
+            self.put(other, first);
+            self.changes(first, 0);
+            self.changes(second, 0);
+            self.changes(ROOT, 0);
+        }
         Ok(Reply::Done)
     }
 

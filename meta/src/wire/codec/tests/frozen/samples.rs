@@ -1,7 +1,7 @@
 //! A value of each variant of each enum that crosses the wire, in the order of the variants.
 
 use super::Pins;
-use super::values::{attr, begun, examination, ino, layout, lock, name, time};
+use super::values::{attr, begun, changed_names, examination, ino, layout, lock, name, time};
 use crate::attr::{FileKind, SetAttr, SetTime};
 use crate::cred::Credentials;
 use crate::error::MetaError;
@@ -133,6 +133,10 @@ fn requests() -> Vec<Request> {
         recall: RecallId(300),
     });
     all.push(Request::TakeRoomBack { ino: ino(300) });
+    all.push(Request::CatchUp {
+        ino: ino(300),
+        since: Stamp(301),
+    });
     all
 }
 
@@ -371,6 +375,11 @@ fn replies_about_the_rest() -> Vec<Reply> {
         Reply::LockIs(LockState::Waiting),
         Reply::LockedBy(Some(lock())),
         Reply::Renewed { wall: time(1) },
+        Reply::CaughtUp {
+            attr: attr(),
+            complete: true,
+            names: changed_names(),
+        },
     ]
 }
 

@@ -9,7 +9,7 @@ use crate::lock::{Lock, LockKind, Span};
 use crate::name::Name;
 use crate::problem::{Examination, Lost, LostFile, Problem, ProblemKind};
 use crate::time::Timestamp;
-use crate::wire::{Arena, Begun};
+use crate::wire::{Arena, Begun, ChangedName};
 
 pub(super) fn ino(number: u64) -> InodeId {
     InodeId(number)
@@ -115,4 +115,10 @@ pub(super) fn examination() -> Examination {
             listed: vec![file],
         },
     }
+}
+
+pub(super) fn changed_names() -> Vec<ChangedName> {
+    let names = [("name", Some(attr())), ("gone", None)];
+    let changed = names.map(|(of, attr)| ChangedName { name: name(of), attr });
+    changed.into()
 }
