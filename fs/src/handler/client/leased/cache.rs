@@ -279,12 +279,11 @@ impl Cache {
                 since: stamp,
                 after: page.last,
             }),
-            // Pages may overlap: a kernel goes on behind the last entry that it took.
-            after => self
-                .passes
-                .peek(&directory)
-                .copied()
-                .filter(|pass| after <= pass.after),
+            // Pages may overlap: a kernel goes on behind the last entry that it took. One of before the pass lacks what was made before that began.
+            after => {
+                let pass = self.passes.peek(&directory).copied();
+                pass.filter(|pass| after <= pass.after && stamp >= pass.since)
+            }
         };
         let admitted = pass.filter(|pass| self.may_be_whole(directory, pass.since));
         match admitted {
