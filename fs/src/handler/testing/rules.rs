@@ -14,7 +14,7 @@ pub struct Rules {
     pub pace: Pace,
     /// Lease of a session.
     pub lease: Duration,
-    /// The node does its chores (storing, fencing, cleaning) as soon as it can; else when it is told to ([`Simulation::work`]).
+    /// The node does its chores (storing, fencing, cleaning) as soon as it can; else when it is told to ([`Simulation::work`](super::Simulation::work)).
     pub prompt: bool,
     /// Handlers take leases.
     pub leases: bool,
