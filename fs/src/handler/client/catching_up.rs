@@ -1,6 +1,7 @@
-//! Having the service say what changed in a directory of which this handler knew all names.
+//! Having the service say what changed in a directory of which this handler knew all names, or all names of one in which names are looked for in vain.
 
 use super::holder::Client;
+use super::missed::ENTRIES;
 use crate::errno::Error;
 use crate::handler::values::CallContext;
 use rdmafs_meta::attr::Attr;
@@ -27,6 +28,23 @@ impl Client {
             Ok(_) => Err(Error::Protocol),
             Err(Error::Meta(_) | Error::NotSpoken { .. }) => Ok(None),
             Err(error) => Err(error),
+        }
+    }
+    /// The service said of a name that the directory does not have it. Reads the directory where that is worth a call; what comes of that is no
+    /// matter of who looked for the name.
+    pub(in crate::handler) async fn missed(&self, itself: CallContext, directory: InodeId) {
+        if !self.leases.are_taken() || !self.missed.is_due(directory) {
+            return;
+        }
+        let request = Request::ReadDir {
+            ino: directory,
+            after: 0,
+            limit: ENTRIES,
+        };
+        match self.call(itself, request).await {
+            Ok(Reply::Directory { end: true, .. }) => self.missed.is_known(directory),
+            Ok(_) => {}
+            Err(error) => tracing::debug!(ino = %directory, "a directory is not read: {error}"),
         }
     }
 }

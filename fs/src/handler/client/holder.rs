@@ -7,6 +7,7 @@ use super::call_counter::CallCounter;
 use super::connect::Connect;
 use super::events::{Reset, SessionEvents};
 use super::leased::Leases;
+use super::missed::Missed;
 use super::node_clock::NodeClock;
 use super::patience::PatientClock;
 use super::session::{Before, ClientSession};
@@ -109,6 +110,8 @@ pub(in crate::handler) struct Client {
     pub(in crate::handler) counter: Arc<CallCounter>,
     /// What is held by lease, and answered without a call.
     pub(in crate::handler) leases: Arc<Leases>,
+    /// Names that were asked for in vain.
+    pub(super) missed: Missed,
     /// What the time limits of operations count by.
     pub(super) patience: Arc<PatientClock>,
     /// A place for each call whose answer the service must keep.
@@ -142,6 +145,7 @@ impl Client {
             patience: Arc::new(PatientClock::new(parts.connect.clock())),
             node_clock: NodeClock::default(),
             leases: Arc::new(Leases::new(parts.connect.lease_clock())),
+            missed: Missed::default(),
             connect: parts.connect,
             events,
             state: RwLock::new(SessionState::Down {

@@ -6,6 +6,7 @@ mod connect;
 mod node_clock;
 mod links;
 mod leased;
+mod missed;
 mod patience;
 mod exchange;
 mod session;

@@ -12,6 +12,7 @@ use rdmafs_meta::cred::Credentials;
 use rdmafs_meta::error::MetaError;
 use rdmafs_meta::id::InodeId;
 use rdmafs_meta::name::Name;
+use rdmafs_meta::time::AccessTime;
 use rdmafs_meta::wire::{NewInode, RenameMode, Reply, Request};
 use std::sync::Arc;
 
@@ -121,7 +122,16 @@ impl Mount {
                 Found::Absent => Err(MetaError::NotFound.into()),
             };
         }
-        self.files.call_for_attr(self.context(caller), request).await
+        let answer = self.files.call_for_attr(self.context(caller), request).await;
+        if let Err(Error::Meta(MetaError::NotFound)) = answer {
+            let access_time = AccessTime::Never;
+            let itself = CallContext {
+                access_time,
+                ..self.itself()
+            };
+            self.client.missed(itself, parent).await;
+        }
+        answer
     }
 
     /// What the name leads to, if that is held, or is once a directory is caught up.

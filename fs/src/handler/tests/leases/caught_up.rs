@@ -216,3 +216,32 @@ fn nothing_is_caught_up_over_a_new_connection() {
     assert_eq!(look(&mut lab, b, directory, "1"), ABSENT);
     assert_eq!(caught_up(&lab, b), 0);
 }
+
+/// A program that makes files has each name looked up first.
+#[test]
+fn a_small_directory_in_which_names_are_looked_for_in_vain_is_known_as_a_whole() {
+    for (files, known) in [(20, true), (300, false)] {
+        let mut lab = Lab::new();
+        let (a, b) = (lab.a, lab.b);
+        let directory = mkdir(&mut lab, a, "d");
+        for at in 0..files {
+            make(&mut lab, a, directory, &at.to_string());
+        }
+        let read = stat(&mut lab, a, directory).unwrap().atime;
+        look(&mut lab, b, ROOT, "d").unwrap();
+        let misses = |lab: &mut Lab, count: u32| {
+            for at in 0..count {
+                assert_eq!(look(lab, b, directory, &format!("none-{count}-{at}")), ABSENT);
+            }
+        };
+        let (_, first, _) = costs(&mut lab, b, |lab| misses(lab, 3));
+        assert_eq!(first, 4, "three names, and the directory");
+        let (_, more, _) = costs(&mut lab, b, |lab| misses(lab, 100));
+        assert_eq!(more, if known { 0 } else { 100 });
+        assert_eq!(
+            stat(&mut lab, a, directory).unwrap().atime,
+            read,
+            "nobody has listed it"
+        );
+    }
+}
