@@ -53,7 +53,12 @@ impl Holders {
         self.changed.extend(over.map(|(owner, _)| (owner, false)));
     }
 
-    /// Somebody may still believe what he believed before the start.
+    /// How many may still believe what they believed before the start.
+    pub(crate) fn awaited(&self) -> usize {
+        self.awaited.len()
+    }
+
+    /// Somebody may.
     pub(crate) fn are_awaited(&self) -> bool {
         !self.awaited.is_empty()
     }

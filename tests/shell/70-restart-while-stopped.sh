@@ -51,6 +51,7 @@ wait "$change" || fail "the change failed"
 took=$(($(now_ms) - begun))
 [ $took -le $((LEASE * 1000 + 2000)) ] || fail "the change took $took ms, and a lease is $LEASE s"
 note "the change took $took ms"
+grep -q "changes wait until the handlers that had the pool mounted are back.*awaited=2" "$T/p.log" || fail "the log of the node: $(tail -n 5 "$T/p.log")"
 kill -CONT "$(pid other)"
 same "the mode on the host that was stopped" "$(stat -c %a "$far/d")" 755
 

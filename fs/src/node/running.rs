@@ -203,6 +203,14 @@ impl Node {
         let arena = Arc::new(prepared.arena);
         let (dirty, cleaning) = mpsc::channel();
         let term = prepared.namespace.term();
+        let (awaited, lease) = (prepared.namespace.awaited_count(), prepared.config.lease);
+        if awaited > 0 {
+            tracing::info!(
+                awaited,
+                ?lease,
+                "changes wait until the handlers that had the pool mounted are back, at most for a lease"
+            );
+        }
         let journal = prepared
             .store
             .map(|store| Journal::start(store, term))

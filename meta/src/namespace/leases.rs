@@ -66,6 +66,12 @@ impl Namespace {
         self.leases.delayed_count()
     }
 
+    /// Handlers that had leases when the service ended last, and have not come back: changes wait for them, at most until their leases have run out.
+    #[must_use]
+    pub fn awaited_count(&self) -> usize {
+        self.holders.awaited()
+    }
+
     /// Leases that sessions have.
     #[must_use]
     pub fn lease_count(&self) -> usize {

@@ -44,6 +44,7 @@ pub(super) fn calls(lab: &Lab, host: HostId) -> u64 {
 }
 
 mod caught_up;
+mod contended;
 mod extras;
 mod listing;
 mod overtaken;
