@@ -13,13 +13,15 @@ cat >"$T/call.py" <<'PY'
 import mmap, os, sys
 what, dir, number = sys.argv[1:]
 path = f"{dir}/{what}-{number}"
-fd = os.open(path, os.O_RDWR | os.O_CREAT)
-os.pwrite(fd, b"x" * (2 << 20), 0)
+# Past the page cache, so that none of it is there.
+direct = os.open(path, os.O_RDWR | os.O_CREAT | os.O_DIRECT)
+block = mmap.mmap(-1, 2 << 20)
+block.write(b"x" * (2 << 20))
+assert os.pwritev(direct, [block], 0) == 2 << 20
+fd = os.open(path, os.O_RDWR)
 os.fsync(fd)
-direct = os.open(path, os.O_RDWR | os.O_DIRECT)
 page = mmap.mmap(-1, 4096)
 view = mmap.mmap(fd, 2 << 20)
-os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
 
 def close_dirty():
     os.pwrite(fd, b"y" * 4096, 3 << 20)
@@ -30,7 +32,8 @@ def fsync_dirty():
     os.fsync(fd)
 
 calls = {
-    "stat": lambda: os.stat(f"{dir}/never-{number}"),
+    # Asked of the node each time, whatever is known here.
+    "getxattr": lambda: os.getxattr(dir, "trusted.never"),
     "create": lambda: os.open(f"{dir}/new-{number}", os.O_CREAT | os.O_WRONLY),
     "rename": lambda: os.rename(path, path + "-moved"),
     "unlink": lambda: os.unlink(path),
@@ -53,7 +56,7 @@ sys.stdin.readline()
 calls[what]()
 print("answered", flush=True)
 PY
-CALLS="stat create rename unlink list statfs truncate read cached-read write extend fsync close fault"
+CALLS="getxattr create rename unlink list statfs truncate read cached-read write extend fsync close fault"
 
 all_ready() {
     for what in $CALLS; do

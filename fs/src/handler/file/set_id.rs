@@ -16,11 +16,11 @@ use rdmafs_meta::wire::Request;
 impl Files {
     /// Whether the file may have set-id bits at this moment. Of a node that gives no leases the last answer counts.
     pub(in crate::handler) fn may_have_set_id(&self, inode: &Inode) -> bool {
-        let attr = match self.client.leases.are_taken() {
-            true => self.client.leases.held(inode.ino),
-            false => inode.attr(),
+        let mode = match self.client.leases.are_taken() {
+            true => self.client.leases.mode(inode.ino),
+            false => inode.attr().map(|attr| attr.mode),
         };
-        attr.is_none_or(|attr| attr.mode & (SET_UID | SET_GID) != 0)
+        mode.is_none_or(|mode| mode & (SET_UID | SET_GID) != 0)
     }
 
     /// Whether bytes that this caller changes may take set-id bits away. The kernel does not expect that of what is not a write, and would show the

@@ -116,7 +116,12 @@ impl Leases {
         self.believed(|cache| cache.attributes(ino).cloned())
     }
 
-    /// The same, to answer a program.
+    /// Its permission bits, if they are held.
+    pub(in crate::handler) fn mode(&self, ino: InodeId) -> Option<u16> {
+        self.believed(|cache| cache.attributes(ino).map(|attr| attr.mode))
+    }
+
+    /// The attributes of the inode, if they are held, to answer a program.
     pub(in crate::handler) fn attributes(&self, ino: InodeId) -> Option<Attr> {
         let attr = self.held(ino);
         self.counts(attr.as_ref());
