@@ -203,14 +203,7 @@ impl Node {
         let arena = Arc::new(prepared.arena);
         let (dirty, cleaning) = mpsc::channel();
         let term = prepared.namespace.term();
-        let (awaited, lease) = (prepared.namespace.awaited_count(), prepared.config.lease);
-        if awaited > 0 {
-            tracing::info!(
-                awaited,
-                ?lease,
-                "changes wait until the handlers that had the pool mounted are back, at most for a lease"
-            );
-        }
+        say_awaited(&prepared);
         let journal = prepared
             .store
             .map(|store| Journal::start(store, term))
@@ -306,6 +299,18 @@ fn server_config(config: &ServeConfig, key: Key) -> ServerConfig {
         step_timeout: STEP_TIMEOUT,
         run_dir: config.run_dir.clone(),
         protocol: crate::protocol::OURS,
+    }
+}
+
+/// Says that changes wait, and for how many handlers.
+fn say_awaited(prepared: &Prepared) {
+    let (awaited, lease) = (prepared.namespace.awaited_count(), prepared.config.lease);
+    if awaited > 0 {
+        tracing::info!(
+            awaited,
+            ?lease,
+            "changes wait until the handlers that had the pool mounted are back, at most for a lease"
+        );
     }
 }
 
