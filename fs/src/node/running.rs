@@ -200,10 +200,10 @@ impl Node {
     /// # Errors
     /// A device does not take the memory, a file cannot be written, or a thread cannot be started.
     pub(super) fn start(prepared: Prepared) -> Result<Self, StartError> {
+        say_awaited(&prepared);
         let arena = Arc::new(prepared.arena);
         let (dirty, cleaning) = mpsc::channel();
         let term = prepared.namespace.term();
-        say_awaited(&prepared);
         let journal = prepared
             .store
             .map(|store| Journal::start(store, term))
