@@ -33,7 +33,9 @@ impl Holders {
 
     /// The session takes leases from now on, and believes nothing of before. True when the store has to hear that before it may be given any.
     pub(crate) fn take(&mut self, session: SessionId, owner: ClientOwner) -> bool {
-        let is_known = self.awaited.remove(&owner).is_some() | self.present.insert(session, owner).is_some();
+        // Of one that was awaited the store may have another lease than it is given now.
+        self.awaited.remove(&owner);
+        let is_known = self.present.insert(session, owner).is_some();
         if !is_known {
             self.changed.insert(owner, true);
         }
@@ -101,7 +103,8 @@ mod tests {
         let mut holders = Holders::new([(A, S(10)), (B, S(60))], S(100));
         holders.ticks(S(110) - Duration::from_nanos(1));
         assert!(holders.are_awaited());
-        assert!(!holders.take(SessionId(1), A), "the store knows him");
+        assert!(holders.take(SessionId(1), A), "with the lease of this start");
+        assert_eq!(changes(&mut holders), [(A, true)]);
         assert!(holders.are_awaited());
         holders.ticks(S(160) - Duration::from_nanos(1));
         assert!(holders.are_awaited());

@@ -39,10 +39,10 @@ impl Namespace {
     /// Who takes leases now, or takes none any more.
     fn changed_holders(&mut self) -> Vec<Change> {
         let lease = u64::try_from(self.config.lease.as_millis()).unwrap_or(u64::MAX);
-        let lease = encode(&lease.min(record::LONGEST_LEASE));
+        let lease = lease.min(record::LONGEST_LEASE);
         let changed = self.holders.take_changes().into_iter();
         let change =
-            |(owner, takes): (ClientOwner, bool)| (record::holder_key(owner), takes.then(|| lease.clone()));
+            |(owner, takes): (ClientOwner, bool)| (record::holder_key(owner), takes.then(|| encode(&lease)));
         changed.map(change).collect()
     }
 

@@ -30,6 +30,7 @@ impl Client {
             Err(error) => Err(error),
         }
     }
+
     /// The service said of a name that the directory does not have it. Reads the directory where that is worth a call; what comes of that is no
     /// matter of who looked for the name.
     pub(in crate::handler) async fn missed(&self, itself: CallContext, directory: InodeId) {

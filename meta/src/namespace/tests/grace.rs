@@ -1,8 +1,8 @@
 //! After a restart nothing is changed while somebody may still believe what he learned before it.
 
-use super::world::{LEASE, ROOT, World, client_owner, name};
+use super::world::{LEASE, ROOT, World, client_owner, config, name};
 use crate::id::{ClientOwner, RecallId, SessionId};
-use crate::namespace::Output;
+use crate::namespace::{Config, Namespace, Output};
 use crate::wire::{NewInode, Reply, Request};
 use std::time::Duration;
 
@@ -121,4 +121,26 @@ fn a_restart_of_a_restart_waits_for_the_same_hosts() {
     assert!(changes(&mut w, first, "d").delayed.is_some());
     takes(&mut w, SECOND());
     assert!(changes(&mut w, first, "d").delayed.is_none());
+}
+
+#[test]
+fn a_host_is_waited_for_as_long_as_the_lease_that_it_had_last() {
+    let mut w = restarted();
+    let longer = LEASE * 6;
+    let config = Config {
+        lease: longer,
+        ..config()
+    };
+    w.space = Namespace::load(&mut w.store, config, w.now).unwrap();
+    w.add_arena();
+    // It comes back, and is given the longer one.
+    takes(&mut w, FIRST());
+    w.restart();
+    w.now.monotonic += longer - Duration::from_nanos(1);
+    w.tick();
+    let third = w.session();
+    assert!(changes(&mut w, third, "d").delayed.is_some());
+    w.now.monotonic += Duration::from_nanos(1);
+    w.tick();
+    assert!(changes(&mut w, third, "d").delayed.is_none());
 }

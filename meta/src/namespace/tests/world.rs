@@ -408,7 +408,7 @@ impl World {
         ))
     }
 
-    fn add_arena(&mut self) {
+    pub(super) fn add_arena(&mut self) {
         self.bytes = vec![0; usize::try_from(self.granules * GRANULE).unwrap()];
         self.runs += 1;
         self.space
