@@ -1,4 +1,5 @@
-//! Giving kept opens back with the call that takes the files' last names away, so that it costs no second one.
+//! Giving kept opens back with the call that takes the files' last names away, or with that which opens one more than are kept, so that it costs no
+//! second one.
 
 use super::kept::KeptOpens;
 use super::open::ServiceOpen;
@@ -37,6 +38,11 @@ impl KeptOpens {
     ) -> Closings {
         let last = |(parent, name): &(InodeId, &Name)| client.leases.last_name(*parent, name);
         self.close_unused(client, names.iter().filter_map(last)).await
+    }
+
+    /// The kept open that is to make place for the one that is asked for, likewise.
+    pub(in crate::handler) async fn close_oldest(&self, client: &Arc<Client>) -> Closings {
+        self.close_unused(client, self.oldest().into_iter()).await
     }
 
     /// The kept opens of these files that no program has open, likewise.

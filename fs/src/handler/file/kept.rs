@@ -83,6 +83,13 @@ impl KeptOpens {
         drop(opens);
     }
 
+    /// The file whose open was used the longest ago, where it has to go for the next one.
+    pub(super) fn oldest(&self) -> Option<InodeId> {
+        let opens = self.opens.lock();
+        let oldest = opens.peek_lru().filter(|_| opens.len() >= MOST.get());
+        oldest.map(|(ino, _)| *ino)
+    }
+
     /// An open that nobody uses; it is kept no longer.
     pub(super) fn take_unused(&self, ino: InodeId) -> Option<ServiceOpen> {
         let open = self.opens.lock().pop(&ino);

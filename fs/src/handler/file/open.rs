@@ -3,10 +3,10 @@
 use super::table::{Files, Held};
 use crate::errno::Error;
 use crate::handler::client::{ClientSession, OutgoingCall};
-use crate::handler::values::{CallContext, Connection};
+use crate::handler::values::Connection;
 use rdmafs_meta::attr::Attr;
 use rdmafs_meta::layout::LayoutSlice;
-use rdmafs_meta::wire::{OpenAccess, Reply, Request};
+use rdmafs_meta::wire::{Reply, Request};
 use std::sync::Arc;
 
 /// An open that the service counts for this handler; dropping it gives it back.
@@ -85,18 +85,21 @@ impl Drop for ServiceOpen {
     }
 }
 
-/// Asks the service to make a file in which the first `room` bytes have space, and to open it.
+/// What came of a call that opens a file, and in which session.
+type Answered = Result<(Arc<ClientSession>, Reply), Error>;
+
+/// Asks the service, by a call that does so, to make a file in which the first `room` bytes have space, and to open it. `heard` hears the answer first.
 ///
 /// # Errors
 /// As [`Client::ask`](crate::handler::client::Client::ask).
 pub(in crate::handler) async fn ask_to_create(
     files: Arc<Files>,
-    context: CallContext,
-    request: Request,
+    outgoing: OutgoingCall,
     room: u64,
+    heard: impl FnOnce(&OutgoingCall, &Answered),
 ) -> Result<(ServiceOpen, Attr), Error> {
     let (given, unmet) = (files.given(), files.unmet());
-    let (session, reply) = ask_for_open(&files, OutgoingCall::new(context, request)).await?;
+    let (session, reply) = ask_for_open(&files, outgoing, heard).await?;
     let Reply::Opened { attr, layout, plain } = reply else {
         return Err(Error::Protocol);
     };
@@ -115,24 +118,21 @@ pub(in crate::handler) async fn ask_to_create(
     Ok((open, attr))
 }
 
-/// Asks the service for an open and takes in what it says of the layout.
+/// Asks the service for an open, by a call that does so, and takes in what it says of the layout. `heard` hears the answer first.
 pub(in crate::handler) async fn ask_to_open(
     held: Held,
-    context: CallContext,
-    access: OpenAccess,
+    outgoing: OutgoingCall,
+    write: bool,
+    heard: impl FnOnce(&OutgoingCall, &Answered),
 ) -> Result<(ServiceOpen, Attr), Error> {
     let generation = held.generation();
     let given = (held.files.given(), held.given());
-    let request = Request::Open {
-        ino: held.ino,
-        access,
-    };
     let files = held.files.clone();
-    let (session, reply) = ask_for_open(&files, OutgoingCall::new(context, request)).await?;
+    let (session, reply) = ask_for_open(&files, outgoing, heard).await?;
     let Reply::Opened { attr, layout, plain } = reply else {
         return Err(Error::Protocol);
     };
-    let service = count_open(held, session.origin, access.write)?;
+    let service = count_open(held, session.origin, write)?;
     if plain {
         files.learn_plain(&service.held, given);
     }
@@ -144,8 +144,10 @@ pub(in crate::handler) async fn ask_to_open(
 async fn ask_for_open(
     files: &Arc<Files>,
     mut outgoing: OutgoingCall,
-) -> Result<(Arc<ClientSession>, Reply), Error> {
+    heard: impl FnOnce(&OutgoingCall, &Answered),
+) -> Answered {
     let answered = files.client.ask(&mut outgoing).await;
+    heard(&outgoing, &answered);
     let timeout = outgoing.timeout;
     match answered {
         Ok((session, Reply::Opened { attr, .. })) if outgoing.is_repeated() => {

@@ -7,6 +7,7 @@ use super::state::Mount;
 use super::to_the_end::ToTheEnd;
 use super::types::{Entry, HandleId, OpenMode, Opened};
 use crate::errno::Error;
+use crate::handler::client::OutgoingCall;
 use crate::handler::file::{FIRST_ROOM, Inode, ServiceOpen, ask_to_create, ask_to_open};
 use crate::options::CacheMode;
 use rdmafs_meta::attr::{Attr, FileKind};
@@ -45,10 +46,13 @@ impl Mount {
             mode,
         };
         let files = self.files.clone();
-        let context = self.context(caller.clone());
+        let closings = self.opens.close_oldest(&self.client).await;
+        let outgoing = closings.with(OutgoingCall::new(self.context(caller.clone()), request));
         let made = ToTheEnd::new(
             &self.client.executor,
-            ask_to_create(files, context, request, room.into()),
+            ask_to_create(files, outgoing, room.into(), |outgoing, answer| {
+                closings.answered(outgoing, answer);
+            }),
         );
         match made.await {
             Ok((service, attr)) => {
@@ -138,7 +142,14 @@ impl Mount {
             return Ok(self.register(service, &attr, open, false).await);
         }
         let accessed = open.read && context.access_time == AccessTime::Strict;
-        let asked = ToTheEnd::new(&self.client.executor, ask_to_open(held, context, access));
+        let closings = self.opens.close_oldest(&self.client).await;
+        let outgoing = closings.with(OutgoingCall::new(context, Request::Open { ino, access }));
+        let asked = ToTheEnd::new(
+            &self.client.executor,
+            ask_to_open(held, outgoing, access.write, |outgoing, answer| {
+                closings.answered(outgoing, answer);
+            }),
+        );
         let (service, attr) = asked.await?;
         drop(alone);
         let attr = service.held.show(attr);

@@ -6,6 +6,7 @@ use crate::handler::OpenMode;
 use crate::handler::testing::{HostId, Rules, Simulation};
 use rdmafs_meta::attr::SetAttr;
 use rdmafs_meta::cred::Credentials;
+use rdmafs_meta::extent::GRANULE;
 use rdmafs_meta::id::InodeId;
 use rdmafs_meta::wire::RenameMode;
 use rdmafs_rdma::sim::{Fault, Pace};
@@ -287,4 +288,43 @@ fn an_open_that_a_lost_call_was_to_give_back_is_given_back_once() {
         make(&mut lab, a, "f", 4096).unwrap();
         read(&mut lab, a, "f", 4096).unwrap();
     }
+}
+
+/// Most opens that are kept.
+const KEPT: usize = 4096;
+
+/// The oldest one goes with the call that opens one more.
+#[test]
+fn one_open_more_than_are_kept_costs_no_call_of_its_own() {
+    let mut lab = Lab::new();
+    lab.sim = Simulation::new(Rules {
+        arena: 2 * KEPT as u64 * GRANULE,
+        seed: 7,
+        pace: Pace::AtOnce,
+        lease: LEASE,
+        prompt: true,
+        leases: true,
+    });
+    (lab.a, lab.b) = (lab.sim.add_host(), lab.sim.add_host());
+    let host = lab.a;
+    let names: Vec<&'static str> = (0..KEPT + 50).map(|at| &*format!("f{at}").leak()).collect();
+    for name in &names {
+        make(&mut lab, host, name, 100).unwrap();
+    }
+    let more = cost(&mut lab, host, |lab| make(lab, host, "more", 100));
+    assert_eq!(more, 2, "made and committed");
+    // It was given back, and is opened anew, which gives another one back.
+    rest(&mut lab);
+    assert_eq!(cost(&mut lab, host, |lab| read(lab, host, names[0], 100)), 1);
+    assert_eq!(
+        cost(&mut lab, host, |lab| read(lab, host, "more", 100)),
+        1,
+        "its access time"
+    );
+    assert_eq!(cost(&mut lab, host, |lab| read(lab, host, "more", 100)), 0);
+    // Nothing is left of any when they are removed.
+    for name in names.iter().chain([&"more"]) {
+        lab.unlink(host, name).unwrap();
+    }
+    assert_eq!(free(&mut lab), 2 * KEPT as u64 * GRANULE);
 }
