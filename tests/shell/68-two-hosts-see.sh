@@ -346,6 +346,8 @@ set_id() {
     echo go >&8
     read -r line <&9
     same "the user of the other host" "$line" written
+    # At once: nobody runs his bytes as its owner.
+    same "its mode when his write has returned, $1" "$(stat -c %a "$M/tool")" 775
     [ "$1" = fsync ] || [ "$1" = close ] || wait_until 5 is_committed ||
         fail "5 s after another host's user wrote, with commit=1: mode $(stat -c %a "$M/tool"), $(cmp "$M/tool" "$T/second" 2>&1)"
     same "its mode when the other host's user wrote, $1" "$(stat -c %a "$M/tool")" 775
