@@ -27,7 +27,14 @@ impl Play {
             11..14 => self.stop(host, long),
             14..16 => self.kill(host, long, true),
             16 => self.kill(host, long, false),
-            17 => return self.kill_node(short),
+            17 => {
+                // Who stands still meanwhile goes on believing for as long as its lease lasts.
+                if self.random.random_bool(0.5) {
+                    let long = LEASE.mul_f64(self.random.random_range(0.1..1.0));
+                    self.stop(host, long);
+                }
+                return self.kill_node(short);
+            }
             _ => self.fault_soon(short),
         }
         self.played.faults += 1;
