@@ -29,5 +29,5 @@ pub(super) use layout::resolve;
 pub(super) use open::{ServiceOpen, ask_to_create, ask_to_open};
 pub(super) use page_order::Turn;
 pub(super) use room::FIRST_ROOM;
-pub(super) use table::Files;
+pub(super) use table::{Files, Held};
 pub(super) use transfer::{fetch, send};

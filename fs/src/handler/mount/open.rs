@@ -8,7 +8,8 @@ use super::to_the_end::ToTheEnd;
 use super::types::{Entry, HandleId, OpenMode, Opened};
 use crate::errno::Error;
 use crate::handler::client::OutgoingCall;
-use crate::handler::file::{FIRST_ROOM, Inode, ServiceOpen, ask_to_create, ask_to_open};
+use crate::handler::file::{FIRST_ROOM, Held, Inode, ServiceOpen, ask_to_create, ask_to_open};
+use crate::handler::values::CallContext;
 use crate::options::CacheMode;
 use rdmafs_meta::attr::{Attr, FileKind};
 use rdmafs_meta::cred::Credentials;
@@ -142,15 +143,7 @@ impl Mount {
             return Ok(self.register(service, &attr, open, false).await);
         }
         let accessed = open.read && context.access_time == AccessTime::Strict;
-        let closings = self.opens.close_oldest(&self.client).await;
-        let outgoing = closings.with(OutgoingCall::new(context, Request::Open { ino, access }));
-        let asked = ToTheEnd::new(
-            &self.client.executor,
-            ask_to_open(held, outgoing, access.write, |outgoing, answer| {
-                closings.answered(outgoing, answer);
-            }),
-        );
-        let (service, attr) = asked.await?;
+        let (service, attr) = self.ask_for_file(held, context, access).await?;
         drop(alone);
         let attr = service.held.show(attr);
         if open.truncate {
@@ -163,6 +156,25 @@ impl Mount {
         Ok(self
             .register(self.opens.opened(service), &attr, open, false)
             .await)
+    }
+
+    /// Asks the service for an open, and gives another one back with that where too many are kept.
+    async fn ask_for_file(
+        &self,
+        held: Held,
+        context: CallContext,
+        access: OpenAccess,
+    ) -> Result<(ServiceOpen, Attr), Error> {
+        let closings = self.opens.close_oldest(&self.client).await;
+        let request = Request::Open {
+            ino: held.ino,
+            access,
+        };
+        let outgoing = closings.with(OutgoingCall::new(context, request));
+        let asked = ask_to_open(held, outgoing, access.write, |outgoing, answer| {
+            closings.answered(outgoing, answer);
+        });
+        ToTheEnd::new(&self.client.executor, asked).await
     }
 
     /// Gives an open file its handle, after the kernel has dropped what it may no longer believe of it.
