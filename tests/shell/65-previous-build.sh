@@ -102,7 +102,7 @@ together() {
     stop p
 }
 
-together "$OLD" old 4
+together "$OLD" old 5
 together "$NEW" new 5
 
 note "this program serves what the one before kept, and the reverse, where they know one format"
