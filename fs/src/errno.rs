@@ -113,6 +113,7 @@ fn meta_errno(error: MetaError) -> i32 {
         MetaError::NoXattr => libc::ENODATA,
         MetaError::XattrTooBig => libc::E2BIG,
         MetaError::XattrsFull => libc::ENOSPC,
+        MetaError::QuotaExceeded => libc::EDQUOT,
         MetaError::NotStaged => libc::EIO,
         MetaError::Locked => libc::EAGAIN,
         MetaError::Deadlock => libc::EDEADLK,

@@ -50,9 +50,11 @@ fn serves_when_asked() {
         key: dir.join("key"),
         root_owner: (0, 0),
         root_mode: 0o755,
+        metadata: 64 << 20,
         run_dir: dir.clone(),
         lease: Duration::from_secs(10),
         sessions: 64,
+        encrypted: false,
         drain: Duration::from_secs(5),
     };
     let ready = |ready: &rdmafs_fs::node::Ready| {
@@ -234,9 +236,12 @@ fn bytes_travel_and_come_back_on_every_fabric() {
         );
         let (_, all) = client.create(&format!("all-{}", fabric.name()));
         assert_eq!(client.write(all, 15 << 20, b"x"), Ok(1));
-        let left = client.executor.block_on(client.mount.clone().statfs()).unwrap();
+        let left = client
+            .executor
+            .block_on(client.mount.clone().statfs(InodeId::ROOT))
+            .unwrap();
         // Two granules of the first file (cut at 100), one of the second; twice for the second fabric.
-        assert!(left.total - left.free <= 6 * 4096, "{left:?}");
+        assert!(left.space.total - left.space.free <= 6 * 4096, "{left:?}");
     }
 }
 
@@ -322,7 +327,9 @@ fn a_stopped_node_is_eio_in_time_and_works_anew_afterwards() {
         node.signal(Signal::SIGSTOP);
         let start = clock.now();
         // Attributes that are held by lease are answered without the node.
-        let asked = client.executor.block_on(client.mount.clone().statfs());
+        let asked = client
+            .executor
+            .block_on(client.mount.clone().statfs(InodeId::ROOT));
         assert_eq!(asked.map_err(|error| error.errno()), Err(libc::EIO), "{fabric:?}");
         assert!(clock.now() - start < Duration::from_secs(3));
         node.signal(Signal::SIGCONT);

@@ -112,4 +112,7 @@ pub enum MetaError {
     /// Other sessions are still asked to forget what they believe of it: ask again, as the same request. Never shown to a program.
     #[error("other hosts are asked to forget what they know of it")]
     Delayed,
+    /// EDQUOT: a user's files have as many names, or as much in attributes and link targets, as one user's may have.
+    #[error("the user's files have as many names and attributes as one user's may have")]
+    QuotaExceeded,
 }

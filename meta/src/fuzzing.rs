@@ -165,6 +165,7 @@ fn config() -> Config {
         lease: Duration::from_secs(10),
         root_owner: (0, 0),
         root_mode: 0o755,
+        metadata: u64::MAX,
     }
 }
 

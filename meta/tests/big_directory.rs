@@ -39,6 +39,7 @@ impl World {
             lease: LEASE,
             root_owner: (0, 0),
             root_mode: 0o755,
+            metadata: u64::MAX,
         };
         let mut world = World {
             space: Namespace::load(&mut MemoryStore::default(), config, Now::default()).unwrap(),

@@ -10,7 +10,7 @@ use crate::output::{self, Progress};
 use crate::settings::{run_dir, start_logging};
 use crate::units::{parse_size, parse_time, show_size};
 use crate::value_error::ValueError;
-use rdmafs_fs::node::{self, Ready, ServeConfig, ServeError};
+use rdmafs_fs::node::{self, Ready, ServeConfig, ServeError, default_metadata};
 use rdmafs_fs::options::{DEFAULT_PORT, FabricKind, NodeAddress, Source, is_pool_name};
 use rdmafs_fs::process::{Daemon, Report, detach, prepare_run_dir};
 use std::ffi::OsString;
@@ -23,6 +23,8 @@ use thiserror::Error;
 const GRANULE: u64 = 4096;
 /// Less is a slip of the hand: a unit was left out.
 const LEAST: u64 = 1 << 20;
+/// The least room for names: a thousand.
+const LEAST_METADATA: u64 = 1 << 20;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -69,12 +71,20 @@ pub(crate) struct Args {
     /// Mode of a new pool's root directory, in octal
     #[arg(long, value_name = "MODE", default_value = "0755", value_parser = parse_mode)]
     root_mode: u16,
+    /// Memory for names, beside --memory: 1K for each, and the lengths of extended attributes and link targets
+    ///
+    /// No user but root takes more of it than is left for others; 'df -i' shows it. [default: an eighth of --memory, at least 256M]
+    #[arg(long, value_name = "SIZE", value_parser = parse_metadata)]
+    metadata: Option<u64>,
     /// How long a silent handler keeps what it holds, 1s to 10m
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = parse_lease)]
     lease: Duration,
     /// Most handlers at once, 1 to 4096; a host that mounts has one
     #[arg(long, value_name = "N", default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..=4096))]
     sessions: u32,
+    /// Serve data on tcp only encrypted, to handlers on this host too; mounts with crypt=off are refused
+    #[arg(long)]
+    encrypt: bool,
     /// After SIGTERM, how long to wait for handlers to commit what their programs wrote, 0s to 10m
     ///
     /// The node ends at most 6 s later. A second SIGTERM (or 'rdmafs stop --force') ends the wait.
@@ -183,9 +193,11 @@ fn resolve(args: Args) -> Result<ServeConfig, Failure> {
         device: args.device,
         root_owner: args.root_owner,
         root_mode: args.root_mode,
+        metadata: args.metadata.unwrap_or_else(|| default_metadata(args.memory)),
         run_dir: run_dir(),
         lease: args.lease,
         sessions: args.sessions,
+        encrypted: args.encrypt,
         drain: args.drain,
     })
 }
@@ -215,10 +227,12 @@ fn foreground_words(args: &Args, config: &ServeConfig) -> Vec<OsString> {
         format!("{}:{}", args.root_owner.0, args.root_owner.1).into(),
     );
     say("root-mode", format!("{:o}", args.root_mode).into());
+    say("metadata", config.metadata.to_string().into());
     say("sessions", args.sessions.to_string().into());
     say("lease", format!("{}ms", args.lease.as_millis()).into());
     say("drain", format!("{}ms", args.drain.as_millis()).into());
     words.extend(args.new.then(|| OsString::from("--new")));
+    words.extend(args.encrypt.then(|| OsString::from("--encrypt")));
     words
 }
 
@@ -343,6 +357,13 @@ pub(crate) fn parse_memory(text: &str) -> Result<u64, ArgumentError> {
     bytes
         .checked_next_multiple_of(GRANULE)
         .ok_or(ArgumentError::Value(ValueError::Form("give less")))
+}
+
+fn parse_metadata(text: &str) -> Result<u64, ValueError> {
+    match parse_size(text)? {
+        bytes if bytes < LEAST_METADATA => Err(ValueError::Form("at least 1M: a thousand names")),
+        bytes => Ok(bytes),
+    }
 }
 
 /// Where a relative path leads depends on who starts the node, and from where.

@@ -39,6 +39,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         peers: 64,
         step_timeout: Duration::from_secs(5),
         run_dir: run_dir.clone(),
+        encrypted: false,
         protocol: Protocol::FIRST,
     };
     let key = config.key.clone();

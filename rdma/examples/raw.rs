@@ -86,6 +86,7 @@ fn serve(kind: FabricKind, address: &str, run_dir: &Path) -> Result<(Server, Key
         peers: 64,
         step_timeout: Duration::from_secs(30),
         run_dir: run_dir.to_owned(),
+        encrypted: false,
         protocol: Protocol::FIRST,
     };
     let arena = Arc::new(Arena::allocate(ARENA, &mut |_| ())?);

@@ -153,6 +153,7 @@ fn serve(address: &str, memory: usize, run_dir: &Path) -> Outcome<Served> {
         peers: 64,
         step_timeout: Duration::from_secs(30),
         run_dir: PathBuf::from(run_dir),
+        encrypted: false,
         protocol: Protocol::FIRST,
     };
     let server = Server::open(config, arena, Arc::new(Open))?;
@@ -172,7 +173,7 @@ fn connect(served: &Served, address: &str, run_dir: &Path) -> Outcome<Duration> 
         host_id: "registration".into(),
         step_timeout: Duration::from_secs(30),
         queues: 2,
-        crypt: Crypt::Auto,
+        crypt: Crypt::Off,
         client_owner: ClientOwner::random()?,
         verbs: Default::default(),
         run_dir: PathBuf::from(run_dir),

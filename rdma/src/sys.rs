@@ -9,7 +9,7 @@ use nix::sys::socket::ControlMessageOwned;
 use std::ffi::c_void;
 use std::io;
 use std::num::NonZeroUsize;
-use std::os::fd::{AsFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::ptr::NonNull;
 
 /// A readable and writable mapping, unmapped when dropped and left out of core dumps.
@@ -87,6 +87,37 @@ impl Drop for Mapping {
         // the mapping. It cannot fail for a range that was mapped whole.
         let _ = unsafe { mman::munmap(self.address, self.len.get()) };
     }
+}
+
+/// SO_NETNS_COOKIE of socket(7), which libc lacks.
+const SO_NETNS_COOKIE: libc::c_int = 71;
+
+/// Names the network namespace of a socket, among those of this boot; never 0. From Linux 5.14.
+pub(crate) fn network_namespace(socket: BorrowedFd<'_>) -> io::Result<u64> {
+    let mut cookie = 0_u64;
+    let mut len: libc::socklen_t = 8;
+    // SAFETY: `cookie` is valid for writes of the 8 bytes that `len` says, and `len` is valid for reads and writes.
+    let done = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            SO_NETNS_COOKIE,
+            (&raw mut cookie).cast(),
+            &raw mut len,
+        )
+    };
+    match (done, len) {
+        (0, 8) => Ok(cookie),
+        (0, _) => Err(io::ErrorKind::InvalidData.into()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// Names this boot of the kernel.
+pub(crate) fn boot_id() -> io::Result<u128> {
+    let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id")?;
+    let digits: String = text.trim().chars().filter(|digit| *digit != '-').collect();
+    u128::from_str_radix(&digits, 16).map_err(|_| io::ErrorKind::InvalidData.into())
 }
 
 /// Fills `to` with bytes of the kernel's CSPRNG. Blocks only early at boot.

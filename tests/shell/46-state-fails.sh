@@ -1,6 +1,6 @@
 #!/bin/sh
 # State directories that fail: of another pool or size, with a damaged file, on a file system that is full. Each is one line that
-# says what to do, and doing that helps; a full one refuses changes, reads go on, and nothing that was synced is lost.
+# says what to do, and doing that helps; a full one refuses what would grow, all else goes on, and nothing that was synced is lost.
 # matrix: once
 . "$(dirname "$0")/lib.sh"
 
@@ -81,39 +81,52 @@ for number in range(1000000):
         print(error.errno)
         break
 PY
+sync_d() {
+    python3 -c "import os; os.fsync(os.open('$M/d', os.O_RDONLY))"
+}
 errno=$(timeout 60 python3 "$T/fill.py" "$M" "$T/synced") || fail "no error within 60 s, or another one"
-same "a change's errno" "$errno" 5
+same "a change's errno" "$errno" 28
 synced=$(cat "$T/synced" 2>/dev/null || echo 0)
 note "$synced files were synced before it was full"
 [ "$synced" -gt 0 ] || fail "there was no room at all: the test shows nothing"
-refused "another change" "Input/output error" touch "$M/d/late"
-refused "an fsync" "Input/output error" python3 -c "import os; os.fsync(os.open('$M/d', os.O_RDONLY))"
+refused "another name" "No space left" touch "$M/d/late"
+refused "an attribute" "No space left" python3 -c "import os; os.setxattr('$M/d', 'user.a', b'x')"
+refused "a file's first bytes" "No space left" dd if="$T/bytes" of="$M/d/$(printf %0200d 1)" bs=4k count=1
 same "reads go on" "$(cat "$M/d/first")" again
 same_bytes "and bytes are read" "$T/bytes" "$M/bytes"
-grep -q "THE STORE FAILED.*make room" "$T/p.log" || fail "the log does not say what to do: $(tail -n 3 "$T/p.log")"
+grep -q "THE STORE IS FULL.*make room" "$T/p.log" || grep -q "make room.*THE STORE IS FULL" "$T/p.log" ||
+    fail "the log does not say what to do: $(tail -n 3 "$T/p.log")"
+"$RDMAFS" status | grep -q "no room in $T/state/dir" || fail "status does not say so: $("$RDMAFS" status)"
 ls "$M/d" >/dev/null || fail "a directory cannot be listed"
 "$RDMAFS" fsck "$(source_of p)" --key "$T/key" >/dev/null || fail "the pool in use is not sound"
-umount "$M"
-node=$(pid p)
-kill -TERM "$node"
-wait_until 15 gone "$node" || fail "the node does not end"
-code=0
-wait "$node" || code=$?
-same "the node's exit code" "$code" 2
-grep -q "the store failed: changes since its failure are lost" "$T/p.log" || fail "it does not say so: $(tail -n 2 "$T/p.log")"
 
-note "with room again everything that was synced is there"
-same "looking needs no room" "$(fsck)" 0
-rm "$T/state/filler"
+note "what is there can be changed and removed, and that is stored"
+printf 'other' >"$T/other" && dd if="$T/other" of="$M/d/first" conv=notrunc 2>/dev/null || fail "bytes that are there cannot be written"
+chmod 600 "$M/d/first" || fail "a mode cannot be changed"
+mv "$M/d/$(printf %0200d 1)" "$M/d/moved" || fail "nothing can be renamed"
+rm "$M/d/$(printf %0200d 2)" || fail "nothing can be removed"
+sync_d || fail "that a file was removed cannot be stored"
+
+note "killed while it is full: nothing that was synced is lost, and it serves as before"
+kill -KILL "$(pid p)"
+wait_until 10 gone "$(pid p)" || fail "it lives"
 serve p 64M --state "$T/state/dir"
-attach p "$M"
-same "the first" "$(stat -c %s "$M/d/first")" 6
-for number in $(seq 0 $((synced - 1))); do
+listed() { [ -e "$M/d/moved" ] 2>/dev/null; }
+wait_until 30 listed || fail "what was renamed is not there"
+[ ! -e "$M/d/$(printf %0200d 2)" ] || fail "what was removed is back"
+same "the mode" "$(stat -c %a "$M/d/first")" 600
+for number in $(seq 3 $((synced - 1))); do
     [ -e "$M/d/$(printf %0200d "$number")" ] || fail "file $number of $synced synced ones is gone"
 done
+
+note "with room again it goes on by itself"
+rm "$T/state/filler"
+made() { touch "$M/d/new" 2>/dev/null; }
+wait_until 20 made || fail "there is room, and nothing can be made: $(tail -n 3 "$T/p.log")"
 echo new >"$M/d/new"
 sync "$M/d/new"
 same "what is new" "$(cat "$M/d/new")" new
+"$RDMAFS" status | grep -q "no room" && fail "status still says that there is no room"
 umount "$M"
 stop p
 same "fsck" "$(fsck)" 0

@@ -79,6 +79,12 @@ pub struct NodeStatus {
     pub free: u64,
     /// Inodes, the root directory among them.
     pub inodes: u64,
+    /// Names that there may be: 1 KiB of `serve --metadata` each, and so for extended attributes and link targets.
+    #[serde(default)]
+    pub names: u64,
+    /// Names of them that can be made.
+    #[serde(default)]
+    pub names_free: u64,
     /// Files of which bytes are lost, with an earlier life of the node.
     pub lost_files: u64,
     /// Bytes of them that are lost.

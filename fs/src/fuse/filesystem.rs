@@ -359,8 +359,12 @@ impl Filesystem for Adapter {
         );
     }
 
-    fn statfs(&self, req: &Request, _: INodeNo, reply: ReplyStatfs) {
-        self.serve(req, |mount| mount.statfs(), |space| reply::space(reply, space));
+    fn statfs(&self, req: &Request, node: INodeNo, reply: ReplyStatfs) {
+        self.serve(
+            req,
+            |mount| mount.statfs(self.at(node)),
+            |room| reply::space(reply, room),
+        );
     }
 
     fn fallocate(

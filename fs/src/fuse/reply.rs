@@ -9,7 +9,7 @@ use fuser::{
     ReplyWrite, ReplyXattr,
 };
 use rdmafs_meta::lock::Span;
-use rdmafs_meta::wire::{DirEntry, Space};
+use rdmafs_meta::wire::{DirEntry, Room};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 
@@ -59,16 +59,27 @@ pub(super) fn open(reply: ReplyOpen, opened: Result<Opened, Error>) {
     }
 }
 
-pub(super) fn space(reply: ReplyStatfs, space: Result<Space, Error>) {
-    let space = match space {
-        Ok(space) => space,
+pub(super) fn space(reply: ReplyStatfs, room: Result<Room, Error>) {
+    let Room {
+        space,
+        names,
+        names_free,
+    } = match room {
+        Ok(room) => room,
         Err(error) => return reply.error(errno(&error)),
     };
     let blocks = |bytes: u64| bytes / u64::from(BLOCK);
     let free = blocks(space.free);
-    // Every file with a byte in it needs a block.
-    let files = space.inodes.saturating_add(free);
-    reply.statfs(blocks(space.total), free, free, files, free, BLOCK, 255, BLOCK);
+    reply.statfs(
+        blocks(space.total),
+        free,
+        free,
+        names,
+        names_free,
+        BLOCK,
+        255,
+        BLOCK,
+    );
 }
 
 pub(super) fn target(reply: ReplyData, target: Result<Vec<u8>, Error>) {

@@ -28,14 +28,29 @@ pub struct ServeConfig {
     pub root_owner: (u32, u32),
     /// Mode of a new root directory.
     pub root_mode: u16,
+    /// Bytes that names and what belongs to them may take: 1 KiB for each name, and the lengths of extended attributes and link targets
+    /// ([`default_metadata`] where nobody says).
+    pub metadata: u64,
     /// Sockets and pid files.
     pub run_dir: PathBuf,
     /// Lease of a session.
     pub lease: Duration,
     /// Most sessions at once.
     pub sessions: u32,
+    /// Data on tcp only encrypted (`--encrypt`).
+    pub encrypted: bool,
     /// How long a drain waits for handlers to commit what they have.
     pub drain: Duration,
+}
+
+/// The least that names of a pool may take, where nobody says.
+const LEAST_METADATA: u64 = 256 << 20;
+
+/// What names may take in a pool of so much memory where nobody says: an eighth, a name for each 8 KiB (as tmpfs has it), and never less than
+/// 256 MiB.
+#[must_use]
+pub fn default_metadata(memory: u64) -> u64 {
+    (memory / 8).max(LEAST_METADATA)
 }
 
 /// Said when the node serves.

@@ -22,16 +22,21 @@ pub(crate) fn call(frame: &[u8], spoken: WireVersion) -> Option<(u64, Call)> {
 
 /// The frame of an answer for a peer that speaks `spoken`. One that cannot be sent becomes an error: the caller must hear something.
 pub(crate) fn answer(id: u64, stamped: &StampedAnswer, spoken: WireVersion) -> Vec<u8> {
-    let framed = match spoken.covers(stamped.needs()) {
-        true => frame(id, stamped, spoken),
-        false => {
-            let answer = stamped.answer.as_ref();
+    let known = |answer: &Answer| answer.as_ref().map_err(|error| error.as_spoken(spoken)).cloned();
+    let framed = match spoken.covers(WireVersion::THIRD) {
+        true if spoken.covers(stamped.needs()) => frame(id, stamped, spoken),
+        true => {
+            let answer = known(&stamped.answer);
             frame(
                 id,
-                &answer.map_err(|error| error.as_spoken(spoken)).cloned(),
+                &StampedAnswer {
+                    answer,
+                    ..stamped.clone()
+                },
                 spoken,
             )
         }
+        false => frame(id, &known(&stamped.answer), spoken),
     };
     framed.unwrap_or_else(|error| {
         tracing::error!("an answer cannot be sent: {error}");

@@ -2,6 +2,7 @@
 
 use super::clocks::Clocks;
 use super::config::ServeConfig;
+use super::journal::Journal;
 use super::service::Service;
 use crate::control::{
     Connection, Listener, LockList, LockStatus, NodeReply, NodeRequest, NodeStatus, Refusal, node_socket_path,
@@ -92,7 +93,8 @@ impl Front {
 
     fn status(&self) -> NodeStatus {
         let service = self.service.get();
-        let space = service.map(|service| service.look(|namespace| namespace.space()));
+        let room = service.map(|service| service.look(|namespace| namespace.space_and_names()));
+        let space = room.map(|room| room.space);
         let (free, inodes) = space.map_or((0, 0), |space| (space.free, space.inodes));
         let stopping = self.stopping.load(Ordering::Relaxed);
         let state = match service {
@@ -111,6 +113,8 @@ impl Front {
             used: space.map_or(0, |space| space.total.saturating_sub(space.free)),
             free,
             inodes,
+            names: room.map_or(0, |room| room.names),
+            names_free: room.map_or(0, |room| room.names_free),
             lost_files: space.map_or(0, |space| space.lost_files),
             lost_bytes: space.map_or(0, |space| space.lost_bytes),
             fabrics: self.fabrics.clone(),
@@ -118,8 +122,21 @@ impl Front {
             lease_ms: millis(self.lease),
             most_sessions: self.most_sessions,
             sessions: service.map(|service| service.sessions()).unwrap_or_default(),
-            warnings: self.warnings.lock().clone(),
+            warnings: self.all_warnings(),
         }
+    }
+
+    fn all_warnings(&self) -> Vec<String> {
+        let mut warnings = self.warnings.lock().clone();
+        let journal = self.service.get().and_then(|service| service.journal());
+        if journal.is_some_and(Journal::is_full) {
+            let dir = self.state_dir.as_ref().map(|dir| dir.display().to_string());
+            let dir = dir.unwrap_or_default();
+            warnings.push(format!(
+                "no room in {dir}: names cannot grow; make room on its file system"
+            ));
+        }
+        warnings
     }
 
     fn locks(&self) -> LockList {

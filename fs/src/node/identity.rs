@@ -76,7 +76,8 @@ fn remedy(dir: &Path, error: &StoreError) -> String {
             "; 'rdmafs fsck --state {}' says all of it, --repair puts it right",
             dir.display()
         ),
-        StoreError::NewerFormat { .. } | StoreError::Superseded { .. } | StoreError::Io(_) => String::new(),
+        StoreError::NewerFormat { .. } | StoreError::Superseded { .. } => String::new(),
+        StoreError::Full(_) | StoreError::Io(_) => String::new(),
     }
 }
 

@@ -5,23 +5,46 @@
 //!
 //! A commit that fails has parted the store from the namespace in memory for good. The journal takes no batch from then on
 //! and answers every waiter with the failure; the service reads on and refuses changes.
+//!
+//! A commit that finds no room is another matter: what was to be committed waits, in order, and is tried with what comes later, at once with the
+//! room that the store kept for that ([`Store::make_room`]) and then each second. Meanwhile the service refuses what would grow, fsyncs are
+//! answered that there is no room, and nothing that was answered is lost unless the node ends before there is room again.
 
 use parking_lot::{Condvar, Mutex};
 use rdmafs_meta::id::Term;
-use rdmafs_meta::store::{Batch, Store};
+use rdmafs_meta::store::{Batch, Store, StoreError};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 /// Bytes of queued batches above which [`Journal::wait_for_room`] waits.
 const QUEUE_BYTES: usize = 16 << 20;
 
-/// The batch could not be made durable, nor can any later one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct JournalFailed;
+/// How often a store without room is tried.
+const RETRY: Duration = Duration::from_secs(1);
 
-/// Called when everything queued before is durable, or never will be. Must not block, nor use the journal.
-pub(super) type Then = Box<dyn FnOnce(Result<(), JournalFailed>) + Send>;
+/// Why a batch is not durable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum NotStored {
+    /// Nor can any later one be.
+    Failed,
+    /// There is no room: it will be when there is some.
+    Full,
+}
+
+/// What waits for the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Patience {
+    /// It hears of [`NotStored::Full`].
+    Short,
+    /// It waits until there is room.
+    Long,
+}
+
+/// Called when everything queued before is durable, or is not. Must not block, nor use the journal.
+pub(super) type Then = Box<dyn FnOnce(Result<(), NotStored>) + Send>;
 
 /// A store behind a queue.
 pub(super) struct Journal {
@@ -34,11 +57,15 @@ pub(super) struct Worker<S> {
     shared: Arc<Shared>,
     store: S,
     term: Term,
+    /// What found no room, and who waits for it.
+    pending: Group,
 }
 
 struct Shared {
     queue: Mutex<JournalQueue>,
     changed: Condvar,
+    /// The store has no room. Its worker alone changes that.
+    full: AtomicBool,
 }
 
 #[derive(Default)]
@@ -53,7 +80,7 @@ struct JournalQueue {
 struct Group {
     batches: Vec<Batch>,
     bytes: usize,
-    then: Vec<Then>,
+    then: Vec<(Then, Patience)>,
 }
 
 impl Journal {
@@ -75,11 +102,13 @@ impl Journal {
         let shared = Arc::new(Shared {
             queue: Mutex::default(),
             changed: Condvar::new(),
+            full: AtomicBool::new(false),
         });
         let worker = Worker {
             shared: Arc::clone(&shared),
             store,
             term,
+            pending: Group::default(),
         };
         let thread = Mutex::new(None);
         (Self { shared, thread }, worker)
@@ -99,11 +128,12 @@ impl Journal {
 
     /// Queues batches, in the order of the calls. `then` hears when they and all before them are durable; it may be called
     /// at once. Never blocks.
-    pub(super) fn append(&self, batches: Vec<Batch>, then: Option<Then>) {
+    pub(super) fn append(&self, batches: Vec<Batch>, then: Option<(Then, Patience)>) {
         let mut queue = self.shared.queue.lock();
         if queue.failed {
             drop(queue);
-            then.into_iter().for_each(|then| then(Err(JournalFailed)));
+            then.into_iter()
+                .for_each(|(then, _)| then(Err(NotStored::Failed)));
             return;
         }
         let group = &mut queue.waiting;
@@ -120,32 +150,37 @@ impl Journal {
         self.shared.queue.lock().failed
     }
 
+    /// True while the store has no room but what is kept for removals, if that.
+    pub(super) fn is_full(&self) -> bool {
+        self.shared.is_full()
+    }
+
     /// Waits until everything queued so far is durable. Blocking.
     ///
     /// # Errors
-    /// A commit failed.
-    pub(super) fn flush(&self) -> Result<(), JournalFailed> {
+    /// A commit failed, or found no room.
+    pub(super) fn flush(&self) -> Result<(), NotStored> {
         let (send, receive) = mpsc::sync_channel(1);
         let then: Then = Box::new(move |result| {
             // Received below, unless this thread is being torn down.
             let _ = send.send(result);
         });
-        self.append(Vec::new(), Some(then));
-        receive.recv().unwrap_or(Err(JournalFailed))
+        self.append(Vec::new(), Some((then, Patience::Short)));
+        receive.recv().unwrap_or(Err(NotStored::Failed))
     }
 
     /// Commits what is queued, then ends the thread and closes the store. Nothing may be queued any more. Blocking.
     ///
     /// # Errors
     /// A commit failed.
-    pub(super) fn stop(&self) -> Result<(), JournalFailed> {
+    pub(super) fn stop(&self) -> Result<(), NotStored> {
         self.shared.queue.lock().stopping = true;
         self.shared.changed.notify_all();
         if let Some(thread) = self.thread.lock().take() {
-            thread.join().map_err(|_| JournalFailed)?;
+            thread.join().map_err(|_| NotStored::Failed)?;
         }
         if self.has_failed() {
-            Err(JournalFailed)
+            Err(NotStored::Failed)
         } else {
             Ok(())
         }
@@ -164,6 +199,10 @@ impl<S: Store> Worker<S> {
         while let Some(group) = self.shared.next() {
             self.commit(group);
         }
+        if !self.pending.batches.is_empty() {
+            // It was tried a last time.
+            self.fail("there was no room until the end");
+        }
     }
 
     /// Commits what has gathered. False when there was nothing.
@@ -178,49 +217,99 @@ impl<S: Store> Worker<S> {
     }
 
     fn commit(&mut self, group: Group) {
-        let committed = match &group.batches[..] {
-            [] => Ok(()),
-            batches => self.store.commit(batches, self.term),
-        };
-        let result = committed.map_err(|error| {
-            tracing::error!(
-                %error,
-                "THE STORE FAILED: changes are refused (EIO) and reads go on; mend what failed, then restart this node: what was \
-                 synced is kept"
-            );
-            self.shared.fail()
-        });
-        for then in group.then {
-            then(result);
+        self.pending.batches.extend(group.batches);
+        self.pending.then.extend(group.then);
+        match self.write() {
+            Ok(()) => {
+                self.pending.batches.clear();
+                self.shared
+                    .set_full(self.shared.is_full() && !self.store.keep_room());
+                answer(std::mem::take(&mut self.pending.then), Ok(()));
+            }
+            Err(StoreError::Full(_)) => {
+                let mut waiting = std::mem::take(&mut self.pending.then);
+                self.pending.then = waiting
+                    .extract_if(.., |(_, patience)| *patience == Patience::Long)
+                    .collect();
+                answer(waiting, Err(NotStored::Full));
+            }
+            Err(error) => self.fail(&error),
         }
+    }
+
+    /// Commits what is pending; where there is no room, once more with what the store kept.
+    fn write(&mut self) -> Result<(), StoreError> {
+        if self.pending.batches.is_empty() {
+            return Ok(());
+        }
+        match self.store.commit(&self.pending.batches, self.term) {
+            Err(StoreError::Full(error)) => {
+                if !self.shared.is_full() {
+                    tracing::error!(
+                        %error,
+                        "THE STORE IS FULL: what would grow is refused (ENOSPC), removals and reads go on, and it is tried each second"
+                    );
+                }
+                self.shared.set_full(true);
+                self.store.make_room()?;
+                self.store.commit(&self.pending.batches, self.term)
+            }
+            done => done,
+        }
+    }
+
+    fn fail(&mut self, error: impl std::fmt::Display) {
+        tracing::error!(
+            %error,
+            "THE STORE FAILED: changes are refused (EIO) and reads go on; mend what failed, then restart this node: what was \
+             synced is kept"
+        );
+        self.shared.fail();
+        answer(std::mem::take(&mut self.pending).then, Err(NotStored::Failed));
     }
 }
 
+fn answer(waiting: Vec<(Then, Patience)>, stored: Result<(), NotStored>) {
+    waiting.into_iter().for_each(|(then, _)| then(stored));
+}
+
 impl Shared {
-    /// Everything that waits; `None` when the journal is stopped and empty.
+    /// Everything that waits; `None` when the journal is stopped and empty. While the store is full, at least each second.
     fn next(&self) -> Option<Group> {
         let mut queue = self.queue.lock();
-        while queue.waiting.is_empty() {
+        let mut timed_out = false;
+        while queue.waiting.is_empty() && !(self.is_full() && timed_out) {
             if queue.stopping {
                 return None;
             }
-            self.changed.wait(&mut queue);
+            match self.is_full() {
+                true => timed_out = self.changed.wait_for(&mut queue, RETRY).timed_out(),
+                false => self.changed.wait(&mut queue),
+            }
         }
         self.changed.notify_all();
         Some(std::mem::take(&mut queue.waiting))
     }
 
+    fn is_full(&self) -> bool {
+        self.full.load(Ordering::Relaxed)
+    }
+
+    fn set_full(&self, full: bool) {
+        let before = self.full.swap(full, Ordering::Relaxed);
+        if before && !full {
+            tracing::info!("the store has room again");
+        }
+    }
+
     /// Refuses everything from now on, what waits included.
-    fn fail(&self) -> JournalFailed {
+    fn fail(&self) {
         let mut queue = self.queue.lock();
         queue.failed = true;
         let waiting = std::mem::take(&mut queue.waiting);
         self.changed.notify_all();
         drop(queue);
-        for then in waiting.then {
-            then(Err(JournalFailed));
-        }
-        JournalFailed
+        answer(waiting.then, Err(NotStored::Failed));
     }
 }
 
@@ -238,8 +327,6 @@ fn size(batch: &Batch) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rdmafs_meta::store::StoreError;
-    use std::sync::atomic::{AtomicBool, Ordering};
 
     /// Records commits; each waits for a permit, and from the `fail_from`-th on they fail.
     struct Gated {
@@ -291,9 +378,10 @@ mod tests {
         vec![Batch { changes }]
     }
 
-    fn waiter(journal: &Journal, batches: Vec<Batch>) -> mpsc::Receiver<Result<(), JournalFailed>> {
+    fn waiter(journal: &Journal, batches: Vec<Batch>) -> mpsc::Receiver<Result<(), NotStored>> {
         let (send, receive) = mpsc::channel();
-        journal.append(batches, Some(Box::new(move |result| send.send(result).unwrap())));
+        let then: Then = Box::new(move |result| send.send(result).unwrap());
+        journal.append(batches, Some((then, Patience::Short)));
         receive
     }
 
@@ -347,13 +435,13 @@ mod tests {
         let second = waiter(&journal, put(3));
         permit.send(()).unwrap();
         permit.send(()).unwrap();
-        assert_eq!(first.recv().unwrap(), Err(JournalFailed));
-        assert_eq!(second.recv().unwrap(), Err(JournalFailed));
+        assert_eq!(first.recv().unwrap(), Err(NotStored::Failed));
+        assert_eq!(second.recv().unwrap(), Err(NotStored::Failed));
         assert!(journal.has_failed());
-        assert_eq!(waiter(&journal, put(4)).recv().unwrap(), Err(JournalFailed));
-        assert_eq!(journal.flush(), Err(JournalFailed));
+        assert_eq!(waiter(&journal, put(4)).recv().unwrap(), Err(NotStored::Failed));
+        assert_eq!(journal.flush(), Err(NotStored::Failed));
         assert!(!journal.wait_for_room());
-        assert_eq!(journal.stop(), Err(JournalFailed));
+        assert_eq!(journal.stop(), Err(NotStored::Failed));
         assert_eq!(commits.lock().len(), 1);
     }
 
@@ -388,5 +476,114 @@ mod tests {
         (0..3).for_each(|_| permit.send(()).unwrap());
         assert_eq!(journal.stop(), Ok(()));
         assert_eq!(commits.lock().iter().map(Vec::len).sum::<usize>(), 3);
+    }
+
+    /// A store that holds so many batches; what it keeps beside them is room for two more.
+    #[derive(Clone, Default)]
+    struct Narrow(Arc<Mutex<NarrowState>>);
+
+    #[derive(Default)]
+    struct NarrowState {
+        room: usize,
+        kept: usize,
+        broken: bool,
+        stored: Vec<Batch>,
+    }
+
+    impl Store for Narrow {
+        fn scan(
+            &self,
+            _: &[u8],
+            _: &mut dyn FnMut(&[u8], &[u8]) -> Result<(), StoreError>,
+        ) -> Result<(), StoreError> {
+            Ok(())
+        }
+        fn commit(&mut self, batches: &[Batch], _: Term) -> Result<(), StoreError> {
+            let mut state = self.0.lock();
+            assert!(!state.broken, "a commit before room was made");
+            if state.stored.len() + batches.len() > state.room {
+                state.broken = true;
+                return Err(StoreError::Full("no room".into()));
+            }
+            state.stored.extend_from_slice(batches);
+            Ok(())
+        }
+        fn make_room(&mut self) -> Result<(), StoreError> {
+            let mut state = self.0.lock();
+            state.broken = false;
+            state.room += std::mem::take(&mut state.kept);
+            Ok(())
+        }
+        fn keep_room(&mut self) -> bool {
+            let mut state = self.0.lock();
+            let enough = state.room >= state.stored.len() + 2;
+            if enough {
+                state.room -= 2;
+                state.kept = 2;
+            }
+            enough
+        }
+        fn take_over(&mut self, _: Term) -> Result<(), StoreError> {
+            Ok(())
+        }
+        fn term(&self) -> Result<Term, StoreError> {
+            Ok(Term(1))
+        }
+    }
+
+    #[test]
+    fn without_room_what_is_kept_serves_and_nothing_is_lost() {
+        let narrow = Narrow::default();
+        (narrow.0.lock().room, narrow.0.lock().kept) = (2, 2);
+        let (journal, mut worker) = Journal::with_worker(narrow.clone(), Term(1));
+        let (good, last, none) = (put(1), [put(2), put(3), put(4)].concat(), put(5));
+        let stored = |answers: &mpsc::Receiver<Result<(), NotStored>>| answers.try_recv().unwrap();
+        let first = waiter(&journal, good);
+        worker.turn();
+        assert_eq!((stored(&first), journal.is_full()), (Ok(()), false));
+        let second = waiter(&journal, last);
+        worker.turn();
+        assert_eq!(
+            (stored(&second), journal.is_full()),
+            (Ok(()), true),
+            "by what was kept"
+        );
+        let third = waiter(&journal, none);
+        let (send, patient) = mpsc::channel();
+        let then: Then = Box::new(move |result| send.send(result).unwrap());
+        journal.append(Vec::new(), Some((then, Patience::Long)));
+        worker.turn();
+        assert_eq!((stored(&third), journal.is_full()), (Err(NotStored::Full), true));
+        assert!(patient.try_recv().is_err());
+        narrow.0.lock().room = 100;
+        journal.append(put(6), None);
+        worker.turn();
+        assert_eq!((stored(&patient), journal.is_full()), (Ok(()), false));
+        let keys: Vec<u8> = narrow
+            .0
+            .lock()
+            .stored
+            .iter()
+            .map(|batch| batch.changes[0].0[0])
+            .collect();
+        assert_eq!(keys, [1, 2, 3, 4, 5, 6]);
+    }
+
+    #[test]
+    fn a_store_without_room_is_tried_by_itself_and_at_the_end() {
+        let narrow = Narrow::default();
+        let journal = Journal::start(narrow.clone(), Term(1)).unwrap();
+        assert_eq!(waiter(&journal, put(1)).recv().unwrap(), Err(NotStored::Full));
+        narrow.0.lock().room = 100;
+        let began = std::time::Instant::now();
+        while journal.is_full() {
+            assert!(began.elapsed() < Duration::from_secs(30), "nobody tries it");
+            std::thread::yield_now();
+        }
+        assert_eq!(narrow.0.lock().stored.len(), 1);
+        narrow.0.lock().room = 0;
+        narrow.0.lock().kept = 0;
+        journal.append(put(2), None);
+        assert_eq!(journal.stop(), Err(NotStored::Failed), "it could not be stored");
     }
 }

@@ -2,6 +2,7 @@
 //! begin an empty pool in the place of the one that is meant (ADR 0019).
 
 use super::made::Made;
+use super::reserve::RESERVE;
 use std::io;
 use std::path::{Path, PathBuf};
 use thiserror::Error;
@@ -88,7 +89,7 @@ pub(super) fn check(dir: &Path, wanted: Wanted, made: &mut Made) -> Result<bool,
     if !wanted.new && !wanted.first {
         return Err(StatePlaceError::NoPool(name()));
     }
-    for file in [LOCK, STORE] {
+    for file in [LOCK, STORE, RESERVE] {
         if dir.join(file).symlink_metadata().is_err() {
             made.file(dir.join(file));
         }
@@ -105,7 +106,7 @@ fn check_empty(dir: &Path) -> Result<(), StatePlaceError> {
     for entry in entries.flatten() {
         let file = entry.file_name();
         let ours = file.to_string_lossy();
-        if ours != LOCK && ours != "lost+found" && !ours.starts_with(STORE) {
+        if ours != LOCK && ours != RESERVE && ours != "lost+found" && !ours.starts_with(STORE) {
             let entry = ours.into_owned();
             return Err(StatePlaceError::NotEmpty { dir: name(), entry });
         }

@@ -10,7 +10,8 @@ use super::limits::{self, LimitError};
 use super::made::Made;
 use super::place::{self, StatePlaceError, Wanted};
 use super::service::{Parts, Service};
-use super::state_dir::{Purpose, StateDir, StateDirError};
+use super::state_dir::StateDir;
+use super::store_file::{Purpose, StateDirError};
 use crate::process::{PidFile, PidFileError, RunDirError, prepare_run_dir};
 use rdmafs_meta::id::{Incarnation, NodeId, PoolId};
 use rdmafs_meta::namespace::{Config, Identity, Namespace};
@@ -298,6 +299,7 @@ fn server_config(config: &ServeConfig, key: Key) -> ServerConfig {
         peers: config.sessions,
         step_timeout: STEP_TIMEOUT,
         run_dir: config.run_dir.clone(),
+        encrypted: config.encrypted,
         protocol: crate::protocol::OURS,
     }
 }
@@ -322,6 +324,7 @@ fn load(config: &ServeConfig, store: Option<&mut StateDir>, now: Now) -> Result<
         lease: config.lease,
         root_owner: config.root_owner,
         root_mode: config.root_mode,
+        metadata: config.metadata,
     };
     let (Some(store), Some(dir)) = (store, config.state.as_deref()) else {
         let loaded = Namespace::load(&mut MemoryStore::default(), namespace, now);

@@ -8,7 +8,7 @@ use super::arena_access::ArenaAccess;
 use super::delayed::DelayedCalls;
 use super::framing;
 use super::grants::Grants;
-use super::journal::{Journal, JournalFailed};
+use super::journal::{Journal, NotStored, Patience, Then};
 use super::lease_time::LeaseTime;
 use super::peer_log::{About, PeerEvent, PeerLog};
 use super::recalls::Recalls;
@@ -183,6 +183,9 @@ impl Service {
         }
         let request = (call.session, call.id);
         let now = self.time();
+        if let Some(journal) = &self.journal {
+            state.namespace.set_frozen(journal.is_full());
+        }
         let mut output = state.namespace.call(call, now);
         match output.delayed.take() {
             Some(delayed) if state.delayed.is_full(from) => {
@@ -345,11 +348,9 @@ impl Service {
             Some(session) if session == call.session => {}
             _ => return Err(MetaError::SessionEnded),
         }
-        let failed = durable && self.journal.as_ref().is_some_and(Journal::has_failed);
-        if failed {
-            Err(MetaError::StoreFailed)
-        } else {
-            Ok(())
+        match &self.journal {
+            Some(journal) if durable && journal.has_failed() => Err(MetaError::StoreFailed),
+            _ => Ok(()),
         }
     }
 
@@ -429,13 +430,18 @@ impl Service {
             journal.append(batches, None);
             return reply(answer);
         }
-        let then = move |stored: Result<(), JournalFailed>| {
+        let then: Then = Box::new(move |stored: Result<(), NotStored>| {
             reply(answer.map(|(caller, answer)| match stored {
-                Err(JournalFailed) if after.store => (caller, Err(MetaError::StoreFailed).into()),
-                Ok(()) | Err(JournalFailed) => (caller, answer),
+                Err(NotStored::Failed) if after.store => (caller, Err(MetaError::StoreFailed).into()),
+                Err(NotStored::Full) if after.store => (caller, Err(MetaError::NoSpace).into()),
+                Ok(()) | Err(_) => (caller, answer),
             }));
+        });
+        let patience = match after.settled {
+            true => Patience::Long,
+            false => Patience::Short,
         };
-        journal.append(batches, Some(Box::new(then)));
+        journal.append(batches, Some((then, patience)));
     }
 }
 

@@ -2,114 +2,32 @@
 //!
 //! The lock is a `flock(2)` on `DIR/lock`: the kernel drops it with the process, so a crash leaves nothing to clean up.
 
-use super::overlay::Overlay;
 use super::place::{LOCK, STORE as FILE};
+use super::reserve::Reserve;
+use super::store_file::{Purpose, StateDirError, database, is_full, is_full_open, private_file};
 use rdmafs_meta::id::Term;
 use rdmafs_meta::store::{Batch, Store, StoreError};
-use redb::backends::FileBackend;
-use redb::{Builder, Database, DatabaseError, ReadableDatabase, ReadableTable, TableDefinition};
-use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use redb::{Database, ReadTransaction, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
+use std::fs::{DirBuilder, File, TryLockError};
+use std::io::{Read, Write};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
-use thiserror::Error;
 
 /// The pairs of the namespace.
 const PAIRS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("namespace");
 /// One entry: the term. A table of its own, so that no key of the namespace can ever stand for it.
 const TERM: TableDefinition<'_, (), u64> = TableDefinition::new("term");
 
-/// Memory for redb's pages. The namespace itself lives in memory: the store is read at start and written from then on.
-const CACHE_BYTES: usize = 32 << 20;
-
-/// What a state directory is opened for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Purpose {
-    /// To serve it; it is made where there is none.
-    Serve,
-    /// To put right what is in it.
-    Repair,
-    /// To look at it: its store is not changed.
-    Look,
-}
-
-/// A state directory that cannot be opened, with what to do.
-#[derive(Debug, Error)]
-pub enum StateDirError {
-    /// The directory cannot be made.
-    #[error("cannot make the state directory {}: {source}", .dir.display())]
-    Make {
-        /// The directory.
-        dir: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// No store is in the directory.
-    #[error(
-        "{} is no state directory: cannot find {}: {source}; give the one of 'rdmafs serve --state'",
-        .dir.display(),
-        .store.display()
-    )]
-    NoStore {
-        /// The directory.
-        dir: PathBuf,
-        /// Where its store would be.
-        store: PathBuf,
-        /// Why it cannot be found.
-        source: io::Error,
-    },
-    /// The directory cannot be locked.
-    #[error("cannot lock the state directory {}: {source}", .dir.display())]
-    Lock {
-        /// The directory.
-        dir: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// Another process has the directory.
-    #[error(
-        "the state directory {} is in use by another rdmafs serve (process {owner}): stop that one, or give another --state",
-        .dir.display()
-    )]
-    InUse {
-        /// The directory.
-        dir: PathBuf,
-        /// The id of the other process, if it has written it already.
-        owner: String,
-    },
-    /// What is in the store is not what was written.
-    #[error(
-        "the namespace {0} is damaged: {how}; restore it from a copy, or give up its names and attributes: mv {0} {0}.damaged, then serve with --new",
-        .store.display()
-    )]
-    Damaged {
-        /// The store's file.
-        store: PathBuf,
-        /// What is wrong.
-        how: String,
-    },
-    /// The store cannot be opened.
-    #[error("cannot open the namespace {}: {source}{}", .store.display(), help(.source))]
-    Open {
-        /// The store's file.
-        store: PathBuf,
-        /// What the database says.
-        source: Box<DatabaseError>,
-    },
-    /// The store cannot be written.
-    #[error("cannot prepare the namespace: {0}")]
-    Prepare(#[source] StoreError),
-}
-
 /// A redb file in a locked directory.
 ///
 /// Every commit is one transaction, durable before it returns. After a crash redb goes back to the last one.
 #[derive(Debug)]
 pub(crate) struct StateDir {
-    // Dropped first: the store is closed before the directory is anyone else's.
-    database: Database,
+    // Dropped first: the store is closed before the directory is anyone else's. Gone only when it could not be opened anew.
+    database: Option<Database>,
     path: PathBuf,
+    purpose: Purpose,
+    reserve: Reserve,
     _lock: File,
 }
 
@@ -138,17 +56,38 @@ impl StateDir {
         let lock = lock(dir)?;
         let database = database(&path, purpose)?;
         let this = Self {
-            database,
+            database: Some(database),
             path,
+            purpose,
+            reserve: Reserve::of(dir),
             _lock: lock,
         };
         this.make_tables()
             .map_err(|error| StateDirError::Prepare(this.failed(error)))?;
+        if purpose == Purpose::Serve
+            && let Err(error) = this.reserve.fill()
+        {
+            tracing::warn!(%error, "no room is kept for removals in {}: make some on its file system", dir.display());
+        }
         Ok(this)
     }
 
+    fn database(&self) -> Result<&Database, redb::Error> {
+        self.database.as_ref().ok_or(redb::Error::DatabaseClosed)
+    }
+
+    fn begin_write(&self) -> Result<WriteTransaction, StoreError> {
+        let begun = self.database().and_then(|database| Ok(database.begin_write()?));
+        begun.map_err(|error| self.failed(error))
+    }
+
+    fn begin_read(&self) -> Result<ReadTransaction, StoreError> {
+        let begun = self.database().and_then(|database| Ok(database.begin_read()?));
+        begun.map_err(|error| self.failed(error))
+    }
+
     fn make_tables(&self) -> Result<(), redb::Error> {
-        let transaction = self.database.begin_write()?;
+        let transaction = self.database()?.begin_write()?;
         transaction.open_table(PAIRS)?;
         transaction.open_table(TERM)?;
         Ok(transaction.commit()?)
@@ -159,8 +98,11 @@ impl StateDir {
         let name = self.path.display();
         match error.into() {
             redb::Error::Corrupted(what) => StoreError::Damaged(what),
+            redb::Error::DatabaseClosed => {
+                StoreError::Full(format!("{name} could not be opened; make room on its file system").into())
+            }
             redb::Error::Io(error) if is_full(&error) => {
-                StoreError::Io(format!("{name}: {error}; make room on its file system").into())
+                StoreError::Full(format!("{name}: {error}; make room on its file system").into())
             }
             error => StoreError::Io(format!("{name}: {error}").into()),
         }
@@ -172,7 +114,7 @@ impl StateDir {
         allowed: impl FnOnce(u64) -> Option<u64>,
         change: impl FnOnce(&mut redb::Table<'_, &[u8], &[u8]>) -> Result<(), redb::Error>,
     ) -> Result<(), StoreError> {
-        let transaction = self.database.begin_write().map_err(|error| self.failed(error))?;
+        let transaction = self.begin_write()?;
         {
             let mut terms = transaction.open_table(TERM).map_err(|error| self.failed(error))?;
             let found = terms
@@ -198,7 +140,7 @@ impl Store for StateDir {
         prefix: &[u8],
         each: &mut dyn FnMut(&[u8], &[u8]) -> Result<(), StoreError>,
     ) -> Result<(), StoreError> {
-        let transaction = self.database.begin_read().map_err(|error| self.failed(error))?;
+        let transaction = self.begin_read()?;
         let pairs = transaction
             .open_table(PAIRS)
             .map_err(|error| self.failed(error))?;
@@ -229,75 +171,30 @@ impl Store for StateDir {
         self.transact(|found| (term.0 > found).then_some(term.0), |_| Ok(()))
     }
 
+    /// redb does nothing more after an error of its file, but goes back to the last commit when it is opened anew.
+    fn make_room(&mut self) -> Result<(), StoreError> {
+        let given_up = self.reserve.give_up();
+        given_up
+            .map_err(|error| StoreError::Io(format!("the reserve cannot be given up: {error}").into()))?;
+        self.database = None;
+        match database(&self.path, self.purpose) {
+            Ok(database) => self.database = Some(database),
+            Err(StateDirError::Open { source, .. }) if is_full_open(&source) => {}
+            Err(error) => return Err(StoreError::Io(error.into())),
+        }
+        Ok(())
+    }
+
+    fn keep_room(&mut self) -> bool {
+        self.reserve.fill().is_ok()
+    }
+
     fn term(&self) -> Result<Term, StoreError> {
-        let transaction = self.database.begin_read().map_err(|error| self.failed(error))?;
+        let transaction = self.begin_read()?;
         let terms = transaction.open_table(TERM).map_err(|error| self.failed(error))?;
         let term = terms.get(()).map_err(|error| self.failed(error))?;
         Ok(Term(term.map_or(0, |term| term.value())))
     }
-}
-
-/// Opens the file, and checks all of it: what was altered by anybody else is told here and not believed later.
-fn database(path: &Path, purpose: Purpose) -> Result<Database, StateDirError> {
-    let mut builder = Builder::new();
-    builder
-        .set_cache_size(CACHE_BYTES)
-        .set_check_integrity_on_open(true);
-    let open = || -> Result<Database, DatabaseError> {
-        if purpose == Purpose::Look {
-            builder.create_with_backend(Overlay::new(File::open(path)?)?)
-        } else {
-            builder.create_with_backend(FileBackend::new(private_file(path)?)?)
-        }
-    };
-    let store = || path.to_owned();
-    let damaged = |how: String| StateDirError::Damaged { store: store(), how };
-    // redb would make a new store of it, and nobody would hear of what is gone.
-    if path.metadata().is_ok_and(|file| file.len() == 0) {
-        return Err(damaged("it is empty".into()));
-    }
-    // A damaged file may make redb panic; nothing of ours is in use then.
-    let opened = catch_unwind(AssertUnwindSafe(open));
-    match opened {
-        Ok(Ok(database)) => Ok(database),
-        Ok(Err(DatabaseError::Storage(redb::StorageError::Corrupted(how)))) => Err(damaged(how)),
-        Ok(Err(error)) => match damage(&error) {
-            true => Err(damaged(error.to_string())),
-            false => Err(StateDirError::Open {
-                store: store(),
-                source: Box::new(error),
-            }),
-        },
-        Err(_) => Err(damaged("it cannot be read to its end".into())),
-    }
-}
-
-fn help(error: &DatabaseError) -> &'static str {
-    match error {
-        DatabaseError::Storage(redb::StorageError::Io(error)) if is_full(error) => {
-            "; make room on its file system"
-        }
-        _ => "",
-    }
-}
-
-/// Room can be made for these.
-fn is_full(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge
-    )
-}
-
-/// redb tells a file that is none of its own, or too short, as an error of input.
-fn damage(error: &DatabaseError) -> bool {
-    let DatabaseError::Storage(redb::StorageError::Io(error)) = error else {
-        return matches!(error, DatabaseError::UpgradeRequired(_));
-    };
-    matches!(
-        error.kind(),
-        io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof
-    )
 }
 
 /// Takes the directory's lock and leaves this process's id in it, for the message to the next one.
@@ -321,16 +218,6 @@ fn lock(dir: &Path) -> Result<File, StateDirError> {
     // Where the file system is full the message to the next one goes without.
     let _untold = file.set_len(0).and_then(|()| file.write_all(text.as_bytes()));
     Ok(file)
-}
-
-fn private_file(path: &Path) -> io::Result<File> {
-    OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600)
-        .open(path)
 }
 
 #[cfg(test)]

@@ -21,9 +21,11 @@ impl Namespace {
     pub fn check(&self) -> Result<(), Inconsistency> {
         match self.examine().problems.first() {
             Some(problem) => Err(Inconsistency(problem.to_string())),
-            None => self
-                .locks
-                .check(|session, ino| self.sessions.held(session, ino).is_ok()),
+            None => {
+                self.tree.check_accounts()?;
+                self.locks
+                    .check(|session, ino| self.sessions.held(session, ino).is_ok())
+            }
         }
     }
 

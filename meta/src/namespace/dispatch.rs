@@ -94,6 +94,7 @@ impl Namespace {
             Request::Outcome { of } => self.outcome(step.session, of),
             Request::Recalled { recall } => self.recalled(step, recall),
             Request::StatFs => self.stat_fs(),
+            Request::StatFsAt { .. } => Ok(Reply::Room(self.space_and_names())),
             Request::Examine { skip } => self.examined(step.who.uid, skip),
             Request::Lookup { parent, name } => self.lookup(step, parent, &name),
             Request::Parent { ino } => self.parent(step, ino),

@@ -150,7 +150,11 @@ impl Namespace {
             | Request::Unlock { .. }
             | Request::CancelLock { .. }
             | Request::GetLock { .. } => Vec::new(),
-            Request::Seek { .. } | Request::Sync | Request::StatFs | Request::Outcome { .. } => Vec::new(),
+            Request::Seek { .. }
+            | Request::Sync
+            | Request::StatFs
+            | Request::StatFsAt { .. }
+            | Request::Outcome { .. } => Vec::new(),
             Request::Drained | Request::Examine { .. } => Vec::new(),
             Request::GetXattr { .. } | Request::ListXattr { .. } | Request::StageXattr { .. } => Vec::new(),
             Request::Leases { .. } | Request::Forgotten { .. } => Vec::new(),
@@ -282,6 +286,6 @@ fn attributes_in(reply: &Reply) -> Vec<&Attr> {
         Reply::Done | Reply::Begun(_) | Reply::Reopened { .. } | Reply::Target(_) => Vec::new(),
         Reply::Layout(_) | Reply::Atomic { .. } | Reply::Sought(_) | Reply::Space(_) => Vec::new(),
         Reply::Examined(_) | Reply::Xattr { .. } | Reply::XattrNames(_) => Vec::new(),
-        Reply::LockIs(_) | Reply::LockedBy(_) | Reply::Renewed { .. } => Vec::new(),
+        Reply::LockIs(_) | Reply::LockedBy(_) | Reply::Renewed { .. } | Reply::Room(_) => Vec::new(),
     }
 }

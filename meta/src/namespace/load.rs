@@ -59,6 +59,7 @@ impl Namespace {
         };
         loaded.refuse(reading.found)?;
         loaded.make_sound(now);
+        loaded.tree.begin_accounts(loaded.config.metadata);
         let checked = loaded.check();
         checked.map_err(|wrong| StoreError::Damaged(wrong.to_string()))?;
         let head = (format::KEY.to_vec(), Some(vec![format::NEWEST]));

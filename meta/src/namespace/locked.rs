@@ -4,7 +4,8 @@ use super::fsck::Paths;
 use super::service::Namespace;
 use crate::id::{InodeId, SessionId};
 use crate::lock::Lock;
-use crate::wire::Space;
+use crate::tree::NAME;
+use crate::wire::{Room, Space};
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -44,6 +45,17 @@ impl Namespace {
             waits,
         });
         (locked.collect(), more)
+    }
+
+    /// How full the pool is, with names.
+    #[must_use]
+    pub fn space_and_names(&self) -> Room {
+        let (limit, charged) = self.tree.accounts.space();
+        Room {
+            space: self.space(),
+            names: limit / NAME,
+            names_free: limit.saturating_sub(charged) / NAME,
+        }
     }
 
     /// How full the pool is.

@@ -22,6 +22,9 @@ pub struct Config {
     pub root_owner: (u32, u32),
     /// Mode of the root directory when it is made.
     pub root_mode: u16,
+    /// Bytes that names, inodes and what belongs to them may be charged: 1 KiB for each name, and for extended attributes and link targets their
+    /// length.
+    pub metadata: u64,
 }
 
 /// What the node of an arena must do with a part of it.

@@ -134,7 +134,7 @@ impl InodeRecord {
             BodyRecord::Special => Body::Special,
         };
         let attr = self.attr.with(InodeFlags::known(self.flags));
-        Inode { attr, body }
+        Inode::new(attr, body)
     }
 }
 

@@ -29,8 +29,11 @@ impl Namespace {
 
     /// Takes back what its maker did not write to. Where others may have written, or it has a size, it stays.
     pub(super) fn take_room_back(&mut self, step: &mut Step<'_>, ino: InodeId) -> Answer {
-        let maker = self.rooms.remove(&ino);
-        if maker == Some(step.session) && self.tree.get(ino)?.attr.size == 0 {
+        let makes = self.rooms.get(&ino) == Some(&step.session);
+        if makes {
+            self.rooms.remove(&ino);
+        }
+        if makes && self.tree.get(ino)?.attr.size == 0 {
             let extents = self.free(ino, 0, u64::MAX, step.out)?;
             if !extents.is_empty() {
                 self.recall(ino, 0, extents, step.out)?;

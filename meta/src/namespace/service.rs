@@ -95,6 +95,11 @@ impl Namespace {
         (self.alloc.free_bytes(), self.alloc.quarantined_bytes())
     }
 
+    /// The store has no room: from now on what would add to it is refused with [`MetaError::NoSpace`]; or it has some again.
+    pub fn set_frozen(&mut self, frozen: bool) {
+        self.tree.accounts.frozen = frozen;
+    }
+
     /// This life of the service.
     #[must_use]
     pub fn term(&self) -> Term {
@@ -184,6 +189,7 @@ impl Namespace {
     pub(super) fn finish(&mut self, out: &mut Output) {
         self.remove_orphans(out);
         self.log_names();
+        self.tree.settle_accounts();
         self.persist(out);
     }
 }

@@ -34,8 +34,11 @@ impl Namespace {
     }
 
     /// The counts are taken as they are told, whatever was known: a handler knows its own opens. Which of them write is
-    /// not told, so all may.
+    /// not told, so all may. No program asks for it, so it is refused in the name of any but root.
     pub(super) fn reopen(&mut self, step: &mut Step<'_>, opens: &[(InodeId, u32)]) -> Answer {
+        if step.who.uid != 0 {
+            return Err(MetaError::NotOwner);
+        }
         let mut gone = Vec::new();
         for (ino, count) in opens {
             let exists = self.tree.layout(*ino).is_ok() && !self.orphans.contains(ino);

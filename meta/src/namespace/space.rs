@@ -235,6 +235,9 @@ impl Namespace {
     }
 
     fn fill_hole(&mut self, ino: InodeId, at: u64, len: u64) -> Result<(), MetaError> {
+        if self.tree.accounts.frozen {
+            return Err(MetaError::NoSpace);
+        }
         let before = self.tree.layout(ino)?.before(at);
         let extents = self.alloc.allocate(len, before).map_err(|error| match error {
             AllocError::NoSpace => MetaError::NoSpace,

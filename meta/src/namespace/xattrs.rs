@@ -107,7 +107,8 @@ impl Namespace {
         permission::change_xattr(step.who, &self.tree.get(ino)?.attr, &name)?;
         value.extend(part);
         let privileges = name.is_capability();
-        self.tree.set_xattr(ino, name, (value, mode), step.now.wall)?;
+        self.tree
+            .set_xattr(step.who, ino, name, (value, mode), step.now.wall)?;
         if privileges {
             let holders = self.sessions.holders(ino);
             let others = holders.filter(|session| *session != step.session);

@@ -36,6 +36,9 @@ pub enum StoreError {
     /// What is stored cannot be a namespace.
     #[error("the store is damaged: {0}")]
     Damaged(String),
+    /// There is no room on the medium. Nothing was committed, and the store can be used once [`Store::make_room`] has been called.
+    #[error("the store has no room: {0}")]
+    Full(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The medium failed.
     #[error("the store failed: {0}")]
     Io(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -60,7 +63,7 @@ pub trait Store: Send {
     /// Applies batches in order, durably when it returns, if the stored term is still `term`. Blocking.
     ///
     /// # Errors
-    /// [`StoreError::Superseded`] when the term differs; then nothing was changed.
+    /// [`StoreError::Superseded`] when the term differs, [`StoreError::Full`]; then nothing was changed.
     fn commit(&mut self, batches: &[Batch], term: crate::id::Term) -> Result<(), StoreError>;
 
     /// Takes the store over: writes `term` as the stored term if it is greater than the one stored. Blocking.
@@ -68,6 +71,19 @@ pub trait Store: Send {
     /// # Errors
     /// [`StoreError::Superseded`] when it is not greater.
     fn take_over(&mut self, term: crate::id::Term) -> Result<(), StoreError>;
+
+    /// After [`StoreError::Full`]: gives up what was kept for this, and is ready for a commit, which may fail so anew. Blocking.
+    ///
+    /// # Errors
+    /// The store is of no use any more.
+    fn make_room(&mut self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    /// After [`Store::make_room`]: keeps room as before, where there is some again; true when it does. Blocking.
+    fn keep_room(&mut self) -> bool {
+        true
+    }
 
     /// The stored term, 0 in a new store.
     ///

@@ -1,5 +1,7 @@
 //! Finding, making and removing names.
 
+use super::accounts::NAME;
+use super::charges::charge_of_new;
 use super::inode::{Body, Directory, Inode, blank};
 use super::table::{MAX_LINKS, Tree};
 use crate::attr::{Attr, FileKind};
@@ -92,6 +94,7 @@ impl Tree {
         };
         let (gid, mode) = permission::inherit(who, parent, kind, new.mode);
         let handed_down = parent.flags.inherited();
+        self.accounts.may_grow(who, who.uid, charge_of_new(&body))?;
         let ino = self.new_id();
         let mut attr = blank(ino, kind, now);
         (attr.uid, attr.gid, attr.rdev, attr.mode) = (who.uid, gid, rdev, mode);
@@ -107,7 +110,7 @@ impl Tree {
         if kind == FileKind::Directory {
             self.add_links(new.parent, 1, now)?;
         }
-        self.insert(Inode { attr, body });
+        self.insert(Inode::new(attr, body));
         self.edit_entry(new.parent, &new.name, now, |entries, name| entries.add(name, ino))?;
         Ok(ino)
     }
@@ -127,8 +130,9 @@ impl Tree {
             _ if kind == FileKind::Directory => return Err(MetaError::NotOwner),
             0 => return Err(MetaError::NotFound),
             MAX_LINKS.. => return Err(MetaError::TooManyLinks),
-            _ => self.add_links(ino, 1, now)?,
+            _ => self.accounts.may_grow(who, attr.uid, NAME)?,
         };
+        self.add_links(ino, 1, now)?;
         self.edit_entry(parent, name, now, |entries, name| entries.add(name, ino))
     }
 

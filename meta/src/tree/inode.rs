@@ -3,6 +3,7 @@
 //! A directory numbers its entries with cookies that only rise, so a listing that goes on after a cookie sees every
 //! entry that stayed once, whatever came and went meanwhile.
 
+use super::accounts::Charge;
 use crate::attr::{Attr, FileKind};
 use crate::flags::InodeFlags;
 use crate::id::{InodeId, Version};
@@ -19,6 +20,15 @@ pub(crate) const FIRST_COOKIE: u64 = 3;
 pub(crate) struct Inode {
     pub(crate) attr: Attr,
     pub(crate) body: Body,
+    /// What its owner is charged for it; nothing before the end of the step that made it.
+    pub(super) charge: Charge,
+}
+
+impl Inode {
+    pub(crate) fn new(attr: Attr, body: Body) -> Self {
+        let charge = Charge::default();
+        Self { attr, body, charge }
+    }
 }
 
 /// What an inode has beside attributes.

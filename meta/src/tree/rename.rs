@@ -1,5 +1,6 @@
 //! `renameat2(2)`: every check first, then one of three ways to do it.
 
+use super::accounts::NAME;
 use super::inode::{Body, Directory, Inode, blank};
 use super::table::{MAX_LINKS, Tree};
 use crate::attr::FileKind;
@@ -64,11 +65,12 @@ impl Tree {
             return self.edit_entry(*parent, name, now, Directory::remove);
         }
         let (gid, mode) = permission::inherit(who, &self.get(*parent)?.attr, FileKind::CharDevice, 0);
+        self.accounts.may_grow(who, who.uid, NAME)?;
         let whiteout = self.new_id();
         let mut attr = blank(whiteout, FileKind::CharDevice, now);
         (attr.uid, attr.gid, attr.mode, attr.nlink) = (who.uid, gid, mode, 1);
         let body = Body::Special;
-        self.insert(Inode { attr, body });
+        self.insert(Inode::new(attr, body));
         self.edit_entry(*parent, name, now, |entries, name| {
             entries.redirect(name, whiteout)
         })

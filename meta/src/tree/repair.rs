@@ -25,7 +25,7 @@ impl Tree {
         let mut attr = blank(ino, FileKind::Directory, now);
         (attr.mode, attr.nlink) = (PRIVATE, 2);
         let body = Body::Directory(Directory::new(parent));
-        self.insert(Inode { attr, body });
+        self.insert(Inode::new(attr, body));
     }
 
     /// The entries of a directory, to put back what the store has.

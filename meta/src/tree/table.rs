@@ -1,5 +1,6 @@
 //! The inode table, and what of it the store does not know yet.
 
+use super::accounts::{Accounts, Charge};
 use super::inode::{Body, Directory, Inode, blank};
 use super::xattrs::Xattrs;
 use crate::attr::FileKind;
@@ -33,6 +34,8 @@ pub(crate) struct Tree {
     pub(super) inodes: BTreeMap<InodeId, Inode>,
     /// Of the inodes that have any.
     xattrs: BTreeMap<InodeId, Xattrs>,
+    /// Who is charged what.
+    pub(crate) accounts: Accounts,
     /// Of the value that was set last.
     edition: u64,
     pub(super) changes: Changes,
@@ -45,6 +48,7 @@ impl Tree {
         Self {
             inodes,
             xattrs: BTreeMap::new(),
+            accounts: Accounts::new(u64::MAX),
             edition: 0,
             changes: Changes::default(),
             next,
@@ -58,7 +62,7 @@ impl Tree {
         attr.nlink = 2;
         (attr.uid, attr.gid) = owner;
         let body = Body::Directory(Directory::new(InodeId::ROOT));
-        self.insert(Inode { attr, body });
+        self.insert(Inode::new(attr, body));
     }
 
     pub(crate) fn len(&self) -> u64 {
@@ -157,7 +161,9 @@ impl Tree {
 
     /// Removes an inode that has no names and no runs left.
     pub(crate) fn remove(&mut self, ino: InodeId) {
-        self.inodes.remove(&ino);
+        if let Some(inode) = self.inodes.remove(&ino) {
+            self.accounts.replace(inode.charge, Charge::default());
+        }
         self.changes.inodes.insert(ino);
         let xattrs = self.xattrs.remove(&ino).unwrap_or_default();
         let gone = xattrs.names().map(|name| (ino, name.clone()));
@@ -167,7 +173,9 @@ impl Tree {
     /// The inode goes and what is its stays: damage.
     #[cfg(test)]
     pub(crate) fn lose_inode(&mut self, ino: InodeId) {
-        self.inodes.remove(&ino);
+        if let Some(inode) = self.inodes.remove(&ino) {
+            self.accounts.replace(inode.charge, Charge::default());
+        }
     }
 
     /// The extended attributes of an inode, if it has any.
@@ -183,6 +191,7 @@ impl Tree {
     /// Sets an extended attribute of an inode that is there, and stamps the change.
     pub(crate) fn set_xattr(
         &mut self,
+        who: &Credentials,
         ino: InodeId,
         name: XattrName,
         (value, mode): (Vec<u8>, XattrMode),
@@ -190,10 +199,12 @@ impl Tree {
     ) -> Result<(), MetaError> {
         let inode = self.inodes.get_mut(&ino).ok_or(MetaError::Stale)?;
         let none = Xattrs::default();
-        self.xattrs
-            .get(&ino)
-            .unwrap_or(&none)
-            .may_set(&name, &value, mode)?;
+        let xattrs = self.xattrs.get(&ino).unwrap_or(&none);
+        xattrs.may_set(&name, &value, mode)?;
+        let growth = xattrs.growth(&name, &value);
+        if growth > 0 {
+            self.accounts.may_grow(who, inode.attr.uid, growth)?;
+        }
         self.edition += 1;
         let xattrs = self.xattrs.entry(ino).or_default();
         xattrs.put(name.clone(), value, self.edition);

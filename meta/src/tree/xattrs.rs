@@ -1,5 +1,6 @@
 //! The extended attributes of one inode.
 
+use super::accounts::XATTR;
 use crate::error::MetaError;
 use crate::wire::XattrMode;
 use crate::xattr::{MAX_XATTR_BYTES, MAX_XATTR_VALUE, MAX_XATTRS, XattrName};
@@ -45,6 +46,23 @@ impl Xattrs {
             None if self.values.len() >= MAX_XATTRS => Err(MetaError::XattrsFull),
             _ if self.bytes - replaced + value.len() > MAX_XATTR_BYTES => Err(MetaError::XattrsFull),
             _ => Ok(()),
+        }
+    }
+
+    /// What the inode's owner is charged for them.
+    pub(super) fn charge(&self) -> u64 {
+        let names = self
+            .values
+            .keys()
+            .map(|name| name.as_bytes().len() as u64 + XATTR);
+        names.sum::<u64>() + self.bytes as u64
+    }
+
+    /// How much more that is with this value; 0 if it is not more.
+    pub(super) fn growth(&self, name: &XattrName, value: &[u8]) -> u64 {
+        match self.values.get(name) {
+            Some(before) => value.len().saturating_sub(before.bytes.len()) as u64,
+            None => XATTR + (name.as_bytes().len() + value.len()) as u64,
         }
     }
 

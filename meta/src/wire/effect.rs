@@ -23,7 +23,11 @@ impl Request {
             | Self::Forgotten { .. }
             | Self::TakeRoomBack { .. }
             | Self::Drained => true,
-            Self::Reopen { .. } | Self::Sync | Self::StatFs | Self::Examine { .. } => true,
+            Self::Reopen { .. }
+            | Self::Sync
+            | Self::StatFs
+            | Self::StatFsAt { .. }
+            | Self::Examine { .. } => true,
             Self::Lookup { .. } | Self::Parent { .. } | Self::GetAttr { .. } => true,
             Self::CatchUp { .. } => true,
             Self::ReadLink { .. } | Self::ReadDir { .. } | Self::Layout { .. } | Self::Seek { .. } => true,
@@ -59,7 +63,7 @@ impl Request {
             Self::ReadLink { .. } | Self::ReadDir { .. } | Self::Seek { .. } => false,
             Self::Lock { .. } | Self::Unlock { .. } | Self::CancelLock { .. } | Self::GetLock { .. } => false,
             Self::GetXattr { .. } | Self::ListXattr { .. } | Self::StageXattr { .. } => false,
-            Self::StatFs | Self::Examine { .. } => false,
+            Self::StatFs | Self::StatFsAt { .. } | Self::Examine { .. } => false,
             Self::Leases { .. } | Self::Forgotten { .. } => false,
             Self::TakeRoomBack { .. } => true,
         }

@@ -87,6 +87,7 @@ kinds! {
     Forgotten => "forgotten",
     TakeRoomBack => "take_room_back",
     CatchUp => "catch_up",
+    StatFsAt => "stat_fs_at",
 }
 
 #[cfg(test)]

@@ -110,6 +110,8 @@ pub enum Reply {
         /// The names that changed, as they are now.
         names: Vec<ChangedName>,
     },
+    /// Space for bytes and for names (version 6).
+    Room(Room),
 }
 
 /// What a seek for a hole or for data found.
@@ -184,4 +186,16 @@ pub struct Space {
     pub lost_files: u64,
     /// Bytes that files have lost, in units of memory.
     pub lost_bytes: u64,
+}
+
+/// What `statfs(2)` shows, with room for names: each inode takes one, each further name of it another, and extended attributes and link
+/// targets take one for each KiB.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Room {
+    /// Of bytes.
+    pub space: Space,
+    /// Names that there may be.
+    pub names: u64,
+    /// Names that can be added by who may use all of it.
+    pub names_free: u64,
 }

@@ -473,4 +473,9 @@ pub enum Request {
         /// The session knew all names as they were then: the stamp of an answer of this term.
         since: Stamp,
     },
+    /// Space for who makes or writes files in a directory: that of the pool, and names (version 6). Answer: `Reply::Room`.
+    StatFsAt {
+        /// The directory, or a file in it.
+        ino: InodeId,
+    },
 }

@@ -7,6 +7,7 @@
 //! | 3 | leases for attributes and names: [`StampedAnswer`] in the place of each answer, [`Request::Leases`], [`Request::Forgotten`], [`Notice::Forget`], [`MetaError::Delayed`] |
 //! | 4 | [`Call::closes`](super::Call::closes) behind each call; [`NewInode::OpenFile`], [`Request::TakeRoomBack`] |
 //! | 5 | [`Request::CatchUp`], [`Reply::CaughtUp`] |
+//! | 6 | [`MetaError::QuotaExceeded`]; [`Request::StatFsAt`], [`Reply::Room`]; data connections on tcp that say what protects them |
 //!
 //! | feature bit | what it says |
 //! | --- | --- |
@@ -32,7 +33,7 @@ use std::fmt;
 /// The oldest version that this program speaks.
 pub const OLDEST: u16 = 1;
 /// The newest version that this program speaks.
-pub const NEWEST: u16 = 5;
+pub const NEWEST: u16 = 6;
 /// The features that this program has, a bit for each.
 pub const FEATURES: u64 = 0;
 
@@ -66,6 +67,9 @@ impl WireVersion {
 
     /// What came with version 5.
     pub const FIFTH: Self = Self::since(5);
+
+    /// What came with version 6.
+    pub const SIXTH: Self = Self::since(6);
 
     /// What came with this version, and needs no feature.
     const fn since(version: u16) -> Self {
@@ -118,6 +122,7 @@ impl Request {
             Self::Leases { .. } | Self::Forgotten { .. } => WireVersion::THIRD,
             Self::TakeRoomBack { .. } => WireVersion::FOURTH,
             Self::CatchUp { .. } => WireVersion::FIFTH,
+            Self::StatFsAt { .. } => WireVersion::SIXTH,
         }
     }
 }
@@ -136,6 +141,7 @@ impl Reply {
             Self::Xattr { .. } | Self::XattrNames(_) => WireVersion::FIRST,
             Self::LockIs(_) | Self::LockedBy(_) => WireVersion::FIRST,
             Self::CaughtUp { .. } => WireVersion::FIFTH,
+            Self::Room(_) => WireVersion::SIXTH,
         }
     }
 }
@@ -153,7 +159,14 @@ impl StampedAnswer {
     /// The least that a handler must speak to be answered this.
     #[must_use]
     pub fn needs(&self) -> WireVersion {
-        WireVersion::THIRD
+        let answer = match &self.answer {
+            Ok(reply) => reply.needs(),
+            Err(error) => error.needs(),
+        };
+        match answer.covers(WireVersion::THIRD) {
+            true => answer,
+            false => WireVersion::THIRD,
+        }
     }
 }
 
@@ -185,6 +198,7 @@ impl MetaError {
             Self::OtherPool | Self::Protected => WireVersion::FIRST,
             Self::Unreachable => WireVersion::SECOND,
             Self::Delayed => WireVersion::THIRD,
+            Self::QuotaExceeded => WireVersion::SIXTH,
         }
     }
 
@@ -195,6 +209,7 @@ impl MetaError {
             known if spoken.covers(known.needs()) => known,
             // EIO all the same.
             Self::Unreachable => Self::Lost,
+            Self::QuotaExceeded => Self::NoSpace,
             _ => Self::Unsupported,
         }
     }

@@ -111,7 +111,7 @@ pub(crate) static TABLE: &[Word] = &[
     value(
         "crypt",
         crypt,
-        "auto|on|off: encrypt data on tcp (default auto: unless the node is loopback)",
+        "auto|on|off: encrypt data on tcp (default auto: unless node and host are proved to be one)",
     ),
     value(
         "timeout",

@@ -4,6 +4,7 @@
 //! that they know. So a Hello ends with what its sender speaks, and only a Hello that does is answered with a Welcome that ends with what
 //! was chosen. What follows the fields known here is passed over too: it is a later version's.
 
+use super::ends::Ends;
 use crate::fabric::{FabricKind, Target};
 use crate::protocol::{Negotiated, Protocol, Versions};
 use serde::{Deserialize, Serialize, Serializer};
@@ -13,6 +14,9 @@ use thiserror::Error;
 pub(crate) const MAX_SETUP_RECORD: usize = 1024;
 /// Longest host id that is sent, in bytes.
 const MAX_HOST: usize = 255;
+
+/// The version of the protocol since which data connections say what protects them.
+pub(crate) const PROTECTED_DATA: u16 = 6;
 
 /// Joins data connections to their control connection; as secret as the key.
 pub(crate) type Token = [u8; 32];
@@ -55,6 +59,26 @@ pub(crate) enum Role {
         /// Data bytes are encrypted on the wire.
         encrypted: bool,
     },
+    /// Data of a peer, on tcp, by who says what protects them (version 6).
+    ProtectedData {
+        /// From the peer's [`Welcome`].
+        token: Token,
+        /// What protects requests and data on the wire.
+        protection: Protection,
+        /// What this side sees of the connection, where it can see it.
+        ends: Option<Ends>,
+    },
+}
+
+/// What protects requests and data on a data connection.
+#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Protection {
+    /// The kernel of the one host that both ends are on: what both say of the connection matches.
+    Kernel,
+    /// Each record is authenticated, with this key, and can be read on the way.
+    Authenticated([u8; 32]),
+    /// Each record is encrypted and authenticated.
+    Encrypted,
 }
 
 impl std::fmt::Debug for Role {
@@ -62,6 +86,14 @@ impl std::fmt::Debug for Role {
         match self {
             Self::Control { fabric, queues } => write!(f, "Control({}, {queues})", fabric.name()),
             Self::Data { encrypted, .. } => write!(f, "Data(encrypted: {encrypted})"),
+            Self::ProtectedData { protection, .. } => {
+                let word = match protection {
+                    Protection::Kernel => "the kernel",
+                    Protection::Authenticated(_) => "authentication",
+                    Protection::Encrypted => "encryption",
+                };
+                write!(f, "Data(protected by {word})")
+            }
         }
     }
 }
@@ -126,6 +158,12 @@ pub(crate) enum Refusal {
     /// It speaks these versions of the protocol, from the first to the second, and none of the initiator's.
     #[error("it speaks other versions of the protocol ({0} to {1})")]
     NoCommonVersion(u16, u16),
+    /// It does not see the connection as the initiator does, so somebody may be in between: data must be protected.
+    #[error("it does not see this connection as this side does")]
+    NotProven,
+    /// It serves encrypted data only.
+    #[error("it demands encryption")]
+    EncryptionDemanded,
 }
 
 impl std::fmt::Debug for Welcome {
@@ -260,6 +298,17 @@ mod tests {
             encrypted: true,
         };
         assert_eq!(format!("{role:?}"), "Data(encrypted: true)");
+        let protected = |protection| Role::ProtectedData {
+            token: [0xab; 32],
+            protection,
+            ends: None,
+        };
+        let shown = format!("{:?}", protected(Protection::Authenticated([0xcd; 32])));
+        assert_eq!(shown, "Data(protected by authentication)");
+        assert_eq!(
+            format!("{:?}", protected(Protection::Kernel)),
+            "Data(protected by the kernel)"
+        );
     }
 
     /// A Hello as builds of before the negotiation say it: pool, host, Control over tcp with 2 queues.
@@ -284,6 +333,47 @@ mod tests {
         let bytes = postcard::to_allocvec(&hello(Some(later()))).unwrap();
         assert_eq!(bytes, [FIRST_HELLO, b"\x02\xac\x02\x05"].concat());
         assert_eq!(Hello::decode(&bytes), Some(hello(Some(later()))));
+    }
+
+    #[test]
+    fn data_connections_are_pinned_to_their_bytes() {
+        let said = |role| postcard::to_allocvec(&Hello::new(("p", "h"), role, Some(later()))).unwrap();
+        let token = [7; 32];
+        let data = said(Role::Data {
+            token,
+            encrypted: true,
+        });
+        assert_eq!(
+            data,
+            [&b"\x01p\x01h\x01"[..], &token, b"\x01\x02\xac\x02\x05"].concat()
+        );
+        let ends = Ends {
+            boot: 300,
+            namespace: 301,
+            own: "127.0.0.1:302".parse().unwrap(),
+            other: "[::1]:303".parse().unwrap(),
+        };
+        let protected = |protection, ends| {
+            said(Role::ProtectedData {
+                token,
+                protection,
+                ends,
+            })
+        };
+        let kernel = protected(Protection::Kernel, Some(ends));
+        let own =
+            b"\xac\x02\xad\x02\x00\x7f\x00\x00\x01\xae\x02\x01\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x01\xaf\x02";
+        let head = [&b"\x01p\x01h\x02"[..], &token].concat();
+        let tail = b"\x02\xac\x02\x05";
+        assert_eq!(kernel, [&head[..], b"\x00\x01", own, tail].concat());
+        let authenticated = protected(Protection::Authenticated([9; 32]), None);
+        assert_eq!(
+            authenticated,
+            [&head[..], b"\x01", &[9; 32], b"\x00", tail].concat()
+        );
+        let encrypted = protected(Protection::Encrypted, None);
+        assert_eq!(encrypted, [&head[..], b"\x02\x00", tail].concat());
+        assert!(Hello::decode(&kernel).is_some_and(|hello| format!("{:?}", hello.role).contains("kernel")));
     }
 
     #[test]
@@ -342,6 +432,8 @@ mod tests {
             (Refusal::NoRoom, b"\x01\x07"),
             (Refusal::Preparing(9), b"\x01\x08\x09"),
             (Refusal::NoCommonVersion(2, 3), b"\x01\x09\x02\x03"),
+            (Refusal::NotProven, b"\x01\x0a"),
+            (Refusal::EncryptionDemanded, b"\x01\x0b"),
         ];
         for (refusal, bytes) in rejections {
             assert_eq!(postcard::to_allocvec(&Answer::Refused(refusal)).unwrap(), bytes);

@@ -21,9 +21,13 @@
 
 mod noise;
 mod secure;
+mod ends;
 mod messages;
 
-pub(crate) use messages::{Answer, Hello, MAX_SETUP_RECORD, Refusal, Role, Token, Welcome};
+pub(crate) use ends::Ends;
+pub(crate) use messages::{
+    Answer, Hello, MAX_SETUP_RECORD, PROTECTED_DATA, Protection, Refusal, Role, Token, Welcome,
+};
 pub(crate) use noise::{
     Initiator, OPENING, OPENING_HEAD, REPLY, REPLY_HEAD, Rejected, judge_opening, respond,
 };

@@ -1,8 +1,12 @@
-//! The encrypted channel that a handshake leaves: records in order, each of them authenticated.
+//! The channel that a handshake leaves: records in order, each of them authenticated, and encrypted where that is wished.
 //!
 //! A record is `length: u16 little-endian`, then that many bytes of ciphertext: at most [`MAX_PLAIN`] bytes of plain
-//! text and [`TAG`] of tag. A lost, repeated, reordered or changed record does not decrypt, and that ends the connection.
+//! text and [`TAG`] of tag. A lost, repeated, reordered or changed record does not open, and that ends the connection. A record that is
+//! only authenticated has its text as it is in the place of the ciphertext, and its tag is that of AES-256-GCM over a text
+//! that is empty and data that are the record's (GMAC, NIST SP 800-38D).
 
+use aes_gcm::aead::{AeadInPlace, KeyInit};
+use aes_gcm::{Aes256Gcm, Nonce};
 use snow::TransportState;
 use thiserror::Error;
 
@@ -20,12 +24,39 @@ pub(crate) struct Broken;
 
 /// Both directions of an authenticated connection.
 pub(crate) struct Secure {
-    noise: TransportState,
+    mode: Mode,
+}
+
+enum Mode {
+    Encrypted(TransportState),
+    Authenticated(Readable),
+}
+
+/// Records that can be read on the way.
+struct Readable {
+    cipher: Box<Aes256Gcm>,
+    /// The next record each way: direction and number make a nonce, and none comes twice under one key.
+    sent: u64,
+    received: u64,
+    initiates: bool,
 }
 
 impl Secure {
     pub(crate) fn new(noise: TransportState) -> Self {
-        Self { noise }
+        let mode = Mode::Encrypted(noise);
+        Self { mode }
+    }
+
+    /// Records are authenticated by this key, which both ends know and nobody else, and which no other connection uses.
+    pub(crate) fn authenticated(key: &[u8; 32], initiates: bool) -> Self {
+        Self {
+            mode: Mode::Authenticated(Readable {
+                cipher: Box::new(Aes256Gcm::new(key.into())),
+                sent: 0,
+                received: 0,
+                initiates,
+            }),
+        }
     }
 
     /// Appends the record of `plain` (at most [`MAX_PLAIN`] bytes) to `out`.
@@ -38,29 +69,73 @@ impl Secure {
         let length = u16::try_from(sealed).map_err(|_| Broken)?;
         out.extend_from_slice(&length.to_le_bytes());
         out.resize(start + 2 + sealed, 0);
-        if self.noise.write_message(plain, &mut out[start + 2..]).is_err() {
-            out.truncate(start);
-            return Err(Broken);
-        }
-        if self.noise.sending_nonce().is_multiple_of(REKEY_AFTER) {
-            self.noise.rekey_outgoing();
-        }
-        Ok(())
+        let done = match &mut self.mode {
+            Mode::Encrypted(noise) => encrypt(noise, plain, &mut out[start + 2..]),
+            Mode::Authenticated(readable) => readable.seal(plain, &mut out[start + 2..]),
+        };
+        done.inspect_err(|_| out.truncate(start))
     }
 
-    /// Decrypts the ciphertext of the next record into the start of `to` and gives its length.
+    /// Opens the ciphertext of the next record into the start of `to` and gives its length.
     ///
     /// # Errors
     /// It is not the next record, or longer than `to`. The channel is of no use any more.
     pub(crate) fn open(&mut self, sealed: &[u8], to: &mut [u8]) -> Result<usize, Broken> {
         let len = sealed.len().checked_sub(TAG).ok_or(Broken)?;
         let to = to.get_mut(..len).ok_or(Broken)?;
-        self.noise.read_message(sealed, to).map_err(|_| Broken)?;
-        if self.noise.receiving_nonce().is_multiple_of(REKEY_AFTER) {
-            self.noise.rekey_incoming();
+        match &mut self.mode {
+            Mode::Encrypted(noise) => decrypt(noise, sealed, to)?,
+            Mode::Authenticated(readable) => readable.open(sealed, to)?,
         }
         Ok(len)
     }
+}
+
+fn encrypt(noise: &mut TransportState, plain: &[u8], to: &mut [u8]) -> Result<(), Broken> {
+    noise.write_message(plain, to).map_err(|_| Broken)?;
+    if noise.sending_nonce().is_multiple_of(REKEY_AFTER) {
+        noise.rekey_outgoing();
+    }
+    Ok(())
+}
+
+fn decrypt(noise: &mut TransportState, sealed: &[u8], to: &mut [u8]) -> Result<(), Broken> {
+    noise.read_message(sealed, to).map_err(|_| Broken)?;
+    if noise.receiving_nonce().is_multiple_of(REKEY_AFTER) {
+        noise.rekey_incoming();
+    }
+    Ok(())
+}
+
+impl Readable {
+    fn seal(&mut self, plain: &[u8], to: &mut [u8]) -> Result<(), Broken> {
+        let nonce = nonce(self.initiates, self.sent);
+        let tag = self.cipher.encrypt_in_place_detached(&nonce, plain, &mut []);
+        let (text, place) = to.split_at_mut(plain.len());
+        text.copy_from_slice(plain);
+        place.copy_from_slice(&tag.map_err(|_| Broken)?);
+        self.sent += 1;
+        Ok(())
+    }
+
+    fn open(&mut self, sealed: &[u8], to: &mut [u8]) -> Result<(), Broken> {
+        let (text, tag) = sealed.split_at(to.len());
+        let nonce = nonce(!self.initiates, self.received);
+        let opened = self
+            .cipher
+            .decrypt_in_place_detached(&nonce, text, &mut [], tag.into());
+        opened.map_err(|_| Broken)?;
+        to.copy_from_slice(text);
+        self.received += 1;
+        Ok(())
+    }
+}
+
+fn nonce(of_initiator: bool, number: u64) -> Nonce<aes_gcm::aead::consts::U12> {
+    let mut nonce = [0; 12];
+    nonce[0] = u8::from(of_initiator);
+    nonce[4..].copy_from_slice(&number.to_be_bytes());
+    nonce.into()
 }
 
 impl std::fmt::Debug for Secure {
@@ -82,9 +157,19 @@ mod tests {
         out.split_off(2)
     }
 
+    /// Both ends of a channel whose records can be read.
+    fn readable(key: u8) -> (Secure, Secure) {
+        let end = |initiates| Secure::authenticated(&[key; 32], initiates);
+        (end(true), end(false))
+    }
+
     #[test]
     fn both_directions_carry_any_length_up_to_the_longest() {
-        let (mut a, mut b) = pair();
+        carry_any_length(pair());
+        carry_any_length(readable(1));
+    }
+
+    fn carry_any_length((mut a, mut b): (Secure, Secure)) {
         let mut to = vec![0; MAX_PLAIN];
         for len in [0, 1, 4096, MAX_PLAIN - 1, MAX_PLAIN] {
             let plain = vec![7; len];
@@ -101,13 +186,32 @@ mod tests {
 
     #[test]
     fn a_repeated_reordered_or_foreign_record_does_not_open() {
-        let (mut a, mut b) = pair();
+        open_in_order(pair(), pair().0);
+        open_in_order(readable(1), readable(2).0);
+    }
+
+    #[test]
+    fn what_can_be_read_cannot_be_changed_or_sent_back() {
+        let (mut a, mut b) = readable(1);
+        let record = sealed(&mut a, b"pay Alice");
+        assert!(record.starts_with(b"pay Alice"));
+        let mut to = [0; 16];
+        for at in 0..record.len() {
+            let mut changed = record.clone();
+            changed[at] ^= 1;
+            assert_eq!(b.open(&changed, &mut to), Err(Broken), "byte {at}");
+        }
+        assert_eq!(b.open(&record[..record.len() - 1], &mut to), Err(Broken));
+        assert_eq!(a.open(&record, &mut to), Err(Broken), "its own, sent back");
+        assert_eq!(b.open(&record, &mut to), Ok(9));
+    }
+
+    fn open_in_order((mut a, mut b): (Secure, Secure), mut c: Secure) {
         let (first, second) = (sealed(&mut a, b"1"), sealed(&mut a, b"2"));
         let mut to = [0; 8];
         assert_eq!(b.open(&second, &mut to), Err(Broken));
         assert_eq!(b.open(&first, &mut to), Ok(1));
         assert_eq!(b.open(&first, &mut to), Err(Broken));
-        let (mut c, _) = pair();
         assert_eq!(b.open(&sealed(&mut c, b"2"), &mut to), Err(Broken));
         assert_eq!(b.open(&second, &mut []), Err(Broken));
         assert_eq!(b.open(&second, &mut to), Ok(1));

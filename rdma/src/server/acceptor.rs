@@ -8,7 +8,7 @@ use super::rejections::{Origin, RejectionLog, Why};
 use crate::arena::Arena;
 use crate::clock::{Clock, SystemClock};
 use crate::fabric::FabricKind;
-use crate::handshake::{Answer, Hello, Refusal, Role, Secure, Token, Welcome};
+use crate::handshake::{Answer, Hello, Protection, Refusal, Role, Secure, Token, Welcome};
 use crate::key::KeyId;
 use crate::protocol::{Negotiated, NoCommonVersion};
 use crate::shm::send_descriptor;
@@ -206,9 +206,17 @@ impl Acceptor {
             },
             (Role::Data { token, encrypted }, Arrival::Tcp { .. }) => {
                 let (token, encrypted) = (*token, *encrypted);
-                self.data(inside, setup, (&token, encrypted))
+                match encrypted {
+                    true => self.data(inside, setup, (&token, Protection::Encrypted)),
+                    // An older handler's, which cannot be shown what is wrong.
+                    false if self.config.encrypted => setup.refuse(Refusal::NoSuchFabric),
+                    false => self.data(inside, setup, (&token, Protection::Kernel)),
+                }
             }
-            (Role::Data { .. }, Arrival::Local { .. }) => setup.refuse(Refusal::NoSuchFabric),
+            (Role::ProtectedData { .. }, Arrival::Tcp { .. }) => self.protected_data(inside, setup),
+            (Role::Data { .. } | Role::ProtectedData { .. }, Arrival::Local { .. }) => {
+                setup.refuse(Refusal::NoSuchFabric)
+            }
         }
     }
 
@@ -240,7 +248,7 @@ impl Acceptor {
             (None, Role::Control { queues, .. }) => Side::Tcp {
                 queues: usize::from(*queues),
             },
-            (None, Role::Data { .. }) => Side::Tcp { queues: 0 },
+            (None, Role::Data { .. } | Role::ProtectedData { .. }) => Side::Tcp { queues: 0 },
         };
         let mailbox = Mailbox::new(setup.socket, setup.secure, BACKLOG);
         drop(setup.setup_permit);
@@ -318,12 +326,35 @@ impl Acceptor {
         }
     }
 
+    /// A data connection whose handler says what protects it, and what it sees of it.
+    fn protected_data(&self, inside: &Inside, setup: Setup) -> Result<(), SetupError> {
+        let Role::ProtectedData {
+            token,
+            protection,
+            ends,
+        } = setup.hello.role
+        else {
+            return setup.refuse(Refusal::NoSuchPeer);
+        };
+        let proven = || {
+            let own = setup.socket.ends();
+            own.zip(ends).is_some_and(|(own, theirs)| own.matches(&theirs))
+        };
+        match protection {
+            Protection::Encrypted => {}
+            _ if self.config.encrypted => return setup.refuse(Refusal::EncryptionDemanded),
+            Protection::Kernel if !proven() => return setup.refuse(Refusal::NotProven),
+            Protection::Kernel | Protection::Authenticated(_) => {}
+        }
+        self.data(inside, setup, (&token, protection))
+    }
+
     /// A peer's data connection.
     fn data(
         &self,
         inside: &Inside,
         mut setup: Setup,
-        (token, encrypted): (&Token, bool),
+        (token, protection): (&Token, Protection),
     ) -> Result<(), SetupError> {
         let Some(connection) = self.registry.find(token, self.config.step_timeout) else {
             return setup.refuse(Refusal::NoSuchPeer);
@@ -345,7 +376,11 @@ impl Acceptor {
         } = setup;
         drop(setup_permit);
         let id = connection.identity().id;
-        let secure = encrypted.then_some(secure);
+        let secure = match protection {
+            Protection::Kernel => None,
+            Protection::Authenticated(key) => Some(Secure::authenticated(&key, false)),
+            Protection::Encrypted => Some(secure),
+        };
         let served = tcp::serve(&socket, secure, &inside.arena, &|verb, range| {
             inside.peer_handler.may(id, verb, range)
         });

@@ -84,6 +84,8 @@ pub struct ServerConfig {
     pub step_timeout: Duration,
     /// Directory of the Unix socket for shm: `RUN_DIR/node-PORT.sock`.
     pub run_dir: PathBuf,
+    /// Data on tcp must be encrypted.
+    pub encrypted: bool,
     /// What this node speaks.
     pub protocol: Protocol,
 }

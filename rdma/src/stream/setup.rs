@@ -74,6 +74,9 @@ impl SetupError {
             }
             Self::Refused(Refusal::TooManySessions(most)) => ConnectError::TooManySessions { address, most },
             Self::Refused(Refusal::Preparing(percent)) => ConnectError::Preparing { address, percent },
+            Self::Refused(Refusal::EncryptionDemanded) => ConnectError::NotHere(format!(
+                "{address} serves encrypted data only: leave crypt=off out"
+            )),
             Self::Refused(Refusal::NoRoom) => ConnectError::NoRoom { address },
             Self::Refused(refusal @ Refusal::ProcessHidden) => {
                 ConnectError::NotHere(format!("{address}: {refusal}"))

@@ -3,9 +3,12 @@
 //! Whether a call blocks is chosen call by call (`MSG_DONTWAIT`), so that one type serves the endpoints, which never
 //! block, and the node's data threads, which do.
 
+use crate::handshake::Ends;
+use crate::sys;
 use nix::errno::Errno;
-use nix::sys::socket::{self, MsgFlags, Shutdown, setsockopt, sockopt};
+use nix::sys::socket::{self, MsgFlags, Shutdown, SockaddrStorage, setsockopt, sockopt};
 use std::io::{self, IoSlice, IoSliceMut};
+use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 /// What a receive call that does not block found.
@@ -40,6 +43,19 @@ impl Socket {
         setsockopt(&self.fd, sockopt::TcpKeepCount, &4)?;
         setsockopt(&self.fd, sockopt::TcpUserTimeout, &30_000)?;
         Ok(())
+    }
+
+    /// What this end sees of the connection; `None` where it is no TCP connection, or the kernel does not say.
+    pub(crate) fn ends(&self) -> Option<Ends> {
+        let own: SockaddrStorage = socket::getsockname(self.fd.as_raw_fd()).ok()?;
+        let other: SockaddrStorage = socket::getpeername(self.fd.as_raw_fd()).ok()?;
+        let namespace = sys::network_namespace(self.fd.as_fd()).ok()?;
+        Some(Ends {
+            boot: sys::boot_id().ok()?,
+            namespace: (namespace != 0).then_some(namespace)?,
+            own: address(&own)?,
+            other: address(&other)?,
+        })
     }
 
     /// Receives into the parts in turn. Never blocks. The parts have room for a byte at least.
@@ -106,6 +122,11 @@ impl AsFd for Socket {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
     }
+}
+
+fn address(of: &SockaddrStorage) -> Option<SocketAddr> {
+    let four = of.as_sockaddr_in().map(|four| SocketAddr::V4((*four).into()));
+    four.or_else(|| of.as_sockaddr_in6().map(|six| SocketAddr::V6((*six).into())))
 }
 
 #[cfg(test)]

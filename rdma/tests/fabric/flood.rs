@@ -4,7 +4,8 @@ use crate::rig::{LIMIT, Rig, WAYS, Way, connect};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrIn, bind, connect as dial, socket};
 use rdmafs_rdma::clock::{Clock, SystemClock};
-use rdmafs_rdma::fabric::{ConnectError, FabricError, FabricKind};
+use rdmafs_rdma::fabric::{ConnectError, Crypt, FabricError, FabricKind, Target};
+use rdmafs_rdma::protocol::Protocol;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsRawFd;
@@ -217,6 +218,16 @@ fn peers_have_a_limit_that_is_named_and_a_place_is_given_back() {
     }
 }
 
+/// As an older handler, whose data is plain by a relay too.
+fn by_relay(rig: &Rig, way: Way, port: u16) -> Target {
+    let mut target = rig.target(way);
+    (target.port, target.protocol) = (port, Protocol::FIRST);
+    if way == Way::Plain {
+        target.crypt = Crypt::Off;
+    }
+    target
+}
+
 #[test]
 fn garbage_behind_a_right_set_up_ends_that_peer_and_no_other() {
     for way in [Way::Plain, Way::Encrypted] {
@@ -228,8 +239,7 @@ fn garbage_behind_a_right_set_up_ends_that_peer_and_no_other() {
                 let mut good = rig.client(way);
                 let relay = Relay::start(rig.server.address());
                 relay.go();
-                let mut target = rig.target(way);
-                target.port = relay.port;
+                let target = by_relay(&rig, way, relay.port);
                 let bad = connect(way, &target).unwrap();
                 rig.peer_handler
                     .until("it has arrived", |books| books.arrived == 2);
@@ -250,8 +260,7 @@ fn half_a_request_holds_up_nobody_else() {
         let rig = Rig::new();
         let relay = Relay::start(rig.server.address());
         relay.go();
-        let mut target = rig.target(Way::Plain);
-        target.port = relay.port;
+        let target = by_relay(&rig, Way::Plain, relay.port);
         let bad = connect(Way::Plain, &target).unwrap();
         let mut stream = relay.to_node.lock().unwrap()[connection].try_clone().unwrap();
         // The length of a record on the control connection; half a head of a request on the others.

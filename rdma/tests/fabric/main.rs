@@ -4,6 +4,7 @@
 mod conformance;
 mod flood;
 mod hostile;
+mod protection;
 mod process;
 mod rig;
 mod set_up;

@@ -6,7 +6,7 @@ use rdmafs_rdma::fabric::{
     Completion, ConnectError, Crypt, Endpoint, Event, Fabric, FabricError, FabricKind, Target, Verb, Work,
 };
 use rdmafs_rdma::key::Key;
-use rdmafs_rdma::protocol::Protocol;
+use rdmafs_rdma::protocol::{Protocol, Versions};
 use rdmafs_rdma::server::{Peer, PeerHandler, PeerId, Server, ServerConfig};
 use rdmafs_rdma::shm::Shm;
 use rdmafs_rdma::tcp::Tcp;
@@ -18,6 +18,14 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 pub(crate) const ARENA: u64 = 8 << 20;
+/// What nodes and clients speak where a test does not say otherwise.
+pub(crate) const SPOKEN: Protocol = Protocol {
+    versions: match Versions::new(1, 6) {
+        Some(versions) => versions,
+        None => unreachable!(),
+    },
+    features: 0,
+};
 /// Within this everything must have happened, on a busy machine too.
 pub(crate) const LIMIT: Duration = Duration::from_secs(20);
 
@@ -160,6 +168,19 @@ impl Rig {
         }
     }
 
+    /// A node that serves encrypted data only.
+    #[allow(dead_code, reason = "of no use to `tests/verbs.rs`")]
+    pub(crate) fn demanding() -> Self {
+        let run_dir = tempfile::tempdir().unwrap();
+        let rig = Self::open(run_dir.path(), &[FabricKind::Tcp], |config| {
+            config.encrypted = true
+        });
+        Self {
+            _run_dir: Some(run_dir),
+            ..rig
+        }
+    }
+
     fn build(run_dir: &Path, step_timeout: Duration, fabrics: &[FabricKind], peers: u32) -> Self {
         Self::open(run_dir, fabrics, |config| {
             (config.step_timeout, config.peers) = (step_timeout, peers);
@@ -179,7 +200,8 @@ impl Rig {
             peers: 64,
             step_timeout: Duration::from_secs(5),
             run_dir: run_dir.into(),
-            protocol: Protocol::FIRST,
+            encrypted: false,
+            protocol: SPOKEN,
         };
         change(&mut config);
         let server = Server::open(
@@ -235,7 +257,7 @@ pub(crate) fn target(way: Way, port: u16, key: &Key, run_dir: &Path) -> Target {
         verbs: Default::default(),
         run_dir: run_dir.into(),
         buffers: BufferPool::new(16, 16).unwrap(),
-        protocol: Protocol::FIRST,
+        protocol: SPOKEN,
     }
 }
 

@@ -1,10 +1,9 @@
 //! Who is let in, and what the others are told.
 
-use crate::rig::{Rig, WAYS, Way, connect};
+use crate::rig::{Rig, SPOKEN, WAYS, Way, connect};
 use rdmafs_rdma::arena::Arena;
 use rdmafs_rdma::fabric::{ConnectError, FabricKind};
 use rdmafs_rdma::key::Key;
-use rdmafs_rdma::protocol::Protocol;
 use rdmafs_rdma::server::{Server, ServerConfig};
 use std::io::{Read, Write};
 use std::net::TcpListener;
@@ -173,7 +172,8 @@ fn the_socket_file_is_private_replaced_when_stale_and_respected_when_live() {
             peers: 64,
             step_timeout: Duration::from_secs(1),
             run_dir: rig.run_dir.clone(),
-            protocol: Protocol::FIRST,
+            encrypted: false,
+            protocol: SPOKEN,
         };
         let arena = Arc::new(Arena::allocate(4096, &mut |_| ()).unwrap());
         Server::open(config, arena, Arc::new(crate::rig::TestPeerHandler::default()))
@@ -213,7 +213,8 @@ fn sim_is_not_offered_by_a_server() {
         peers: 64,
         step_timeout: Duration::from_secs(1),
         run_dir: "/nonexistent".into(),
-        protocol: Protocol::FIRST,
+        encrypted: false,
+        protocol: SPOKEN,
     };
     let arena = Arc::new(Arena::allocate(4096, &mut |_| ()).unwrap());
     let said = Server::open(config, arena, Arc::new(crate::rig::TestPeerHandler::default()))
@@ -235,7 +236,8 @@ fn who_comes_while_the_memory_is_prepared_hears_how_far_it_is() {
         peers: 64,
         step_timeout: Duration::from_secs(5),
         run_dir: run_dir.path().to_owned(),
-        protocol: Protocol::FIRST,
+        encrypted: false,
+        protocol: SPOKEN,
     };
     let server = Server::listen(config).unwrap();
     server.preparing(40);

@@ -111,6 +111,7 @@ impl Play {
             lease: LEASE,
             root_owner: (0, 0),
             root_mode: 0o777,
+            metadata: u64::MAX,
         };
         let mut store = self.sim.store().kept();
         let loaded =

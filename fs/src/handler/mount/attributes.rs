@@ -8,8 +8,9 @@ use crate::handler::values::CallContext;
 use rdmafs_meta::attr::{Attr, SetAttr};
 use rdmafs_meta::cred::Credentials;
 use rdmafs_meta::error::MetaError;
+use rdmafs_meta::extent::GRANULE;
 use rdmafs_meta::id::InodeId;
-use rdmafs_meta::wire::{Reply, Request, Space};
+use rdmafs_meta::wire::{Reply, Request, Room, WireVersion};
 use std::sync::Arc;
 
 impl Mount {
@@ -108,13 +109,28 @@ impl Mount {
         }
     }
 
-    /// Space of the pool.
+    /// Space for who writes or makes files in this directory. Of a node that does not count names every free block is a name.
     ///
     /// # Errors
     /// The link's.
-    pub async fn statfs(self: Arc<Self>) -> Result<Space, Error> {
-        match self.client.call(self.itself(), Request::StatFs).await? {
-            Reply::Space(space) => Ok(space),
+    pub async fn statfs(self: Arc<Self>, ino: InodeId) -> Result<Room, Error> {
+        let session = self.client.session_now();
+        let counts = session.is_some_and(|session| session.spoken().covers(WireVersion::SIXTH));
+        let request = match counts {
+            true => Request::StatFsAt { ino },
+            false => Request::StatFs,
+        };
+        match self.client.call(self.itself(), request).await? {
+            Reply::Room(room) => Ok(room),
+            Reply::Space(space) => {
+                let names_free = space.free / GRANULE;
+                let names = space.inodes.saturating_add(names_free);
+                Ok(Room {
+                    space,
+                    names,
+                    names_free,
+                })
+            }
             _ => Err(Error::Protocol),
         }
     }

@@ -124,6 +124,7 @@ impl Simulation {
             lease: self.rules.lease,
             root_owner: (0, 0),
             root_mode: 0o777,
+            metadata: u64::MAX,
         };
         let arena = self.sim().renew_arena();
         let now = move || now(&*clock);

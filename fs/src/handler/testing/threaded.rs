@@ -134,6 +134,7 @@ impl SimNode {
             lease: LEASE,
             root_owner: (0, 0),
             root_mode: 0o755,
+            metadata: u64::MAX,
         };
         let mut store = MemoryStore::default();
         let mut namespace =

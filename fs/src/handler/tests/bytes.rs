@@ -150,7 +150,14 @@ fn appending_ignores_the_kernels_offset_and_never_overlaps() {
 #[test]
 fn an_unlinked_open_file_keeps_its_bytes_and_gives_its_space_back_at_the_end() {
     let world = world(1 << 20);
-    let free = || world.pool.run(world.mount.clone().statfs()).unwrap().free;
+    let free = || {
+        world
+            .pool
+            .run(world.mount.clone().statfs(InodeId::ROOT))
+            .unwrap()
+            .space
+            .free
+    };
     let before = free();
     let (ino, file) = world.create("f");
     world.write(file, 0, &pattern(500_000, 1)).unwrap();

@@ -6,6 +6,7 @@ use crate::handler::{HandleId, ReadData};
 use crate::options::CacheMode;
 use rdmafs_meta::attr::SetAttr;
 use rdmafs_meta::cred::Credentials;
+use rdmafs_meta::id::InodeId;
 use rdmafs_rdma::link::LinkError;
 use rdmafs_rdma::qos::share::Share;
 use std::process::Command;
@@ -24,13 +25,26 @@ fn after_a_reconnect_open_files_are_open_and_their_bytes_are_there() {
     let (_, unnamed) = world.create("unnamed");
     world.write(unnamed, 0, b"never synced").unwrap();
     world.unlink("unnamed");
-    let free = world.pool.run(world.mount.clone().statfs()).unwrap().free;
+    let free = world
+        .pool
+        .run(world.mount.clone().statfs(InodeId::ROOT))
+        .unwrap()
+        .space
+        .free;
     break_off(&world);
     // What starts now waits for the new session.
     assert_eq!(world.attr(ino).map(|attr| attr.size), Ok(100_000));
     assert_eq!(world.read(file, 0, MIB).unwrap(), pattern(100_000, 1));
     world.write(file, 0, b"again").unwrap();
-    assert_eq!(world.pool.run(world.mount.clone().statfs()).unwrap().free, free);
+    assert_eq!(
+        world
+            .pool
+            .run(world.mount.clone().statfs(InodeId::ROOT))
+            .unwrap()
+            .space
+            .free,
+        free
+    );
     assert_eq!(world.read(file, 0, 5).unwrap(), b"again");
     // A file without a name, and bytes that were not synced, are kept for a handler that comes back.
     assert_eq!(world.read(unnamed, 0, 12).unwrap(), b"never synced");
@@ -155,7 +169,12 @@ fn a_killed_read_is_interrupted_and_a_truncate_still_waits_for_its_transfer() {
     let (ino, file) = world.create("f");
     world.write(file, 0, &pattern(400_000, 1)).unwrap();
     world.flush(file);
-    let free = world.pool.run(world.mount.clone().statfs()).unwrap().free;
+    let free = world
+        .pool
+        .run(world.mount.clone().statfs(InodeId::ROOT))
+        .unwrap()
+        .space
+        .free;
     slow(&world);
     let mut child = Command::new("sleep").arg("600").spawn().unwrap();
     let (send, answers) = mpsc::channel();
@@ -171,7 +190,12 @@ fn a_killed_read_is_interrupted_and_a_truncate_still_waits_for_its_transfer() {
     quarantined.check().unwrap();
     assert_eq!(far.attr(ino).unwrap().size, 0);
     assert_eq!(
-        world.pool.run(world.mount.clone().statfs()).unwrap().free,
+        world
+            .pool
+            .run(world.mount.clone().statfs(InodeId::ROOT))
+            .unwrap()
+            .space
+            .free,
         free + 401_408
     );
     // A new file over the whole pool comes only after the transfer has ended, and is none of its bytes.

@@ -7,6 +7,7 @@ use crate::handler::testing::{HostId, Started};
 use crate::handler::{FilePlace, HandleId, LockCall, LockCaller, Mount, SpaceChange};
 use rdmafs_meta::cred::Credentials;
 use rdmafs_meta::error::MetaError;
+use rdmafs_meta::id::InodeId;
 use rdmafs_meta::lock::{LockKind, Span};
 use rdmafs_rdma::sim::Fault;
 use std::sync::Arc;
@@ -58,7 +59,8 @@ fn wait(lab: &Lab, file: &str, kind: LockKind) -> Started<Result<(), Error>> {
 /// The next operation of the host breaks its connection; it is done all the same.
 fn break_link(lab: &mut Lab, host: HostId) {
     lab.sim.sim().fault_at(1, Fault::Disconnect);
-    lab.call(host, |mount| Box::pin(mount.statfs())).unwrap();
+    lab.call(host, |mount| Box::pin(mount.statfs(InodeId::ROOT)))
+        .unwrap();
 }
 
 const KINDS: [LockKind; 3] = [LockKind::Flock, LockKind::Posix, LockKind::Ofd];

@@ -78,8 +78,8 @@ fn outcome(world: &World) -> (u32, u64, Vec<u8>, Vec<Vec<u8>>, u64) {
 }
 
 fn free(world: &World) -> u64 {
-    let space = world.pool.run(world.mount.clone().statfs());
-    space.unwrap().free
+    let space = world.pool.run(world.mount.clone().statfs(InodeId::ROOT));
+    space.unwrap().space.free
 }
 
 #[test]

@@ -35,7 +35,8 @@ fn calls(lab: &mut Lab, host: HostId) -> Vec<Result<(), Failure>> {
             .map(drop),
         lab.call(host, |mount| Box::pin(mount.opendir(Credentials::root(), ROOT)))
             .map(drop),
-        lab.call(host, |mount| Box::pin(mount.statfs())).map(drop),
+        lab.call(host, |mount| Box::pin(mount.statfs(InodeId::ROOT)))
+            .map(drop),
         lab.create(host, "new"),
         lab.unlink(host, "f"),
     ]

@@ -97,9 +97,11 @@ pub(in crate::node) fn config(dir: &Path, durable: bool) -> ServeConfig {
         key: dir.join("key"),
         root_owner: (0, 0),
         root_mode: 0o755,
+        metadata: 64 << 20,
         run_dir: dir.to_owned(),
         lease: Duration::from_secs(10),
         sessions: 64,
+        encrypted: false,
         drain: Duration::from_secs(5),
     }
 }

@@ -12,7 +12,8 @@
 use super::client::{Client, TestNode, config};
 use crate::fsck::{resize, state_dir};
 use crate::node::running::Prepared;
-use crate::node::state_dir::{Purpose, StateDir};
+use crate::node::state_dir::StateDir;
+use crate::node::store_file::Purpose;
 use rdmafs_meta::attr::Attr;
 use rdmafs_meta::flags::InodeFlags;
 use rdmafs_meta::id::{InodeId, Term};

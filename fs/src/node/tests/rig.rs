@@ -112,6 +112,7 @@ impl Rig {
             lease: LEASE,
             root_owner: (0, 0),
             root_mode: 0o755,
+            metadata: u64::MAX,
         };
         let mut namespace = Namespace::load(&mut store, config, Now::default()).unwrap();
         let arena = Arena::allocate(1 << 20, &mut |_| {}).unwrap();

@@ -1,6 +1,6 @@
 //! What requests say of themselves (`wire/effect.rs`) is what the namespace does.
 
-use super::world::{READ, ROOT, WRITE, World, client_owner, name};
+use super::world::{READ, ROOT, WRITE, World, client_owner, name, user};
 use crate::attr::{SetAttr, SetTime};
 use crate::flags::InodeFlags;
 use crate::id::{InodeId, LockOwner, LockTicket, RecallId, RequestId, SessionId, Stamp};
@@ -8,7 +8,7 @@ use crate::lock::{Lock, LockKind, Span};
 use crate::namespace::record::{HOLDERS, INODES, InodeRecord};
 use crate::store::Store;
 use crate::time::{AccessTime, Timestamp};
-use crate::wire::{Answer, AtomicOp, Call, NewInode, OpenAccess, RenameMode, Request, XattrMode};
+use crate::wire::{Answer, AtomicOp, Call, NewInode, OpenAccess, RenameMode, Reply, Request, XattrMode};
 use crate::xattr::XattrName;
 use std::collections::BTreeSet;
 
@@ -124,6 +124,7 @@ impl Stage {
             Request::Drained,
             Request::Sync,
             Request::StatFs,
+            Request::StatFsAt { ino: ROOT },
             Request::Examine { skip: 0 },
         ]
     }
@@ -393,5 +394,53 @@ fn what_is_durable_changes_the_store_and_the_rest_does_not() {
             "{request:?}: {answer:?}"
         );
         assert!(durable || !request.waits_for_store(), "{request:?}");
+    }
+}
+
+/// What a host hears or does that says it asks for an ordinary user who has no right to anything, in a session that has nothing open.
+#[test]
+fn who_has_no_right_gets_and_changes_nothing() {
+    // By number an inode's attributes and the names of its extended attributes are no secret, as of what a descriptor of O_PATH leads to;
+    // the rest is about the session itself, or the pool as a whole.
+    let open_to_all = |request: &Request| match request {
+        Request::GetAttr { .. } | Request::ListXattr { .. } | Request::ReadLink { .. } => true,
+        Request::Renew | Request::Drained | Request::Sync | Request::StatFs | Request::StatFsAt { .. } => {
+            true
+        }
+        Request::Leases { .. } | Request::Recalled { .. } | Request::Forgotten { .. } => true,
+        Request::StageXattr { .. } | Request::CancelLock { .. } | Request::Unlock { .. } => true,
+        // The attributes alone, for who may not search the directory, or has not made the file.
+        Request::CatchUp { .. } | Request::TakeRoomBack { .. } => true,
+        _ => false,
+    };
+    for request in Stage::new().requests() {
+        let mut stage = Stage::new();
+        for ino in [ROOT, stage.dir, stage.file, stage.other, stage.fresh] {
+            let change = SetAttr {
+                mode: Some(if ino == ROOT || ino == stage.dir {
+                    0o700
+                } else {
+                    0o600
+                }),
+                ..SetAttr::default()
+            };
+            let (by_handle, session) = (false, stage.session);
+            let request = Request::SetAttr {
+                ino,
+                change,
+                by_handle,
+            };
+            stage.world.ask(session, request).unwrap();
+        }
+        let before = stage.view(true);
+        let session = stage.world.session();
+        stage.world.who = user(65_534);
+        let answer = stage.world.ask(session, request.clone());
+        assert_eq!(answer.is_ok(), open_to_all(&request), "{request:?}: {answer:?}");
+        if let Ok(Reply::CaughtUp { names, .. }) = answer {
+            assert_eq!(names, [], "{request:?}");
+        }
+        stage.world.who = user(0);
+        assert_eq!(stage.view(true), before, "{request:?} changed something");
     }
 }

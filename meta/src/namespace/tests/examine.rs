@@ -129,7 +129,7 @@ fn extended_attributes_are_an_inodes_and_within_its_limits() {
         let name = XattrName::new(format!("user.{number}")).unwrap();
         w.space
             .tree
-            .set_xattr(a, name, value(60_000), w.now.wall)
+            .set_xattr(&w.who, a, name, value(60_000), w.now.wall)
             .unwrap();
     }
     assert_eq!(w.space.examine().problems, []);

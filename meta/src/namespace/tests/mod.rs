@@ -17,6 +17,7 @@ mod restart;
 mod space;
 mod room;
 mod whiteout;
+mod accounts;
 mod atomics;
 mod random;
 mod replicas;

@@ -13,6 +13,7 @@ pub(super) fn config() -> Config {
         lease: LEASE,
         root_owner: (0, 0),
         root_mode: 0o777,
+        metadata: u64::MAX,
     }
 }
 

@@ -66,7 +66,11 @@ impl<'a> Target<'a> {
             Request::CatchUp { .. } => None,
             Request::Lock { .. } | Request::Unlock { .. } => None,
             Request::CancelLock { .. } | Request::GetLock { .. } => None,
-            Request::Seek { .. } | Request::Sync | Request::StatFs | Request::Outcome { .. } => None,
+            Request::Seek { .. }
+            | Request::Sync
+            | Request::StatFs
+            | Request::StatFsAt { .. }
+            | Request::Outcome { .. } => None,
             Request::Drained | Request::Examine { .. } | Request::StageXattr { .. } => None,
             Request::GetXattr { .. } | Request::ListXattr { .. } => None,
         }

@@ -144,7 +144,11 @@ fn attributes(reply: &Reply) -> Option<&Attr> {
         Reply::Done | Reply::Begun(_) | Reply::Reopened { .. } | Reply::Target(_) => None,
         Reply::CaughtUp { .. } => None,
         Reply::Directory { .. } | Reply::Layout(_) | Reply::Atomic { .. } | Reply::Sought(_) => None,
-        Reply::Space(_) | Reply::Examined(_) | Reply::Xattr { .. } | Reply::XattrNames(_) => None,
+        Reply::Space(_)
+        | Reply::Room(_)
+        | Reply::Examined(_)
+        | Reply::Xattr { .. }
+        | Reply::XattrNames(_) => None,
         Reply::LockIs(_) | Reply::LockedBy(_) | Reply::Renewed { .. } => None,
     }
 }

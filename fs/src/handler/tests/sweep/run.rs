@@ -4,7 +4,7 @@ use super::cases::{CASES, Case};
 use super::lab::{ARENA, Failure, LEASE, Lab};
 use super::picture::{Allowed, Picture};
 use crate::handler::testing::StoreFault;
-use rdmafs_meta::id::PoolId;
+use rdmafs_meta::id::{InodeId, PoolId};
 use rdmafs_meta::namespace::{Config, Namespace, examine};
 use rdmafs_meta::store::MemoryStore;
 use rdmafs_meta::time::{Now, Timestamp};
@@ -198,7 +198,10 @@ fn close_all(lab: &mut Lab) {
 /// The pool holds what its files hold, and nothing when they are gone; what the store keeps is a sound namespace.
 fn account(lab: &mut Lab, picture: &Picture) {
     sound(lab);
-    let space = lab.call(lab.b, |mount| Box::pin(mount.statfs())).unwrap();
+    let space = lab
+        .call(lab.b, |mount| Box::pin(mount.statfs(InodeId::ROOT)))
+        .unwrap()
+        .space;
     let used = space.total - space.free;
     let held = picture.allocated();
     // What was lost is still the file's, but takes no space.
@@ -214,7 +217,10 @@ fn account(lab: &mut Lab, picture: &Picture) {
         .unwrap();
     }
     lab.sim.pass_by(LEASE * 2);
-    let space = lab.call(lab.b, |mount| Box::pin(mount.statfs())).unwrap();
+    let space = lab
+        .call(lab.b, |mount| Box::pin(mount.statfs(InodeId::ROOT)))
+        .unwrap()
+        .space;
     assert_eq!(space.free, ARENA, "space that is lost for good");
     sound(lab);
 }
@@ -242,6 +248,7 @@ fn check_store(mut store: MemoryStore) {
         lease: LEASE,
         root_owner: (0, 0),
         root_mode: 0o777,
+        metadata: u64::MAX,
     };
     let loaded = Namespace::load(&mut store, config, Now::default()).unwrap();
     loaded.check().unwrap();

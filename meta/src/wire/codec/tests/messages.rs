@@ -16,7 +16,7 @@ use crate::problem::{Examination, Lost, LostFile, Problem, ProblemKind};
 use crate::time::{AccessTime, Timestamp};
 use crate::wire::{
     Answer, Arena, AtomicOp, Begun, Call, DirEntry, NewInode, Notice, OpenAccess, RenameMode, Reply, Request,
-    Sought, Space, StampedAnswer, XattrMode,
+    Room, Sought, Space, StampedAnswer, XattrMode,
 };
 use crate::xattr::XattrName;
 use proptest::prelude::*;
@@ -239,6 +239,7 @@ fn xattr_request() -> impl Strategy<Value = Request> {
             ino,
             since: Stamp(since)
         }),
+        ino().prop_map(|ino| Request::StatFsAt { ino }),
         (ino(), any::<u32>()).prop_map(|(ino, bits)| Request::SetFlags {
             ino,
             flags: InodeFlags::known(bits)
@@ -381,12 +382,11 @@ pub(super) fn answer() -> impl Strategy<Value = Answer> {
         any::<u64>().prop_map(|at| Ok(Reply::Sought(Sought::At(at)))),
         any::<u64>().prop_map(|at| Ok(Reply::Sought(Sought::From(at)))),
         Just(Ok(Reply::Sought(Sought::Nowhere))),
-        any::<u64>().prop_map(|total| Ok(Reply::Space(Space {
-            total,
-            free: 1,
-            inodes: 2,
-            lost_files: 3,
-            lost_bytes: 4,
+        any::<u64>().prop_map(|total| Ok(Reply::Space(space(total)))),
+        any::<u64>().prop_map(|names| Ok(Reply::Room(Room {
+            space: space(5),
+            names,
+            names_free: 6,
         }))),
         examination().prop_map(|found| Ok(Reply::Examined(found))),
         Just(Ok(Reply::LockIs(LockState::Waiting))),
@@ -394,6 +394,7 @@ pub(super) fn answer() -> impl Strategy<Value = Answer> {
         Just(Err(MetaError::Cleaning)),
         Just(Err(MetaError::Unreachable)),
         Just(Err(MetaError::Delayed)),
+        Just(Err(MetaError::QuotaExceeded)),
     ]
 }
 
@@ -463,4 +464,14 @@ pub(super) fn notice() -> impl Strategy<Value = Notice> {
             }
         }),
     ]
+}
+
+fn space(total: u64) -> Space {
+    Space {
+        total,
+        free: 1,
+        inodes: 2,
+        lost_files: 3,
+        lost_bytes: 4,
+    }
 }

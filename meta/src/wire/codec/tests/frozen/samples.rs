@@ -14,7 +14,7 @@ use crate::lock::{LockKind, LockState, Span};
 use crate::problem::ProblemKind;
 use crate::time::AccessTime;
 use crate::wire::{
-    AtomicOp, Call, DirEntry, NewInode, Notice, OpenAccess, RenameMode, Reply, Request, Sought, Space,
+    AtomicOp, Call, DirEntry, NewInode, Notice, OpenAccess, RenameMode, Reply, Request, Room, Sought, Space,
     StampedAnswer, WireVersion, XattrMode,
 };
 use crate::xattr::XattrName;
@@ -137,6 +137,7 @@ fn requests() -> Vec<Request> {
         ino: ino(300),
         since: Stamp(301),
     });
+    all.push(Request::StatFsAt { ino: ino(300) });
     all
 }
 
@@ -380,7 +381,23 @@ fn replies_about_the_rest() -> Vec<Reply> {
             complete: true,
             names: changed_names(),
         },
+        Reply::Room(room()),
     ]
+}
+
+fn room() -> Room {
+    let space = Space {
+        total: 300,
+        free: 301,
+        inodes: 302,
+        lost_files: 303,
+        lost_bytes: 304,
+    };
+    Room {
+        space,
+        names: 305,
+        names_free: 306,
+    }
 }
 
 fn notices() -> Vec<Notice> {
@@ -444,6 +461,7 @@ fn errors() -> Vec<MetaError> {
         E::Protected,
         E::Unreachable,
         E::Delayed,
+        E::QuotaExceeded,
     ]
 }
 
