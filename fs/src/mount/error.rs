@@ -15,6 +15,9 @@ pub enum MountError {
     /// `/dev/fuse` cannot be opened.
     #[error("{}", device_line(.0))]
     Device(#[source] io::Error),
+    /// Something else stands where the device should be.
+    #[error("{DEVICE} is another file than the character device 10:229: remove it, and make it anew with 'mknod {DEVICE} c 10 229'")]
+    OtherDevice,
     /// Only root can mount on this directory.
     #[error("{}: only root can mount; use sudo, or an /etc/fstab line that root mounts", .0.display())]
     NotRoot(PathBuf),
@@ -107,6 +110,7 @@ impl MountError {
                 matches!(source, Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP)
             }
             Self::Device(_)
+            | Self::OtherDevice
             | Self::NotRoot(_)
             | Self::Refused { .. }
             | Self::Unmade { .. }
