@@ -39,12 +39,14 @@ pub(crate) fn nodes(run_dir: &Path, patience: Duration) -> Result<Vec<Node>, Fai
             // It ends at this moment, or died and left its socket.
             Err(NodeError::None(_)) => return Ok(None),
             Err(error @ NodeError::Denied(_)) => return Err(Failure::usage(error.to_string())),
+            Err(error @ NodeError::Distrust(_)) => return Err(Failure::system(error.to_string())),
             Err(NodeError::Silent(..) | NodeError::Talk(..)) => None,
         };
         Ok(Some(Node { port, status }))
     };
+    let ports = node_ports(run_dir).map_err(Failure::system)?;
     thread::scope(|scope| {
-        let asked: Vec<_> = node_ports(run_dir)
+        let asked: Vec<_> = ports
             .into_iter()
             .map(|port| scope.spawn(move || ask(port)))
             .collect();

@@ -3,6 +3,7 @@
 use super::descriptor::send;
 use super::frame::{FrameError, MAX_REPLY, encode, read};
 use super::message::{ControlReply, ControlRequest};
+use rdmafs_rdma::trust::{Distrust, check_directory, check_listener};
 use std::io;
 use std::os::fd::BorrowedFd;
 use std::os::unix::net::UnixStream;
@@ -25,6 +26,9 @@ pub enum ControlError {
     /// The caller may not use the socket.
     #[error("{}: only root may talk to the rdmafs handler", .0.display())]
     Denied(PathBuf),
+    /// Others may have put the socket there.
+    #[error(transparent)]
+    Distrust(#[from] Distrust),
     /// It accepted and did not answer in time.
     #[error("the rdmafs handler did not answer within {} s: see {}", .0.as_secs(), .1.display())]
     TimedOut(Duration, PathBuf),
@@ -77,8 +81,14 @@ pub fn call(
     exchange().map_err(explain)
 }
 
+/// A connection to a listener that is believed: nothing is said to another one.
 fn connect(run_dir: &Path, path: PathBuf) -> Result<UnixStream, ControlError> {
-    UnixStream::connect(&path).map_err(|source| match source.kind() {
+    check_directory(run_dir)?;
+    let socket = UnixStream::connect(&path);
+    if let Ok(socket) = &socket {
+        check_listener(socket, &path)?;
+    }
+    socket.map_err(|source| match source.kind() {
         io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused if has_records(run_dir) => {
             ControlError::Died(path)
         }

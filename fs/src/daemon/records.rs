@@ -8,6 +8,7 @@ use crate::mount::{Device, Identity, KernelFlags, NamespaceId};
 use crate::options::{MountOptions, Source};
 use rdmafs_meta::id::PoolId;
 use serde::{Deserialize, Serialize};
+use rdmafs_rdma::trust::check_directory;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
@@ -127,7 +128,7 @@ impl Records {
     /// Makes the folder where it is missing.
     ///
     /// # Errors
-    /// It cannot be made.
+    /// It cannot be made, or others may change it.
     pub(super) fn open(run_dir: &Path) -> Result<Self, FolderError> {
         let folder = records_folder(run_dir);
         match DirBuilder::new().mode(0o700).create(&folder) {
@@ -136,6 +137,10 @@ impl Records {
             }
             _ => {}
         }
+        check_directory(&folder).map_err(|error| FolderError {
+            folder: folder.clone(),
+            source: io::Error::other(error),
+        })?;
         let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
         Ok(Self {
             folder,

@@ -6,6 +6,7 @@ use super::overlay::Overlay;
 use super::place::{LOCK, STORE as FILE};
 use rdmafs_meta::id::Term;
 use rdmafs_meta::store::{Batch, Store, StoreError};
+use rdmafs_rdma::trust::{Distrust, check_directory};
 use redb::backends::FileBackend;
 use redb::{Builder, Database, DatabaseError, ReadableDatabase, ReadableTable, TableDefinition};
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
@@ -37,6 +38,9 @@ pub(crate) enum Purpose {
 /// A state directory that cannot be opened, with what to do.
 #[derive(Debug, Error)]
 pub enum StateDirError {
+    /// Others can change it, or put another one in its place.
+    #[error("the state directory is not safe: {0}")]
+    Way(#[from] Distrust),
     /// The directory cannot be made.
     #[error("cannot make the state directory {}: {source}", .dir.display())]
     Make {
@@ -122,6 +126,7 @@ impl StateDir {
     pub(crate) fn open(dir: &Path, purpose: Purpose) -> Result<Self, StateDirError> {
         let name = || dir.to_owned();
         let path = dir.join(FILE);
+        check_directory(dir)?;
         if purpose == Purpose::Serve {
             DirBuilder::new()
                 .recursive(true)

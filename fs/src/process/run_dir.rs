@@ -1,12 +1,13 @@
 //! The directory of the daemons' sockets and pid files.
 //!
-//! Who may change this directory may put a socket of his own where a handler looks for a node: only root (or the
-//! user that runs the daemon) may be that.
+//! Who may change this directory, or one that leads to it, may put a socket of his own where a handler looks for a node: only root
+//! (or the user that runs the daemon) may be that.
 
 use std::fs::{self, DirBuilder};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use rdmafs_rdma::trust::{Distrust, check_way};
 use thiserror::Error;
 
 /// A run directory that cannot be used.
@@ -36,6 +37,9 @@ pub enum RunDirError {
         /// The user.
         owner: u32,
     },
+    /// Others can put another directory in its place.
+    #[error(transparent)]
+    Way(#[from] Distrust),
     /// Its mode lets others change it.
     #[error("{0} can be changed by others (mode {mode:04o}): chmod 755 {0}", .dir.display())]
     Mode {
@@ -61,7 +65,9 @@ pub struct PidFileError {
 /// It cannot be made, is no directory, or others may change it.
 pub fn prepare_run_dir(dir: &Path) -> Result<(), RunDirError> {
     let name = || dir.to_owned();
+    check_way(dir)?;
     make(dir).map_err(|source| RunDirError::Make { dir: name(), source })?;
+    check_way(dir)?;
     let found = fs::metadata(dir).map_err(|source| RunDirError::Look { dir: name(), source })?;
     let me = nix::unistd::geteuid().as_raw();
     if found.uid() != 0 && found.uid() != me {
@@ -142,6 +148,19 @@ mod tests {
                 assert!(line.contains("chmod 755"), "{line}");
             }
         }
+    }
+
+    #[test]
+    fn a_directory_below_one_that_others_may_change_is_refused_and_not_made() {
+        let temporary = tempfile::tempdir().unwrap();
+        fs::set_permissions(temporary.path(), fs::Permissions::from_mode(0o777)).unwrap();
+        let dir = temporary.path().join("a/run");
+        let line = prepare_run_dir(&dir).unwrap_err().to_string();
+        assert!(
+            line.contains(&format!("chmod go-w {},", temporary.path().display())),
+            "{line}"
+        );
+        assert!(!temporary.path().join("a").exists());
     }
 
     #[test]

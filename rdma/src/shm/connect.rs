@@ -7,6 +7,7 @@ use crate::fabric::{ConnectError, Endpoint, Fabric, FabricKind, Target};
 use crate::handshake::{Hello, Role};
 use crate::stream::{Limits, SetupError, Socket, introduce};
 use crate::sys;
+use crate::trust::{Distrust, check_listener, check_way};
 use nix::errno::Errno;
 use nix::ifaddrs::getifaddrs;
 use nix::sys::socket::{
@@ -32,7 +33,10 @@ impl Fabric for Shm {
             return Err(ConnectError::NotHere(format!("{} is another host", target.host)));
         }
         let path = socket_path(&target.run_dir, target.port);
+        let foreign = |error: Distrust| ConnectError::NotHere(error.to_string());
+        check_way(&path).map_err(foreign)?;
         let socket = dial(&path, target)?;
+        check_listener(&socket, &path).map_err(foreign)?;
         let process = node_process(&socket, target)?;
         let socket = Socket::new(socket);
         let role = Role::Control {
