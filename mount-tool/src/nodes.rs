@@ -3,6 +3,7 @@
 use crate::failure::Failure;
 use rdmafs_fs::control::{NodeError, NodeReply, NodeRequest, NodeStatus, ask_node_within, node_ports};
 use rdmafs_fs::options::DEFAULT_PORT;
+use rdmafs_fs::shown::shown;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs, UdpSocket};
 use std::path::Path;
 use std::thread;
@@ -66,7 +67,7 @@ pub(crate) fn meant(nodes: Vec<Node>, word: Option<&str>, run_dir: &Path) -> Res
     let names: Vec<String> = nodes.iter().map(Node::name).collect();
     let names = names.join(", ");
     let there = if names.is_empty() {
-        format!("there is none in {}", run_dir.display())
+        format!("there is none in {}", shown(&run_dir))
     } else {
         format!("there is {names}")
     };

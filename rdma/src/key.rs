@@ -4,6 +4,7 @@
 //! as root of the pool, so a file that others can read or change is refused; the checks are made on the open descriptor,
 //! so that the file checked is the file read. Nobody else may change a directory that leads to it. It appears under its name whole or not at all.
 
+use crate::shown::shown;
 use crate::sys;
 use crate::trust::{Distrust, check_way};
 use nix::sys::stat::{SFlag, fstat};
@@ -112,7 +113,7 @@ impl Key {
     /// See [`KeyError`].
     pub fn load(path: &Path) -> Result<Self, KeyError> {
         let failed = |source| KeyError::Io {
-            path: path.display().to_string(),
+            path: shown(&path).to_string(),
             source,
         };
         let mut file = open(path).map_err(failed)?;
@@ -128,7 +129,7 @@ impl Key {
             }
         }
         parse(&text[..len]).ok_or_else(|| KeyError::Malformed {
-            path: path.display().to_string(),
+            path: shown(&path).to_string(),
         })
     }
 
@@ -148,7 +149,7 @@ impl Key {
             // Another process was faster: its key is the key.
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok((Self::load(path)?, false)),
             Err(source) => Err(KeyError::Io {
-                path: path.display().to_string(),
+                path: shown(&path).to_string(),
                 source,
             }),
         }
@@ -217,7 +218,7 @@ fn open(path: &Path) -> io::Result<File> {
 }
 
 fn check(file: &File, path: &Path) -> Result<(), KeyError> {
-    let path = path.display().to_string();
+    let path = shown(&path).to_string();
     let stat = match fstat(file) {
         Ok(stat) => stat,
         Err(error) => {
@@ -242,7 +243,7 @@ fn check(file: &File, path: &Path) -> Result<(), KeyError> {
 /// Nobody else can put another file there.
 fn check_place(path: &Path) -> Result<(), KeyError> {
     check_way(path).map_err(|source| KeyError::Way {
-        path: path.display().to_string(),
+        path: shown(&path).to_string(),
         source,
     })
 }

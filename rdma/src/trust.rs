@@ -4,6 +4,7 @@
 //! its place. So each is looked at, from `/` down, links followed by hand. A directory that anybody may write, as `/tmp`, is believed where it
 //! is sticky: what root has there nobody else can replace, and whose the next step is, is looked at.
 
+use crate::shown::shown;
 use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 use nix::unistd::geteuid;
 use std::ffi::OsString;
@@ -21,7 +22,7 @@ const MOST_LINKS: usize = 40;
 #[derive(Debug, Error)]
 pub enum Distrust {
     /// Another user owns what leads there.
-    #[error("{} belongs to uid {owner}, who could put something else in the place of {}: chown root {0}, or use another path", .at.display(), .path.display())]
+    #[error("{} belongs to uid {owner}, who could put something else in the place of {}: chown root {0}, or use another path", shown(.at), shown(.path))]
     Owner {
         /// What was to be used.
         path: PathBuf,
@@ -31,7 +32,7 @@ pub enum Distrust {
         owner: u32,
     },
     /// Others may change a directory that leads there.
-    #[error("{} can be changed by others (mode {mode:04o}), who could put something else in the place of {}: chmod go-w {0}, or use another path", .at.display(), .path.display())]
+    #[error("{} can be changed by others (mode {mode:04o}), who could put something else in the place of {}: chmod go-w {0}, or use another path", shown(.at), shown(.path))]
     Mode {
         /// What was to be used.
         path: PathBuf,
@@ -41,7 +42,7 @@ pub enum Distrust {
         mode: u32,
     },
     /// It cannot be looked at.
-    #[error("cannot look at {}: {source}", .at.display())]
+    #[error("cannot look at {}: {source}", shown(.at))]
     Look {
         /// A directory or link on the way there.
         at: PathBuf,
@@ -49,7 +50,7 @@ pub enum Distrust {
         source: io::Error,
     },
     /// Another user listens on a socket.
-    #[error("uid {uid} listens on {}, and only root and who asks are believed: end that program and remove the socket", .path.display())]
+    #[error("uid {uid} listens on {}, and only root and who asks are believed: end that program and remove the socket", shown(.path))]
     Listener {
         /// The socket.
         path: PathBuf,
@@ -64,7 +65,10 @@ pub enum Distrust {
 /// # Errors
 /// See [`Distrust`]. What cannot be reached at all is no error here: who opens it meets that.
 pub fn check_way(path: &Path) -> Result<(), Distrust> {
-    let look = |at: &Path, source| Distrust::Look { at: at.to_owned(), source };
+    let look = |at: &Path, source| Distrust::Look {
+        at: at.to_owned(),
+        source,
+    };
     let whole = std::path::absolute(path).map_err(|source| look(path, source))?;
     let mut at = PathBuf::from("/");
     let root = fs::symlink_metadata(&at).map_err(|source| look(&at, source))?;
@@ -124,7 +128,9 @@ pub fn check_listener(socket: &impl AsFd, path: &Path) -> Result<(), Distrust> {
         source: error.into(),
     })?;
     let (path, uid) = (path.to_owned(), listener.uid());
-    is_believed(uid).then_some(()).ok_or(Distrust::Listener { path, uid })
+    is_believed(uid)
+        .then_some(())
+        .ok_or(Distrust::Listener { path, uid })
 }
 
 /// The steps of a path, the first one last.
@@ -189,14 +195,20 @@ mod tests {
     #[test]
     fn a_step_that_others_may_change_is_named_with_the_remedy() {
         let temporary = tempfile::tempdir().unwrap();
-        for (mode, believed) in [(0o755, true), (0o700, true), (0o1777, true), (0o775, false), (0o757, false)] {
+        for (mode, believed) in [
+            (0o755, true),
+            (0o700, true),
+            (0o1777, true),
+            (0o775, false),
+            (0o757, false),
+        ] {
             let step = folder(temporary.path(), "step", mode);
             for below in ["key", "a/b/key"] {
                 let answer = check_way(&step.join(below));
                 assert_eq!(answer.is_ok(), believed, "{mode:o}: {answer:?}");
                 if let Err(error) = answer {
                     let line = error.to_string();
-                    assert!(line.contains(&format!("chmod go-w {},", step.display())), "{line}");
+                    assert!(line.contains(&format!("chmod go-w {},", shown(&step))), "{line}");
                 }
             }
             // It is left to whoever opens it.
@@ -212,11 +224,26 @@ mod tests {
         let inside = folder(&open, "inside", 0o755);
         symlink(&inside, temporary.path().join("absolute")).unwrap();
         symlink("open/inside", temporary.path().join("relative")).unwrap();
-        symlink("../open/inside", folder(temporary.path(), "own", 0o755).join("up")).unwrap();
+        symlink(
+            "../open/inside",
+            folder(temporary.path(), "own", 0o755).join("up"),
+        )
+        .unwrap();
         symlink("loop", temporary.path().join("loop")).unwrap();
-        for through in ["absolute/key", "relative/key", "own/up/key", "own/../open/inside/key", "relative"] {
-            let line = check_way(&temporary.path().join(through)).unwrap_err().to_string();
-            assert!(line.starts_with(&format!("{} can be", open.display())), "{through}: {line}");
+        for through in [
+            "absolute/key",
+            "relative/key",
+            "own/up/key",
+            "own/../open/inside/key",
+            "relative",
+        ] {
+            let line = check_way(&temporary.path().join(through))
+                .unwrap_err()
+                .to_string();
+            assert!(
+                line.starts_with(&format!("{} can be", shown(&open))),
+                "{through}: {line}"
+            );
         }
         // A link in a directory that others may change, to one that they may not.
         symlink(folder(temporary.path(), "good", 0o755), open.join("link")).unwrap();
@@ -231,13 +258,24 @@ mod tests {
         let step = folder(temporary.path(), "step", 0o755);
         let link = temporary.path().join("link");
         symlink(temporary.path(), &link).unwrap();
-        let theirs = |path: &Path| nix::unistd::fchownat(nix::fcntl::AT_FDCWD, path, Some(12345.into()), None, nix::fcntl::AtFlags::AT_SYMLINK_NOFOLLOW);
+        let theirs = |path: &Path| {
+            nix::unistd::fchownat(
+                nix::fcntl::AT_FDCWD,
+                path,
+                Some(12345.into()),
+                None,
+                nix::fcntl::AtFlags::AT_SYMLINK_NOFOLLOW,
+            )
+        };
         if theirs(&step).and_then(|()| theirs(&link)).is_err() {
             return;
         }
         for path in [step.join("key"), step.join("missing/key"), link.join("key")] {
             let line = check_way(&path).unwrap_err().to_string();
-            assert!(line.contains("belongs to uid 12345") && line.contains("chown root"), "{line}");
+            assert!(
+                line.contains("belongs to uid 12345") && line.contains("chown root"),
+                "{line}"
+            );
         }
         assert!(check_directory(&step).is_err());
     }
@@ -250,6 +288,9 @@ mod tests {
         check_listener(&UnixStream::connect(&path).unwrap(), &path).unwrap();
         assert!(is_believed(0) && !is_believed(geteuid().as_raw() + 1));
         let line = Distrust::Listener { path, uid: 2001 }.to_string();
-        assert!(line.starts_with("uid 2001 listens on ") && line.contains("remove the socket"), "{line}");
+        assert!(
+            line.starts_with("uid 2001 listens on ") && line.contains("remove the socket"),
+            "{line}"
+        );
     }
 }

@@ -9,6 +9,7 @@ use nix::sys::socket::{
     AddressFamily, SockFlag, SockType, UnixAddr, connect, setsockopt, socket, sockopt::SendTimeout,
 };
 use nix::sys::time::TimeVal;
+use rdmafs_rdma::shown::shown;
 use rdmafs_rdma::trust::{Distrust, check_directory, check_listener};
 use serde::{Deserialize, Serialize};
 use std::io::{self, Write};
@@ -158,19 +159,19 @@ pub struct LockStatus {
 #[derive(Debug, Error)]
 pub enum NodeError {
     /// Nobody listens.
-    #[error("no memory node answers at {}", .0.display())]
+    #[error("no memory node answers at {}", shown(.0))]
     None(PathBuf),
     /// The caller may not use the socket.
-    #[error("{}: only root and who runs the node may talk to it (try sudo)", .0.display())]
+    #[error("{}: only root and who runs the node may talk to it (try sudo)", shown(.0))]
     Denied(PathBuf),
     /// Others may have put the socket there.
     #[error(transparent)]
     Distrust(#[from] Distrust),
     /// It accepted and did not answer in time.
-    #[error("the node at {} did not answer within {:?}", .0.display(), .1)]
+    #[error("the node at {} did not answer within {:?}", shown(.0), .1)]
     Silent(PathBuf, Duration),
     /// The node's answer cannot be had or read.
-    #[error("cannot talk to the node at {}: {}", .0.display(), .1)]
+    #[error("cannot talk to the node at {}: {}", shown(.0), .1)]
     Talk(PathBuf, String),
 }
 

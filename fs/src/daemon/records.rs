@@ -7,8 +7,9 @@ use crate::control::records_folder;
 use crate::mount::{Device, Identity, KernelFlags, NamespaceId};
 use crate::options::{MountOptions, Source};
 use rdmafs_meta::id::PoolId;
-use serde::{Deserialize, Serialize};
+use rdmafs_rdma::shown::shown;
 use rdmafs_rdma::trust::check_directory;
+use serde::{Deserialize, Serialize};
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
@@ -98,7 +99,7 @@ pub(super) struct Records {
 
 /// The folder of the records cannot be made.
 #[derive(Debug, Error)]
-#[error("cannot make {}: {source}", .folder.display())]
+#[error("cannot make {}: {source}", shown(.folder))]
 pub struct FolderError {
     folder: PathBuf,
     source: io::Error,
@@ -203,7 +204,7 @@ impl Records {
         let path = self.path(number);
         match fs::remove_file(&path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                tracing::warn!("cannot remove {}: {error}", path.display());
+                tracing::warn!("cannot remove {}: {error}", shown(&path));
             }
             _ => {}
         }
@@ -224,11 +225,11 @@ impl Records {
                 let aside = path.with_extension("damaged");
                 tracing::error!(
                     "{} is no record of a mount ({why}): that mount does not come back; the file is now {}",
-                    path.display(),
-                    aside.display()
+                    shown(&path),
+                    shown(&aside)
                 );
                 if let Err(error) = fs::rename(&path, &aside) {
-                    tracing::warn!("cannot rename {}: {error}", path.display());
+                    tracing::warn!("cannot rename {}: {error}", shown(&path));
                 }
                 None
             }

@@ -24,11 +24,7 @@ impl Detached {
     ///
     /// # Errors
     /// What failed and how to mend it.
-    pub(super) fn make(
-        source: &str,
-        flags: KernelFlags,
-        fuse: File,
-    ) -> Result<(Self, OwnedFd), MountError> {
+    pub(super) fn make(source: &str, flags: KernelFlags, fuse: File) -> Result<(Self, OwnedFd), MountError> {
         let made = configured(source, flags, &fuse);
         let root = made.map_err(|error| MountError::Unmade {
             of: source.to_owned(),

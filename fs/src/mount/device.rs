@@ -70,7 +70,9 @@ mod tests {
             return;
         }
         let device = FuseDevice::find();
-        let opened = Namespace::own().unwrap().enter(|_| device.open().map(|file| is_fuse(&file)));
+        let opened = Namespace::own()
+            .unwrap()
+            .enter(|_| device.open().map(|file| is_fuse(&file)));
         assert_eq!(opened.unwrap().unwrap(), Ok(true));
     }
 }

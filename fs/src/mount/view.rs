@@ -298,7 +298,7 @@ mod tests {
         match sought.find(&table) {
             Found::Nothing => "nothing".into(),
             Found::On(mount) => mount.id.to_string(),
-            Found::Elsewhere(dir) => dir.display().to_string(),
+            Found::Elsewhere(dir) => dir.to_string_lossy().into_owned(),
         }
     }
 

@@ -11,6 +11,7 @@ use nix::unistd::Pid;
 use parking_lot::Mutex;
 use rdmafs_meta::lock::{LAST_BYTE, LockKind};
 use rdmafs_meta::namespace::Locked;
+use rdmafs_rdma::shown::shown;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -197,7 +198,7 @@ impl Front {
 
 /// A control socket that cannot be had.
 #[derive(Debug, Error)]
-#[error("cannot make the control socket {}: {source}", .path.display())]
+#[error("cannot make the control socket {}: {source}", shown(.path))]
 pub struct SocketError {
     path: PathBuf,
     source: io::Error,

@@ -6,6 +6,7 @@ use super::overlay::Overlay;
 use super::place::{LOCK, STORE as FILE};
 use rdmafs_meta::id::Term;
 use rdmafs_meta::store::{Batch, Store, StoreError};
+use rdmafs_rdma::shown::shown;
 use rdmafs_rdma::trust::{Distrust, check_directory};
 use redb::backends::FileBackend;
 use redb::{Builder, Database, DatabaseError, ReadableDatabase, ReadableTable, TableDefinition};
@@ -42,7 +43,7 @@ pub enum StateDirError {
     #[error("the state directory is not safe: {0}")]
     Way(#[from] Distrust),
     /// The directory cannot be made.
-    #[error("cannot make the state directory {}: {source}", .dir.display())]
+    #[error("cannot make the state directory {}: {source}", shown(.dir))]
     Make {
         /// The directory.
         dir: PathBuf,
@@ -52,8 +53,8 @@ pub enum StateDirError {
     /// No store is in the directory.
     #[error(
         "{} is no state directory: cannot find {}: {source}; give the one of 'rdmafs serve --state'",
-        .dir.display(),
-        .store.display()
+        shown(.dir),
+        shown(.store)
     )]
     NoStore {
         /// The directory.
@@ -64,7 +65,7 @@ pub enum StateDirError {
         source: io::Error,
     },
     /// The directory cannot be locked.
-    #[error("cannot lock the state directory {}: {source}", .dir.display())]
+    #[error("cannot lock the state directory {}: {source}", shown(.dir))]
     Lock {
         /// The directory.
         dir: PathBuf,
@@ -74,7 +75,7 @@ pub enum StateDirError {
     /// Another process has the directory.
     #[error(
         "the state directory {} is in use by another rdmafs serve (process {owner}): stop that one, or give another --state",
-        .dir.display()
+        shown(.dir)
     )]
     InUse {
         /// The directory.
@@ -85,7 +86,7 @@ pub enum StateDirError {
     /// What is in the store is not what was written.
     #[error(
         "the namespace {0} is damaged: {how}; restore it from a copy, or give up its names and attributes: mv {0} {0}.damaged, then serve with --new",
-        .store.display()
+        shown(.store)
     )]
     Damaged {
         /// The store's file.
@@ -94,7 +95,7 @@ pub enum StateDirError {
         how: String,
     },
     /// The store cannot be opened.
-    #[error("cannot open the namespace {}: {source}{}", .store.display(), help(.source))]
+    #[error("cannot open the namespace {}: {source}{}", shown(.store), help(.source))]
     Open {
         /// The store's file.
         store: PathBuf,
@@ -161,7 +162,7 @@ impl StateDir {
 
     /// What redb says, with the file and what may help.
     fn failed(&self, error: impl Into<redb::Error>) -> StoreError {
-        let name = self.path.display();
+        let name = shown(&self.path);
         match error.into() {
             redb::Error::Corrupted(what) => StoreError::Damaged(what),
             redb::Error::Io(error) if is_full(&error) => {

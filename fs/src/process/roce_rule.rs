@@ -195,12 +195,19 @@ mod tests {
             assert!(line.ends_with(&format!("is not loaded ({shown})")), "{line}");
         }
         let line = refused(&LISTED.replace("drop", "accept").replacen("accept\n", "drop\n", 1));
-        assert!(line.contains("forward of table 'inet rdmafs', input of"), "{line}");
+        assert!(
+            line.contains("forward of table 'inet rdmafs', input of"),
+            "{line}"
+        );
         assert!(!line.contains("output"), "{line}");
         let line = refused(&LISTED.replacen("iifname != @interfaces", "iifname \"veth*\"", 1));
         assert!(line.ends_with("(input of table 'inet rdmafs')"), "{line}");
         // What was installed before.
-        let before = LISTED.split("table bridge").next().unwrap().replace("hook input", "hook ingress");
+        let before = LISTED
+            .split("table bridge")
+            .next()
+            .unwrap()
+            .replace("hook input", "hook ingress");
         let line = refused(&before);
         assert!(
             line.contains("(input of table 'inet rdmafs', forward of table 'bridge rdmafs', input"),
@@ -220,7 +227,11 @@ mod tests {
     #[test]
     fn an_interface_that_the_rule_leaves_out_is_named() {
         let devices = tempfile::tempdir().unwrap();
-        for (device, parent) in [("rxe0", Some("rdma0\n")), ("mlx5_0", None), ("rxe1", Some("rdma1\n"))] {
+        for (device, parent) in [
+            ("rxe0", Some("rdma0\n")),
+            ("mlx5_0", None),
+            ("rxe1", Some("rdma1\n")),
+        ] {
             let device = devices.path().join(device);
             fs::create_dir(&device).unwrap();
             if let Some(parent) = parent {

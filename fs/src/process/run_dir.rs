@@ -3,18 +3,19 @@
 //! Who may change this directory, or one that leads to it, may put a socket of his own where a handler looks for a node: only root
 //! (or the user that runs the daemon) may be that.
 
+use rdmafs_rdma::shown::shown;
+use rdmafs_rdma::trust::{Distrust, check_way};
 use std::fs::{self, DirBuilder};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use rdmafs_rdma::trust::{Distrust, check_way};
 use thiserror::Error;
 
 /// A run directory that cannot be used.
 #[derive(Debug, Error)]
 pub enum RunDirError {
     /// It cannot be made.
-    #[error("cannot make directory {}: {source}", .dir.display())]
+    #[error("cannot make directory {}: {source}", shown(.dir))]
     Make {
         /// The directory.
         dir: PathBuf,
@@ -22,7 +23,7 @@ pub enum RunDirError {
         source: io::Error,
     },
     /// It cannot be looked at.
-    #[error("cannot look at {}: {source}", .dir.display())]
+    #[error("cannot look at {}: {source}", shown(.dir))]
     Look {
         /// The directory.
         dir: PathBuf,
@@ -30,7 +31,7 @@ pub enum RunDirError {
         source: io::Error,
     },
     /// Another user than root and this process's owns it.
-    #[error("{0} belongs to uid {owner}, who could put sockets of his own there: chown root {0}", .dir.display())]
+    #[error("{0} belongs to uid {owner}, who could put sockets of his own there: chown root {0}", shown(.dir))]
     Owner {
         /// The directory.
         dir: PathBuf,
@@ -41,7 +42,7 @@ pub enum RunDirError {
     #[error(transparent)]
     Way(#[from] Distrust),
     /// Its mode lets others change it.
-    #[error("{0} can be changed by others (mode {mode:04o}): chmod 755 {0}", .dir.display())]
+    #[error("{0} can be changed by others (mode {mode:04o}): chmod 755 {0}", shown(.dir))]
     Mode {
         /// The directory.
         dir: PathBuf,
@@ -52,7 +53,7 @@ pub enum RunDirError {
 
 /// A pid file that cannot be written.
 #[derive(Debug, Error)]
-#[error("cannot write {}: {source}", .path.display())]
+#[error("cannot write {}: {source}", shown(.path))]
 pub struct PidFileError {
     path: PathBuf,
     source: io::Error,
@@ -118,7 +119,7 @@ impl Drop for PidFile {
         match fs::remove_file(&self.path) {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => tracing::warn!(path = %self.path.display(), %error, "cannot remove the pid file"),
+            Err(error) => tracing::warn!(path = %shown(&self.path), %error, "cannot remove the pid file"),
         }
     }
 }
@@ -157,7 +158,7 @@ mod tests {
         let dir = temporary.path().join("a/run");
         let line = prepare_run_dir(&dir).unwrap_err().to_string();
         assert!(
-            line.contains(&format!("chmod go-w {},", temporary.path().display())),
+            line.contains(&format!("chmod go-w {},", shown(&temporary.path()))),
             "{line}"
         );
         assert!(!temporary.path().join("a").exists());

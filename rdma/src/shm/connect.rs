@@ -5,6 +5,7 @@ use super::pass::receive_descriptor;
 use crate::arena::Arena;
 use crate::fabric::{ConnectError, Endpoint, Fabric, FabricKind, Target};
 use crate::handshake::{Hello, Role};
+use crate::shown::shown;
 use crate::stream::{Limits, SetupError, Socket, introduce};
 use crate::sys;
 use crate::trust::{Distrust, check_listener, check_way};
@@ -95,7 +96,7 @@ fn dial(path: &Path, target: &Target) -> Result<OwnedFd, ConnectError> {
     let made = socket(AddressFamily::Unix, SockType::Stream, flags, None)
         .and_then(|socket| Ok((socket, UnixAddr::new(path)?)))
         .and_then(|(socket, address)| connect(socket.as_raw_fd(), &address).map(|()| socket));
-    let (port, path) = (target.port, path.display());
+    let (port, path) = (target.port, shown(&path));
     match made {
         Ok(socket) => Ok(socket),
         Err(Errno::ENOENT) => Err(ConnectError::NotHere(format!(
