@@ -2,6 +2,8 @@
 //!
 //! Modules stand bottom-up: each imports only what stands above it.
 
+pub use rdmafs_rdma::shown;
+
 pub mod errno;
 mod protocol;
 pub mod process;

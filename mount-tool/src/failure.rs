@@ -1,5 +1,6 @@
 //! How a subcommand fails: one line and an exit code of mount(8), or of fsck(8) for `rdmafs fsck`.
 
+use rdmafs_fs::shown::shown;
 use std::fmt;
 
 /// Why this program ends with another code than 0.
@@ -72,6 +73,7 @@ impl Failure {
             .filter(|part| !part.is_empty())
             .collect::<Vec<_>>()
             .join(" ");
+        let line = shown(&line).to_string();
         Self { code, line }
     }
 }
@@ -89,6 +91,7 @@ mod tests {
     #[test]
     fn a_failure_is_one_line() {
         assert_eq!(Failure::system("a\n  b\n\nc").to_string(), "a b c");
+        assert_eq!(Failure::system("a\x1b[2J\rb").to_string(), "a\\u{1b}[2J\\rb");
     }
 
     #[test]

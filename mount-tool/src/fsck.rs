@@ -10,6 +10,7 @@ use crate::settings::run_dir;
 use crate::units::{self, parse_time, show_size};
 use rdmafs_fs::fsck::{Asking, Examination, Lost, LostFile, Outcome, Problem, ask, resize, state_dir};
 use rdmafs_fs::options::Source;
+use rdmafs_fs::shown::shown;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -125,11 +126,11 @@ pub(crate) fn run(args: Args) -> Result<(), Failure> {
 fn at_rest(dir: &Path, args: &Args) -> Result<(), Failure> {
     let mut line = Progress::new();
     let outcome = state_dir(dir, args.repair, |doing| {
-        line.show(&format!("{}: {doing}", dir.display()));
+        line.show(&format!("{}: {doing}", shown(&dir)));
     });
     drop(line);
     let outcome = outcome.map_err(|error| Failure::fsck(Code::FsckFailed, error))?;
-    let name = dir.display().to_string();
+    let name = shown(&dir).to_string();
     show(&name, &outcome, args.json)?;
     if let Some(memory) = args.memory.filter(|_| left(&outcome) == 0) {
         resize(dir, memory).map_err(|error| Failure::fsck(Code::FsckFailed, error))?;
@@ -188,8 +189,8 @@ fn live_remedy(repair: bool) -> &'static str {
 /// Problems and counts, on standard output.
 fn show(name: &str, outcome: &Outcome, json: bool) -> Result<(), Failure> {
     let text = if json {
-        serde_json::to_string(&report(name, outcome))
-            .map_err(|error| Failure::fsck(Code::FsckFailed, format!("cannot write JSON: {error}")))?
+        let json = output::json("the problems", &report(name, outcome));
+        json.map_err(|error| Failure::fsck(Code::FsckFailed, error))?
     } else {
         text(name, outcome)
     };
@@ -228,7 +229,8 @@ fn text(name: &str, outcome: &Outcome) -> String {
     lines.push(format!(
         "{name}: {inodes} inodes, {entries} entries, {bytes} in memory{lost}: {verdict}"
     ));
-    lines.join("\n")
+    let lines = lines.iter().map(|line| shown(line).to_string());
+    lines.collect::<Vec<_>>().join("\n")
 }
 
 fn line(problem: &Problem) -> String {

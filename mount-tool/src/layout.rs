@@ -4,6 +4,7 @@ use crate::failure::Failure;
 use crate::mounts;
 use crate::output::{self, columns};
 use crate::units::show_size;
+use rdmafs_fs::shown::shown;
 
 use rdmafs_fs::layout_ioctl::{Located, query};
 use rdmafs_fs::options::{NodeAddress, Source};
@@ -73,10 +74,7 @@ impl Run {
 pub(crate) fn run(args: Args) -> Result<(), Failure> {
     let layout = ask(&args.path).map_err(|error| explain(&args.path, &error))?;
     if args.json {
-        let text = serde_json::to_string(&layout);
-        return output::print(
-            &text.map_err(|error| Failure::system(format!("cannot write the layout as JSON: {error}")))?,
-        );
+        return output::print(&output::json("the layout", &layout)?);
     }
     output::print(&table(&layout))
 }
@@ -122,7 +120,7 @@ fn table(layout: &Layout) -> String {
 }
 
 fn explain(path: &Path, error: &io::Error) -> Failure {
-    let name = path.display();
+    let name = shown(&path);
     match error.raw_os_error() {
         Some(nix::libc::ENOTTY | nix::libc::EOPNOTSUPP | nix::libc::EINVAL) => Failure::usage(format!(
             "{name} is not a file on an rdmafs mount: 'rdmafs status' lists the mounts"

@@ -4,6 +4,7 @@ use crate::failure::Failure;
 use crate::manual::sections;
 use clap::Command;
 use clap_mangen::Man;
+use rdmafs_fs::shown::shown;
 use std::path::{Path, PathBuf};
 
 /// Write the manual pages
@@ -37,5 +38,5 @@ fn write(dir: &Path, name: &str, command: Command) -> Result<(), Failure> {
             page.extend_from_slice(sections(name).as_bytes());
             std::fs::write(&path, page)
         })
-        .map_err(|error| Failure::system(format!("cannot write {}: {error}", path.display())))
+        .map_err(|error| Failure::system(format!("cannot write {}: {error}", shown(&path))))
 }

@@ -16,6 +16,7 @@ use rdmafs_fs::mount::{
     View, can_mount_beneath,
 };
 use rdmafs_fs::options::Source;
+use rdmafs_fs::shown::shown;
 use std::fmt::Display;
 use std::io::{Error, ErrorKind};
 use std::os::fd::AsFd;
@@ -89,7 +90,7 @@ pub(crate) fn run(args: Args, caller: Invoker) -> Result<(), Failure> {
     let place = MountTarget::new(args.namespace.as_deref(), &args.dir)?;
     let found = place.within(|view, dir| look(view, dir, &source))?;
     if found.alive && !given.remount {
-        let name = args.dir.display();
+        let name = shown(&args.dir);
         return Err(Failure::mount(format!(
             "{source} is already mounted on {name}: 'mount -o remount,... {name}' changes options, 'umount {name}' ends it"
         )));
@@ -123,7 +124,7 @@ fn only_one_node(source: &Source) -> Result<(), Failure> {
 fn mount(source: &Source, found: &Found, place: &MountTarget, meaning: Meaning) -> Result<String, Failure> {
     let dir = &found.dir;
     let failed =
-        |why: &dyn Display| Failure::mount(format!("cannot mount {source} on {}: {why}", dir.display()));
+        |why: &dyn Display| Failure::mount(format!("cannot mount {source} on {}: {why}", shown(&dir)));
     let Meaning { options, flags } = meaning;
     let request = ControlRequest::Prepare {
         source: source.clone(),
@@ -168,7 +169,10 @@ fn mount(source: &Source, found: &Found, place: &MountTarget, meaning: Meaning) 
             }
             (New::Successor { .. }, Err(refusal)) => Err(failed(&refusal)),
         })
-        .map(|note| format!("mounted {source} on {} ({note})", dir.display()))
+        .map(|note| {
+            let text = source.to_string();
+            format!("mounted {} on {} ({note})", shown(&text), shown(&dir))
+        })
 }
 
 /// What mount(2) or fsmount(2) made.
@@ -291,7 +295,7 @@ impl MountTarget {
         Ok(Self {
             namespace: open_namespace(&file)?,
             dir: std::path::absolute(dir)
-                .map_err(|error| Failure::mount(format!("cannot use {}: {error}", dir.display())))?,
+                .map_err(|error| Failure::mount(format!("cannot use {}: {error}", shown(&dir))))?,
         })
     }
 
@@ -309,7 +313,7 @@ fn open_namespace(path: &Path) -> Result<Namespace, Failure> {
     Namespace::open(path).map_err(|error| {
         Failure::usage(format!(
             "cannot open the mount namespace {}: {error}",
-            path.display()
+            shown(&path)
         ))
     })
 }
@@ -346,7 +350,7 @@ fn look(view: &View, dir: &Path, source: &Source) -> Result<Found, Failure> {
             alive: false,
         }),
         Some(of) => {
-            let name = dir.display();
+            let name = shown(&dir);
             Err(Failure::mount(format!(
                 "{name} is a mount of {of} whose handler is gone: rdmafs umount -l {name}, then mount again"
             )))
@@ -363,7 +367,7 @@ fn look(view: &View, dir: &Path, source: &Source) -> Result<Found, Failure> {
 
 /// The directory without links, as the kernel will list it.
 fn check_dir(dir: &Path) -> Result<PathBuf, Failure> {
-    let name = dir.display();
+    let name = shown(&dir);
     let unusable = |error: Error| match error.kind() {
         ErrorKind::NotFound => Failure::mount(format!("{name} does not exist: mkdir -p {name}")),
         ErrorKind::NotConnected => Failure::mount(format!(
@@ -444,10 +448,7 @@ mod tests {
         let file = dir.path().join("file");
         std::fs::write(&file, "").unwrap();
         let line = check_dir(&missing).unwrap_err().to_string();
-        assert_eq!(
-            line,
-            format!("{0} does not exist: mkdir -p {0}", missing.display())
-        );
+        assert_eq!(line, format!("{0} does not exist: mkdir -p {0}", shown(&missing)));
         let line = check_dir(&file).unwrap_err().to_string();
         assert!(line.contains("file is not a directory: "), "{line}");
         let link = dir.path().join("link");

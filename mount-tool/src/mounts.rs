@@ -3,6 +3,7 @@
 //! Nothing here asks the file system itself: on a mount whose node is dead, even stat(2) would wait.
 
 use nix::sys::stat::{major, minor};
+use rdmafs_fs::shown::shown;
 use std::ffi::OsString;
 use std::io;
 use std::os::unix::ffi::OsStringExt;
@@ -31,9 +32,9 @@ pub(crate) struct Mounted {
 pub(crate) enum NotMounted {
     #[error("cannot read /proc/self/mountinfo: {0}")]
     Table(#[source] io::Error),
-    #[error("nothing is mounted on {}: 'rdmafs status' lists the mounts", .0.display())]
+    #[error("nothing is mounted on {}: 'rdmafs status' lists the mounts", shown(.0))]
     Nothing(PathBuf),
-    #[error("{} is a {kind} mount, not one of rdmafs", .dir.display())]
+    #[error("{} is a {kind} mount, not one of rdmafs", shown(.dir))]
     Another { dir: PathBuf, kind: String },
 }
 

@@ -3,6 +3,7 @@
 use crate::failure::Failure;
 use rdmafs_fs::control::{NodeError, NodeReply, NodeRequest, NodeStatus, ask_node_within, node_ports};
 use rdmafs_fs::options::DEFAULT_PORT;
+use rdmafs_fs::shown::shown;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs, UdpSocket};
 use std::path::Path;
 use std::thread;
@@ -39,12 +40,14 @@ pub(crate) fn nodes(run_dir: &Path, patience: Duration) -> Result<Vec<Node>, Fai
             // It ends at this moment, or died and left its socket.
             Err(NodeError::None(_)) => return Ok(None),
             Err(error @ NodeError::Denied(_)) => return Err(Failure::usage(error.to_string())),
+            Err(error @ NodeError::Distrust(_)) => return Err(Failure::system(error.to_string())),
             Err(NodeError::Silent(..) | NodeError::Talk(..)) => None,
         };
         Ok(Some(Node { port, status }))
     };
+    let ports = node_ports(run_dir).map_err(Failure::system)?;
     thread::scope(|scope| {
-        let asked: Vec<_> = node_ports(run_dir)
+        let asked: Vec<_> = ports
             .into_iter()
             .map(|port| scope.spawn(move || ask(port)))
             .collect();
@@ -64,7 +67,7 @@ pub(crate) fn meant(nodes: Vec<Node>, word: Option<&str>, run_dir: &Path) -> Res
     let names: Vec<String> = nodes.iter().map(Node::name).collect();
     let names = names.join(", ");
     let there = if names.is_empty() {
-        format!("there is none in {}", run_dir.display())
+        format!("there is none in {}", shown(&run_dir))
     } else {
         format!("there is {names}")
     };

@@ -1,6 +1,10 @@
 //! Words and tables for standard output, and progress for a person who waits.
+//!
+//! What others gave a name to is in all of it: nothing that a terminal obeys leaves here, but what this file itself writes.
 
 use crate::failure::Failure;
+use rdmafs_fs::shown::{plain, plain_json, shown};
+use serde::Serialize;
 use std::io::{ErrorKind, IsTerminal, Write};
 use std::time::{Duration, Instant};
 
@@ -9,6 +13,28 @@ use std::time::{Duration, Instant};
 /// # Errors
 /// Standard output cannot be written. A reader that went away (`| head`) is none.
 pub(crate) fn print(text: &str) -> Result<(), Failure> {
+    write_out(&plain(text))
+}
+
+/// Prints a text in the place of all that is on the terminal.
+///
+/// # Errors
+/// Standard output cannot be written.
+pub(crate) fn print_over(text: &str) -> Result<(), Failure> {
+    write_out(&format!("\x1b[H\x1b[2J{}", plain(text)))
+}
+
+/// What `what` is as JSON.
+///
+/// # Errors
+/// It cannot be written as JSON.
+pub(crate) fn json(what: &str, value: &impl Serialize) -> Result<String, Failure> {
+    let text = serde_json::to_string(value);
+    text.map(|text| plain_json(&text))
+        .map_err(|error| Failure::system(format!("cannot write {what} as JSON: {error}")))
+}
+
+fn write_out(text: &str) -> Result<(), Failure> {
     let mut out = std::io::stdout().lock();
     match writeln!(out, "{text}").and_then(|()| out.flush()) {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(Failure::system(format!(
@@ -22,7 +48,7 @@ pub(crate) fn print(text: &str) -> Result<(), Failure> {
 pub(crate) fn notes(lines: &[String]) {
     for line in lines {
         // What cannot be shown is not worth failing for.
-        let _ = writeln!(std::io::stderr(), "rdmafs mount: note: {line}");
+        let _ = writeln!(std::io::stderr(), "rdmafs mount: note: {}", shown(line));
     }
 }
 
@@ -49,7 +75,7 @@ impl Progress {
         // What cannot be shown is not worth failing for.
         if err.is_terminal() {
             self.shown = true;
-            let _ = write!(err, "\r\x1b[K{text}").and_then(|()| err.flush());
+            let _ = write!(err, "\r\x1b[K{}", shown(text)).and_then(|()| err.flush());
         } else if now().duration_since(self.last) >= PAUSE {
             self.say(text);
         }
@@ -62,7 +88,7 @@ impl Progress {
         if err.is_terminal() {
             self.show(text);
         } else {
-            let _ = writeln!(err, "{text}");
+            let _ = writeln!(err, "{}", shown(text));
         }
     }
 }
@@ -85,18 +111,15 @@ impl Drop for Progress {
 pub(crate) fn columns(heads: &[&str], rows: Vec<Vec<String>>) -> String {
     let heads = heads.iter().map(|&head| head.to_owned()).collect();
     let lines: Vec<Vec<String>> = std::iter::once(heads).chain(rows).collect();
-    let shown = |cell: &String| {
-        if cell.is_empty() {
-            "-".to_owned()
-        } else {
-            cell.replace('\n', " ")
-        }
+    let filled = |cell: &String| match cell.as_str() {
+        "" => "-".to_owned(),
+        cell => shown(cell).to_string(),
     };
     let widths: Vec<usize> = (0..lines[0].len())
         .map(|column| {
             lines
                 .iter()
-                .map(|line| shown(&line[column]).chars().count())
+                .map(|line| filled(&line[column]).chars().count())
                 .max()
                 .unwrap_or(0)
         })
@@ -105,7 +128,7 @@ pub(crate) fn columns(heads: &[&str], rows: Vec<Vec<String>>) -> String {
         let cells = line
             .iter()
             .zip(&widths)
-            .map(|(cell, &width)| format!("{:width$}", shown(cell)));
+            .map(|(cell, &width)| format!("{:width$}", filled(cell)));
         cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
     });
     text.collect::<Vec<_>>().join("\n")

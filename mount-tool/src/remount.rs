@@ -14,6 +14,7 @@ use crate::qos;
 use rdmafs_fs::control::{ControlReply, ControlRequest, LinkStatus, ShareChange, Status, TimesChange};
 use rdmafs_fs::mount::KernelFlags;
 use rdmafs_fs::options::{CacheMode, NodeAddress, Source};
+use rdmafs_fs::shown::shown;
 use std::fmt::Display;
 use std::path::Path;
 use thiserror::Error;
@@ -41,7 +42,7 @@ pub(crate) fn remount(
     given: &Given,
     kernel: Kernel<'_>,
 ) -> Result<String, Failure> {
-    let failed = |why: &dyn Display| Failure::mount(format!("cannot remount {}: {why}", dir.display()));
+    let failed = |why: &dyn Display| Failure::mount(format!("cannot remount {}: {why}", shown(&dir)));
     let mounted = mounts::find(dir).map_err(|error| failed(&error))?;
     if mounted.source.parse::<Source>().as_ref() != Ok(source) {
         let wanted = source.to_string();
@@ -76,9 +77,9 @@ pub(crate) fn remount(
         said.push(change_times(dir, times).map_err(|refusal| failed(&refusal))?);
     }
     if said.is_empty() {
-        return Ok(format!("nothing to change on {}", dir.display()));
+        return Ok(format!("nothing to change on {}", shown(&dir)));
     }
-    Ok(format!("{}: {}", dir.display(), said.join(" ")))
+    Ok(format!("{}: {}", shown(&dir), said.join(" ")))
 }
 
 /// Asks the handler for new times. Gives what they are: `timeout=5000ms commit=5`.

@@ -13,6 +13,7 @@ use crate::value_error::ValueError;
 use rdmafs_fs::node::{self, Ready, ServeConfig, ServeError, default_metadata};
 use rdmafs_fs::options::{DEFAULT_PORT, FabricKind, NodeAddress, Source, is_pool_name};
 use rdmafs_fs::process::{Daemon, Report, detach, prepare_run_dir};
+use rdmafs_fs::shown::shown;
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -166,7 +167,7 @@ fn start(args: &Args, config: &ServeConfig) -> Result<(), Failure> {
 fn resolve(args: Args) -> Result<ServeConfig, Failure> {
     let absolute = |path: PathBuf| {
         std::path::absolute(&path)
-            .map_err(|error| Failure::usage(format!("cannot use the path '{}': {error}", path.display())))
+            .map_err(|error| Failure::usage(format!("cannot use the path '{}': {error}", shown(&path))))
     };
     let mut fabrics = args.fabric;
     if fabrics.is_empty() {
@@ -247,11 +248,11 @@ fn ready_text(pool: &str, memory: u64, key: &Path, ready: &Ready) -> String {
     if ready.key_created {
         text = format!(
             "made key file {}; copy it to every host that mounts the pool\n",
-            key.display()
+            shown(&key)
         );
     }
     if let Some(dir) = &ready.new_pool {
-        text.push_str(&format!("began a new pool in {}\n", dir.display()));
+        text.push_str(&format!("began a new pool in {}\n", shown(&dir)));
     }
     if let Some(warning) = &ready.warning {
         text.push_str(&format!("warning: {warning}\n"));
@@ -260,7 +261,7 @@ fn ready_text(pool: &str, memory: u64, key: &Path, ready: &Ready) -> String {
     let option = if default {
         String::new()
     } else {
-        format!(" -o key={}", key.display())
+        format!(" -o key={}", shown(&key))
     };
     text.push_str(&format!(
         "serving pool '{pool}' ({}) at {} (pid {}); mount it with:\n  mount -t rdmafs {source} /mnt/far{option}",
@@ -272,7 +273,7 @@ fn ready_text(pool: &str, memory: u64, key: &Path, ready: &Ready) -> String {
         let program = std::env::current_exe().unwrap_or_else(|_| "rdmafs".into());
         text.push_str(&format!(
             "\nor, since mount.rdmafs is not installed (scripts/install):\n  {} mount {source} /mnt/far{option}",
-            program.display()
+            shown(&program)
         ));
     }
     text
@@ -340,7 +341,7 @@ pub(crate) enum ArgumentError {
     #[error("a pool needs memory: use at least 1M (did you mean {0}G?)")]
     NoUnit(String),
     /// Holds the whole path, if this directory was meant.
-    #[error("a relative path leads somewhere else from another directory: did you mean {}?", .0.display())]
+    #[error("a relative path leads somewhere else from another directory: did you mean {}?", shown(.0))]
     RelativePath(PathBuf),
 }
 

@@ -11,6 +11,7 @@ use rdmafs_fs::control::{
     ControlReply, ControlRequest, LinkStatus, LockList, LockStatus, MountStatus, NodeReply, NodeRequest,
     NodeSession, NodeStatus, PoolStatus, Status, ask_node,
 };
+use rdmafs_fs::shown::shown;
 use serde::Serialize;
 use std::io::IsTerminal;
 use std::time::Duration;
@@ -56,20 +57,21 @@ struct All {
 pub(crate) fn run(args: Args) -> Result<(), Failure> {
     loop {
         let text = match (args.locks, args.json) {
-            (true, true) => json(&locks()?)?,
+            (true, true) => output::json("the locks", &locks()?)?,
             (true, false) => lock_table(&locks()?),
             (false, true) => {
                 let (status, nodes) = (fetch()?, nodes::nodes(&run_dir(), PATIENCE)?);
                 let nodes = nodes.into_iter().map(notified);
-                json(&All {
+                let all = All {
                     mounted: status.unwrap_or_default(),
                     nodes: nodes.collect(),
-                })?
+                };
+                output::json("the status", &all)?
             }
             (false, false) => text(fetch()?.as_ref(), &nodes::nodes(&run_dir(), PATIENCE)?),
         };
         if args.watch && !args.json && std::io::stdout().is_terminal() {
-            output::print(&format!("\x1b[H\x1b[2J{text}"))?;
+            output::print_over(&text)?;
         } else {
             output::print(&text)?;
         }
@@ -88,11 +90,6 @@ fn fetch() -> Result<Option<Status>, Failure> {
         Err(Refusal::Gone(_)) => Ok(None),
         Err(Refusal::Died(line) | Refusal::Said(line)) => Err(Failure::system(line)),
     }
-}
-
-fn json(value: &impl Serialize) -> Result<String, Failure> {
-    serde_json::to_string(value)
-        .map_err(|error| Failure::system(format!("cannot write the status as JSON: {error}")))
 }
 
 fn text(status: Option<&Status>, nodes: &[Node]) -> String {
@@ -154,7 +151,7 @@ fn node(node: &NodeStatus) -> Vec<String> {
         "serving" | "stopping" => [node.total, node.used, node.free].map(show_size),
         _ => Default::default(),
     };
-    let kept = node.state_dir.as_ref().map(|dir| dir.display().to_string());
+    let kept = node.state_dir.as_ref().map(|dir| shown(&dir).to_string());
     let inodes = if node.inodes == 0 {
         String::new()
     } else {
@@ -191,7 +188,7 @@ fn locks() -> Result<LockList, Failure> {
     if nodes.is_empty() {
         return Err(Failure::system(format!(
             "no memory node of this host runs (looked in {}): ask on the host where 'rdmafs serve' runs, which knows the locks of all hosts",
-            run_dir.display()
+            shown(&run_dir)
         )));
     }
     for node in nodes {
@@ -284,7 +281,7 @@ fn copies(mount: &MountStatus) -> Option<String> {
         1 => String::new(),
         count => format!("; and {} more", count - 1),
     };
-    let dir = mount.dir.display();
+    let dir = shown(&mount.dir);
     Some(format!("{dir} is unmounted; a copy of it is {first}{more}"))
 }
 
@@ -332,7 +329,7 @@ fn span(ms: u64) -> String {
 
 fn mount(mount: &MountStatus) -> Vec<String> {
     vec![
-        mount.dir.display().to_string(),
+        shown(&mount.dir).to_string(),
         source(mount),
         mount.cache.clone(),
         qos::show(&mount.share),

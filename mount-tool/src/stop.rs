@@ -13,6 +13,7 @@ use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use rdmafs_fs::control::{NODE_PATIENCE, NodeReply, NodeRequest, NodeSession, NodeStatus, ask_node};
+use rdmafs_fs::shown::shown;
 use std::fs;
 use std::io::{IsTerminal, Write};
 use std::path::Path;
@@ -100,7 +101,7 @@ fn asked(line: &str) -> bool {
     if !input.is_terminal() || !err.is_terminal() {
         return false;
     }
-    let said = write!(err, "{line}. End it all the same? [y/N] ").and_then(|()| err.flush());
+    let said = write!(err, "{}. End it all the same? [y/N] ", shown(line)).and_then(|()| err.flush());
     let mut answer = String::new();
     let read = said.and_then(|()| input.read_line(&mut answer));
     read.is_ok() && matches!(answer.trim(), "y" | "Y" | "yes")
@@ -129,7 +130,7 @@ fn in_use(status: &NodeStatus) -> String {
         has.push(format!("{} in them", show_size(status.used)));
     }
     let lost = match &status.state_dir {
-        Some(dir) => format!("bytes are lost with the node, names stay in {}", dir.display()),
+        Some(dir) => format!("bytes are lost with the node, names stay in {}", shown(&dir)),
         None => "names and bytes are lost with the node".to_owned(),
     };
     format!(
@@ -150,7 +151,7 @@ fn names(hosts: &[&NodeSession]) -> String {
     } else {
         String::new()
     };
-    format!("{}{more}", names.join(", "))
+    format!("{}{more}", shown(&names.join(", ")))
 }
 
 /// Shows whom the node waits for until its process is gone.
@@ -245,7 +246,7 @@ fn by_pid_file(run_dir: &Path, port: u16) -> Result<Pid, Failure> {
     let none = || {
         Failure::system(format!(
             "{} names no memory node: end its process by hand",
-            path.display()
+            shown(&path)
         ))
     };
     let text = fs::read_to_string(&path).map_err(|_| none())?;

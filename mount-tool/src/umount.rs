@@ -6,6 +6,7 @@ use crate::output;
 use nix::errno::Errno;
 use nix::mount::{MntFlags, umount2};
 use rdmafs_fs::mount::{Device, Holder, holders};
+use rdmafs_fs::shown::shown;
 use std::path::{Path, PathBuf};
 
 /// Unmount a pool
@@ -53,12 +54,12 @@ fn left(dir: &Path, holders: &[Holder]) -> Option<String> {
     };
     Some(format!(
         "{} is unmounted here, and still served: a copy of it is {first}{more}",
-        dir.display()
+        shown(&dir)
     ))
 }
 
 fn explain(dir: &Path, errno: Errno) -> Failure {
-    let dir = dir.display();
+    let dir = shown(&dir);
     match errno {
         Errno::EBUSY => Failure::mount(format!(
             "{dir} is busy: end what works in it ('fuser -vm {dir}' shows it), or use -l"

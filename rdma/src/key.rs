@@ -2,9 +2,11 @@
 //!
 //! A key file is one line of text, `rdmafs-key-1 KEYID SECRET` (8 and 32 bytes, in hex), mode 0600. Whoever can read it acts
 //! as root of the pool, so a file that others can read or change is refused; the checks are made on the open descriptor,
-//! so that the file checked is the file read. It appears under its name whole or not at all.
+//! so that the file checked is the file read. Nobody else may change a directory that leads to it. It appears under its name whole or not at all.
 
+use crate::shown::shown;
 use crate::sys;
+use crate::trust::{Distrust, check_way};
 use nix::sys::stat::{SFlag, fstat};
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -57,6 +59,14 @@ pub enum KeyError {
         /// The user that owns the key file.
         uid: u32,
     },
+    /// Others can put another file in its place.
+    #[error("key file {path}: {source}")]
+    Way {
+        /// The file.
+        path: String,
+        /// Who, and how.
+        source: Distrust,
+    },
     /// The file holds no key.
     #[error(
         "{path} is not a key file: it must hold one line 'rdmafs-key-1 KEYID SECRET', as rdmafs serve writes it"
@@ -103,11 +113,12 @@ impl Key {
     /// See [`KeyError`].
     pub fn load(path: &Path) -> Result<Self, KeyError> {
         let failed = |source| KeyError::Io {
-            path: path.display().to_string(),
+            path: shown(&path).to_string(),
             source,
         };
         let mut file = open(path).map_err(failed)?;
         check(&file, path)?;
+        check_place(path)?;
         // One allocation, large enough for all that is read: growing would leave copies of the secret behind.
         let mut text = Zeroizing::new([0; MAX_FILE]);
         let mut len = 0;
@@ -118,7 +129,7 @@ impl Key {
             }
         }
         parse(&text[..len]).ok_or_else(|| KeyError::Malformed {
-            path: path.display().to_string(),
+            path: shown(&path).to_string(),
         })
     }
 
@@ -131,13 +142,14 @@ impl Key {
             Err(KeyError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {}
             loaded => return loaded.map(|key| (key, false)),
         }
+        check_place(path)?;
         let made = Self::generate().and_then(|key| key.store(path).map(|()| key));
         match made {
             Ok(key) => Ok((key, true)),
             // Another process was faster: its key is the key.
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok((Self::load(path)?, false)),
             Err(source) => Err(KeyError::Io {
-                path: path.display().to_string(),
+                path: shown(&path).to_string(),
                 source,
             }),
         }
@@ -206,7 +218,7 @@ fn open(path: &Path) -> io::Result<File> {
 }
 
 fn check(file: &File, path: &Path) -> Result<(), KeyError> {
-    let path = path.display().to_string();
+    let path = shown(&path).to_string();
     let stat = match fstat(file) {
         Ok(stat) => stat,
         Err(error) => {
@@ -226,6 +238,14 @@ fn check(file: &File, path: &Path) -> Result<(), KeyError> {
         return Err(KeyError::Foreign { path, uid });
     }
     Ok(())
+}
+
+/// Nobody else can put another file there.
+fn check_place(path: &Path) -> Result<(), KeyError> {
+    check_way(path).map_err(|source| KeyError::Way {
+        path: shown(&path).to_string(),
+        source,
+    })
 }
 
 /// Total: any bytes give a key or `None`.
@@ -320,6 +340,22 @@ mod tests {
         }
         chmod(&path, 0o400);
         assert!(Key::load(&path).is_ok());
+    }
+
+    #[test]
+    fn a_key_in_a_directory_that_others_can_change_is_refused_and_none_is_made_there() {
+        let dir = tempfile::tempdir().unwrap();
+        chmod(dir.path(), 0o777);
+        let path = dir.path().join("sub/pool.key");
+        let said = Key::load_or_create(&path).unwrap_err().to_string();
+        assert!(said.contains("chmod go-w") && said.contains("pool.key"), "{said}");
+        assert!(!dir.path().join("sub").exists());
+        chmod(dir.path(), 0o755);
+        Key::load_or_create(&path).unwrap();
+        chmod(dir.path(), 0o777);
+        assert!(matches!(Key::load(&path), Err(KeyError::Way { .. })));
+        chmod(dir.path(), 0o1777);
+        Key::load(&path).unwrap();
     }
 
     #[test]

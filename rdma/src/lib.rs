@@ -10,6 +10,8 @@ pub mod clock;
 mod sync;
 pub mod log_limit;
 pub mod sys;
+pub mod shown;
+pub mod trust;
 pub mod buffer;
 pub mod arena;
 pub mod key;

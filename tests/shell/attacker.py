@@ -1,7 +1,7 @@
 """A half-open attacker on one memory node of this host: python3 attacker.py ADDRESS PORT POOL KEY_FILE CONNECTIONS RATE
 
 Opens so many connections in all, at most RATE a second, and holds each until the node hangs up: silent ones, ones that trickle, ones
-that talk nonsense, wrong keys, recorded openings played again. Beside it a few with the right key that go wrong after the
+that talk nonsense, wrong keys, recorded openings, each played once and one again and again. Beside it a few with the right key that go wrong after the
 set-up. Prints `opened ...` when all are made, goes on until SIGTERM (at most two minutes), and prints what came of it. It waits for most of its time: a flood of
 processor time is not what it is about.
 """
@@ -25,13 +25,14 @@ hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
 resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 MOST_HELD = min(connections, hard - 200)
 STEP = 0.2
+# A node answers each once.
+recorded = [noise.Initiator(key_file).opening for _ in range(connections // 9 + 1)]
 begun = time.monotonic()
 ended = threading.Event()
 signal.signal(signal.SIGTERM, lambda *_: ended.set())
 counts = collections.Counter()
 
 MAGIC = b"\0rdmafs\0\1\0"
-RECORDED = noise.Initiator(key_file).opening
 # What is said at once, and what then trickles, a byte at a time.
 KINDS = {
     "silent": (b"", b""),
@@ -41,8 +42,8 @@ KINDS = {
     "100 KB of ones": (b"\xff" * 100_000, b""),
     "a wrong key": (MAGIC + os.urandom(56), b""),
     "another version": (b"\0rdmafs\0\x63\0" + bytes(90_000), b""),
-    "a replay": (RECORDED, b"\x40\0" + bytes(64)),
-    "a replay and an oversized Hello": (RECORDED + b"\xff\xff" + bytes(65_535), b""),
+    "recorded": (recorded[0], b"\x40\0" + bytes(64)),
+    "a replay and an oversized Hello": (recorded[0] + b"\xff\xff" + bytes(65_535), b""),
 }
 
 
@@ -81,6 +82,8 @@ def flood():
             kind = list(KINDS)[opened % len(KINDS)]
             s = connect(opened)
             held[s] = [kind, *KINDS[kind], time.monotonic()]
+            if kind == "recorded" and recorded:
+                held[s][1] = recorded.pop()
             waiting.register(s, selectors.EVENT_READ | (selectors.EVENT_WRITE if KINDS[kind][0] else 0))
             opened += 1
             counts["most at once"] = max(counts["most at once"], len(held))

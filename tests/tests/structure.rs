@@ -158,6 +158,21 @@ fn unsafe_stands_only_where_it_is_proved() {
     }
 }
 
+/// By `shown`, which writes as text what a terminal would obey; `Path::display` does not.
+#[test]
+fn names_of_others_get_into_texts_by_one_way() {
+    for name in ["rdma", "fs", "mount-tool"] {
+        for (path, code) in sources(name) {
+            let bypasses = code.contains(".display()");
+            assert!(
+                !bypasses,
+                "{} shows a path by itself: use shown()",
+                path.display()
+            );
+        }
+    }
+}
+
 /// A document names a test, between backquotes, as a shell test (`NN-name.sh`), as a file or folder of the sources, or as
 /// `file.rs::name`; each must exist.
 #[test]

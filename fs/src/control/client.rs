@@ -3,6 +3,8 @@
 use super::descriptor::send;
 use super::frame::{FrameError, MAX_REPLY, encode, read};
 use super::message::{ControlReply, ControlRequest};
+use rdmafs_rdma::shown::shown;
+use rdmafs_rdma::trust::{Distrust, check_directory, check_listener};
 use std::io;
 use std::os::fd::BorrowedFd;
 use std::os::unix::net::UnixStream;
@@ -17,19 +19,22 @@ const PATIENCE: Duration = Duration::from_secs(15);
 #[derive(Debug, Error)]
 pub enum ControlError {
     /// Nobody listens.
-    #[error("no rdmafs handler runs ({}): nothing is mounted", .0.display())]
+    #[error("no rdmafs handler runs ({}): nothing is mounted", shown(.0))]
     NoHandler(PathBuf),
     /// Nobody listens, and a handler that was stopped or died left mounts behind.
-    #[error("the rdmafs handler has ended ({}): 'rdmafs handler' starts it again, with its mounts", .0.display())]
+    #[error("the rdmafs handler has ended ({}): 'rdmafs handler' starts it again, with its mounts", shown(.0))]
     Died(PathBuf),
     /// The caller may not use the socket.
-    #[error("{}: only root may talk to the rdmafs handler", .0.display())]
+    #[error("{}: only root may talk to the rdmafs handler", shown(.0))]
     Denied(PathBuf),
+    /// Others may have put the socket there.
+    #[error(transparent)]
+    Distrust(#[from] Distrust),
     /// It accepted and did not answer in time.
-    #[error("the rdmafs handler did not answer within {} s: see {}", .0.as_secs(), .1.display())]
+    #[error("the rdmafs handler did not answer within {} s: see {}", .0.as_secs(), shown(.1))]
     TimedOut(Duration, PathBuf),
     /// It went away before it answered: it ended just now (ask again), or crashed.
-    #[error("the rdmafs handler ended without an answer: see {}", .0.display())]
+    #[error("the rdmafs handler ended without an answer: see {}", shown(.0))]
     Closed(PathBuf),
     /// The request cannot be said or the answer cannot be read.
     #[error("cannot talk to the rdmafs handler: {0}")]
@@ -77,14 +82,20 @@ pub fn call(
     exchange().map_err(explain)
 }
 
+/// A connection to a listener that is believed: nothing is said to another one.
 fn connect(run_dir: &Path, path: PathBuf) -> Result<UnixStream, ControlError> {
-    UnixStream::connect(&path).map_err(|source| match source.kind() {
+    check_directory(run_dir)?;
+    let socket = UnixStream::connect(&path);
+    if let Ok(socket) = &socket {
+        check_listener(socket, &path)?;
+    }
+    socket.map_err(|source| match source.kind() {
         io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused if has_records(run_dir) => {
             ControlError::Died(path)
         }
         io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => ControlError::NoHandler(path),
         io::ErrorKind::PermissionDenied => ControlError::Denied(path),
-        _ => ControlError::Talk(format!("{}: {source}", path.display())),
+        _ => ControlError::Talk(format!("{}: {source}", shown(&path))),
     })
 }
 
@@ -124,10 +135,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let error = call(dir.path(), &ControlRequest::Status, None).unwrap_err();
         let socket = socket_path(dir.path());
-        let expected = format!(
-            "no rdmafs handler runs ({}): nothing is mounted",
-            socket.display()
-        );
+        let expected = format!("no rdmafs handler runs ({}): nothing is mounted", shown(&socket));
         assert_eq!(error.to_string(), expected);
         // A socket that a dead handler left behind.
         drop(UnixListener::bind(&socket).unwrap());

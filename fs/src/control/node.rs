@@ -9,6 +9,8 @@ use nix::sys::socket::{
     AddressFamily, SockFlag, SockType, UnixAddr, connect, setsockopt, socket, sockopt::SendTimeout,
 };
 use nix::sys::time::TimeVal;
+use rdmafs_rdma::shown::shown;
+use rdmafs_rdma::trust::{Distrust, check_directory, check_listener};
 use serde::{Deserialize, Serialize};
 use std::io::{self, Write};
 use std::os::fd::AsRawFd;
@@ -163,16 +165,19 @@ pub struct LockStatus {
 #[derive(Debug, Error)]
 pub enum NodeError {
     /// Nobody listens.
-    #[error("no memory node answers at {}", .0.display())]
+    #[error("no memory node answers at {}", shown(.0))]
     None(PathBuf),
     /// The caller may not use the socket.
-    #[error("{}: only root and who runs the node may talk to it (try sudo)", .0.display())]
+    #[error("{}: only root and who runs the node may talk to it (try sudo)", shown(.0))]
     Denied(PathBuf),
+    /// Others may have put the socket there.
+    #[error(transparent)]
+    Distrust(#[from] Distrust),
     /// It accepted and did not answer in time.
-    #[error("the node at {} did not answer within {:?}", .0.display(), .1)]
+    #[error("the node at {} did not answer within {:?}", shown(.0), .1)]
     Silent(PathBuf, Duration),
     /// The node's answer cannot be had or read.
-    #[error("cannot talk to the node at {}: {}", .0.display(), .1)]
+    #[error("cannot talk to the node at {}: {}", shown(.0), .1)]
     Talk(PathBuf, String),
 }
 
@@ -183,8 +188,11 @@ pub fn node_socket_path(run_dir: &Path, port: u16) -> PathBuf {
 }
 
 /// The ports of nodes that have, or had, a control socket in the run directory, in order.
-#[must_use]
-pub fn node_ports(run_dir: &Path) -> Vec<u16> {
+///
+/// # Errors
+/// Others may have put them there.
+pub fn node_ports(run_dir: &Path) -> Result<Vec<u16>, Distrust> {
+    check_directory(run_dir)?;
     let entries = std::fs::read_dir(run_dir).into_iter().flatten().flatten();
     let mut ports: Vec<u16> = entries
         .filter_map(|entry| {
@@ -194,7 +202,7 @@ pub fn node_ports(run_dir: &Path) -> Vec<u16> {
         })
         .collect();
     ports.sort_unstable();
-    ports
+    Ok(ports)
 }
 
 /// Asks the node on a port. Blocking, for [`NODE_PATIENCE`].
@@ -225,6 +233,7 @@ pub fn ask_node_within(
         other => NodeError::Talk(path.clone(), other.to_string()),
     };
     let line = encode(request).map_err(explain)?;
+    check_directory(run_dir)?;
     let begun = Instant::now();
     let mut socket = call(&path, patience).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => NodeError::None(path.clone()),
@@ -232,6 +241,7 @@ pub fn ask_node_within(
         io::ErrorKind::WouldBlock => NodeError::Silent(path.clone(), patience),
         _ => NodeError::Talk(path.clone(), error.to_string()),
     })?;
+    check_listener(&socket, &path)?;
     let mut exchange = || {
         socket.write_all(&line)?;
         let left = patience.saturating_sub(begun.elapsed());
@@ -268,13 +278,13 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let ask = || ask_node(dir.path(), 7, &NodeRequest::Status).unwrap_err();
         assert!(matches!(ask(), NodeError::None(_)));
-        assert!(node_ports(dir.path()).is_empty());
+        assert!(node_ports(dir.path()).unwrap().is_empty());
         drop(UnixListener::bind(node_socket_path(dir.path(), 7)).unwrap());
         assert!(matches!(ask(), NodeError::None(_)));
         for other in ["node-x.control", "node-99999.control", "node-8.sock", "9.control"] {
             std::fs::write(dir.path().join(other), "").unwrap();
         }
-        assert_eq!(node_ports(dir.path()), [7]);
+        assert_eq!(node_ports(dir.path()).unwrap(), [7]);
     }
 
     #[test]

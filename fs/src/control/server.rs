@@ -4,10 +4,10 @@ use super::client::socket_path;
 use super::descriptor::Receiver;
 use super::frame::{FrameError, MAX_REQUEST, encode, read};
 use super::message::{ControlReply, ControlRequest};
+use crate::mount::is_fuse;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{MsgFlags, Shutdown, getsockopt, recv, send, shutdown, sockopt::PeerCredentials};
-use nix::sys::stat::{SFlag, fstat, major, minor};
 use nix::unistd::geteuid;
 use parking_lot::Mutex;
 use serde::Serialize;
@@ -23,9 +23,6 @@ use thiserror::Error;
 
 /// How long a connected caller may take for each part of its line, and for reading its answer.
 const PATIENCE: Duration = Duration::from_secs(5);
-
-/// Device number of /dev/fuse (Documentation/admin-guide/devices.txt).
-const DEV_FUSE: (u64, u64) = (10, 229);
 
 /// Why a request is not served.
 #[derive(Debug, Error)]
@@ -241,9 +238,7 @@ impl Connection {
 }
 
 fn check_fuse(device: &OwnedFd) -> Result<(), Refusal> {
-    let stat = fstat(device).map_err(|_| Refusal::NotFuse)?;
-    let kind = SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT;
-    if kind != SFlag::S_IFCHR || (major(stat.st_rdev), minor(stat.st_rdev)) != DEV_FUSE {
+    if is_fuse(device) != Ok(true) {
         return Err(Refusal::NotFuse);
     }
     // A reader of a non-blocking device would spin.

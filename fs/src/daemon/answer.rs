@@ -4,13 +4,14 @@ use super::begin::{BeginError, Beginning};
 use super::mounts::Live;
 use super::records::{Beneath, COMMIT_S, Record, TIMEOUT_MS};
 use super::shared::Daemon;
-use super::shown::shown;
+use super::shown::options_of;
 use crate::control::{ControlReply, ControlRequest, MountStatus, ShareChange, Status, TimesChange};
 use crate::handler::PoolError;
 use crate::mount::{Holder, KernelFlags, Namespace, View, holders};
 use crate::options::{AccessTimes, CacheMode, MountOptions, Source};
 use rdmafs_meta::id::InodeId;
 use rdmafs_rdma::qos::share::Share;
+use rdmafs_rdma::shown::shown;
 use std::fs;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
@@ -31,10 +32,10 @@ enum AnswerError {
     Begin(#[from] BeginError),
     #[error(
         "it is mounted there already: 'mount -o remount,...' changes options, 'umount {}' ends it",
-        .0.display()
+        shown(.0)
     )]
     MountedAlready(PathBuf),
-    #[error("{} is no mount of this handler: 'rdmafs status' lists them", .0.display())]
+    #[error("{} is no mount of this handler: 'rdmafs status' lists them", shown(.0))]
     NoMount(PathBuf),
     #[error("timeout={0}ms is out of range: 100ms to 10m")]
     Timeout(u64),
@@ -112,7 +113,7 @@ impl Daemon {
             Some(warm) => warm,
             None => self.handler.mount(&record.source, &record.options)?,
         };
-        let dir = record.dir.display().to_string();
+        let dir = shown(&record.dir).to_string();
         let callers_visible = same_pid_namespace(caller);
         if !callers_visible {
             tracing::warn!(
@@ -128,7 +129,7 @@ impl Daemon {
             fuse,
             callers_visible,
         })?;
-        tracing::info!(%source, dir, %note, "mounted");
+        tracing::info!(%source, %dir, %note, "mounted");
         Ok(note)
     }
 
@@ -167,7 +168,7 @@ impl Daemon {
         *live.flags.lock() = flags;
         live.mount.remount(flags.read_only, access_times);
         self.record(&live);
-        tracing::info!(dir = %live.record.dir.display(), ?flags, "remounted");
+        tracing::info!(dir = %shown(&live.record.dir), ?flags, "remounted");
         Ok(())
     }
 
@@ -189,7 +190,7 @@ impl Daemon {
             let seconds = Duration::from_secs(commit_s);
             live.mount.set_times(Duration::from_millis(timeout_ms), seconds);
             self.record(&live);
-            tracing::info!(dir = %live.record.dir.display(), timeout_ms, commit_s, "times changed");
+            tracing::info!(dir = %shown(&live.record.dir), timeout_ms, commit_s, "times changed");
         }
         Ok(ControlReply::Times { timeout_ms, commit_s })
     }
@@ -200,7 +201,7 @@ impl Daemon {
         if change != ShareChange::default() {
             live.mount.set_share(share);
             self.record(&live);
-            tracing::info!(dir = %live.record.dir.display(), ?share, "share changed");
+            tracing::info!(dir = %shown(&live.record.dir), ?share, "share changed");
         }
         Ok(share)
     }
@@ -230,7 +231,7 @@ fn mount_status(live: &Live) -> MountStatus {
         source: live.record.source.to_string(),
         stale: live.mount.is_stale(),
         cache: cache.into(),
-        options: shown(&live.as_it_is()),
+        options: options_of(&live.as_it_is()),
         share: live.mount.share(),
         traffic: live.mount.traffic(),
         requests: reading.answered,

@@ -7,6 +7,7 @@ use crate::fuse::{Callers, FuseSession};
 use crate::handler::Mount;
 use crate::mount::{Identity, Namespace, Sought};
 use parking_lot::Mutex;
+use rdmafs_rdma::shown::shown;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
@@ -21,7 +22,7 @@ const READ_AHEAD_KIB: u32 = 1024;
 /// A mount that is not served: what mount(2) made is dead.
 #[derive(Debug, Error)]
 pub(super) enum BeginError {
-    #[error("the kernel did not shake hands on {}: {source}", .dir.display())]
+    #[error("the kernel did not shake hands on {}: {source}", shown(.dir))]
     Handshake { dir: PathBuf, source: io::Error },
     #[error("the handler is ending: try again")]
     Ending,
@@ -131,14 +132,14 @@ impl Daemon {
             return self.mounts.remove(live);
         }
         if let (Err(error), false) = (&ran, live.has_ended()) {
-            tracing::error!(dir = %live.record.dir.display(), "the FUSE session failed: {error}");
+            tracing::error!(dir = %shown(&live.record.dir), "the FUSE session failed: {error}");
             // Else the kernel might wait for answers until this process ends.
             abort(live);
         }
         live.ended.store(true, Ordering::Relaxed);
         self.forget(live);
         self.remove_covered(&live.record);
-        tracing::info!(source = %live.record.source, dir = %live.record.dir.display(), "unmounted");
+        tracing::info!(source = %live.record.source, dir = %shown(&live.record.dir), "unmounted");
     }
 
     /// The directory beneath a mount, as it can be found again when the mounts of this handler have other device numbers.
@@ -160,7 +161,7 @@ impl Daemon {
         }
         let record = live.as_it_is();
         if let Err(error) = self.records.save(live.number, &record) {
-            tracing::warn!(dir = %record.dir.display(), "cannot record this mount: after a crash it would not come back as it is: {error}");
+            tracing::warn!(dir = %shown(&record.dir), "cannot record this mount: after a crash it would not come back as it is: {error}");
         }
     }
 
@@ -190,7 +191,7 @@ impl Daemon {
         };
         let namespace = Namespace::find(record.namespace);
         let detached = namespace.map(|namespace| namespace.enter(|view| view.detach(sought, &|_| false)));
-        tracing::debug!(dir = %record.dir.display(), ?detached, "the dead mount below");
+        tracing::debug!(dir = %shown(&record.dir), ?detached, "the dead mount below");
     }
 
     /// Ends the FUSE connections: from now on no call of a program succeeds that was not answered before.
@@ -201,12 +202,12 @@ impl Daemon {
 
 fn abort(live: &Live) {
     if let Err(error) = live.record.device.abort() {
-        tracing::warn!(dir = %live.record.dir.display(), "cannot abort the FUSE connection: {error}");
+        tracing::warn!(dir = %shown(&live.record.dir), "cannot abort the FUSE connection: {error}");
     }
 }
 
 fn raise_read_ahead(live: &Live) {
     if let Err(error) = live.record.device.set_read_ahead(READ_AHEAD_KIB) {
-        tracing::debug!(dir = %live.record.dir.display(), %error, "read-ahead stays at the kernel's default");
+        tracing::debug!(dir = %shown(&live.record.dir), %error, "read-ahead stays at the kernel's default");
     }
 }

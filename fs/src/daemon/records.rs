@@ -7,6 +7,8 @@ use crate::control::records_folder;
 use crate::mount::{Device, Identity, KernelFlags, NamespaceId};
 use crate::options::{MountOptions, Source};
 use rdmafs_meta::id::PoolId;
+use rdmafs_rdma::shown::shown;
+use rdmafs_rdma::trust::check_directory;
 use serde::{Deserialize, Serialize};
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -97,7 +99,7 @@ pub(super) struct Records {
 
 /// The folder of the records cannot be made.
 #[derive(Debug, Error)]
-#[error("cannot make {}: {source}", .folder.display())]
+#[error("cannot make {}: {source}", shown(.folder))]
 pub struct FolderError {
     folder: PathBuf,
     source: io::Error,
@@ -127,7 +129,7 @@ impl Records {
     /// Makes the folder where it is missing.
     ///
     /// # Errors
-    /// It cannot be made.
+    /// It cannot be made, or others may change it.
     pub(super) fn open(run_dir: &Path) -> Result<Self, FolderError> {
         let folder = records_folder(run_dir);
         match DirBuilder::new().mode(0o700).create(&folder) {
@@ -136,6 +138,10 @@ impl Records {
             }
             _ => {}
         }
+        check_directory(&folder).map_err(|error| FolderError {
+            folder: folder.clone(),
+            source: io::Error::other(error),
+        })?;
         let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
         Ok(Self {
             folder,
@@ -198,7 +204,7 @@ impl Records {
         let path = self.path(number);
         match fs::remove_file(&path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                tracing::warn!("cannot remove {}: {error}", path.display());
+                tracing::warn!("cannot remove {}: {error}", shown(&path));
             }
             _ => {}
         }
@@ -219,11 +225,11 @@ impl Records {
                 let aside = path.with_extension("damaged");
                 tracing::error!(
                     "{} is no record of a mount ({why}): that mount does not come back; the file is now {}",
-                    path.display(),
-                    aside.display()
+                    shown(&path),
+                    shown(&aside)
                 );
                 if let Err(error) = fs::rename(&path, &aside) {
-                    tracing::warn!("cannot rename {}: {error}", path.display());
+                    tracing::warn!("cannot rename {}: {error}", shown(&path));
                 }
                 None
             }

@@ -15,6 +15,7 @@ use super::records::{Beneath, Number, Record};
 use super::restore_error::RestoreError;
 use super::shared::Daemon;
 use crate::mount::{Cap, Detached, Identity, MountPoint, Namespace, Put, Standing};
+use rdmafs_rdma::shown::shown;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
@@ -333,7 +334,7 @@ impl Family {
             };
             let done = done.map_err(RestoreError::Namespace).and_then(|done| Ok(done?));
             if let Err(why) = done {
-                tracing::error!(dir = %dir.display(), "a dead mount covers the one that is served: {why}");
+                tracing::error!(dir = %shown(&dir), "a dead mount covers the one that is served: {why}");
             }
             for lost in self.lost.iter_mut().filter(|lost| lost.record.dir == dir) {
                 if let RestoreState::Covered(live) = &lost.state {
@@ -395,7 +396,7 @@ impl Lost {
         match moved.next() {
             Some(mount) if !(self.record.unmade && self.is_nested()) => RestoreState::Forgotten(format!(
                 "its dead mount is now on {0}: 'umount -l {0}'",
-                mount.dir.display()
+                shown(&mount.dir)
             )),
             // Who walks a path in a mount that nobody serves makes the kernel detach what is mounted there (fs/fuse/dir.c,
             // fuse_dentry_revalidate; d_invalidate).
@@ -450,8 +451,7 @@ impl Lost {
             return;
         }
         if let Err(error) = daemon.records.save(self.number, &self.record) {
-            let dir = self.record.dir.display();
-            tracing::warn!(%dir, "cannot record that this mount is being made again: {error}");
+            tracing::warn!(dir = %shown(&self.record.dir), "cannot record that this mount is being made again: {error}");
         }
     }
 
@@ -469,7 +469,7 @@ impl Lost {
 
     /// Logs what became of it; gives it back if it is to be tried again.
     fn settle(mut self, daemon: &Daemon) -> Option<Self> {
-        let (source, dir) = (&self.record.source, self.record.dir.display());
+        let (source, dir) = (&self.record.source, shown(&self.record.dir));
         let waits = match std::mem::replace(&mut self.state, RestoreState::Dead) {
             RestoreState::Back => {
                 tracing::info!(%source, %dir, "mounted again");

@@ -12,6 +12,7 @@ use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 use rdmafs_rdma::clock::{Clock, SystemClock};
 use rdmafs_rdma::log_limit::{Held, LogLimit};
+use rdmafs_rdma::shown::shown;
 use std::fs::File;
 use std::io;
 use std::os::unix::net::UnixStream;
@@ -50,7 +51,7 @@ pub enum RunError {
     #[error(transparent)]
     RunDir(#[from] RunDirError),
     /// The lock file cannot be opened.
-    #[error("{}: {source}", .path.display())]
+    #[error("{}: {source}", shown(.path))]
     LockFile {
         /// The file.
         path: PathBuf,
@@ -58,7 +59,7 @@ pub enum RunError {
         source: io::Error,
     },
     /// The lock file cannot be locked.
-    #[error("cannot lock {}: {source}", .path.display())]
+    #[error("cannot lock {}: {source}", shown(.path))]
     Lock {
         /// The file.
         path: PathBuf,
@@ -66,10 +67,10 @@ pub enum RunError {
         source: Errno,
     },
     /// Another handler has the lock of this run directory.
-    #[error("another rdmafs handler runs in {}", .0.display())]
+    #[error("another rdmafs handler runs in {}", shown(.0))]
     Another(PathBuf),
     /// The control socket.
-    #[error("cannot make the control socket in {}: {source}", .run_dir.display())]
+    #[error("cannot make the control socket in {}: {source}", shown(.run_dir))]
     Socket {
         /// The run directory.
         run_dir: PathBuf,
@@ -278,7 +279,7 @@ mod tests {
         let refused = lock(dir.path()).unwrap_err().to_string();
         assert_eq!(
             refused,
-            format!("another rdmafs handler runs in {}", dir.path().display())
+            format!("another rdmafs handler runs in {}", shown(&dir.path()))
         );
         drop(listener);
         // The first one listens no more: the next one waits for its end.

@@ -6,7 +6,7 @@ use crate::options::{AccessTime, AccessTimes, CacheMode, Crypt, MountOptions, Ve
 use rdmafs_rdma::qos::share::Share;
 
 /// `rw,nosuid,nodev,relatime,fabric=auto,...`; numbers in bytes, operations and milliseconds.
-pub(super) fn shown(record: &Record) -> String {
+pub(super) fn options_of(record: &Record) -> String {
     words(record.flags, &record.options)
 }
 
@@ -29,7 +29,7 @@ fn words(flags: KernelFlags, options: &MountOptions) -> String {
     } = options;
     words.push(format!("fabric={}", fabric.map_or("auto", |kind| kind.name())));
     words.extend(verbs_words(verbs));
-    words.push(format!("key={}", key.display()));
+    words.push(format!("key={}", key.to_string_lossy()));
     words.push(match crypt {
         Crypt::Auto => "crypt=auto".into(),
         Crypt::On => "crypt=on".into(),

@@ -5,6 +5,7 @@ use rdmafs_meta::id::Term;
 use rdmafs_meta::namespace::{Identity, examine};
 use rdmafs_meta::problem::Examination;
 use rdmafs_meta::store::{Store, StoreError};
+use rdmafs_rdma::shown::shown;
 use std::path::{Path, PathBuf};
 use thiserror::Error;
 
@@ -24,7 +25,7 @@ pub enum OfflineError {
     #[error(transparent)]
     Open(#[from] StateDirError),
     /// The store failed in this step.
-    #[error("cannot {step} {}: {source}", .dir.display())]
+    #[error("cannot {step} {}: {source}", shown(.dir))]
     Store {
         /// What was being done: `examine`, `repair`, `resize`.
         step: &'static str,
@@ -34,7 +35,7 @@ pub enum OfflineError {
         source: StoreError,
     },
     /// The directory is from before sizes were kept.
-    #[error("{} does not keep a size yet: its next start takes the one of --memory", .0.display())]
+    #[error("{} does not keep a size yet: its next start takes the one of --memory", shown(.0))]
     NoSize(PathBuf),
 }
 

@@ -1,12 +1,12 @@
 //! mount(2), with words for what goes wrong.
 
 use super::directory::Directory;
-use super::error::{DEVICE, MountError};
+use super::error::MountError;
 use super::table::FS_TYPE;
 use nix::mount::{MsFlags, mount};
 use nix::unistd::geteuid;
 use serde::{Deserialize, Serialize};
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::path::Path;
 
@@ -25,15 +25,6 @@ pub struct KernelFlags {
     pub strictatime: bool,
     pub sync: bool,
     pub dirsync: bool,
-}
-
-/// Opens /dev/fuse. Before another mount namespace is entered: there may be none inside.
-///
-/// # Errors
-/// [`MountError::Device`].
-pub(super) fn open_device() -> Result<File, MountError> {
-    let opened = OpenOptions::new().read(true).write(true).open(DEVICE);
-    opened.map_err(MountError::Device)
 }
 
 /// Mounts `device` on the directory that `beneath` holds, called `dir` in words, as `fuse.rdmafs` with `allow_other,default_permissions`,

@@ -1,7 +1,7 @@
 //! A mount that is made before it is anywhere: it can be served first, and then be put in its place without anything being bare
 //! meanwhile. mount(2) makes one only in its place.
 
-use super::attach::{KernelFlags, open_device};
+use super::attach::KernelFlags;
 use super::error::MountError;
 use super::table::Device;
 use super::table::FS_TYPE;
@@ -20,12 +20,11 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 pub struct Detached(OwnedFd);
 
 impl Detached {
-    /// Makes one, with the options of a mount that mount(2) makes, and its open /dev/fuse. Nothing in it answers before that is served.
+    /// Makes one for an open /dev/fuse, with the options of a mount that mount(2) makes. Nothing in it answers before that is served.
     ///
     /// # Errors
     /// What failed and how to mend it.
-    pub(super) fn make(source: &str, flags: KernelFlags) -> Result<(Self, OwnedFd), MountError> {
-        let fuse = open_device()?;
+    pub(super) fn make(source: &str, flags: KernelFlags, fuse: File) -> Result<(Self, OwnedFd), MountError> {
         let made = configured(source, flags, &fuse);
         let root = made.map_err(|error| MountError::Unmade {
             of: source.to_owned(),

@@ -2,6 +2,7 @@
 //! whoever reads the handler's log.
 
 use nix::errno::Errno;
+use rdmafs_rdma::shown::shown;
 use std::io;
 use std::path::{Path, PathBuf};
 use thiserror::Error;
@@ -15,8 +16,13 @@ pub enum MountError {
     /// `/dev/fuse` cannot be opened.
     #[error("{}", device_line(.0))]
     Device(#[source] io::Error),
+    /// Something else stands where the device should be.
+    #[error(
+        "{DEVICE} is another file than the character device 10:229: remove it, and make it anew with 'mknod {DEVICE} c 10 229'"
+    )]
+    OtherDevice,
     /// Only root can mount on this directory.
-    #[error("{}: only root can mount; use sudo, or an /etc/fstab line that root mounts", .0.display())]
+    #[error("{}: only root can mount; use sudo, or an /etc/fstab line that root mounts", shown(.0))]
     NotRoot(PathBuf),
     /// The directory cannot be opened, so nothing can be mounted on it.
     #[error("{}", unusable_line(.dir, *.source))]
@@ -27,7 +33,7 @@ pub enum MountError {
         source: Errno,
     },
     /// The directory is another one than was mounted on before.
-    #[error("{} is not the directory any more that was mounted on", .0.display())]
+    #[error("{} is not the directory any more that was mounted on", shown(.0))]
     OtherDirectory(PathBuf),
     /// mount(2) refused.
     #[error("{}", refused_line(.dir, *.source))]
@@ -46,7 +52,7 @@ pub enum MountError {
         source: Errno,
     },
     /// move_mount(2) did not put a new mount on the directory.
-    #[error("mount on {}: {}", .dir.display(), .source.desc())]
+    #[error("mount on {}: {}", shown(.dir), .source.desc())]
     Move {
         /// The directory.
         dir: PathBuf,
@@ -54,7 +60,7 @@ pub enum MountError {
         source: Errno,
     },
     /// The directory was moved while it was being mounted on.
-    #[error("{} was moved while it was being mounted on", .0.display())]
+    #[error("{} was moved while it was being mounted on", shown(.0))]
     MovedMeanwhile(PathBuf),
     /// The flags of a mount cannot be changed.
     #[error("{}", flags_line(.dir, *.source))]
@@ -65,7 +71,7 @@ pub enum MountError {
         source: Errno,
     },
     /// umount(2) refused.
-    #[error("cannot unmount {}: {}", .dir.display(), .source.desc())]
+    #[error("cannot unmount {}: {}", shown(.dir), .source.desc())]
     Unmount {
         /// The directory.
         dir: PathBuf,
@@ -76,16 +82,16 @@ pub enum MountError {
     #[error("cannot read the mount table: {0}")]
     Table(#[source] io::Error),
     /// What is mounted on the directory is another file system.
-    #[error("{} is no mount of rdmafs", .0.display())]
+    #[error("{} is no mount of rdmafs", shown(.0))]
     NotOurs(PathBuf),
     /// Another mount appeared on the directory, or the one there went away.
-    #[error("what is mounted on {} has just changed: try again", .0.display())]
+    #[error("what is mounted on {} has just changed: try again", shown(.0))]
     Changed(PathBuf),
     /// Something else stands over the mount on this directory.
-    #[error("something else is mounted over {}: unmount that", .0.display())]
+    #[error("something else is mounted over {}: unmount that", shown(.0))]
     Over(PathBuf),
     /// A mount lies in the mount on this directory.
-    #[error("{0} is mounted in {1}: 'umount -l {1}' detaches both", .other.display(), .dir.display())]
+    #[error("{0} is mounted in {1}: 'umount -l {1}' detaches both", shown(.other), shown(.dir))]
     Within {
         /// The directory.
         dir: PathBuf,
@@ -107,6 +113,7 @@ impl MountError {
                 matches!(source, Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP)
             }
             Self::Device(_)
+            | Self::OtherDevice
             | Self::NotRoot(_)
             | Self::Refused { .. }
             | Self::Unmade { .. }
@@ -147,7 +154,7 @@ fn device_line(error: &io::Error) -> String {
 }
 
 fn unusable_line(dir: &Path, error: Errno) -> String {
-    let shown = dir.display();
+    let shown = shown(&dir);
     match error {
         Errno::ENOENT => format!("{shown} does not exist: make it with 'mkdir -p {shown}'"),
         Errno::ENOTDIR => format!("{shown} is not a directory: mount on an existing directory"),
@@ -161,7 +168,7 @@ fn unusable_line(dir: &Path, error: Errno) -> String {
 }
 
 fn refused_line(dir: &Path, error: Errno) -> String {
-    let shown = dir.display();
+    let shown = shown(&dir);
     match error {
         Errno::EPERM | Errno::EACCES => format!(
             "the kernel does not let this process mount on {shown}: CAP_SYS_ADMIN is needed (in a container: --cap-add SYS_ADMIN)"
@@ -182,7 +189,7 @@ fn unmade_line(of: &str, error: Errno) -> String {
 }
 
 fn flags_line(dir: &Path, error: Errno) -> String {
-    let shown = dir.display();
+    let shown = shown(&dir);
     match error {
         Errno::EBUSY => {
             format!("files are open for writing: 'fuser -vm {shown}' shows by whom; close them and try again")

@@ -2,6 +2,7 @@
 //! and bind mounts. As long as there is one, the mount is served.
 
 use super::table::{Device, MountTable};
+use rdmafs_rdma::shown::shown;
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -70,7 +71,7 @@ impl std::fmt::Display for Holder {
             0 | 1 => String::new(),
             count => format!(" and {} more", count - 1),
         };
-        let (pid, name, dir) = (self.pid, &self.name, self.dir.display());
+        let (pid, name, dir) = (self.pid, shown(&self.name), shown(&self.dir));
         write!(
             f,
             "{dir} of process {pid} ({name}){more}: 'nsenter -t {pid} -m umount {dir}'"

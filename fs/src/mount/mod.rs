@@ -9,6 +9,7 @@
 mod error;
 mod table;
 mod directory;
+mod device;
 mod attach;
 mod namespace_id;
 mod place;
@@ -20,6 +21,7 @@ mod holders;
 
 pub use attach::KernelFlags;
 pub use detached::Detached;
+pub(crate) use device::is_fuse;
 pub use directory::Identity;
 pub use error::MountError;
 pub use holders::{Holder, holders};

@@ -1,5 +1,6 @@
 //! Mount namespaces: which one a mount was made in, and work inside of another one.
 
+use super::device::FuseDevice;
 use super::namespace_id::NamespaceId;
 use super::view::View;
 use nix::sched::{CloneFlags, setns, unshare};
@@ -65,14 +66,15 @@ impl Namespace {
     /// It cannot be entered: that needs root.
     pub fn enter<T: Send>(&self, job: impl FnOnce(&View) -> T + Send) -> io::Result<T> {
         let inside = || {
-            // Inside, /proc may be missing or lie; this one is our own.
+            // Inside, /proc and /dev may be missing or lie; these are our own.
             let own = File::open("/proc/thread-self")?;
+            let device = FuseDevice::find();
             unshare(CloneFlags::CLONE_FS)?;
             if Self::open(Path::new("/proc/thread-self/ns/mnt"))?.id != self.id {
                 setns(&self.file, CloneFlags::CLONE_NEWNS)?;
             }
             fchdir(&own)?;
-            Ok(job(&View::new(self.id)))
+            Ok(job(&View::new(self.id, device)))
         };
         thread::scope(|scope| {
             let thread = thread::Builder::new()

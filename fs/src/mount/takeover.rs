@@ -74,7 +74,7 @@ impl View {
     /// # Errors
     /// Which step failed, and how to mend it.
     pub fn make(&self, source: &str, flags: KernelFlags) -> Result<(Detached, OwnedFd), MountError> {
-        Detached::make(source, flags)
+        Detached::make(source, flags, self.open_device()?)
     }
 
     /// What stands on `dir` of the mounts that `ours` says are ours and dead. Blocking, as long as a mount that lives takes to say so.

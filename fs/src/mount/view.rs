@@ -4,7 +4,8 @@
 //! that is known; when what stands topmost on that directory, opened without following links, has the very mount id of that line; and
 //! when everything above it is ours as well, for it would fall with it.
 
-use super::attach::{KernelFlags, change_flags, mount_on, open_device};
+use super::attach::{KernelFlags, change_flags, mount_on};
+use super::device::FuseDevice;
 use super::directory::{Directory, Identity};
 use super::error::MountError;
 use super::namespace_id::NamespaceId;
@@ -12,7 +13,7 @@ use super::place::MountPlace;
 use super::table::{Device, MountPoint, MountTable};
 use nix::errno::Errno;
 use nix::mount::{MntFlags, umount2};
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::marker::PhantomData;
 use std::os::fd::OwnedFd;
@@ -22,6 +23,8 @@ use std::path::{Path, PathBuf};
 #[derive(Debug)]
 pub struct View {
     namespace: NamespaceId,
+    /// Of the namespace that the job comes from.
+    device: FuseDevice,
     /// Paths that do not start with `/` lead from the thread's directory in /proc: it stays in its thread.
     _stays: PhantomData<*const ()>,
 }
@@ -75,9 +78,10 @@ impl From<MountError> for Detach {
 }
 
 impl View {
-    pub(super) fn new(namespace: NamespaceId) -> Self {
+    pub(super) fn new(namespace: NamespaceId, device: FuseDevice) -> Self {
         Self {
             namespace,
+            device,
             _stays: PhantomData,
         }
     }
@@ -107,7 +111,7 @@ impl View {
         if only_on.is_some_and(|expected| expected != identity) {
             return Err(MountError::OtherDirectory(dir.to_owned()));
         }
-        let fuse = open_device()?;
+        let fuse = self.open_device()?;
         let before = self.table().map_err(MountError::Table)?;
         let fuse = mount_on(&beneath, dir, source, flags, fuse)?;
         let after = self.table().map_err(MountError::Table)?;
@@ -181,6 +185,10 @@ impl View {
     #[must_use]
     pub fn namespace(&self) -> NamespaceId {
         self.namespace
+    }
+
+    pub(super) fn open_device(&self) -> Result<File, MountError> {
+        self.device.open()
     }
 
     /// The root of the mount, held.
@@ -262,7 +270,6 @@ fn appeared<'a>(before: &MountTable, after: &'a MountTable, dir: &Path) -> Optio
 mod tests {
     use super::*;
     use crate::mount::Namespace;
-    use std::fs::File;
     use std::io::{Read, Write};
 
     const TABLE: &str = "\
@@ -291,7 +298,7 @@ mod tests {
         match sought.find(&table) {
             Found::Nothing => "nothing".into(),
             Found::On(mount) => mount.id.to_string(),
-            Found::Elsewhere(dir) => dir.display().to_string(),
+            Found::Elsewhere(dir) => dir.to_string_lossy().into_owned(),
         }
     }
 

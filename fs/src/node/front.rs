@@ -12,6 +12,7 @@ use nix::unistd::Pid;
 use parking_lot::Mutex;
 use rdmafs_meta::lock::{LAST_BYTE, LockKind};
 use rdmafs_meta::namespace::Locked;
+use rdmafs_rdma::shown::shown;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -130,7 +131,7 @@ impl Front {
         let mut warnings = self.warnings.lock().clone();
         let journal = self.service.get().and_then(|service| service.journal());
         if journal.is_some_and(Journal::is_full) {
-            let dir = self.state_dir.as_ref().map(|dir| dir.display().to_string());
+            let dir = self.state_dir.as_ref().map(|dir| shown(dir).to_string());
             let dir = dir.unwrap_or_default();
             warnings.push(format!(
                 "no room in {dir}: names cannot grow; make room on its file system"
@@ -214,7 +215,7 @@ impl Front {
 
 /// A control socket that cannot be had.
 #[derive(Debug, Error)]
-#[error("cannot make the control socket {}: {source}", .path.display())]
+#[error("cannot make the control socket {}: {source}", shown(.path))]
 pub struct SocketError {
     path: PathBuf,
     source: io::Error,

@@ -4,6 +4,7 @@ use super::config::ServeConfig;
 use super::limits::size_word;
 use rdmafs_meta::namespace::Identity;
 use rdmafs_meta::store::{Store, StoreError};
+use rdmafs_rdma::shown::shown;
 use std::path::{Path, PathBuf};
 use thiserror::Error;
 
@@ -13,7 +14,7 @@ pub enum IdentityError {
     /// The directory is of a pool of another name.
     #[error(
         "{} keeps the names of pool '{stored}', not of '{wanted}': give --pool {stored}, or another --state",
-        .dir.display()
+        shown(.dir)
     )]
     Pool {
         /// The directory.
@@ -26,7 +27,7 @@ pub enum IdentityError {
     /// The directory is of a pool of another size. Bytes.
     #[error(
         "{dir} is of a pool with --memory {had}, not {new}: give --memory {had}, or resize it first: rdmafs fsck --state {dir} --memory {new}",
-        dir = .dir.display(),
+        dir = shown(.dir),
         had = size_word(*.stored),
         new = size_word(*.wanted)
     )]
@@ -39,7 +40,7 @@ pub enum IdentityError {
         wanted: u64,
     },
     /// Its namespace cannot be loaded.
-    #[error("cannot load the namespace of {}: {source}{}", .dir.display(), remedy(.dir, .source))]
+    #[error("cannot load the namespace of {}: {source}{}", shown(.dir), remedy(.dir, .source))]
     Unsound {
         /// The directory.
         dir: PathBuf,
@@ -74,7 +75,7 @@ fn remedy(dir: &Path, error: &StoreError) -> String {
     match error {
         StoreError::Damaged(_) => format!(
             "; 'rdmafs fsck --state {}' says all of it, --repair puts it right",
-            dir.display()
+            shown(&dir)
         ),
         StoreError::NewerFormat { .. } | StoreError::Superseded { .. } => String::new(),
         StoreError::Full(_) | StoreError::Io(_) => String::new(),

@@ -3,6 +3,7 @@
 
 use super::made::Made;
 use super::reserve::RESERVE;
+use rdmafs_rdma::shown::shown;
 use std::io;
 use std::path::{Path, PathBuf};
 use thiserror::Error;
@@ -25,15 +26,15 @@ pub(super) struct Wanted {
 #[derive(Debug, Error)]
 pub enum StatePlaceError {
     /// Something else stands there.
-    #[error("the state directory {} is no directory: give another --state", .0.display())]
+    #[error("the state directory {} is no directory: give another --state", shown(.0))]
     NoDirectory(PathBuf),
     /// A pool is there, and a new one is wanted.
-    #[error("{} keeps a pool already: leave out --new to serve it, or give another --state", .0.display())]
+    #[error("{} keeps a pool already: leave out --new to serve it, or give another --state", shown(.0))]
     Kept(PathBuf),
     /// The directory that it is to lie in is missing, or cannot be reached.
     #[error(
         "cannot make the state directory {}: {source}; mend the path, or make the directory that it is to lie in",
-        .dir.display()
+        shown(.dir)
     )]
     Make {
         /// The directory.
@@ -44,11 +45,11 @@ pub enum StatePlaceError {
     /// No pool is there, and an old one is wanted.
     #[error(
         "{} keeps no pool: is the path right, and its file system mounted? To begin a new, empty pool there give --new",
-        .0.display()
+        shown(.0)
     )]
     NoPool(PathBuf),
     /// The directory cannot be listed.
-    #[error("cannot read the state directory {}: {source}", .dir.display())]
+    #[error("cannot read the state directory {}: {source}", shown(.dir))]
     Read {
         /// The directory.
         dir: PathBuf,
@@ -58,7 +59,7 @@ pub enum StatePlaceError {
     /// The directory is of something else.
     #[error(
         "{} keeps no pool, and is not empty (there is '{entry}'): give a directory of the pool's own with --state",
-        .dir.display()
+        shown(.dir)
     )]
     NotEmpty {
         /// The directory.

@@ -4,6 +4,7 @@ use super::config::{Ready, ServeConfig};
 use super::running::{Node, Prepared, StartError, StopError};
 use crate::process::{NotHardened, Signals, abort_on_panic, harden, notify_manager, warn_without_roce_rule};
 use rdmafs_rdma::fabric::FabricKind;
+use rdmafs_rdma::shown::shown;
 use std::io;
 use std::path::PathBuf;
 use thiserror::Error;
@@ -15,7 +16,7 @@ pub enum ServeError {
     #[error(transparent)]
     Harden(#[from] NotHardened),
     /// A path of the configuration leads nowhere.
-    #[error("{}: {source}", .path.display())]
+    #[error("{}: {source}", shown(.path))]
     Path {
         /// The path.
         path: PathBuf,

@@ -7,6 +7,8 @@ use super::reserve::Reserve;
 use super::store_file::{Purpose, StateDirError, database, is_full, is_full_open, private_file};
 use rdmafs_meta::id::Term;
 use rdmafs_meta::store::{Batch, Store, StoreError};
+use rdmafs_rdma::shown::shown;
+use rdmafs_rdma::trust::check_directory;
 use redb::{Database, ReadTransaction, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
 use std::fs::{DirBuilder, File, TryLockError};
 use std::io::{Read, Write};
@@ -40,6 +42,7 @@ impl StateDir {
     pub(crate) fn open(dir: &Path, purpose: Purpose) -> Result<Self, StateDirError> {
         let name = || dir.to_owned();
         let path = dir.join(FILE);
+        check_directory(dir)?;
         if purpose == Purpose::Serve {
             DirBuilder::new()
                 .recursive(true)
@@ -67,7 +70,7 @@ impl StateDir {
         if purpose == Purpose::Serve
             && let Err(error) = this.reserve.fill()
         {
-            tracing::warn!(%error, "no room is kept for removals in {}: make some on its file system", dir.display());
+            tracing::warn!(%error, "no room is kept for removals in {}: make some on its file system", shown(dir));
         }
         Ok(this)
     }
@@ -95,7 +98,7 @@ impl StateDir {
 
     /// What redb says, with the file and what may help.
     fn failed(&self, error: impl Into<redb::Error>) -> StoreError {
-        let name = self.path.display();
+        let name = shown(&self.path);
         match error.into() {
             redb::Error::Corrupted(what) => StoreError::Damaged(what),
             redb::Error::DatabaseClosed => {

@@ -2,6 +2,8 @@
 
 use super::overlay::Overlay;
 use rdmafs_meta::store::StoreError;
+use rdmafs_rdma::shown::shown;
+use rdmafs_rdma::trust::Distrust;
 use redb::backends::FileBackend;
 use redb::{Builder, Database, DatabaseError};
 use std::fs::{File, OpenOptions};
@@ -28,8 +30,11 @@ pub(crate) enum Purpose {
 /// A state directory that cannot be opened, with what to do.
 #[derive(Debug, Error)]
 pub enum StateDirError {
+    /// Others can change it, or put another one in its place.
+    #[error("the state directory is not safe: {0}")]
+    Way(#[from] Distrust),
     /// The directory cannot be made.
-    #[error("cannot make the state directory {}: {source}", .dir.display())]
+    #[error("cannot make the state directory {}: {source}", shown(.dir))]
     Make {
         /// The directory.
         dir: PathBuf,
@@ -39,8 +44,8 @@ pub enum StateDirError {
     /// No store is in the directory.
     #[error(
         "{} is no state directory: cannot find {}: {source}; give the one of 'rdmafs serve --state'",
-        .dir.display(),
-        .store.display()
+        shown(.dir),
+        shown(.store)
     )]
     NoStore {
         /// The directory.
@@ -51,7 +56,7 @@ pub enum StateDirError {
         source: io::Error,
     },
     /// The directory cannot be locked.
-    #[error("cannot lock the state directory {}: {source}", .dir.display())]
+    #[error("cannot lock the state directory {}: {source}", shown(.dir))]
     Lock {
         /// The directory.
         dir: PathBuf,
@@ -61,7 +66,7 @@ pub enum StateDirError {
     /// Another process has the directory.
     #[error(
         "the state directory {} is in use by another rdmafs serve (process {owner}): stop that one, or give another --state",
-        .dir.display()
+        shown(.dir)
     )]
     InUse {
         /// The directory.
@@ -72,7 +77,7 @@ pub enum StateDirError {
     /// What is in the store is not what was written.
     #[error(
         "the namespace {0} is damaged: {how}; restore it from a copy, or give up its names and attributes: mv {0} {0}.damaged, then serve with --new",
-        .store.display()
+        shown(.store)
     )]
     Damaged {
         /// The store's file.
@@ -81,7 +86,7 @@ pub enum StateDirError {
         how: String,
     },
     /// The store cannot be opened.
-    #[error("cannot open the namespace {}: {source}{}", .store.display(), help(.source))]
+    #[error("cannot open the namespace {}: {source}{}", shown(.store), help(.source))]
     Open {
         /// The store's file.
         store: PathBuf,

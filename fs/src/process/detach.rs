@@ -4,6 +4,7 @@
 //! Nothing forks without exec, so no thread or lock is lost on the way. The pipe is the daemon's standard
 //! output until it is ready; on it go lines of JSON. The starter returns with the first line that is final.
 
+use rdmafs_rdma::shown::shown;
 use serde::{Deserialize, Serialize};
 use std::ffi::OsString;
 use std::fs::{File, OpenOptions};
@@ -46,7 +47,7 @@ pub struct DaemonFailed(String);
 #[derive(Debug, Error)]
 pub enum DetachError {
     /// Its log file cannot be opened.
-    #[error("cannot open the log file {}: {source}", .path.display())]
+    #[error("cannot open the log file {}: {source}", shown(.path))]
     Log {
         /// The file.
         path: PathBuf,
@@ -63,7 +64,7 @@ pub enum DetachError {
     #[error(transparent)]
     Daemon(#[from] DaemonFailed),
     /// The daemon ended in this way and said nothing.
-    #[error("the daemon ended before it was ready ({end}): see {}", .log.display())]
+    #[error("the daemon ended before it was ready ({end}): see {}", shown(.log))]
     Ended {
         /// Its exit status, or why that is not known.
         end: String,

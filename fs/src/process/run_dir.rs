@@ -1,8 +1,10 @@
 //! The directory of the daemons' sockets and pid files.
 //!
-//! Who may change this directory may put a socket of his own where a handler looks for a node: only root (or the
-//! user that runs the daemon) may be that.
+//! Who may change this directory, or one that leads to it, may put a socket of his own where a handler looks for a node: only root
+//! (or the user that runs the daemon) may be that.
 
+use rdmafs_rdma::shown::shown;
+use rdmafs_rdma::trust::{Distrust, check_way};
 use std::fs::{self, DirBuilder};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
@@ -13,7 +15,7 @@ use thiserror::Error;
 #[derive(Debug, Error)]
 pub enum RunDirError {
     /// It cannot be made.
-    #[error("cannot make directory {}: {source}", .dir.display())]
+    #[error("cannot make directory {}: {source}", shown(.dir))]
     Make {
         /// The directory.
         dir: PathBuf,
@@ -21,7 +23,7 @@ pub enum RunDirError {
         source: io::Error,
     },
     /// It cannot be looked at.
-    #[error("cannot look at {}: {source}", .dir.display())]
+    #[error("cannot look at {}: {source}", shown(.dir))]
     Look {
         /// The directory.
         dir: PathBuf,
@@ -29,15 +31,18 @@ pub enum RunDirError {
         source: io::Error,
     },
     /// Another user than root and this process's owns it.
-    #[error("{0} belongs to uid {owner}, who could put sockets of his own there: chown root {0}", .dir.display())]
+    #[error("{0} belongs to uid {owner}, who could put sockets of his own there: chown root {0}", shown(.dir))]
     Owner {
         /// The directory.
         dir: PathBuf,
         /// The user.
         owner: u32,
     },
+    /// Others can put another directory in its place.
+    #[error(transparent)]
+    Way(#[from] Distrust),
     /// Its mode lets others change it.
-    #[error("{0} can be changed by others (mode {mode:04o}): chmod 755 {0}", .dir.display())]
+    #[error("{0} can be changed by others (mode {mode:04o}): chmod 755 {0}", shown(.dir))]
     Mode {
         /// The directory.
         dir: PathBuf,
@@ -48,7 +53,7 @@ pub enum RunDirError {
 
 /// A pid file that cannot be written.
 #[derive(Debug, Error)]
-#[error("cannot write {}: {source}", .path.display())]
+#[error("cannot write {}: {source}", shown(.path))]
 pub struct PidFileError {
     path: PathBuf,
     source: io::Error,
@@ -61,7 +66,9 @@ pub struct PidFileError {
 /// It cannot be made, is no directory, or others may change it.
 pub fn prepare_run_dir(dir: &Path) -> Result<(), RunDirError> {
     let name = || dir.to_owned();
+    check_way(dir)?;
     make(dir).map_err(|source| RunDirError::Make { dir: name(), source })?;
+    check_way(dir)?;
     let found = fs::metadata(dir).map_err(|source| RunDirError::Look { dir: name(), source })?;
     let me = nix::unistd::geteuid().as_raw();
     if found.uid() != 0 && found.uid() != me {
@@ -112,7 +119,7 @@ impl Drop for PidFile {
         match fs::remove_file(&self.path) {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => tracing::warn!(path = %self.path.display(), %error, "cannot remove the pid file"),
+            Err(error) => tracing::warn!(path = %shown(&self.path), %error, "cannot remove the pid file"),
         }
     }
 }
@@ -142,6 +149,19 @@ mod tests {
                 assert!(line.contains("chmod 755"), "{line}");
             }
         }
+    }
+
+    #[test]
+    fn a_directory_below_one_that_others_may_change_is_refused_and_not_made() {
+        let temporary = tempfile::tempdir().unwrap();
+        fs::set_permissions(temporary.path(), fs::Permissions::from_mode(0o777)).unwrap();
+        let dir = temporary.path().join("a/run");
+        let line = prepare_run_dir(&dir).unwrap_err().to_string();
+        assert!(
+            line.contains(&format!("chmod go-w {},", shown(&temporary.path()))),
+            "{line}"
+        );
+        assert!(!temporary.path().join("a").exists());
     }
 
     #[test]

@@ -54,16 +54,18 @@ pub(crate) fn changed(
 }
 
 /// A kernel that asks for no change wants what a write or a change of owner takes to go: chown(2) of nothing, or a write that is about to
-/// come. So whoever may do either may have that.
+/// come. So whoever may do either may have that. Of a file that is open for writing it may be a write by that descriptor, or chown(2) by anybody
+/// on that host: neither fails, and nothing goes, because the write itself says that it takes set-id bits away.
 fn touched(who: &Credentials, mut attr: Attr, by_handle: bool, now: Timestamp) -> Result<Attr, MetaError> {
-    let writes = by_handle || permission::check(who, &attr, Access::WRITE).is_ok();
-    let may = permission::owns(who, &attr) || writes && attr.kind == FileKind::Regular;
+    let writes = attr.kind == FileKind::Regular && permission::check(who, &attr, Access::WRITE).is_ok();
+    let may = permission::owns(who, &attr) || writes;
     let kept = match attr.kind {
         FileKind::Directory => attr.mode,
         _ => permission::without_set_id(who, &attr),
     };
     match kept == attr.mode {
         _ if may => (attr.mode, attr.ctime) = (kept, now),
+        _ if by_handle && attr.kind == FileKind::Regular => {}
         true => {}
         false => return Err(MetaError::NotOwner),
     }
@@ -170,7 +172,9 @@ mod tests {
         };
         assert_eq!(nothing(&user(8), 0, false), Ok((0, false)));
         assert_eq!(nothing(&user(8), 0o6755, false), Err(MetaError::NotOwner));
-        assert_eq!(nothing(&user(8), 0o6755, true), Ok((0o755, true)));
+        // Somebody has it open for writing, perhaps another one.
+        assert_eq!(nothing(&user(8), 0o6755, true), Ok((0o6755, false)));
+        assert_eq!(nothing(&user(7), 0o6755, true), Ok((0o755, true)));
         assert_eq!(nothing(&user(8), 0o6757, false), Ok((0o757, true)));
         assert_eq!(nothing(&user(7), 0o6555, false), Ok((0o555, true)));
         assert_eq!(nothing(&Credentials::root(), 0o6555, false), Ok((0o555, true)));

@@ -2,6 +2,7 @@
 
 use super::*;
 use clap::Parser;
+use rdmafs_fs::shown::shown;
 
 #[derive(Parser)]
 struct Wrapper {
@@ -161,7 +162,7 @@ fn wrong_words_are_refused_with_the_remedy() {
     let line = parse_state("s").unwrap_err().to_string();
     let there = std::env::current_dir().unwrap().join("s");
     assert!(
-        line.contains(&format!("did you mean {}?", there.display())),
+        line.contains(&format!("did you mean {}?", shown(&there))),
         "{line}"
     );
     assert!(

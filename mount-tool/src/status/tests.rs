@@ -1,6 +1,7 @@
 //! What `status` shows, line by line and as JSON.
 
 use super::*;
+use crate::output::json;
 use rdmafs_fs::control::{CallTraffic, LeaseStatus};
 use rdmafs_fs::options::Share;
 use std::path::PathBuf;
@@ -137,14 +138,14 @@ fn a_mount_whose_pool_was_replaced_is_said_so() {
 #[test]
 fn json_has_four_lists_also_where_no_handler_runs() {
     assert_eq!(
-        json(&All::default()).unwrap(),
+        json("the status", &All::default()).unwrap(),
         r#"{"links":[],"mounts":[],"pools":[],"nodes":[]}"#
     );
     let all = All {
         mounted: example(),
         nodes: vec![served()],
     };
-    let value: serde_json::Value = serde_json::from_str(&json(&all).unwrap()).unwrap();
+    let value: serde_json::Value = serde_json::from_str(&json("the status", &all).unwrap()).unwrap();
     assert_eq!(value["nodes"][0]["sessions"][0]["host"], "far");
     assert_eq!(value["links"][0]["qps"], 2);
     assert_eq!(value["links"][0]["calls"]["kinds"]["lookup"], 8);

@@ -14,7 +14,8 @@ const MAGIC: [u8; 8] = *b"\0rdmafs\0";
 const PATTERN: &str = "Noise_NNpsk0_25519_AESGCM_BLAKE2s";
 /// Bytes of a Noise handshake message without payload: an ephemeral key and a tag.
 const NOISE: usize = 32 + TAG;
-const PROLOGUE: usize = OPENING_HEAD + 8;
+/// Bytes of an opening before the fresh key: magic, version and key id.
+pub(crate) const PROLOGUE: usize = OPENING_HEAD + 8;
 /// Bytes of an opening that all versions share: magic and version.
 pub(crate) const OPENING_HEAD: usize = 10;
 /// Bytes of an opening.
@@ -43,6 +44,9 @@ pub(crate) enum Rejected {
     /// The two do not hold the same key.
     #[error("the keys differ")]
     WrongKey,
+    /// The opening was answered before: it was recorded, and is played anew.
+    #[error("it says an opening that was said before")]
+    Repeated,
     /// The kernel gave no random bytes, or Noise failed for another reason that lies on this side.
     #[error("no handshake can be made")]
     Unable,

@@ -2,17 +2,18 @@
 
 use super::channel::Channel;
 use super::connection::{BACKLOG, PeerConnection, Side};
+use super::openings::Openings;
 use super::peer_handler::{Identity, Peer, PeerHandler, PeerId, ServerConfig};
 use super::registry::{PeerPermit, Registry, SetupPermit};
 use super::rejections::{Origin, RejectionLog, Why};
 use crate::arena::Arena;
 use crate::clock::{Clock, SystemClock};
 use crate::fabric::FabricKind;
-use crate::handshake::{Answer, Hello, Protection, Refusal, Role, Secure, Token, Welcome};
-use crate::key::KeyId;
+use crate::handshake::{Answer, Hello, OPENING, Protection, Refusal, Role, Secure, Token, Welcome};
+use crate::key::{Key, KeyId};
 use crate::protocol::{Negotiated, NoCommonVersion};
 use crate::shm::send_descriptor;
-use crate::stream::{Admitted, Limits, Mailbox, SetupError, Socket, Waker, answer, turn_away};
+use crate::stream::{Admitted, Keys, Limits, Mailbox, SetupError, Socket, Waker, answer, turn_away};
 use crate::verbs::Responder;
 use crate::{sys, tcp};
 use parking_lot::Mutex;
@@ -78,6 +79,8 @@ pub(super) struct Acceptor {
     pub(super) half_open: usize,
     pub(super) clock: SystemClock,
     pub(super) rejections: RejectionLog,
+    /// Held for a look only.
+    pub(super) openings: Mutex<Openings>,
 }
 
 /// What peers come for.
@@ -99,6 +102,21 @@ struct Setup {
     setup_permit: SetupPermit,
     /// What it and this node speak with each other.
     negotiated: Negotiated,
+}
+
+impl Keys for &Acceptor {
+    fn find(&self, id: KeyId) -> Option<Key> {
+        let key = &self.config.key;
+        (id == key.id).then(|| key.clone())
+    }
+
+    fn is_repeated(&self, opening: &[u8; OPENING]) -> bool {
+        self.openings.lock().has(opening)
+    }
+
+    fn answered(&self, opening: &[u8; OPENING]) {
+        self.openings.lock().add(opening);
+    }
 }
 
 impl Acceptor {

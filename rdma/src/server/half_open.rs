@@ -165,9 +165,7 @@ impl HalfOpenQueue {
         let Some(half_open) = self.half_open.get_mut(&number) else {
             return; // He was sent away meanwhile.
         };
-        let key = &self.acceptor.config.key;
-        let find = |id| (id == key.id).then(|| key.clone());
-        match half_open.admission.go_on(&half_open.socket, find) {
+        match half_open.admission.go_on(&half_open.socket, &*self.acceptor) {
             Ok(None) => {}
             Ok(Some(admitted)) => {
                 if let Some(half_open) = self.remove(number) {

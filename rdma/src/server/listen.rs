@@ -2,6 +2,7 @@
 
 use super::acceptor::Arrival;
 use super::rejections::{Origin, Why};
+use crate::shown::shown;
 use crate::stream::Socket;
 use nix::sys::socket::{
     AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, getsockopt, listen, socket, sockopt,
@@ -88,7 +89,7 @@ impl SocketFile {
     pub(super) fn listen(path: PathBuf) -> io::Result<(Self, Listener)> {
         let made = make_room(&path).and_then(|()| bind_private(&path));
         let (fd, made) =
-            made.map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))?;
+            made.map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", shown(&path))))?;
         Ok((Self { path, made }, Listener::Local(UnixListener::from(fd))))
     }
 }

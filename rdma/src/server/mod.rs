@@ -7,6 +7,7 @@
 
 mod closing;
 mod peer_handler;
+mod openings;
 mod acceptor;
 mod channel;
 mod listen;

@@ -80,6 +80,7 @@ impl Server {
             half_open: half_open(),
             clock: SystemClock::new(),
             rejections: RejectionLog::default(),
+            openings: Mutex::default(),
         });
         let server = Self {
             address,

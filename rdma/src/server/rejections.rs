@@ -62,7 +62,7 @@ impl Why {
             Self::Slow(_) => "slow",
             Self::TooManyHalfOpen => "crowd",
             Self::User(_) => "user",
-            Self::Setup(SetupError::Rejected(Rejected::WrongKey)) => "key",
+            Self::Setup(SetupError::Rejected(Rejected::WrongKey | Rejected::Repeated)) => "key",
             Self::Setup(SetupError::Rejected(_) | SetupError::NoCommonVersion(_)) => "protocol",
             Self::Setup(SetupError::Ended(_) | SetupError::Io(_)) => "ended",
             Self::Setup(SetupError::TimedOut(_)) => "slow",

@@ -5,8 +5,10 @@ use super::pass::receive_descriptor;
 use crate::arena::Arena;
 use crate::fabric::{ConnectError, Endpoint, Fabric, FabricKind, Target};
 use crate::handshake::{Hello, Role};
+use crate::shown::shown;
 use crate::stream::{Limits, SetupError, Socket, introduce};
 use crate::sys;
+use crate::trust::{Distrust, check_listener, check_way};
 use nix::errno::Errno;
 use nix::ifaddrs::getifaddrs;
 use nix::sys::socket::{
@@ -32,7 +34,10 @@ impl Fabric for Shm {
             return Err(ConnectError::NotHere(format!("{} is another host", target.host)));
         }
         let path = socket_path(&target.run_dir, target.port);
+        let foreign = |error: Distrust| ConnectError::NotHere(error.to_string());
+        check_way(&path).map_err(foreign)?;
         let socket = dial(&path, target)?;
+        check_listener(&socket, &path).map_err(foreign)?;
         let process = node_process(&socket, target)?;
         let socket = Socket::new(socket);
         let role = Role::Control {
@@ -91,7 +96,7 @@ fn dial(path: &Path, target: &Target) -> Result<OwnedFd, ConnectError> {
     let made = socket(AddressFamily::Unix, SockType::Stream, flags, None)
         .and_then(|socket| Ok((socket, UnixAddr::new(path)?)))
         .and_then(|(socket, address)| connect(socket.as_raw_fd(), &address).map(|()| socket));
-    let (port, path) = (target.port, path.display());
+    let (port, path) = (target.port, shown(&path));
     match made {
         Ok(socket) => Ok(socket),
         Err(Errno::ENOENT) => Err(ConnectError::NotHere(format!(

@@ -17,6 +17,26 @@ const HELLO: usize = 2 + MAX_SETUP_RECORD;
 /// Most bytes that are thrown away so that the kernel delivers our last word: closing a socket with bytes unread would take it back.
 const LEFT_UNREAD: usize = 64 * 1024;
 
+/// What a node knows of keys and of those who proved one.
+pub(crate) trait Keys {
+    /// The key of an id.
+    fn find(&self, id: KeyId) -> Option<Key>;
+
+    /// Whether this opening was answered before.
+    fn is_repeated(&self, _opening: &[u8; OPENING]) -> bool {
+        false
+    }
+
+    /// This opening was made with a key, and is answered.
+    fn answered(&self, _opening: &[u8; OPENING]) {}
+}
+
+impl<F: Fn(KeyId) -> Option<Key>> Keys for F {
+    fn find(&self, id: KeyId) -> Option<Key> {
+        self(id)
+    }
+}
+
 /// A handshake under way.
 #[derive(Debug)]
 pub(crate) struct Admission {
@@ -70,17 +90,13 @@ impl Admission {
         if self.has_key() { "hello" } else { "key" }
     }
 
-    /// Goes on with what has come; `None` when more must come. `find` gives the key of an id.
+    /// Goes on with what has come; `None` when more must come.
     ///
     /// # Errors
     /// The handshake has failed; the peer has been told why, if anything is owed to it. The socket is to be closed.
-    pub(crate) fn go_on(
-        &mut self,
-        socket: &Socket,
-        find: impl Fn(KeyId) -> Option<Key>,
-    ) -> Result<Option<Admitted>, SetupError> {
+    pub(crate) fn go_on(&mut self, socket: &Socket, keys: impl Keys) -> Result<Option<Admitted>, SetupError> {
         if let Stage::Opening { bytes, got } = &mut self.stage {
-            let Some(hearing) = hear_opening(socket, bytes, got, find)? else {
+            let Some(hearing) = hear_opening(socket, bytes, got, keys)? else {
                 return Ok(None);
             };
             self.stage = Stage::Hello(Box::new(hearing));
@@ -103,7 +119,7 @@ fn hear_opening(
     socket: &Socket,
     bytes: &mut [u8; OPENING],
     got: &mut usize,
-    find: impl Fn(KeyId) -> Option<Key>,
+    keys: impl Keys,
 ) -> Result<Option<Hearing>, SetupError> {
     if !fill(socket, &mut bytes[..OPENING_HEAD], got, "key")? {
         return Ok(None);
@@ -115,7 +131,13 @@ fn hear_opening(
         Ok(()) if !fill(socket, bytes, got, "key")? => return Ok(None),
         Ok(()) => {}
     }
-    let (reply, outcome) = respond(bytes, find);
+    if keys.is_repeated(bytes) {
+        return Err(Rejected::Repeated.into());
+    }
+    let (reply, outcome) = respond(bytes, |id| keys.find(id));
+    if outcome.is_ok() {
+        keys.answered(bytes);
+    }
     say(socket, &reply, "key")?;
     let secure = outcome.inspect_err(|_| leave(socket))?;
     let key = bytes[OPENING_HEAD..].first_chunk();

@@ -14,7 +14,7 @@ mod records;
 mod setup;
 mod socket;
 
-pub(crate) use admission::{Admission, Admitted, turn_away};
+pub(crate) use admission::{Admission, Admitted, Keys, turn_away};
 #[cfg(feature = "verbs")]
 pub(crate) use close_reason::CloseReason;
 pub(crate) use endpoint_state::EndpointState;

@@ -97,10 +97,51 @@ fn a_recorded_set_up_gets_nothing_when_it_is_played_anew() {
     let mut anew = TcpStream::connect(rig.server.address()).unwrap();
     anew.write_all(&recorded).unwrap();
     let reply = read_rest(&mut anew);
-    assert!(reply.len() <= 59, "nothing after the handshake's reply");
+    assert!(reply.is_empty(), "its opening was answered before");
     rig.peer_handler.until("nothing came of it", |books| {
         books.arrived == 1 && books.messages.len() == 1
     });
+}
+
+/// What a handler says first to whoever has taken the port of its node.
+fn opening_of_a_handler(rig: &Rig) -> [u8; 66] {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut target = rig.target(Way::Encrypted);
+    target.port = listener.local_addr().unwrap().port();
+    let handler = std::thread::spawn(move || drop(connect(Way::Encrypted, &target)));
+    let mut opening = [0; 66];
+    listener.accept().unwrap().0.read_exact(&mut opening).unwrap();
+    handler.join().unwrap();
+    opening
+}
+
+#[test]
+fn an_opening_that_somebody_else_recorded_is_answered_once_and_leads_nowhere() {
+    let rig = Rig::with(Duration::from_millis(300), &[FabricKind::Tcp, FabricKind::Shm]);
+    let opening = opening_of_a_handler(&rig);
+    let replay = || {
+        let mut stream = TcpStream::connect(rig.server.address()).unwrap();
+        stream.write_all(&opening).unwrap();
+        read_rest(&mut stream)
+    };
+    let reply = replay();
+    assert_eq!(
+        (reply.len(), reply[10]),
+        (59, 0),
+        "the node never heard it before"
+    );
+    for _ in 0..3 {
+        assert!(replay().is_empty(), "it was answered twice");
+    }
+    let mut local = UnixStream::connect(socket_file(&rig)).unwrap();
+    local.write_all(&opening).unwrap();
+    assert!(
+        read_rest(&mut local).is_empty(),
+        "it was answered by the other listener"
+    );
+    assert_eq!(rig.client(Way::Encrypted).read(0, 3).unwrap(), [0, 0, 0]);
+    rig.peer_handler
+        .until("only the honest one has arrived", |books| books.arrived == 1);
 }
 
 #[test]

@@ -14,16 +14,17 @@ use rdmafs_meta::id::InodeId;
 use rdmafs_meta::name::Name;
 use rdmafs_meta::time::AccessTime;
 use rdmafs_meta::wire::{NewInode, RenameMode, Reply, Request};
+use rdmafs_rdma::shown::shown;
 use std::sync::Arc;
 
 /// The directory of a pool that shall be mounted is not there, with what to do. Paths begin at the pool's root.
 #[derive(Debug, thiserror::Error)]
 pub enum RootError {
     /// A name of the path is missing.
-    #[error("the pool has no directory '{0}': mount the pool and make it with mkdir -p")]
+    #[error("the pool has no directory '{}': mount the pool and make it with mkdir -p", shown(.0))]
     Missing(String),
     /// The path cannot be looked up.
-    #[error("cannot look up '{path}' in the pool: {source}")]
+    #[error("cannot look up '{}' in the pool: {source}", shown(.path))]
     Lookup {
         /// As far as it was looked up.
         path: String,

@@ -9,6 +9,7 @@ use crate::node::state_dir::StateDir;
 use crate::node::store_file::Purpose;
 use rdmafs_meta::store::{Batch, Store};
 use rdmafs_rdma::fabric::FabricKind;
+use rdmafs_rdma::shown::shown;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -91,7 +92,7 @@ fn a_directory_from_before_it_was_kept_is_adopted() {
 
 /// What a person reads when the file is damaged; it names the file and what to do, in one line.
 fn assert_notified(line: &str, path: &Path) {
-    let name = path.display().to_string();
+    let name = shown(&path).to_string();
     assert!(line.contains(&name) && !line.contains('\n'), "{line}");
     assert!(
         line.contains("damaged") && line.contains(&format!("mv {name}")),

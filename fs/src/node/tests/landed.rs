@@ -22,6 +22,7 @@ use rdmafs_meta::store::{Batch, Store};
 use rdmafs_meta::wire::{Reply, Request};
 use rdmafs_meta::xattr::XattrName;
 use rdmafs_rdma::fabric::FabricKind;
+use rdmafs_rdma::shown::shown;
 use std::fs;
 use std::path::Path;
 
@@ -142,7 +143,7 @@ fn a_newer_format_is_refused_in_one_line_and_nothing_is_changed() {
     let Err(line) = Prepared::new(config(dir.path(), true), |_| true) else {
         panic!("it would be served")
     };
-    let shown = state.display();
+    let shown = shown(&state);
     assert_eq!(
         line.to_string(),
         format!("cannot load the namespace of {shown}: {said}")
