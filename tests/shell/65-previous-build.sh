@@ -103,7 +103,7 @@ together() {
 }
 
 together "$OLD" old 5
-together "$NEW" new 5
+together "$NEW" new 6
 
 note "this program serves what the one before kept, and the reverse, where they know one format"
 RDMAFS=$NEW
@@ -150,7 +150,7 @@ wait_until 20 served "$T/far" two || fail "the other host does not come back to 
 end_handler KILL
 start_handler
 wait_until 20 served "$M" three || fail "the new handler does not take the mount over"
-same "the version that this program speaks with its like" "$(protocol "$RDMAFS_RUN_DIR")" 5
+same "the version that this program speaks with its like" "$(protocol "$RDMAFS_RUN_DIR")" 6
 "$NEW" qos "$M" | grep -q 30 || fail "the share is not what it was: $("$NEW" qos "$M")"
 same "the names" "$(cd "$T/far" && echo *)" "before one three two"
 flock --no-fork "$M/three" sleep 60 &

@@ -117,6 +117,23 @@ mod tests {
     }
 
     #[test]
+    fn an_error_that_came_later_is_answered_by_one_that_the_peer_knows() {
+        let refused = StampedAnswer::from(Err(MetaError::QuotaExceeded));
+        for (spoken, heard) in [
+            (WireVersion::NEWEST, MetaError::QuotaExceeded),
+            (WireVersion::FIFTH, MetaError::NoSpace),
+            (WireVersion::THIRD, MetaError::NoSpace),
+        ] {
+            let frame = answer(7, &refused, spoken);
+            let answered = wire::decode::<StampedAnswer>(&frame[8..], spoken).unwrap();
+            assert_eq!(answered.answer, Err(heard), "{spoken}");
+        }
+        let frame = answer(7, &refused, WireVersion::FIRST);
+        let answered = wire::decode::<Answer>(&frame[8..], WireVersion::FIRST).unwrap();
+        assert_eq!(answered, Err(MetaError::NoSpace));
+    }
+
+    #[test]
     fn what_a_peer_does_not_speak_is_answered_as_an_error_and_is_no_notice() {
         let spoken = WireVersion {
             version: 0,
