@@ -59,6 +59,8 @@ pub(super) struct Worker<S> {
     term: Term,
     /// What found no room, and who waits for it.
     pending: Group,
+    /// The store must make room before it can be used.
+    spent: bool,
 }
 
 struct Shared {
@@ -109,6 +111,7 @@ impl Journal {
             store,
             term,
             pending: Group::default(),
+            spent: false,
         };
         let thread = Mutex::new(None);
         (Self { shared, thread }, worker)
@@ -199,9 +202,8 @@ impl<S: Store> Worker<S> {
         while let Some(group) = self.shared.next() {
             self.commit(group);
         }
-        if !self.pending.batches.is_empty() {
-            // It was tried a last time.
-            self.fail("there was no room until the end");
+        if let Err(error) = self.write() {
+            self.fail(&error);
         }
     }
 
@@ -242,6 +244,12 @@ impl<S: Store> Worker<S> {
         if self.pending.batches.is_empty() {
             return Ok(());
         }
+        if self.spent {
+            self.store.make_room()?;
+            let done = self.store.commit(&self.pending.batches, self.term);
+            self.spent = matches!(done, Err(StoreError::Full(_)));
+            return done;
+        }
         match self.store.commit(&self.pending.batches, self.term) {
             Err(StoreError::Full(error)) => {
                 if !self.shared.is_full() {
@@ -251,8 +259,8 @@ impl<S: Store> Worker<S> {
                     );
                 }
                 self.shared.set_full(true);
-                self.store.make_room()?;
-                self.store.commit(&self.pending.batches, self.term)
+                self.spent = true;
+                self.write()
             }
             done => done,
         }
