@@ -5,7 +5,7 @@ use super::service::Namespace;
 use super::step::Step;
 use crate::id::{InodeId, LockOwner, LockTicket, SessionId};
 use crate::lock::{Lock, LockKind, Span};
-use crate::locks::{Asked, Grants};
+use crate::locks::{Account, Asked, Grants};
 use crate::wire::{Answer, Reply};
 
 impl Namespace {
@@ -20,6 +20,7 @@ impl Namespace {
         self.sessions.held(session, ino)?;
         let asked = Asked {
             session,
+            account: Account::of(session, step.who),
             ino,
             ticket,
             lock,
