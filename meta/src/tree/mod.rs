@@ -1,6 +1,7 @@
 //! The tree of names, and the inodes it leads to.
 
 mod inode;
+mod ancestry;
 mod xattrs;
 mod table;
 mod attributes;

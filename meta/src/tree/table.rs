@@ -1,5 +1,6 @@
 //! The inode table, and what of it the store does not know yet.
 
+use super::ancestry::Ancestry;
 use super::inode::{Body, Directory, Inode, blank};
 use super::xattrs::Xattrs;
 use crate::attr::FileKind;
@@ -31,6 +32,7 @@ pub(crate) struct Changes {
 #[derive(Debug)]
 pub(crate) struct Tree {
     pub(super) inodes: BTreeMap<InodeId, Inode>,
+    pub(super) ancestry: Ancestry,
     /// Of the inodes that have any.
     xattrs: BTreeMap<InodeId, Xattrs>,
     /// Of the value that was set last.
@@ -43,6 +45,7 @@ pub(crate) struct Tree {
 impl Tree {
     pub(crate) fn new(inodes: BTreeMap<InodeId, Inode>, next: InodeId) -> Self {
         Self {
+            ancestry: Ancestry::of(inodes.values()),
             inodes,
             xattrs: BTreeMap::new(),
             edition: 0,
@@ -59,6 +62,11 @@ impl Tree {
         (attr.uid, attr.gid) = owner;
         let body = Body::Directory(Directory::new(InodeId::ROOT));
         self.insert(Inode { attr, body });
+    }
+
+    /// Every directory's parent is known to those who walk up.
+    pub(crate) fn knows_parents(&self) -> bool {
+        self.ancestry.is_true_of(self.inodes.values())
     }
 
     pub(crate) fn len(&self) -> u64 {
@@ -152,12 +160,14 @@ impl Tree {
 
     pub(crate) fn insert(&mut self, inode: Inode) {
         self.changes.inodes.insert(inode.attr.ino);
+        self.ancestry.put(&inode);
         self.inodes.insert(inode.attr.ino, inode);
     }
 
     /// Removes an inode that has no names and no runs left.
     pub(crate) fn remove(&mut self, ino: InodeId) {
         self.inodes.remove(&ino);
+        self.ancestry.remove(ino);
         self.changes.inodes.insert(ino);
         let xattrs = self.xattrs.remove(&ino).unwrap_or_default();
         let gone = xattrs.names().map(|name| (ino, name.clone()));
@@ -167,6 +177,7 @@ impl Tree {
     /// The inode goes and what is its stays: damage.
     #[cfg(test)]
     pub(crate) fn lose_inode(&mut self, ino: InodeId) {
+        self.ancestry.remove(ino);
         self.inodes.remove(&ino);
     }
 

@@ -20,6 +20,7 @@ mod whiteout;
 mod atomics;
 mod random;
 mod replicas;
+mod depth;
 mod effects;
 mod examine;
 mod damage;
