@@ -51,10 +51,16 @@ impl Span {
     #[must_use]
     pub fn joined(self, other: Span) -> Option<Span> {
         let touches = self.start <= other.last + 1 && other.start <= self.last + 1;
-        touches.then(|| Span {
+        touches.then(|| self.hull(other))
+    }
+
+    /// The smallest span that covers both, with what lies between them.
+    #[must_use]
+    pub fn hull(self, other: Span) -> Span {
+        Span {
             start: self.start.min(other.start),
             last: self.last.max(other.last),
-        })
+        }
     }
 
     /// What is left of it before and after `other`.

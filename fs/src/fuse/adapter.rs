@@ -114,6 +114,7 @@ impl Adapter {
             exclusive: kind == libc::F_WRLCK,
             process: if self.callers.visible { process } else { 0 },
             caller: LockCaller::Thread(self.tid(request)),
+            uid: (!self.callers.idmapped).then(|| request.uid()),
         })
     }
 

@@ -1,18 +1,17 @@
 //! All locks of a pool.
 
-use super::file::{File, Holder, Waiter};
-use crate::error::{Inconsistency, MetaError};
+use super::balanced::Steps;
+use super::bounds::{Account, Tallies};
+use super::file::{File, PATIENCE};
+use super::index::{Arrival, Holder, Obstacle};
+use super::owned::Held;
+use super::queue::Waiter;
+use super::unsettled::Unsettled;
+use crate::error::MetaError;
 use crate::id::{InodeId, LockOwner, LockTicket, SessionId};
 use crate::lock::{Lock, LockKind, LockState, Span};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
-
-/// Locks of one session: about 8 MiB of memory.
-const SESSION_LOCKS: usize = 1 << 16;
-/// Locks of one file: it bounds the time of a call.
-const FILE_LOCKS: usize = 1 << 13;
-/// Waiters of one session, and of one file.
-const WAITERS: (usize, usize) = (1 << 13, 1 << 11);
 
 /// Who got what they waited for.
 pub(crate) type Grants = Vec<(SessionId, LockTicket)>;
@@ -21,6 +20,7 @@ pub(crate) type Grants = Vec<(SessionId, LockTicket)>;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Asked {
     pub(crate) session: SessionId,
+    pub(crate) account: Account,
     pub(crate) ino: InodeId,
     pub(crate) ticket: LockTicket,
     pub(crate) lock: Lock,
@@ -28,17 +28,28 @@ pub(crate) struct Asked {
 }
 
 /// All locks and waiters. Time is an argument where somebody may come or go; what it lets in comes back as [`Grants`].
+///
+/// What a call costs is bounded: steps by the logarithm of how many locks there are, one for each lock that it takes away, and some thousand to let
+/// others in. Who is not let in by then is with the next calls and ticks.
 #[derive(Debug, Default)]
 pub(crate) struct Locks {
-    files: BTreeMap<InodeId, File>,
+    pub(super) files: BTreeMap<InodeId, File>,
     /// Files in which a session has locks or waits.
-    used: BTreeSet<(SessionId, InodeId)>,
-    held: BTreeMap<SessionId, usize>,
-    waiting: BTreeMap<(SessionId, LockTicket), InodeId>,
+    pub(super) used: BTreeSet<(SessionId, InodeId)>,
+    pub(super) tallies: Tallies,
+    pub(super) waiting: BTreeMap<(SessionId, LockTicket), (InodeId, Arrival)>,
     /// Waits of processes that can be told apart.
     waits: BTreeSet<(SessionId, u64, LockTicket)>,
+    /// What was granted last to an owner who has asked for nothing since.
+    pub(super) granted: BTreeMap<(SessionId, LockTicket), (InodeId, LockOwner)>,
+    pub(super) unsettled: Unsettled,
+    arrivals: Arrival,
     /// Of the last call or tick.
-    now: Duration,
+    pub(super) now: Duration,
+    /// Of the last call or tick.
+    pub(super) steps: Steps,
+    /// The last call or tick did.
+    pub(super) has_let_in: bool,
 }
 
 impl Locks {
@@ -54,73 +65,76 @@ impl Locks {
         grants: &mut Grants,
     ) -> Result<LockState, MetaError> {
         let &Asked {
-            session,
-            ino,
-            ticket,
-            lock,
-            wait,
+            session, ino, ticket, ..
         } = asked;
-        self.now = self.now.max(now);
-        if let Some(waits) = self.waiting.get(&(session, ticket)) {
-            return if *waits == ino {
-                Ok(LockState::Waiting)
-            } else {
-                Err(MetaError::Invalid)
+        let holder = (session, asked.lock.owner);
+        self.begin(now);
+        if let Some((waits_in, _)) = self.waiting.get(&(session, ticket)) {
+            return match *waits_in == ino {
+                true => Ok(LockState::Waiting),
+                false => Err(MetaError::Invalid),
             };
         }
-        let holder = (session, lock.owner);
-        let file = self.files.entry(ino).or_default();
-        let owned = file.owners.get_mut(&holder);
-        if let Some(owned) = owned {
-            if owned.last.is_some_and(|(last, _)| last == ticket) {
-                return Ok(LockState::Held);
-            }
-            owned.last = None;
+        if self.granted.get(&(session, ticket)) == Some(&(ino, holder.1)) {
+            return Ok(LockState::Held);
         }
+        self.forget_granted(ino, holder);
+        self.files.entry(ino).or_default();
         self.used.insert((session, ino));
-        let before = self.count(ino, session);
         let state = self.decide(asked, holder);
-        if state == Ok(LockState::Held)
-            && let Some(file) = self.files.get_mut(&ino)
-        {
-            file.set(session, ticket, lock);
+        debug_assert!(asked.wait || state != Ok(LockState::Waiting));
+        let waiter = Waiter {
+            session,
+            account: asked.account,
+            ticket,
+            lock: asked.lock,
+            since: self.now,
+        };
+        match state {
+            Ok(LockState::Held) => self.give(ino, &waiter),
+            Ok(LockState::Waiting) => self.enqueue(ino, waiter),
+            _ => {}
         }
-        if state == Ok(LockState::Waiting) {
-            self.enqueue(asked);
-        }
-        debug_assert!(wait || state != Ok(LockState::Waiting));
-        self.recount(ino, session, before);
-        self.pass_on(ino, grants);
+        self.settle(ino, grants);
+        self.tidy(session, ino);
         state
     }
 
     fn decide(&mut self, asked: &Asked, holder: Holder) -> Result<LockState, MetaError> {
-        let Asked {
-            session, ino, lock, ..
+        let &Asked {
+            account, ino, lock, ..
         } = asked;
-        let locks = self.held.get(session).copied().unwrap_or(0);
-        let Some(file) = self.files.get_mut(ino) else {
+        let Some(file) = self.files.get_mut(&ino) else {
             return Err(MetaError::Invalid);
         };
-        if locks + 2 > SESSION_LOCKS || file.len() + 2 > FILE_LOCKS {
+        if let Some(given_up) = file.prepare_flock(&mut self.tallies, holder, &lock) {
+            self.unsettled.freed(ino, given_up, 0);
+        }
+        let obstacle = Obstacle {
+            holder,
+            lock,
+            before: Arrival::MAX,
+        };
+        let steps = &mut self.steps;
+        let taken = file.in_the_way(holder, &lock, steps).is_some();
+        let held_back = asked.wait && !taken && file.is_held_back(&obstacle, steps);
+        if !taken && !held_back {
+            let held = Held { lock, account };
+            return match file.has_room(&self.tallies, holder, &held) {
+                true => Ok(LockState::Held),
+                false => Err(MetaError::TooManyLocks),
+            };
+        }
+        if !asked.wait {
+            return Err(MetaError::Locked);
+        }
+        if !file.has_room_to_wait(&self.tallies, holder, account) {
             return Err(MetaError::TooManyLocks);
         }
-        file.prepare_flock(holder, lock);
-        let taken = file.in_the_way(holder, lock).next().is_some();
-        let held_back = asked.wait && file.is_held_back(holder, lock, file.queue.len());
-        match asked.wait {
-            _ if !taken && !held_back => return Ok(LockState::Held),
-            false => return Err(MetaError::Locked),
-            true => {}
+        match self.is_deadlock(ino, holder, &lock) {
+            true => Err(MetaError::Deadlock),
+            false => Ok(LockState::Waiting),
         }
-        let waits = self.waiting.range(all_of(*session)).count();
-        if waits >= WAITERS.0 || file.queue.len() >= WAITERS.1 {
-            return Err(MetaError::TooManyLocks);
-        }
-        if self.is_deadlock(*ino, holder, lock) {
-            return Err(MetaError::Deadlock);
-        }
-        Ok(LockState::Waiting)
     }
 
     /// Gives locks of an owner back.
@@ -131,26 +145,24 @@ impl Locks {
         &mut self,
         (session, ino): (SessionId, InodeId),
         owner: LockOwner,
-        (span, kind): (Span, LockKind),
+        what: (Span, LockKind),
         grants: &mut Grants,
     ) -> Result<(), MetaError> {
-        let locks = self.held.get(&session).copied().unwrap_or(0);
-        let before = self.count(ino, session);
+        let holder = (session, owner);
+        self.begin(self.now);
+        self.forget_granted(ino, holder);
         let Some(file) = self.files.get_mut(&ino) else {
             return Ok(());
         };
-        let full = locks >= SESSION_LOCKS || file.len() >= FILE_LOCKS;
-        let Some(owned) = file.owners.get_mut(&(session, owner)) else {
-            return Ok(());
-        };
-        owned.last = None;
-        if full && owned.splits(span, kind) {
+        if !file.may_cut(&self.tallies, holder, what) {
             return Err(MetaError::TooManyLocks);
         }
-        owned.cut(span, kind);
-        file.drop_if_empty((session, owner));
-        self.recount(ino, session, before);
-        self.pass_on(ino, grants);
+        if let Some(cut) = file.cut(&mut self.tallies, holder, what) {
+            self.steps.0 += cut.locks;
+            self.unsettled.freed(ino, cut.freed(), 0);
+        }
+        self.settle(ino, grants);
+        self.tidy(session, ino);
         Ok(())
     }
 
@@ -162,12 +174,14 @@ impl Locks {
         give_back: bool,
         grants: &mut Grants,
     ) -> LockState {
-        if let Some(ino) = self.waiting.get(&(session, ticket)).copied() {
-            self.dequeue(ino, |waiter| (waiter.session, waiter.ticket) == (session, ticket));
-            self.pass_on(ino, grants);
+        self.begin(self.now);
+        if let Some((ino, arrival)) = self.waiting.get(&(session, ticket)).copied() {
+            self.give_up(ino, arrival);
+            self.settle(ino, grants);
+            self.tidy(session, ino);
             return LockState::Free;
         }
-        let Some((ino, lock)) = self.granted(session, ticket) else {
+        let Some((ino, lock)) = self.last_granted(session, ticket) else {
             return LockState::Free;
         };
         if !give_back {
@@ -181,12 +195,15 @@ impl Locks {
     }
 
     /// The lock that is in the way of this one: the one that starts first.
-    pub(crate) fn conflict(&self, session: SessionId, ino: InodeId, lock: &Lock) -> Option<Lock> {
+    pub(crate) fn conflict(&mut self, session: SessionId, ino: InodeId, lock: &Lock) -> Option<Lock> {
+        self.begin(self.now);
         let file = self.files.get(&ino)?;
-        let in_the_way = file.in_the_way((session, lock.owner), lock);
-        let ((holder, _), held) = in_the_way.min_by_key(|(_, held)| held.span.start())?;
-        let process = if holder == session { held.process } else { 0 };
-        Some(Lock { process, ..*held })
+        let (holder, held) = file.in_the_way((session, lock.owner), lock, &mut self.steps)?;
+        let process = match holder.0 == session {
+            true => held.lock.process,
+            false => 0,
+        };
+        Some(Lock { process, ..held.lock })
     }
 
     /// The session has closed the inode: its locks and waits there end.
@@ -194,41 +211,21 @@ impl Locks {
         if !self.used.contains(&(session, ino)) {
             return;
         }
-        let before = self.count(ino, session);
-        self.dequeue(ino, |waiter| waiter.session == session);
-        if let Some(file) = self.files.get_mut(&ino) {
-            file.owners.retain(|(of, _), _| *of != session);
-        }
-        self.recount(ino, session, before);
-        self.pass_on(ino, grants);
-    }
-
-    /// The session is over.
-    pub(crate) fn end(&mut self, session: SessionId, grants: &mut Grants) {
-        let range = (session, InodeId(0))..=(session, InodeId(u64::MAX));
-        let inodes: Vec<InodeId> = self.used.range(range).map(|(_, ino)| *ino).collect();
-        for ino in inodes {
-            self.leave(session, ino, grants);
-        }
-    }
-
-    /// Time passes: whoever was held back long enough is let in.
-    pub(crate) fn tick(&mut self, now: Duration, grants: &mut Grants) {
-        self.now = self.now.max(now);
-        let queues: BTreeSet<InodeId> = self.waiting.values().copied().collect();
-        for ino in queues {
-            self.pass_on(ino, grants);
-        }
+        self.begin(self.now);
+        self.drop_all(session, ino);
+        self.settle(ino, grants);
+        self.tidy(session, ino);
     }
 
     /// All locks that are held, and all waits with their times, inode by inode.
     pub(crate) fn all(&self) -> impl Iterator<Item = (InodeId, SessionId, Lock, Option<Duration>)> {
         self.files.iter().flat_map(|(ino, file)| {
-            let held = file
-                .owners
-                .iter()
-                .flat_map(|((session, _), owned)| owned.iter().map(|lock| (*ino, *session, *lock, None)));
-            let waits = file.queue.iter().map(|waiter| {
+            let held = file.owners.iter().flat_map(|((session, _), owned)| {
+                let mut locks: Vec<Lock> = owned.iter().map(|held| held.lock).collect();
+                locks.sort_by_key(|lock| lock.span.start());
+                locks.into_iter().map(|lock| (*ino, *session, lock, None))
+            });
+            let waits = file.queue.iter().map(|(_, waiter)| {
                 let waited = self.now.saturating_sub(waiter.since);
                 (*ino, waiter.session, waiter.lock, Some(waited))
             });
@@ -236,160 +233,148 @@ impl Locks {
         })
     }
 
-    pub(super) fn file(&self, ino: InodeId) -> Option<&File> {
-        self.files.get(&ino)
-    }
-
     /// What a process waits for.
     pub(super) fn waits_of(
         &self,
         (session, process): (SessionId, u64),
-    ) -> impl Iterator<Item = (InodeId, LockTicket)> {
+    ) -> impl Iterator<Item = (InodeId, Arrival)> {
         let range = (session, process, LockTicket(0))..=(session, process, LockTicket(u64::MAX));
         let tickets = self.waits.range(range).map(|(_, _, ticket)| *ticket);
-        tickets.filter_map(move |ticket| Some((*self.waiting.get(&(session, ticket))?, ticket)))
+        tickets.filter_map(move |ticket| self.waiting.get(&(session, ticket)).copied())
     }
 
-    /// Who got the lock under this ticket last.
-    fn granted(&self, session: SessionId, ticket: LockTicket) -> Option<(InodeId, Lock)> {
-        let range = (session, InodeId(0))..=(session, InodeId(u64::MAX));
-        self.used.range(range).find_map(|(_, ino)| {
-            let owners = &self.files.get(ino)?.owners;
-            let of_session = owners.range((session, LockOwner(0))..=(session, LockOwner(u64::MAX)));
-            let mut granted = of_session.filter_map(|(_, owned)| owned.last);
-            let (_, lock) = granted.find(|(last, _)| *last == ticket)?;
-            Some((*ino, lock))
-        })
+    /// The beginning of each call and tick.
+    pub(super) fn begin(&mut self, now: Duration) {
+        self.now = self.now.max(now);
+        self.steps = Steps::default();
+        self.has_let_in = false;
     }
 
-    fn enqueue(&mut self, asked: &Asked) {
-        let &Asked {
+    /// Gives somebody the lock.
+    pub(super) fn give(&mut self, ino: InodeId, waiter: &Waiter) {
+        let &Waiter {
             session,
-            ino,
+            account,
             ticket,
             lock,
             ..
-        } = asked;
-        let since = self.now;
-        if let Some(file) = self.files.get_mut(&ino) {
-            file.queue.push(Waiter {
-                session,
-                ticket,
-                lock,
-                since,
-            });
-            self.waiting.insert((session, ticket), ino);
-            if lock.kind == LockKind::Posix {
-                self.waits.insert((session, lock.process, ticket));
-            }
-        }
-    }
-
-    /// Takes waiters out of the queue.
-    fn dequeue(&mut self, ino: InodeId, which: impl Fn(&Waiter) -> bool) {
-        if let Some(file) = self.files.get_mut(&ino) {
-            let gone: Vec<Waiter> = file.queue.extract_if(.., |waiter| which(waiter)).collect();
-            gone.iter().for_each(|waiter| self.forget_wait(waiter));
-        }
-    }
-
-    fn forget_wait(&mut self, waiter: &Waiter) {
-        let Waiter {
-            session,
-            ticket,
-            lock,
-            ..
-        } = *waiter;
-        self.waiting.remove(&(session, ticket));
-        self.waits.remove(&(session, lock.process, ticket));
-    }
-
-    /// Lets those in whose turn it is, and forgets a file that nobody uses.
-    fn pass_on(&mut self, ino: InodeId, grants: &mut Grants) {
-        let now = self.now;
-        let Some(file) = self.files.get(&ino) else { return };
-        let waiting: BTreeSet<SessionId> = file.queue.iter().map(|waiter| waiter.session).collect();
-        let before: Vec<_> = waiting.iter().map(|session| self.count(ino, *session)).collect();
+        } = waiter;
+        let holder = waiter.holder();
+        self.forget_granted(ino, holder);
         let Some(file) = self.files.get_mut(&ino) else {
             return;
         };
-        let granted = file.grant(now);
-        for waiter in &granted {
-            self.forget_wait(waiter);
+        let freed = file.set(&mut self.tallies, holder, Held { lock, account });
+        if let Some(freed) = freed {
+            self.unsettled.freed(ino, freed, 0);
         }
-        grants.extend(granted.iter().map(|waiter| (waiter.session, waiter.ticket)));
-        for (session, before) in waiting.into_iter().zip(before) {
-            self.recount(ino, session, before);
+        // Who waits for this lock now does not hold back what else its holder waits for.
+        if let Some(first) = file.queue.first_of(holder)
+            && file.is_waited_for(holder, &lock, &mut self.steps)
+        {
+            let all = (Span::WHOLE, LockKind::Unknown);
+            self.unsettled.freed(ino, all, first - 1);
         }
-        if self.files.get(&ino).is_some_and(File::is_idle) {
-            self.files.remove(&ino);
+        if let Some(owned) = file.owners.get_mut(&holder) {
+            owned.last = Some((ticket, lock));
+            self.granted.insert((session, ticket), (ino, lock.owner));
         }
+        self.used.insert((session, ino));
     }
 
-    /// Locks of a session in a file.
-    fn count(&self, ino: InodeId, session: SessionId) -> usize {
-        let owners = |file: &File| -> usize {
-            let of_session = (session, LockOwner(0))..=(session, LockOwner(u64::MAX));
-            file.owners.range(of_session).map(|(_, owned)| owned.len()).sum()
+    fn enqueue(&mut self, ino: InodeId, waiter: Waiter) {
+        let Some(file) = self.files.get_mut(&ino) else {
+            return;
         };
-        self.files.get(&ino).map_or(0, owners)
+        self.arrivals += 1;
+        let arrival = self.arrivals;
+        file.push(&mut self.tallies, arrival, waiter);
+        self.waiting
+            .insert((waiter.session, waiter.ticket), (ino, arrival));
+        self.unsettled
+            .is_patient_until(waiter.since + PATIENCE, ino, arrival);
+        if waiter.lock.kind == LockKind::Posix {
+            let process = waiter.lock.process;
+            self.waits.insert((waiter.session, process, waiter.ticket));
+        }
     }
 
-    /// After a change of a file, in which the session had `before` locks.
-    fn recount(&mut self, ino: InodeId, session: SessionId, before: usize) {
-        let after = self.count(ino, session);
-        let held = self.held.entry(session).or_default();
-        *held = (*held + after).saturating_sub(before);
-        if *held == 0 {
-            self.held.remove(&session);
+    /// Takes somebody out of the queue.
+    pub(super) fn dequeue(&mut self, ino: InodeId, arrival: Arrival) -> Option<Waiter> {
+        let waiter = self
+            .files
+            .get_mut(&ino)?
+            .take_waiter(&mut self.tallies, arrival)?;
+        let &Waiter {
+            session,
+            ticket,
+            lock,
+            since,
+            ..
+        } = &waiter;
+        self.waiting.remove(&(session, ticket));
+        self.waits.remove(&(session, lock.process, ticket));
+        self.unsettled.is_not_patient(since + PATIENCE, ino, arrival);
+        Some(waiter)
+    }
+
+    /// Somebody waits no longer, and has nothing.
+    fn give_up(&mut self, ino: InodeId, arrival: Arrival) {
+        if let Some(waiter) = self.dequeue(ino, arrival) {
+            let wanted = (waiter.lock.span, waiter.lock.kind);
+            self.unsettled.freed(ino, wanted, arrival);
         }
-        let waits = |file: &File| file.queue.iter().any(|waiter| waiter.session == session);
-        if after == 0 && !self.files.get(&ino).is_some_and(waits) {
+    }
+
+    /// All locks and waits of a session in a file end.
+    pub(super) fn drop_all(&mut self, session: SessionId, ino: InodeId) {
+        let Some(file) = self.files.get(&ino) else { return };
+        let holders: Vec<Holder> = file.owners_of(session).collect();
+        let waits: Vec<Arrival> = file.queue.of_session(session).collect();
+        self.steps.0 += waits.len();
+        for arrival in waits {
+            self.give_up(ino, arrival);
+        }
+        for holder in holders {
+            self.forget_granted(ino, holder);
+            let Some(file) = self.files.get_mut(&ino) else {
+                return;
+            };
+            let all = (Span::WHOLE, LockKind::Unknown);
+            if let Some(cut) = file.cut(&mut self.tallies, holder, all) {
+                self.steps.0 += cut.locks;
+                self.unsettled.freed(ino, cut.freed(), 0);
+            }
+        }
+    }
+
+    /// Forgets what a session does not use, and a file that nobody uses.
+    pub(super) fn tidy(&mut self, session: SessionId, ino: InodeId) {
+        let file = self.files.get(&ino);
+        if !file.is_some_and(|file| file.is_used_by(session)) {
             self.used.remove(&(session, ino));
         }
+        if file.is_some_and(File::is_idle) {
+            self.files.remove(&ino);
+            self.unsettled.is_gone(ino);
+        }
     }
 
-    /// Checks what must be true between two calls; `is_open` says what sessions have open.
-    ///
-    /// # Errors
-    /// The first that is not.
-    pub(crate) fn check(&self, is_open: impl Fn(SessionId, InodeId) -> bool) -> Result<(), Inconsistency> {
-        let wrong = |line: String| Err(Inconsistency(line));
-        let mut held: BTreeMap<SessionId, usize> = BTreeMap::new();
-        let mut queued = 0;
-        for (ino, file) in &self.files {
-            if file.is_idle() {
-                return wrong(format!("inode {ino} has a lock table and no locks"));
-            }
-            for (holder, owned) in &file.owners {
-                *held.entry(holder.0).or_default() += owned.len();
-                if !is_open(holder.0, *ino) || owned.is_empty() {
-                    return wrong(format!(
-                        "inode {ino}: {holder:?} has locks of what it has not open, or none"
-                    ));
-                }
-                let conflict = |lock| file.in_the_way(*holder, lock).next().map(|other| (lock, other));
-                if let Some((lock, other)) = owned.iter().find_map(conflict) {
-                    return wrong(format!(
-                        "inode {ino} has two holders: {holder:?} {lock:?} and {other:?}"
-                    ));
-                }
-            }
-            for waiter in &file.queue {
-                queued += 1;
-                let known = self.waiting.get(&(waiter.session, waiter.ticket)) == Some(ino);
-                if !known || !is_open(waiter.session, *ino) {
-                    return wrong(format!("inode {ino}: nobody knows of {waiter:?}"));
-                }
-            }
+    /// The owner asks for something else, or has nothing more.
+    fn forget_granted(&mut self, ino: InodeId, holder: Holder) {
+        let owned = self
+            .files
+            .get_mut(&ino)
+            .and_then(|file| file.owners.get_mut(&holder));
+        if let Some((ticket, _)) = owned.and_then(|owned| owned.last.take()) {
+            self.granted.remove(&(holder.0, ticket));
         }
-        if held != self.held || queued != self.waiting.len() {
-            return wrong("locks or waiters are miscounted".into());
-        }
-        Ok(())
     }
-}
 
-fn all_of(session: SessionId) -> std::ops::RangeInclusive<(SessionId, LockTicket)> {
-    (session, LockTicket(0))..=(session, LockTicket(u64::MAX))
+    /// What was granted under this ticket last.
+    fn last_granted(&self, session: SessionId, ticket: LockTicket) -> Option<(InodeId, Lock)> {
+        let (ino, owner) = *self.granted.get(&(session, ticket))?;
+        let owned = self.files.get(&ino)?.owners.get(&(session, owner))?;
+        Some((ino, owned.last?.1))
+    }
 }

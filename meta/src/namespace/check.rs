@@ -21,6 +21,9 @@ impl Namespace {
     pub fn check(&self) -> Result<(), Inconsistency> {
         match self.examine().problems.first() {
             Some(problem) => Err(Inconsistency(problem.to_string())),
+            None if !self.tree.knows_parents() => {
+                Err(Inconsistency("parents of directories are mistaken".into()))
+            }
             None => {
                 self.tree.check_accounts()?;
                 self.locks

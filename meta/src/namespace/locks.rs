@@ -5,10 +5,22 @@ use super::service::Namespace;
 use super::step::Step;
 use crate::id::{InodeId, LockOwner, LockTicket, SessionId};
 use crate::lock::{Lock, LockKind, Span};
-use crate::locks::{Asked, Grants};
+use crate::locks::{Account, Asked, Grants};
+use crate::time::Now;
 use crate::wire::{Answer, Reply};
 
 impl Namespace {
+    /// Lets in more of those who wait for locks, after a call whose output says so. Call it as long as its own does.
+    pub fn let_in(&mut self, now: Now) -> Output {
+        let mut out = self.begin_step();
+        let mut grants = Grants::new();
+        self.locks.tick(now.monotonic, &mut grants);
+        out.notify_granted(grants);
+        out.lets_in = self.locks.goes_on();
+        self.finish(&mut out);
+        out
+    }
+
     pub(super) fn lock(
         &mut self,
         step: &mut Step<'_>,
@@ -20,6 +32,7 @@ impl Namespace {
         self.sessions.held(session, ino)?;
         let asked = Asked {
             session,
+            account: Account::of(session, step.who),
             ino,
             ticket,
             lock,

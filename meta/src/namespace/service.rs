@@ -132,7 +132,7 @@ impl Namespace {
     }
 
     /// Ends leases that ran out, or do within two ticks (the sessions in `disconnect` must be fenced by the node, which then calls
-    /// [`Namespace::fenced`]), and goes on with long removals. Call it once every [`Namespace::tick_time`], and again at once while it
+    /// [`Namespace::fenced`]), and goes on with long removals and with who waits for locks. Call it once every [`Namespace::tick_time`], and again at once while it
     /// returns `true`.
     pub fn tick(&mut self, now: Now) -> (Output, bool) {
         let expired = self.sessions.expire(now.monotonic);
@@ -151,14 +151,14 @@ impl Namespace {
         let late = self.leases.late(now.monotonic.saturating_sub(self.config.lease));
         out.disconnect.extend(late);
         let mut grants = Grants::new();
-        self.locks.tick(now.monotonic, &mut grants);
+        let locks_are_due = self.locks.tick(now.monotonic, &mut grants);
         out.notify_granted(grants);
         for ino in expired.let_go {
             self.closed(ino, &mut out);
         }
         self.lease(None, now.monotonic, &mut out);
         self.finish(&mut out);
-        (out, !self.orphans.is_empty())
+        (out, locks_are_due || !self.orphans.is_empty())
     }
 
     /// These extents of an earlier `clean` are all zero now: they may be reused.

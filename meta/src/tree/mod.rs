@@ -2,6 +2,7 @@
 
 mod accounts;
 mod inode;
+mod ancestry;
 mod xattrs;
 mod table;
 mod charges;

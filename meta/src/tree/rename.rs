@@ -83,6 +83,10 @@ impl Tree {
         source: InodeId,
         target: Option<InodeId>,
     ) -> Result<(), MetaError> {
+        // Neither is above the directory in which both are.
+        if rename.from.0 == rename.to.0 {
+            return Ok(());
+        }
         if self.is_within(rename.to.0, source) {
             return Err(MetaError::Invalid);
         }
@@ -212,20 +216,19 @@ impl Tree {
             && from != to
         {
             directory.parent = to;
+            self.ancestry.set(moved, to);
             self.add_links(from, -1, now)?;
             self.add_links(to, 1, now)?;
         }
         Ok(())
     }
 
-    /// True when `ino` is `ancestor` or lies below it.
-    fn is_within(&self, mut ino: InodeId, ancestor: InodeId) -> bool {
-        while ino != ancestor {
-            match self.directory(ino) {
-                Ok((_, directory)) if ino != InodeId::ROOT => ino = directory.parent,
-                _ => return false,
-            }
-        }
-        true
+    /// True when `ino` is `above` or lies below it. What has no entries has nothing below it.
+    fn is_within(&self, ino: InodeId, above: InodeId) -> bool {
+        let has_entries = |ino| {
+            self.directory(ino)
+                .is_ok_and(|(_, directory)| !directory.is_empty())
+        };
+        ino == above || has_entries(above) && self.ancestry.is_within(ino, above)
     }
 }

@@ -17,6 +17,7 @@ const PRIVATE: u16 = 0o700;
 impl Tree {
     /// Puts an inode back as the store has it.
     pub(crate) fn restore(&mut self, inode: Inode) {
+        self.ancestry.put(&inode);
         self.inodes.insert(inode.attr.ino, inode);
     }
 
@@ -67,6 +68,7 @@ impl Tree {
     pub(crate) fn set_parent(&mut self, ino: InodeId, parent: InodeId) -> Result<(), MetaError> {
         self.changes.inodes.insert(ino);
         self.entries_mut(ino)?.parent = parent;
+        self.ancestry.set(ino, parent);
         Ok(())
     }
 

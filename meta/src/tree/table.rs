@@ -1,6 +1,7 @@
 //! The inode table, and what of it the store does not know yet.
 
 use super::accounts::{Accounts, Charge};
+use super::ancestry::Ancestry;
 use super::inode::{Body, Directory, Inode, blank};
 use super::xattrs::Xattrs;
 use crate::attr::FileKind;
@@ -32,6 +33,7 @@ pub(crate) struct Changes {
 #[derive(Debug)]
 pub(crate) struct Tree {
     pub(super) inodes: BTreeMap<InodeId, Inode>,
+    pub(super) ancestry: Ancestry,
     /// Of the inodes that have any.
     xattrs: BTreeMap<InodeId, Xattrs>,
     /// Who is charged what.
@@ -46,6 +48,7 @@ pub(crate) struct Tree {
 impl Tree {
     pub(crate) fn new(inodes: BTreeMap<InodeId, Inode>, next: InodeId) -> Self {
         Self {
+            ancestry: Ancestry::of(inodes.values()),
             inodes,
             xattrs: BTreeMap::new(),
             accounts: Accounts::new(u64::MAX),
@@ -63,6 +66,11 @@ impl Tree {
         (attr.uid, attr.gid) = owner;
         let body = Body::Directory(Directory::new(InodeId::ROOT));
         self.insert(Inode::new(attr, body));
+    }
+
+    /// Every directory's parent is known to those who walk up.
+    pub(crate) fn knows_parents(&self) -> bool {
+        self.ancestry.is_true_of(self.inodes.values())
     }
 
     pub(crate) fn len(&self) -> u64 {
@@ -156,6 +164,7 @@ impl Tree {
 
     pub(crate) fn insert(&mut self, inode: Inode) {
         self.changes.inodes.insert(inode.attr.ino);
+        self.ancestry.put(&inode);
         self.inodes.insert(inode.attr.ino, inode);
     }
 
@@ -164,6 +173,7 @@ impl Tree {
         if let Some(inode) = self.inodes.remove(&ino) {
             self.accounts.replace(inode.charge, Charge::default());
         }
+        self.ancestry.remove(ino);
         self.changes.inodes.insert(ino);
         let xattrs = self.xattrs.remove(&ino).unwrap_or_default();
         let gone = xattrs.names().map(|name| (ino, name.clone()));
@@ -176,6 +186,7 @@ impl Tree {
         if let Some(inode) = self.inodes.remove(&ino) {
             self.accounts.replace(inode.charge, Charge::default());
         }
+        self.ancestry.remove(ino);
     }
 
     /// The extended attributes of an inode, if it has any.

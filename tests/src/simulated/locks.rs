@@ -79,5 +79,6 @@ fn lock_call(slot: &Slot, kind: LockKind, exclusive: bool, span: Span) -> LockCa
         exclusive,
         process: 1,
         caller: LockCaller::Known(kind),
+        uid: Some(0),
     }
 }

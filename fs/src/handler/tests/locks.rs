@@ -37,6 +37,7 @@ fn call(handle: HandleId, kind: LockKind) -> LockCall {
         exclusive: true,
         process: 77,
         caller: LockCaller::Known(kind),
+        uid: Some(0),
     }
 }
 

@@ -1,4 +1,6 @@
 //! Locks of several sessions.
 
+mod bounds;
+mod cost;
 mod model;
 mod rules;

@@ -1,9 +1,10 @@
-//! Random calls against a model that keeps what each owner has of each byte.
+//! Random calls against a model that keeps what each owner has of each byte, and counts locks as what lies side by side.
 
 use crate::error::MetaError;
 use crate::id::{InodeId, LockOwner, LockTicket, SessionId};
 use crate::lock::{Lock, LockKind, LockState, Span};
-use crate::locks::{Asked, Grants, Locks};
+use crate::locks::bounds::{ADDED, Bound, Bounds, Limits};
+use crate::locks::{Account, Asked, Grants, Locks};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -13,12 +14,36 @@ const BYTES: usize = 12;
 const KINDS: [LockKind; 4] = [LockKind::Flock, LockKind::Posix, LockKind::Ofd, LockKind::Unknown];
 
 type Holder = (SessionId, LockOwner);
-/// What an owner has of a byte, by kind: whether it is exclusive.
-type Byte = BTreeMap<LockKind, bool>;
+/// What an owner has of a byte, by kind: whether it is exclusive, and who took it.
+type Byte = BTreeMap<LockKind, (bool, Account)>;
+const ACCOUNTS: [Account; 3] = [Account::Root, Account::User(1), Account::User(2)];
+
+/// Bounds that random calls come to.
+const NARROW: Limits = Limits {
+    of_session: Bounds {
+        locks: Bound { user: 9, all: 20 },
+        waiters: Bound { user: 2, all: 6 },
+    },
+    of_file: Bounds {
+        locks: Bound { user: 13, all: 28 },
+        waiters: Bound { user: 4, all: 8 },
+    },
+};
+
+#[derive(Clone, Debug)]
+struct Ask {
+    session: usize,
+    owner: u64,
+    kind: usize,
+    exclusive: bool,
+    range: (u64, u64),
+    wait: bool,
+    account: usize,
+}
 
 #[derive(Clone, Debug)]
 enum Step {
-    Lock(usize, u64, usize, bool, (u64, u64), bool),
+    Lock(Ask),
     Unlock(usize, u64, usize, (u64, u64)),
     Cancel(usize, bool),
     End(usize),
@@ -28,12 +53,7 @@ enum Step {
 fn step() -> impl Strategy<Value = Step> {
     let span = || (0..BYTES as u64, 0..BYTES as u64).prop_map(|(a, b)| (a.min(b), a.max(b)));
     prop_oneof![
-        8 => (0..3_usize, 0..3_u64, 0..4_usize, any::<bool>(), span(), any::<bool>())
-            .prop_map(|(session, owner, kind, exclusive, span, wait)| {
-                // flock has the whole file.
-                let span = if kind == 0 { (0, BYTES as u64 - 1) } else { span };
-                Step::Lock(session, owner, kind, exclusive, span, wait)
-            }),
+        8 => ask(),
         6 => (0..3_usize, 0..3_u64, 0..4_usize, span())
             .prop_map(|(session, owner, kind, span)| Step::Unlock(session, owner, kind, span)),
         1 => (any::<usize>(), any::<bool>()).prop_map(|(which, back)| Step::Cancel(which, back)),
@@ -42,10 +62,33 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-#[derive(Default)]
+fn ask() -> impl Strategy<Value = Step> {
+    let bytes = (0..BYTES as u64, 0..BYTES as u64);
+    let who = (0..3_usize, 0..3_u64, 0..4_usize, 0..3_usize);
+    (who, any::<bool>(), bytes, any::<bool>()).prop_map(|(who, exclusive, (a, b), wait)| {
+        let (session, owner, kind, account) = who;
+        // flock has the whole file.
+        let range = match kind {
+            0 => (0, BYTES as u64 - 1),
+            _ => (a.min(b), a.max(b)),
+        };
+        Step::Lock(Ask {
+            session,
+            owner,
+            kind,
+            exclusive,
+            range,
+            wait,
+            account,
+        })
+    })
+}
+
+#[derive(Clone, Default)]
 struct Model {
+    limits: Limits,
     held: BTreeMap<Holder, Vec<Byte>>,
-    waiting: BTreeMap<(SessionId, LockTicket), Lock>,
+    waiting: BTreeMap<(SessionId, LockTicket), (Lock, Account)>,
 }
 
 impl Model {
@@ -59,11 +102,11 @@ impl Model {
         }
     }
 
-    fn set(&mut self, holder: Holder, lock: &Lock) {
+    fn set(&mut self, holder: Holder, lock: &Lock, account: Account) {
         self.cut(holder, lock.span, lock.kind);
         let bytes = self.held.get_mut(&holder).unwrap();
         for byte in &mut bytes[at(lock.span)] {
-            byte.insert(lock.kind, lock.exclusive);
+            byte.insert(lock.kind, (lock.exclusive, account));
         }
     }
 
@@ -72,7 +115,7 @@ impl Model {
         !others
             .flat_map(|(_, bytes)| &bytes[at(lock.span)])
             .flatten()
-            .any(|(kind, exclusive)| kind.sees(lock.kind) && (*exclusive || lock.exclusive))
+            .any(|(kind, (exclusive, _))| kind.sees(lock.kind) && (*exclusive || lock.exclusive))
     }
 
     /// flock lets go first.
@@ -81,9 +124,8 @@ impl Model {
             .held
             .entry(holder)
             .or_insert_with(|| vec![Byte::new(); BYTES]);
-        let has_it = bytes
-            .iter()
-            .any(|byte| byte.get(&LockKind::Flock) == Some(&lock.exclusive));
+        let has = |byte: &Byte| byte.get(&LockKind::Flock).map(|(exclusive, _)| *exclusive);
+        let has_it = bytes.iter().any(|byte| has(byte) == Some(lock.exclusive));
         if lock.kind == LockKind::Flock && !has_it {
             self.cut(holder, lock.span, lock.kind);
         }
@@ -94,12 +136,60 @@ impl Model {
         for (session, ticket) in grants.drain(..) {
             let lock = self.waiting.remove(&(session, ticket));
             prop_assert!(lock.is_some(), "granted without a wait");
-            let lock = lock.unwrap();
+            let (lock, account) = lock.unwrap();
             let holder = (session, lock.owner);
             prop_assert!(self.is_free(holder, &lock), "two holders: {lock:?}");
-            self.set(holder, &lock);
+            self.set(holder, &lock, account);
         }
         Ok(())
+    }
+
+    /// Locks of those whom `counts` names.
+    fn locks(&self, counts: impl Fn(SessionId, Account) -> bool) -> usize {
+        let of_owner = |(holder, bytes): (&Holder, &Vec<Byte>)| {
+            let begins = |at: usize| {
+                let before = at.checked_sub(1).map(|before| &bytes[before]);
+                let alike = move |kind, kept| before.is_some_and(|byte| byte.get(kind) == Some(kept));
+                let new = bytes[at].iter().filter(|(kind, kept)| !alike(*kind, *kept));
+                new.filter(|(_, (_, account))| counts(holder.0, *account)).count()
+            };
+            (0..BYTES).map(begins).sum::<usize>()
+        };
+        self.held.iter().map(of_owner).sum()
+    }
+
+    fn waiters(&self, counts: impl Fn(SessionId, Account) -> bool) -> usize {
+        let waiters = self.waiting.iter();
+        waiters
+            .filter(|((session, _), (_, account))| counts(*session, *account))
+            .count()
+    }
+
+    /// Whether the account may have so many locks and waiters more.
+    fn has_room(&self, session: SessionId, account: Account, (locks, waiters): (usize, usize)) -> bool {
+        let Limits { of_session, of_file } = self.limits;
+        let allows = |bound: Bound, user: usize, all: usize| match account {
+            Account::Root => all <= bound.all,
+            _ => user <= bound.user && all <= bound.all - bound.all / 4,
+        };
+        [(of_session, Some(session)), (of_file, None)]
+            .into_iter()
+            .all(|(bounds, only)| {
+                let user = |of, by| only.is_none_or(|only| only == of) && by == account;
+                let all = |of, _| only.is_none_or(|only| only == of);
+                let waiting = [self.waiters(user), self.waiters(all)].map(|count| count + waiters);
+                let held = [self.locks(user), self.locks(all)].map(|count| count + locks);
+                let room = [0, 1].map(|at| held[at] + ADDED * waiting[at]);
+                let may_wait = waiters == 0 || allows(bounds.waiters, waiting[0], waiting[1]);
+                may_wait && (locks + waiters == 0 || allows(bounds.locks, room[0], room[1]))
+            })
+    }
+
+    /// How many locks more there are with this one.
+    fn growth(&self, holder: Holder, lock: &Lock, account: Account) -> usize {
+        let mut next = self.clone();
+        next.set(holder, lock, account);
+        next.locks(|_, _| true).saturating_sub(self.locks(|_, _| true))
     }
 }
 
@@ -117,82 +207,154 @@ fn sessions(which: usize) -> SessionId {
     SessionId(which as u64 + 1)
 }
 
-/// Runs the steps; then everybody gives back what they hold, one after the other, and whoever waits gets it.
-#[expect(clippy::too_many_lines, reason = "one story, in its order")]
-fn run(steps: Vec<Step>) -> Result<(), TestCaseError> {
-    let (mut locks, mut model, mut grants) = (Locks::default(), Model::default(), Grants::new());
-    let (mut now, mut next) = (Duration::ZERO, 0);
-    for step in steps {
+/// Locks, their model, and the time.
+struct Play {
+    locks: Locks,
+    model: Model,
+    grants: Grants,
+    now: Duration,
+    tickets: u64,
+}
+
+impl Play {
+    fn new(limits: Limits) -> Self {
+        let mut locks = Locks::default();
+        locks.tallies.limits = limits;
+        let model = Model {
+            limits,
+            ..Model::default()
+        };
+        Self {
+            locks,
+            model,
+            grants: Grants::new(),
+            now: Duration::ZERO,
+            tickets: 0,
+        }
+    }
+
+    fn step(&mut self, step: Step) -> Result<(), TestCaseError> {
         match step {
-            Step::Lock(session, owner, kind, exclusive, range, wait) => {
-                next += 1;
-                let (session, ticket) = (sessions(session), LockTicket(next));
-                let lock = Lock {
-                    owner: LockOwner(owner),
-                    kind: KINDS[kind],
-                    exclusive,
-                    span: span(range),
-                    // No circles here: they have tests of their own.
-                    process: 0,
-                };
-                let asked = Asked {
-                    session,
-                    ino: FILE,
-                    ticket,
-                    lock,
-                    wait,
-                };
-                let holder = (session, lock.owner);
-                model.prepare(holder, &lock);
-                let free = model.is_free(holder, &lock);
-                match locks.lock(&asked, now, &mut grants) {
-                    Ok(LockState::Held) => {
-                        prop_assert!(free, "two holders: {lock:?}");
-                        model.set(holder, &lock);
-                    }
-                    Ok(LockState::Waiting) => {
-                        prop_assert!(wait);
-                        model.waiting.insert((session, ticket), lock);
-                    }
-                    Err(MetaError::Locked) => prop_assert!(!wait && !free, "{lock:?}"),
-                    other => prop_assert!(false, "{other:?}"),
-                }
-            }
+            Step::Lock(ask) => self.lock(&ask)?,
             Step::Unlock(session, owner, kind, range) => {
-                let (session, owner) = (sessions(session), LockOwner(owner));
-                model.cut((session, owner), span(range), KINDS[kind]);
-                locks
-                    .unlock((session, FILE), owner, (span(range), KINDS[kind]), &mut grants)
-                    .unwrap();
+                self.unlock((sessions(session), LockOwner(owner)), (span(range), KINDS[kind]))?;
             }
             Step::Cancel(which, back) => {
-                let waits: Vec<_> = model.waiting.keys().copied().collect();
+                let waits: Vec<_> = self.model.waiting.keys().copied().collect();
                 if let Some((session, ticket)) = waits.get(which % waits.len().max(1)).copied() {
-                    model.waiting.remove(&(session, ticket));
-                    prop_assert_eq!(locks.cancel(session, ticket, back, &mut grants), LockState::Free);
+                    self.model.waiting.remove(&(session, ticket));
+                    let state = self.locks.cancel(session, ticket, back, &mut self.grants);
+                    prop_assert_eq!(state, LockState::Free);
                 }
             }
             Step::End(session) => {
                 let session = sessions(session);
-                model.held.retain(|(of, _), _| *of != session);
-                model.waiting.retain(|(of, _), _| *of != session);
-                locks.end(session, &mut grants);
+                self.model.held.retain(|(of, _), _| *of != session);
+                self.model.waiting.retain(|(of, _), _| *of != session);
+                self.locks.end(session, &mut self.grants);
             }
             Step::Tick(milliseconds) => {
-                now += Duration::from_millis(milliseconds.into());
-                locks.tick(now, &mut grants);
+                self.now += Duration::from_millis(milliseconds.into());
+                let more = self.locks.tick(self.now, &mut self.grants);
+                prop_assert!(!more, "a tick ends what so few have to do");
             }
         }
-        model.granted(&mut grants)?;
-        let sound = locks.check(|_, _| true);
+        self.model.granted(&mut self.grants)?;
+        let sound = self.locks.check(|_, _| true);
         prop_assert!(sound.is_ok(), "{sound:?}");
+        Ok(())
     }
-    end(&mut locks, &mut model, now)
+
+    fn lock(&mut self, ask: &Ask) -> Result<(), TestCaseError> {
+        self.tickets += 1;
+        let (session, ticket) = (sessions(ask.session), LockTicket(self.tickets));
+        let (account, wait) = (ACCOUNTS[ask.account], ask.wait);
+        let lock = Lock {
+            owner: LockOwner(ask.owner),
+            kind: KINDS[ask.kind],
+            exclusive: ask.exclusive,
+            span: span(ask.range),
+            // No circles here: they have tests of their own.
+            process: 0,
+        };
+        let asked = Asked {
+            session,
+            account,
+            ino: FILE,
+            ticket,
+            lock,
+            wait,
+        };
+        let (holder, model) = ((session, lock.owner), &mut self.model);
+        model.prepare(holder, &lock);
+        let free = model.is_free(holder, &lock);
+        let has_room = model.has_room(session, account, (model.growth(holder, &lock, account), 0));
+        let may_wait = model.has_room(session, account, (0, 1));
+        match self.locks.lock(&asked, self.now, &mut self.grants) {
+            Ok(LockState::Held) => {
+                prop_assert!(free, "two holders: {lock:?}");
+                prop_assert!(has_room, "beyond a bound: {lock:?}");
+                model.set(holder, &lock, account);
+            }
+            Ok(LockState::Waiting) => {
+                prop_assert!(wait);
+                prop_assert!(may_wait, "beyond a bound: {lock:?}");
+                model.waiting.insert((session, ticket), (lock, account));
+            }
+            Err(MetaError::Locked) => prop_assert!(!wait && !free, "{lock:?}"),
+            Err(MetaError::TooManyLocks) => {
+                prop_assert!(
+                    free && !has_room || wait && !may_wait,
+                    "within all bounds: {lock:?}"
+                );
+            }
+            other => prop_assert!(false, "{other:?}"),
+        }
+        Ok(())
+    }
+
+    fn unlock(&mut self, holder: Holder, (span, kind): (Span, LockKind)) -> Result<(), TestCaseError> {
+        let mut next = self.model.clone();
+        next.cut(holder, span, kind);
+        let all = |_, _| true;
+        let more = next.locks(all).saturating_sub(self.model.locks(all));
+        let what = (span, kind);
+        let result = self
+            .locks
+            .unlock((holder.0, FILE), holder.1, what, &mut self.grants);
+        if result == Err(MetaError::TooManyLocks) {
+            let has_room = |account: &Account| self.model.has_room(holder.0, *account, (2, 0));
+            prop_assert!(more > 0 && !ACCOUNTS.iter().all(has_room), "within all bounds");
+            return Ok(());
+        }
+        prop_assert_eq!(result, Ok(()));
+        prop_assert!(
+            self.model.has_room(holder.0, Account::Root, (more, 0)),
+            "beyond a bound"
+        );
+        self.model = next;
+        Ok(())
+    }
+}
+
+/// Runs the steps; then everybody gives back what they hold, one after the other, and whoever waits gets it.
+fn run(steps: Vec<Step>, limits: Limits) -> Result<(), TestCaseError> {
+    let mut play = Play::new(limits);
+    for step in steps {
+        play.step(step)?;
+    }
+    end(play)
 }
 
 /// Whoever waits gets it in the end.
-fn end(locks: &mut Locks, model: &mut Model, mut now: Duration) -> Result<(), TestCaseError> {
-    let mut grants = Grants::new();
+fn end(play: Play) -> Result<(), TestCaseError> {
+    let Play {
+        mut locks,
+        mut model,
+        mut grants,
+        mut now,
+        ..
+    } = play;
     for _ in 0..1000 {
         if model.waiting.is_empty() {
             return Ok(());
@@ -218,6 +380,11 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(512))]
     #[test]
     fn locks_agree_with_what_each_owner_has_of_each_byte(steps in prop::collection::vec(step(), 0..60)) {
-        run(steps)?;
+        run(steps, Limits::default())?;
+    }
+
+    #[test]
+    fn locks_agree_with_it_at_their_bounds(steps in prop::collection::vec(step(), 0..80)) {
+        run(steps, NARROW)?;
     }
 }

@@ -21,6 +21,7 @@ mod accounts;
 mod atomics;
 mod random;
 mod replicas;
+mod depth;
 mod effects;
 mod examine;
 mod damage;

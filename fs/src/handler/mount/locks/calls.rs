@@ -8,6 +8,7 @@ use crate::handler::client::OutgoingCall;
 use crate::handler::lock_order::Mutex;
 use crate::handler::mount::{HandleId, Mount, OpenFile};
 use crate::handler::values::{CallContext, Connection};
+use rdmafs_meta::cred::Credentials;
 use rdmafs_meta::error::MetaError;
 use rdmafs_meta::id::{InodeId, LockTicket};
 use rdmafs_meta::lock::{Lock, LockKind, LockState, Span};
@@ -33,6 +34,8 @@ pub struct LockCall {
     pub process: u32,
     /// The process or open file that asks.
     pub caller: LockCaller,
+    /// The user whose lock it counts as; `None`: it cannot be told (an idmapped mount).
+    pub uid: Option<u32>,
 }
 
 impl Mount {
@@ -107,6 +110,7 @@ impl Mount {
                 span: call.span,
                 process: process(call),
             },
+            who: user(call.uid),
             asked: Mutex::default(),
             mount: self,
         };
@@ -208,6 +212,15 @@ fn process(call: &LockCall) -> u64 {
     }
 }
 
+/// As whom the service counts a lock. Whether the file may be locked the kernel has judged.
+fn user(uid: Option<u32>) -> Credentials {
+    let nobody = Credentials {
+        kernel_decides: true,
+        ..Credentials::new(u32::MAX, u32::MAX, Vec::new())
+    };
+    uid.map_or(nobody, |uid| Credentials::new(uid, u32::MAX, Vec::new()))
+}
+
 /// One asking for a lock, until it is answered or given up.
 struct Asking {
     mount: Arc<Mount>,
@@ -215,6 +228,7 @@ struct Asking {
     ticket: LockTicket,
     wait: Arc<Wait>,
     lock: Lock,
+    who: Credentials,
     asked: Mutex<Asked>,
 }
 
@@ -244,7 +258,8 @@ impl Asking {
             lock: self.lock,
             wait,
         };
-        let mut outgoing = OutgoingCall::new(self.mount.itself(), request).only_in(origin);
+        let context = self.mount.context(self.who.clone());
+        let mut outgoing = OutgoingCall::new(context, request).only_in(origin);
         let answer = self.mount.client.ask(&mut outgoing).await;
         let refused = matches!(answer, Err(Error::Meta(_)));
         if refused {

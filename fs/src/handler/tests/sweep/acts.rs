@@ -72,6 +72,7 @@ pub(super) fn lock(lab: &mut Lab, file: &str, kind: LockKind, takes: bool) -> Di
         exclusive: true,
         process: 7,
         caller: LockCaller::Known(kind),
+        uid: Some(0),
     };
     lab.call(host, |mount| match takes {
         true => Box::pin(mount.lock(call, true)),
