@@ -145,12 +145,17 @@ fn names_take_no_more_than_they_are_charged() {
             .unwrap(),
         ),
     });
+    attributes(COUNT / 10);
+}
+
+/// Small ones and large ones, sixteen for each file.
+fn attributes(count: u32) {
     for (what, len) in [
         ("empty attributes", 0),
         ("attributes of 100 bytes", 100),
         ("of 4000", 4000),
     ] {
-        measured(what, COUNT / 10, |w, directory, number| {
+        measured(what, count, |w, directory, number| {
             let ino = w.make(directory, long(number), NewInode::File { open: false });
             for nth in 0..16 {
                 let set = Request::SetXattr {

@@ -4,7 +4,9 @@ use super::framing;
 use super::service::{Service, ServiceState, send, spoken};
 use rdmafs_meta::error::MetaError;
 use rdmafs_meta::id::SessionId;
-use rdmafs_meta::wire::{Notice, StampedAnswer};
+use rdmafs_meta::namespace::Output;
+use rdmafs_meta::wire::{Call, Notice, StampedAnswer};
+use rdmafs_rdma::server::PeerId;
 
 impl Service {
     /// Sends notices to the sessions that they are for, and remembers what is to be acknowledged.
@@ -45,6 +47,24 @@ impl Service {
                 );
             }
         }
+    }
+
+    /// What the namespace says to a call of a peer. One that waits until others have forgotten what it changes is kept, unless too many are.
+    pub(super) fn ask(&self, state: &mut ServiceState, (from, id): (PeerId, u64), call: Call) -> Output {
+        let now = self.time();
+        if let Some(journal) = self.journal() {
+            state.namespace.set_frozen(journal.is_full());
+        }
+        let mut output = state.namespace.call(call, now);
+        match output.delayed.take() {
+            Some(delayed) if state.delayed.is_full(from) => {
+                state.namespace.forget_delayed(delayed.id);
+                output.answer = Some(Err(MetaError::Delayed));
+            }
+            Some(delayed) => state.delayed.insert(delayed, (from, id), now.monotonic),
+            None => {}
+        }
+        output
     }
 
     /// Lets in, a part at a time, those of very many whose turn it is after a call has given up locks. Between two parts others are served.

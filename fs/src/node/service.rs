@@ -182,19 +182,7 @@ impl Service {
             _ => {}
         }
         let request = (call.session, call.id);
-        let now = self.time();
-        if let Some(journal) = &self.journal {
-            state.namespace.set_frozen(journal.is_full());
-        }
-        let mut output = state.namespace.call(call, now);
-        match output.delayed.take() {
-            Some(delayed) if state.delayed.is_full(from) => {
-                state.namespace.forget_delayed(delayed.id);
-                output.answer = Some(Err(MetaError::Delayed));
-            }
-            Some(delayed) => state.delayed.insert(delayed, (from, id), now.monotonic),
-            None => {}
-        }
+        let output = self.ask(&mut state, (from, id), call);
         let (mut state, output) = self.with_bytes_done(state, output);
         if let Some(entry) = state.peers.get_mut(&from).filter(|_| drained) {
             entry.drained = true;

@@ -150,11 +150,8 @@ impl Namespace {
             | Request::Unlock { .. }
             | Request::CancelLock { .. }
             | Request::GetLock { .. } => Vec::new(),
-            Request::Seek { .. }
-            | Request::Sync
-            | Request::StatFs
-            | Request::StatFsAt { .. }
-            | Request::Outcome { .. } => Vec::new(),
+            Request::Seek { .. } | Request::Sync | Request::Outcome { .. } => Vec::new(),
+            Request::StatFs | Request::StatFsAt { .. } => Vec::new(),
             Request::Drained | Request::Examine { .. } => Vec::new(),
             Request::GetXattr { .. } | Request::ListXattr { .. } | Request::StageXattr { .. } => Vec::new(),
             Request::Leases { .. } | Request::Forgotten { .. } => Vec::new(),
