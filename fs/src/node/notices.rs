@@ -46,4 +46,17 @@ impl Service {
             }
         }
     }
+
+    /// Lets in, a part at a time, those of very many whose turn it is after a call has given up locks, if its output says so. Between two parts
+    /// others are served.
+    pub(super) fn let_in(&self, mut goes_on: bool) {
+        while goes_on {
+            std::thread::yield_now();
+            let mut state = self.state.lock();
+            let output = state.namespace.let_in(self.time());
+            goes_on = output.lets_in;
+            // What fails of it was logged: there is nobody to tell.
+            let _logged = self.perform(state, output, None);
+        }
+    }
 }

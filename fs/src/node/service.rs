@@ -199,8 +199,10 @@ impl Service {
         }
         state.bind(from, output.answer.as_ref());
         let caller = ReplyTo { peer, id, request };
+        let lets_in = output.lets_in;
         // What failed of it is answered.
         let _answered = self.perform(state, output, Some(caller));
+        self.let_in(lets_in);
     }
 
     /// A peer is gone for good: nothing of its session runs any more.

@@ -10,6 +10,7 @@ use super::index::{Arrival, Holder, Index, Obstacle};
 use super::owned::{Held, Owned};
 use super::queue::{Queue, Waiter};
 use super::slot::Slot;
+use super::unsettled::{Freed, both};
 use crate::id::{LockOwner, SessionId};
 use crate::lock::{Lock, LockKind, Span};
 use std::collections::BTreeMap;
@@ -130,7 +131,7 @@ impl File {
     }
 
     /// Gives the holder the lock in the place of what it has in its span. Gives the bytes of which others may have more now.
-    pub(super) fn set(&mut self, tallies: &mut Tallies, holder: Holder, mut held: Held) -> Option<Span> {
+    pub(super) fn set(&mut self, tallies: &mut Tallies, holder: Holder, mut held: Held) -> Option<Freed> {
         let lock = held.lock;
         let cut = self.cut(tallies, holder, (lock.span, lock.kind));
         let alike: Vec<Held> = match self.owners.get(&holder) {
@@ -143,7 +144,7 @@ impl File {
         }
         self.insert(tallies, holder, held);
         cut.filter(|cut| cut.other_than(Slot::of(&lock)))
-            .map(|cut| cut.span)
+            .map(|cut| cut.freed())
     }
 
     /// Takes a span out of all locks of the holder of kinds that see this one. `None`: there are none.
@@ -181,14 +182,14 @@ impl File {
         tallies: &mut Tallies,
         holder: Holder,
         lock: &Lock,
-    ) -> Option<Span> {
+    ) -> Option<Freed> {
         let owned = self.owners.get(&holder);
         let owned = owned.filter(|_| lock.kind == LockKind::Flock)?;
         if owned.has_any(Slot::of(lock)) {
             return None;
         }
         let cut = self.cut(tallies, holder, (lock.span, LockKind::Flock));
-        cut.map(|cut| cut.span)
+        cut.map(|cut| cut.freed())
     }
 
     pub(super) fn push(&mut self, tallies: &mut Tallies, arrival: Arrival, waiter: Waiter) {
@@ -245,7 +246,9 @@ impl File {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Cut {
     /// The bytes from the first to the last one.
-    pub(super) span: Span,
+    span: Span,
+    /// Of these kinds.
+    kind: LockKind,
     /// How many locks had some of them.
     pub(super) locks: usize,
     /// The only slot with such locks.
@@ -257,15 +260,21 @@ impl Cut {
         match before {
             None => Self {
                 span,
+                kind: slot.kind(),
                 locks,
                 slot: Some(slot),
             },
             Some(before) => Self {
                 span: before.span.hull(span),
+                kind: both(before.kind, slot.kind()),
                 locks: before.locks + locks,
                 slot: None,
             },
         }
+    }
+
+    pub(super) fn freed(&self) -> Freed {
+        (self.span, self.kind)
     }
 
     /// False when all of it was of that slot.

@@ -1,9 +1,12 @@
 //! Letting in who waits: whose turn it is after something was freed, after somebody left, and after the time for which others came first.
 //!
-//! A call does a part of it, [`SLICE`], and leaves the rest to the next calls and ticks.
+//! A call does a part of it, [`SLICE`]. As long as that lets somebody in the node goes on with it at once, between the calls of others; the rest is with
+//! the next calls and ticks.
 
 use super::index::Arrival;
+use super::queue::Waiter;
 use super::table::{Grants, Locks};
+use super::unsettled::Scan;
 use crate::id::{InodeId, SessionId};
 use std::time::Duration;
 
@@ -21,6 +24,11 @@ impl Locks {
         }
         self.settle_all(grants);
         self.unsettled.is_due(self.now)
+    }
+
+    /// True when the last call or tick let somebody in and had no time for others whose turn it may be, too.
+    pub(crate) fn goes_on(&self) -> bool {
+        self.has_let_in && self.unsettled.is_due(self.now)
     }
 
     /// The session is over. Its locks go, at once or in the next ticks.
@@ -64,20 +72,33 @@ impl Locks {
                 return;
             };
             scan.after = arrival;
-            self.let_in(ino, arrival, grants);
+            let before = *scan;
+            let granted = self.let_in(ino, arrival, grants);
+            let is_ended = granted.is_some_and(|waiter| self.ends(ino, before, &waiter));
+            if is_ended && self.unsettled.scans.get(&ino) == Some(&before) {
+                self.unsettled.scans.remove(&ino);
+            }
         }
     }
 
     /// Gives somebody what they wait for, if they may have it.
-    fn let_in(&mut self, ino: InodeId, arrival: Arrival, grants: &mut Grants) {
-        let Some(file) = self.files.get(&ino) else { return };
+    fn let_in(&mut self, ino: InodeId, arrival: Arrival, grants: &mut Grants) -> Option<Waiter> {
+        let file = self.files.get(&ino)?;
         if !file.may_have(arrival, self.now, &mut self.steps) {
-            return;
+            return None;
         }
-        if let Some(waiter) = self.dequeue(ino, arrival) {
-            self.give(ino, &waiter);
-            grants.push((waiter.session, waiter.ticket));
-        }
+        let waiter = self.dequeue(ino, arrival)?;
+        self.give(ino, &waiter);
+        grants.push((waiter.session, waiter.ticket));
+        self.has_let_in = true;
+        Some(waiter)
+    }
+
+    /// Whether nobody else can be let in since this one is. What the same owner waits for, its own lock does not exclude.
+    fn ends(&self, ino: InodeId, scan: Scan, granted: &Waiter) -> bool {
+        let file = self.files.get(&ino);
+        let waits = file.is_some_and(|file| file.queue.first_of(granted.holder()).is_some());
+        !waits && scan.is_ended_by(&granted.lock)
     }
 
     /// Takes locks and waits of a session that is over, file by file.

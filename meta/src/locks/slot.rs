@@ -26,6 +26,11 @@ impl Slot {
         Self { kind, exclusive }
     }
 
+    /// The kind of its locks, as others see it.
+    pub(super) fn kind(self) -> LockKind {
+        self.kind
+    }
+
     /// Its number, below [`Slot::COUNT`].
     pub(super) fn number(self) -> usize {
         let kind = match self.kind {

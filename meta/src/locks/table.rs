@@ -48,6 +48,8 @@ pub(crate) struct Locks {
     pub(super) now: Duration,
     /// Of the last call or tick.
     pub(super) steps: Steps,
+    /// The last call or tick did.
+    pub(super) has_let_in: bool,
 }
 
 impl Locks {
@@ -157,7 +159,7 @@ impl Locks {
         }
         if let Some(cut) = file.cut(&mut self.tallies, holder, what) {
             self.steps.0 += cut.locks;
-            self.unsettled.freed(ino, cut.span, 0);
+            self.unsettled.freed(ino, cut.freed(), 0);
         }
         self.settle(ino, grants);
         self.tidy(session, ino);
@@ -245,6 +247,7 @@ impl Locks {
     pub(super) fn begin(&mut self, now: Duration) {
         self.now = self.now.max(now);
         self.steps = Steps::default();
+        self.has_let_in = false;
     }
 
     /// Gives somebody the lock.
@@ -269,7 +272,8 @@ impl Locks {
         if let Some(first) = file.queue.first_of(holder)
             && file.is_waited_for(holder, &lock, &mut self.steps)
         {
-            self.unsettled.freed(ino, Span::WHOLE, first - 1);
+            let all = (Span::WHOLE, LockKind::Unknown);
+            self.unsettled.freed(ino, all, first - 1);
         }
         if let Some(owned) = file.owners.get_mut(&holder) {
             owned.last = Some((ticket, lock));
@@ -317,7 +321,8 @@ impl Locks {
     /// Somebody waits no longer, and has nothing.
     fn give_up(&mut self, ino: InodeId, arrival: Arrival) {
         if let Some(waiter) = self.dequeue(ino, arrival) {
-            self.unsettled.freed(ino, waiter.lock.span, arrival);
+            let wanted = (waiter.lock.span, waiter.lock.kind);
+            self.unsettled.freed(ino, wanted, arrival);
         }
     }
 
@@ -338,7 +343,7 @@ impl Locks {
             let all = (Span::WHOLE, LockKind::Unknown);
             if let Some(cut) = file.cut(&mut self.tallies, holder, all) {
                 self.steps.0 += cut.locks;
-                self.unsettled.freed(ino, cut.span, 0);
+                self.unsettled.freed(ino, cut.freed(), 0);
             }
         }
     }

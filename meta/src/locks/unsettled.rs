@@ -2,18 +2,35 @@
 
 use super::index::Arrival;
 use crate::id::{InodeId, SessionId};
-use crate::lock::Span;
+use crate::lock::{Lock, LockKind, Span};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 use std::time::Duration;
+
+/// Bytes that others may have now, and for which kind of lock.
+pub(super) type Freed = (Span, LockKind);
 
 /// Waiters to look at in a file, in the order of their arrival.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Scan {
     /// Those who want bytes of it.
     pub(super) span: Span,
+    /// By locks that see this kind.
+    pub(super) kind: LockKind,
     /// Those who came after this one.
     pub(super) after: Arrival,
+}
+
+impl Scan {
+    /// True when somebody else who has this lock leaves nothing to those who are to be looked at.
+    pub(super) fn is_ended_by(&self, lock: &Lock) -> bool {
+        let covers = lock.span.hull(self.span) == lock.span;
+        let excludes_all = match self.kind {
+            LockKind::Unknown => lock.kind == LockKind::Unknown,
+            kind => lock.kind.sees(kind),
+        };
+        lock.exclusive && covers && excludes_all
+    }
 }
 
 /// What is left to do.
@@ -30,10 +47,11 @@ pub(super) struct Unsettled {
 
 impl Unsettled {
     /// Others may have some of these bytes: those who came after this one are looked at.
-    pub(super) fn freed(&mut self, ino: InodeId, span: Span, after: Arrival) {
-        let new = Scan { span, after };
+    pub(super) fn freed(&mut self, ino: InodeId, (span, kind): Freed, after: Arrival) {
+        let new = Scan { span, kind, after };
         let scan = self.scans.entry(ino).or_insert(new);
         scan.span = scan.span.hull(span);
+        scan.kind = both(scan.kind, kind);
         scan.after = scan.after.min(after);
     }
 
@@ -73,5 +91,14 @@ impl Unsettled {
         let next = behind.next().or_else(|| self.scans.first_key_value());
         self.turn = next.map(|(ino, _)| *ino);
         self.turn
+    }
+}
+
+/// A kind that sees what each of them sees.
+pub(super) fn both(one: LockKind, other: LockKind) -> LockKind {
+    let is_flock = [one, other].map(|kind| kind == LockKind::Flock);
+    match [one, other].contains(&LockKind::Unknown) || is_flock[0] != is_flock[1] {
+        true => LockKind::Unknown,
+        false => one,
     }
 }

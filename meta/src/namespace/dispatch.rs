@@ -30,6 +30,7 @@ impl Namespace {
         // Else it comes when the bytes are where they belong, or when others have forgotten what they believe.
         let known = out.moving.is_none() && out.atomic.is_none() && out.delayed.is_none();
         out.answer = known.then_some(answer);
+        out.lets_in = self.locks.goes_on();
         out
     }
 

@@ -6,9 +6,21 @@ use super::step::Step;
 use crate::id::{InodeId, LockOwner, LockTicket, SessionId};
 use crate::lock::{Lock, LockKind, Span};
 use crate::locks::{Account, Asked, Grants};
+use crate::time::Now;
 use crate::wire::{Answer, Reply};
 
 impl Namespace {
+    /// Lets in more of those who wait for locks, after a call whose output says so. Call it as long as its own does.
+    pub fn let_in(&mut self, now: Now) -> Output {
+        let mut out = self.begin_step();
+        let mut grants = Grants::new();
+        self.locks.tick(now.monotonic, &mut grants);
+        out.notify_granted(grants);
+        out.lets_in = self.locks.goes_on();
+        self.finish(&mut out);
+        out
+    }
+
     pub(super) fn lock(
         &mut self,
         step: &mut Step<'_>,

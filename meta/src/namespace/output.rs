@@ -154,6 +154,8 @@ pub struct Output {
     /// Nobody can touch these any more: zero them, then call [`Namespace::cleaned`](super::Namespace::cleaned). What cannot be zeroed stays in
     /// quarantine.
     pub clean: Vec<Extent>,
+    /// More of those who wait for locks may have them now: call [`Namespace::let_in`](super::Namespace::let_in), once others had their turn.
+    pub lets_in: bool,
     /// Close the connections of these sessions: their leases ran out, or a newer connection waits for its turn.
     pub disconnect: Vec<SessionId>,
 }
