@@ -1,7 +1,7 @@
 //! In which directory each directory lies, apart from all else that is known of them.
 //!
 //! A directory must not come below itself, so a rename walks from its target up to the root. Directories are as deep as users make them, and
-//! everybody waits for the walk: in a map of nothing else, in which neighbours by number lie side by side, a level takes a tenth of what it takes among
+//! everybody waits for the walk: in a map of nothing else, in which neighbours by number lie side by side, a level takes a fourth of what it takes among
 //! the inodes.
 
 use super::inode::{Body, Inode};
