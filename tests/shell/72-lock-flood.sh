@@ -55,7 +55,7 @@ threading.stack_size(65536)
 for _ in range(count):
     file = os.open(path, os.O_RDWR)
     threading.Thread(target=fcntl.fcntl, args=(file, SETLKW, what), daemon=True).start()
-print("waits", flush=True)
+print(os.getpid(), flush=True)
 other = os.open(path, os.O_RDWR)
 while True:
     try:
@@ -108,9 +108,8 @@ for of_file in "$first" "$second" "$third"; do
 done
 
 note "$WAITERS threads of another user wait, and he tries without an end"
-as_user $WAITS python3 "$T/waits.py" "$M/w" "$WAITERS" >"$T/said" 2>"$T/waits.log" 8>&- &
-waits=$!
-same "the waiters" "$(head -n 1 "$T/said")" waits
+(exec 8>&- && as_user $WAITS python3 "$T/waits.py" "$M/w" "$WAITERS" >"$T/said" 2>"$T/waits.log") &
+read -r waits <"$T/said" || fail "the waiters: $(tail -n 3 "$T/waits.log")"
 
 note "root locks its own files and those of the flood, other users theirs"
 python3 "$T/takes.py" "$M/victim" "$M/l0" "$M/l1" "$M/l2" "$M/w" || fail "root gets no lock"

@@ -67,9 +67,9 @@ impl Service {
         output
     }
 
-    /// Lets in, a part at a time, those of very many whose turn it is after a call has given up locks. Between two parts others are served.
-    pub(super) fn let_in(&self) {
-        let mut goes_on = true;
+    /// Lets in, a part at a time, those of very many whose turn it is after a call has given up locks, if its output says so. Between two parts
+    /// others are served.
+    pub(super) fn let_in(&self, mut goes_on: bool) {
         while goes_on {
             std::thread::yield_now();
             let mut state = self.state.lock();

@@ -193,9 +193,7 @@ impl Service {
         let lets_in = output.lets_in;
         // What failed of it is answered.
         let _answered = self.perform(state, output, Some(caller));
-        if lets_in {
-            self.let_in();
-        }
+        self.let_in(lets_in);
     }
 
     /// A peer is gone for good: nothing of its session runs any more.

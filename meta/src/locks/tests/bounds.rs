@@ -164,7 +164,7 @@ fn a_user_of_a_file_has_so_many_locks_on_all_hosts_and_root_its_reserve() {
 }
 
 #[test]
-fn callers_whose_uids_cannot_be_told_share_an_account() {
+fn callers_on_idmapped_mounts_share_an_account() {
     let mut bench = Bench::default();
     let bound = limits().of_session.locks;
     assert_eq!(bench.fill((A, Account::Idmapped(A)), files(), 1000), bound.user);

@@ -236,6 +236,18 @@ fn an_upgrade_does_not_wait_for_those_who_wait_for_it() {
 }
 
 #[test]
+fn an_owner_who_waits_twice_gets_both() {
+    let mut bench = Bench::default();
+    assert_eq!(bench.take(A, lock(1, Posix, true, ALL)), Ok(Held));
+    let first = bench.next + 1;
+    assert_eq!(bench.wait(B, lock(1, Posix, true, ALL)), Ok(Waiting));
+    assert_eq!(bench.wait(B, lock(1, Posix, false, (0, 9))), Ok(Waiting));
+    bench.give(A, 1, Posix, ALL);
+    assert_eq!(bench.granted(), [first, first + 1]);
+    assert_eq!(bench.take(A, lock(1, Posix, false, (0, 9))), Ok(Held));
+}
+
+#[test]
 fn flock_gives_up_what_it_has_before_it_takes_something_else() {
     let mut bench = Bench::default();
     for owner in [1, 2] {
