@@ -27,6 +27,7 @@ for kind in files directories links names attributes; do
     left=$(inodes iavail)
     [ "$left" -gt $((free * 45 / 100)) ] || fail "$kind: $left of $free names are left"
     # What is larger than a file may leave room for some.
+    # shellcheck disable=SC2016 # the inner shell expands these
     as_user 65534 sh -c 'i=0; while touch "$0/more$i" 2>/dev/null; do i=$((i + 1)); [ $i -lt 200 ] || exit 1; done' "$M/$kind" ||
         fail "$kind: 200 more files"
     # Others: root, another user, and who comes from another host.
@@ -46,6 +47,7 @@ done
 
 note "names that others give to his files leave him room"
 as_user 1001 touch "$M/open" && chmod 666 "$M/open"
+# shellcheck disable=SC2016 # the inner shell expands these
 as_user 65534 sh -c 'i=0; while ln "$0" "$1/l$i" 2>/dev/null; do i=$((i + 1)); done; echo $i' "$M/open" "$M" >"$T/links"
 as_user 1001 touch "$M/his" || fail "$(cat "$T/links") links of his file by another keep him from making one"
 find "$M" -name 'l[0-9]*' -delete

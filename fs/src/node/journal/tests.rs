@@ -1,3 +1,5 @@
+//! The queue before the store: order, waiting, and stores that fail or have no room.
+
 use super::*;
 
 /// Records commits; each waits for a permit, and from the `fail_from`-th on they fail.

@@ -1,7 +1,7 @@
 //! A value of each variant of each enum that crosses the wire, in the order of the variants.
 
 use super::Pins;
-use super::values::{attr, begun, changed_names, examination, ino, layout, lock, name, time};
+use super::values::{attr, begun, changed_names, examination, ino, layout, lock, name, room, time};
 use crate::attr::{FileKind, SetAttr, SetTime};
 use crate::cred::Credentials;
 use crate::error::MetaError;
@@ -14,7 +14,7 @@ use crate::lock::{LockKind, LockState, Span};
 use crate::problem::ProblemKind;
 use crate::time::AccessTime;
 use crate::wire::{
-    AtomicOp, Call, DirEntry, NewInode, Notice, OpenAccess, RenameMode, Reply, Request, Room, Sought, Space,
+    AtomicOp, Call, DirEntry, NewInode, Notice, OpenAccess, RenameMode, Reply, Request, Sought, Space,
     StampedAnswer, WireVersion, XattrMode,
 };
 use crate::xattr::XattrName;
@@ -383,21 +383,6 @@ fn replies_about_the_rest() -> Vec<Reply> {
         },
         Reply::Room(room()),
     ]
-}
-
-fn room() -> Room {
-    let space = Space {
-        total: 300,
-        free: 301,
-        inodes: 302,
-        lost_files: 303,
-        lost_bytes: 304,
-    };
-    Room {
-        space,
-        names: 305,
-        names_free: 306,
-    }
 }
 
 fn notices() -> Vec<Notice> {

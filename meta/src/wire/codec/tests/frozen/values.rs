@@ -9,7 +9,7 @@ use crate::lock::{Lock, LockKind, Span};
 use crate::name::Name;
 use crate::problem::{Examination, Lost, LostFile, Problem, ProblemKind};
 use crate::time::Timestamp;
-use crate::wire::{Arena, Begun, ChangedName};
+use crate::wire::{Arena, Begun, ChangedName, Room, Space};
 
 pub(super) fn ino(number: u64) -> InodeId {
     InodeId(number)
@@ -121,4 +121,19 @@ pub(super) fn changed_names() -> Vec<ChangedName> {
     let names = [("name", Some(attr())), ("gone", None)];
     let changed = names.map(|(of, attr)| ChangedName { name: name(of), attr });
     changed.into()
+}
+
+pub(super) fn room() -> Room {
+    let space = Space {
+        total: 300,
+        free: 301,
+        inodes: 302,
+        lost_files: 303,
+        lost_bytes: 304,
+    };
+    Room {
+        space,
+        names: 305,
+        names_free: 306,
+    }
 }
