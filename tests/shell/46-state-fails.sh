@@ -111,6 +111,10 @@ sync_d || fail "that a file was removed cannot be stored"
 note "killed while it is full: nothing that was synced is lost, and it serves as before"
 kill -KILL "$(pid p)"
 wait_until 10 gone "$(pid p)" || fail "it lives"
+# Somebody takes the rest of the room, but for what is kept.
+head -c 4M /dev/zero >"$T/state/dir/reserve" 2>/dev/null || true
+head -c 100M /dev/zero >"$T/state/filler2" 2>/dev/null || true
+same "room that is left" "$(df --output=avail "$T/state" | tail -n 1 | tr -d ' ')" 0
 serve p 64M --state "$T/state/dir"
 listed() { [ -e "$M/d/moved" ] 2>/dev/null; }
 wait_until 30 listed || fail "what was renamed is not there"
@@ -121,7 +125,7 @@ for number in $(seq 3 $((synced - 1))); do
 done
 
 note "with room again it goes on by itself"
-rm "$T/state/filler"
+rm "$T/state/filler" "$T/state/filler2"
 made() { touch "$M/d/new" 2>/dev/null; }
 wait_until 20 made || fail "there is room, and nothing can be made: $(tail -n 3 "$T/p.log")"
 echo new >"$M/d/new"

@@ -20,6 +20,7 @@ use rdmafs_meta::time::Now;
 use rdmafs_rdma::arena::Arena;
 use rdmafs_rdma::key::{Key, KeyError};
 use rdmafs_rdma::server::{PeerHandler, Server, ServerConfig};
+use rdmafs_rdma::shown::shown;
 use std::fs::File;
 use std::io::{self, Read};
 use std::sync::Arc;
@@ -343,6 +344,12 @@ fn load(config: &ServeConfig, store: Option<&mut StateDir>, now: Now) -> Result<
         store
             .commit(&[notified.batch()], loaded.term())
             .map_err(|error| identity::unsound(dir, error))?;
+    }
+    if !store.keep_room() {
+        tracing::warn!(
+            "no room can be kept for removals in {}: make some on its file system",
+            shown(dir)
+        );
     }
     Ok(loaded)
 }

@@ -34,7 +34,8 @@ pub(crate) struct StateDir {
 }
 
 impl StateDir {
-    /// Locks and opens the directory. To serve, it is made (mode 0700) with its store (0600) where they are missing. The checksums of
+    /// Locks and opens the directory. To serve, it is made (mode 0700) with its store (0600) where they are missing, and no room is kept in it: the start
+    /// itself may need some. Call [`Store::keep_room`] after that. The checksums of
     /// the whole file are compared. Blocking, as long as it takes to read it.
     ///
     /// # Errors
@@ -57,21 +58,22 @@ impl StateDir {
             });
         }
         let lock = lock(dir)?;
+        let reserve = Reserve::of(dir);
+        if purpose == Purpose::Serve
+            && let Err(error) = reserve.give_up()
+        {
+            tracing::warn!(%error, "what was kept for removals in {} is still there", shown(dir));
+        }
         let database = database(&path, purpose)?;
         let this = Self {
             database: Some(database),
             path,
             purpose,
-            reserve: Reserve::of(dir),
+            reserve,
             _lock: lock,
         };
         this.make_tables()
             .map_err(|error| StateDirError::Prepare(this.failed(error)))?;
-        if purpose == Purpose::Serve
-            && let Err(error) = this.reserve.fill()
-        {
-            tracing::warn!(%error, "no room is kept for removals in {}: make some on its file system", shown(dir));
-        }
         Ok(this)
     }
 
