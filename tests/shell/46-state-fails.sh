@@ -110,7 +110,7 @@ sync_d || fail "that a file was removed cannot be stored"
 
 note "killed while it is full: nothing that was synced is lost, and it serves as before"
 kill -KILL "$(pid p)"
-wait_until 10 gone "$(pid p)" || fail "it lives"
+wait_until 10 all_gone "$(pid p)" || fail "it lives"
 # Somebody takes the rest of the room, but for what is kept.
 head -c 4M /dev/zero >"$T/state/dir/reserve" 2>/dev/null || true
 head -c 100M /dev/zero >"$T/state/filler2" 2>/dev/null || true
