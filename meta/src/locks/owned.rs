@@ -103,11 +103,10 @@ impl Owned {
     }
 }
 
-/// True when they differ in their bytes only.
+/// True when they differ in their bytes only, whoever of those who share the owner took them: together they are one lock, of who came last.
 fn is_alike(one: &Held, other: &Held) -> bool {
     let span = other.lock.span;
-    let lock = Lock { span, ..one.lock };
-    Held { lock, ..*one } == *other
+    Lock { span, ..one.lock } == other.lock
 }
 
 fn key(lock: &Lock) -> (Slot, u64) {
