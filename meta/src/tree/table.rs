@@ -186,7 +186,6 @@ impl Tree {
         if let Some(inode) = self.inodes.remove(&ino) {
             self.accounts.replace(inode.charge, Charge::default());
         }
-        self.ancestry.remove(ino);
     }
 
     /// The extended attributes of an inode, if it has any.
