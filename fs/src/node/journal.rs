@@ -8,7 +8,8 @@
 //!
 //! A commit that finds no room is another matter: what was to be committed waits, in order, and is tried with what comes later, at once with the
 //! room that the store kept for that ([`Store::make_room`]) and then each second. Meanwhile the service refuses what would grow, fsyncs are
-//! answered that there is no room, and nothing that was answered is lost unless the node ends before there is room again.
+//! answered that there is no room, and nothing that was answered is lost unless the node ends before there is room again. Where more than
+//! [`QUEUE_BYTES`] wait so, the service refuses every change: nobody makes a node keep more by changes that cannot be stored.
 
 use parking_lot::{Condvar, Mutex};
 use rdmafs_meta::id::Term;
@@ -19,7 +20,7 @@ use std::sync::mpsc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-/// Bytes of queued batches above which [`Journal::wait_for_room`] waits.
+/// Bytes of queued batches above which [`Journal::wait_for_room`] waits, and of those without room above which nothing more is changed.
 const QUEUE_BYTES: usize = 16 << 20;
 
 /// How often a store without room is tried.
@@ -68,6 +69,8 @@ struct Shared {
     changed: Condvar,
     /// The store has no room. Its worker alone changes that.
     full: AtomicBool,
+    /// More waits for room than may.
+    stuck: AtomicBool,
 }
 
 #[derive(Default)]
@@ -105,6 +108,7 @@ impl Journal {
             queue: Mutex::default(),
             changed: Condvar::new(),
             full: AtomicBool::new(false),
+            stuck: AtomicBool::new(false),
         });
         let worker = Worker {
             shared: Arc::clone(&shared),
@@ -158,6 +162,11 @@ impl Journal {
         self.shared.is_full()
     }
 
+    /// True while nothing more may be changed, since too much waits for room in the store.
+    pub(super) fn is_stuck(&self) -> bool {
+        self.shared.stuck.load(Ordering::Relaxed)
+    }
+
     /// Waits until everything queued so far is durable. Blocking.
     ///
     /// # Errors
@@ -199,7 +208,7 @@ impl Drop for Journal {
 
 impl<S: Store> Worker<S> {
     fn run(mut self) {
-        while let Some(group) = self.shared.next() {
+        while let Some(group) = self.shared.next(self.spent) {
             self.commit(group);
         }
         if let Err(error) = self.write() {
@@ -220,10 +229,12 @@ impl<S: Store> Worker<S> {
 
     fn commit(&mut self, group: Group) {
         self.pending.batches.extend(group.batches);
+        self.pending.bytes += group.bytes;
         self.pending.then.extend(group.then);
         match self.write() {
             Ok(()) => {
                 self.pending.batches.clear();
+                self.pending.bytes = 0;
                 self.shared
                     .set_full(self.shared.is_full() && !self.store.keep_room());
                 answer(std::mem::take(&mut self.pending.then), Ok(()));
@@ -237,6 +248,8 @@ impl<S: Store> Worker<S> {
             }
             Err(error) => self.fail(&error),
         }
+        let stuck = self.pending.bytes > QUEUE_BYTES;
+        self.shared.stuck.store(stuck, Ordering::Relaxed);
     }
 
     /// Commits what is pending; where there is no room, once more with what the store kept.
@@ -282,10 +295,18 @@ fn answer(waiting: Vec<(Then, Patience)>, stored: Result<(), NotStored>) {
 }
 
 impl Shared {
-    /// Everything that waits; `None` when the journal is stopped and empty. While the store is full, at least each second.
-    fn next(&self) -> Option<Group> {
+    /// Everything that waits; `None` when the journal is stopped and empty. While the store is full, at least each second; where it is to be opened
+    /// anew for that (`spent`), not more often: it is read as a whole then.
+    fn next(&self, spent: bool) -> Option<Group> {
         let mut queue = self.queue.lock();
-        let mut timed_out = false;
+        if spent {
+            self.changed
+                .wait_while_for(&mut queue, |queue| !queue.stopping, RETRY);
+        }
+        if queue.stopping && queue.waiting.is_empty() {
+            return None;
+        }
+        let mut timed_out = spent;
         while queue.waiting.is_empty() && !(self.is_full() && timed_out) {
             if queue.stopping {
                 return None;

@@ -340,6 +340,7 @@ impl Service {
         }
         match &self.journal {
             Some(journal) if durable && journal.has_failed() => Err(MetaError::StoreFailed),
+            Some(journal) if durable && journal.is_stuck() => Err(MetaError::NoSpace),
             _ => Ok(()),
         }
     }

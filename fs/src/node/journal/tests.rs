@@ -259,3 +259,23 @@ fn a_store_without_room_is_tried_by_itself_and_at_the_end() {
     journal.append(put(2), None);
     assert_eq!(journal.stop(), Err(NotStored::Failed), "it could not be stored");
 }
+
+#[test]
+fn what_waits_for_room_has_a_bound() {
+    let narrow = Narrow::default();
+    let (journal, mut worker) = Journal::with_worker(narrow.clone(), Term(1));
+    let of = |bytes: usize| {
+        let changes = vec![(Vec::new(), Some(vec![0; bytes]))];
+        vec![Batch { changes }]
+    };
+    journal.append(of(QUEUE_BYTES), None);
+    worker.turn();
+    assert_eq!((journal.is_full(), journal.is_stuck()), (true, false));
+    journal.append(of(1), None);
+    worker.turn();
+    assert!(journal.is_stuck());
+    narrow.0.lock().room = 100;
+    journal.append(of(1), None);
+    worker.turn();
+    assert_eq!((journal.is_full(), journal.is_stuck()), (false, false));
+}
