@@ -8,94 +8,26 @@
     reason = "a test, which measures how long it takes"
 )]
 
-use rdmafs_meta::cred::Credentials;
-use rdmafs_meta::error::MetaError;
-use rdmafs_meta::id::{ClientOwner, InodeId, PoolId, RequestId, SessionId};
-use rdmafs_meta::name::Name;
-use rdmafs_meta::namespace::{Config, Namespace};
-use rdmafs_meta::store::MemoryStore;
-use rdmafs_meta::time::{AccessTime, Now};
-use rdmafs_meta::wire::{Answer, Call, DirEntry, NewInode, RenameMode, Reply, Request};
-use std::time::{Duration, Instant};
+mod world;
 
-const LEASE: Duration = Duration::from_secs(10);
+use rdmafs_meta::error::MetaError;
+use rdmafs_meta::id::InodeId;
+use rdmafs_meta::name::Name;
+use rdmafs_meta::wire::{DirEntry, NewInode, RenameMode, Reply, Request};
+use std::time::Instant;
+use world::{World, resident};
+
 const PAGE: u32 = 1000;
 /// Names of the large directory.
 const BIG: u64 = 10_000_000;
 /// Most bytes of memory that a name of 16 bytes may take.
 const BYTES: u64 = 175;
 
-struct World {
-    space: Namespace,
-    session: SessionId,
-    request: u64,
-}
-
-impl World {
-    /// A namespace whose store forgets: what is measured is the namespace.
-    fn new() -> Self {
-        let config = Config {
-            pool: PoolId([7; 16]),
-            lease: LEASE,
-            root_owner: (0, 0),
-            root_mode: 0o755,
-            metadata: u64::MAX,
-        };
-        let mut world = World {
-            space: Namespace::load(&mut MemoryStore::default(), config, Now::default()).unwrap(),
-            session: SessionId(0),
-            request: 0,
-        };
-        let host = "host".into();
-        let client_owner = ClientOwner([1; 16]);
-        match world.ask(Request::Begin {
-            host,
-            client_owner,
-            pool: None,
-        }) {
-            Ok(Reply::Begun(begun)) => world.session = begun.session,
-            other => panic!("{other:?}"),
-        }
-        world
-    }
-
-    fn ask(&mut self, request: Request) -> Answer {
-        self.request += 1;
-        let call = Call {
-            session: self.session,
-            term: self.space.term(),
-            id: RequestId(self.request),
-            caller: Credentials::root(),
-            access_time: AccessTime::default(),
-            request,
-            closes: Vec::new(),
-        };
-        self.space.call(call, Now::default()).answer.unwrap()
-    }
-
-    fn make(&mut self, name: &str, what: NewInode) -> InodeId {
-        let request = Request::Make {
-            parent: InodeId::ROOT,
-            name: named(name),
-            what,
-            mode: 0o755,
-        };
-        match self.ask(request) {
-            Ok(Reply::Attr(attr)) => attr.ino,
-            other => panic!("{other:?}"),
-        }
-    }
-
-    fn link(&mut self, ino: InodeId, parent: InodeId, name: Name) {
-        self.ask(Request::Link { ino, parent, name }).unwrap();
-    }
-
-    fn page(&mut self, ino: InodeId, after: u64) -> (Vec<DirEntry>, bool) {
-        let limit = PAGE;
-        match self.ask(Request::ReadDir { ino, after, limit }) {
-            Ok(Reply::Directory { entries, end, .. }) => (entries, end),
-            other => panic!("{other:?}"),
-        }
+fn page(w: &mut World, ino: InodeId, after: u64) -> (Vec<DirEntry>, bool) {
+    let limit = PAGE;
+    match w.ask(Request::ReadDir { ino, after, limit }) {
+        Ok(Reply::Directory { entries, end, .. }) => (entries, end),
+        other => panic!("{other:?}"),
     }
 }
 
@@ -117,19 +49,12 @@ fn number_of(name: &[u8]) -> Option<u64> {
     Some(spread.wrapping_mul(0xf1de_83e1_9937_733d))
 }
 
-/// Bytes of memory that this process has.
-fn resident() -> u64 {
-    let pages = std::fs::read_to_string("/proc/self/statm").unwrap();
-    let pages: u64 = pages.split(' ').nth(1).unwrap().parse().unwrap();
-    pages * 4096
-}
-
 /// Fills a directory, reads it in pages while it changes, and empties it.
 #[expect(clippy::too_many_lines, reason = "one story, in its order")]
 fn filled_listed_and_emptied(count: u64) {
-    let mut w = World::new();
-    let directory = w.make("dir", NewInode::Directory);
-    let ino = w.make("file", NewInode::File { open: false });
+    let mut w = World::new(u64::MAX);
+    let directory = w.make(InodeId::ROOT, named("dir"), NewInode::Directory);
+    let ino = w.make(InodeId::ROOT, named("file"), NewInode::File { open: false });
     let (before, began) = (resident(), Instant::now());
     for number in 0..count {
         w.link(ino, directory, numbered(number));
@@ -146,7 +71,7 @@ fn filled_listed_and_emptied(count: u64) {
     let (mut after, mut turn, mut end, mut last) = (0, 0, false, 0);
     let mut positions = vec![];
     while !end {
-        let (entries, is_end) = w.page(directory, after);
+        let (entries, is_end) = page(&mut w, directory, after);
         for entry in &entries {
             assert!(entry.cookie > last, "cookies rise");
             last = entry.cookie;
@@ -205,7 +130,7 @@ fn filled_listed_and_emptied(count: u64) {
     // A place that was remembered leads to the same entry after all that, while the entry is there.
     for (after, name, cookie) in positions {
         let stayed = number_of(&name).is_some_and(|number| number < count && stays(number));
-        let (entries, _) = w.page(directory, after);
+        let (entries, _) = page(&mut w, directory, after);
         assert!(
             !stayed
                 || entries

@@ -4,80 +4,18 @@
 //! many.
 #![expect(clippy::unwrap_used, reason = "a test")]
 
-use rdmafs_meta::cred::Credentials;
-use rdmafs_meta::id::{ClientOwner, InodeId, PoolId, RequestId, SessionId};
+mod world;
+
+use rdmafs_meta::id::InodeId;
 use rdmafs_meta::name::Name;
-use rdmafs_meta::namespace::{Config, Namespace};
-use rdmafs_meta::store::MemoryStore;
-use rdmafs_meta::time::{AccessTime, Now};
-use rdmafs_meta::wire::{Answer, Call, NewInode, Reply, Request, XattrMode};
+use rdmafs_meta::wire::{NewInode, Request, XattrMode};
 use rdmafs_meta::xattr::XattrName;
-use std::time::Duration;
+use world::{World, resident};
 
-struct World {
-    space: Namespace,
-    session: SessionId,
-    request: u64,
-}
-
-impl World {
-    fn new() -> Self {
-        let config = Config {
-            pool: PoolId([7; 16]),
-            lease: Duration::from_secs(10),
-            root_owner: (0, 0),
-            root_mode: 0o755,
-            metadata: 1 << 30,
-        };
-        let mut world = World {
-            space: Namespace::load(&mut MemoryStore::default(), config, Now::default()).unwrap(),
-            session: SessionId(0),
-            request: 0,
-        };
-        let begin = Request::Begin {
-            host: "host".into(),
-            client_owner: ClientOwner([1; 16]),
-            pool: None,
-        };
-        match world.ask(begin) {
-            Ok(Reply::Begun(begun)) => world.session = begun.session,
-            other => panic!("{other:?}"),
-        }
-        world
-    }
-
-    fn ask(&mut self, request: Request) -> Answer {
-        self.request += 1;
-        let call = Call {
-            session: self.session,
-            term: self.space.term(),
-            id: RequestId(self.request),
-            caller: Credentials::root(),
-            access_time: AccessTime::default(),
-            request,
-            closes: Vec::new(),
-        };
-        self.space.call(call, Now::default()).answer.unwrap()
-    }
-
-    fn make(&mut self, parent: InodeId, name: Name, what: NewInode) -> InodeId {
-        let mode = 0o755;
-        match self.ask(Request::Make {
-            parent,
-            name,
-            what,
-            mode,
-        }) {
-            Ok(Reply::Attr(attr)) => attr.ino,
-            other => panic!("{other:?}"),
-        }
-    }
-
-    /// Bytes that are charged.
-    fn charged(&self) -> u64 {
-        let room = self.space.space_and_names();
-        (room.names - room.names_free) * 1024
-    }
+/// Bytes that are charged.
+fn charged_by(w: &World) -> u64 {
+    let room = w.space.space_and_names();
+    (room.names - room.names_free) * 1024
 }
 
 /// A name of 255 bytes.
@@ -85,22 +23,15 @@ fn long(number: u32) -> Name {
     Name::new(format!("{number:0255}")).unwrap()
 }
 
-/// Bytes of memory that this process has.
-fn resident() -> u64 {
-    let pages = std::fs::read_to_string("/proc/self/statm").unwrap();
-    let pages: u64 = pages.split(' ').nth(1).unwrap().parse().unwrap();
-    pages * 4096
-}
-
 /// What `count` of them take in memory, and are charged.
 fn measured(what: &str, count: u32, mut add: impl FnMut(&mut World, InodeId, u32)) {
-    let mut w = World::new();
+    let mut w = World::new(1 << 30);
     let directory = w.make(InodeId::ROOT, Name::new("d").unwrap(), NewInode::Directory);
-    let (memory, charged) = (resident(), w.charged());
+    let (memory, charged) = (resident(), charged_by(&w));
     for number in 0..count {
         add(&mut w, directory, number);
     }
-    let (memory, charged) = (resident().saturating_sub(memory), w.charged() - charged);
+    let (memory, charged) = (resident().saturating_sub(memory), charged_by(&w) - charged);
     println!("{what}: {memory} bytes in memory, {charged} charged, for {count}");
     // What one gives back the next one would not have to ask for.
     std::mem::forget(w);
@@ -136,14 +67,7 @@ fn names_take_no_more_than_they_are_charged() {
     let mut ino = InodeId::ROOT;
     measured("names of one file", COUNT, |w, parent, number| match number {
         0 => ino = w.make(parent, long(0), NewInode::File { open: false }),
-        _ => drop(
-            w.ask(Request::Link {
-                ino,
-                parent,
-                name: long(number),
-            })
-            .unwrap(),
-        ),
+        _ => w.link(ino, parent, long(number)),
     });
     attributes(COUNT / 10);
 }
