@@ -10,10 +10,19 @@ unshare -n ip link add v0 type veth peer name v1 2>/dev/null || skip "this kerne
 
 # udp.py plain|raw FROM TO: sends as an ordinary program, or by a raw socket, which may say any address; `hear` says what arrives.
 cat >"$T/udp.py" <<'PY'
-import socket, struct, sys
+import atexit, os, socket, struct, sys
 
-ROCE = 4791
+ROCE, OTHER = 4791, 4792
 how, source, target = sys.argv[1:4]
+
+def end():
+    """What comes after a packet, from the same processor: each one's are handed on in their order, and not those of two."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+        sender.sendto(b"end", (target, OTHER))
+
+if how != "hear":
+    os.sched_setaffinity(0, [min(os.sched_getaffinity(0))])
+    atexit.register(end)
 if how == "plain":
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
         sender.sendto(b"forged", (target, ROCE))
@@ -26,7 +35,7 @@ else:
     # Nothing is said of packets that come late: each try sends one to another port after it, which must arrive.
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as roce, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
         roce.bind((target, ROCE))
-        other.bind((target, 4792))
+        other.bind((target, OTHER))
         other.settimeout(20)
         roce.setblocking(False)
         print("ready", flush=True)
@@ -84,8 +93,6 @@ try() {
     hearer=$!
     until grep -q ready "$T/heard"; do sleep 0.02; done
     nsenter -t "${5:-$$}" -n /usr/bin/python3 "$T/udp.py" "$2" "$3" "$4" 2>"$T/refused" || true
-    nsenter -t "${5:-$$}" -n /usr/bin/python3 -c 'import socket, sys
-socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b"end", (sys.argv[1], 4792))' "$4"
     wait "$hearer" || { echo "$what: the last packet did not come"; exit 1; }
     got=$(tail -n 1 "$T/heard")
     printf '  %-60s %s\n' "$what" "$got"

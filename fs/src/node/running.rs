@@ -23,6 +23,7 @@ use rdmafs_rdma::server::{PeerHandler, Server, ServerConfig};
 use rdmafs_rdma::shown::shown;
 use std::fs::File;
 use std::io::{self, Read};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Sender};
 use std::thread::{self, JoinHandle};
@@ -320,7 +321,7 @@ fn say_awaited(prepared: &Prepared) {
 /// Loads the namespace from the store, or makes a new one where there is none.
 fn load(config: &ServeConfig, store: Option<&mut StateDir>, now: Now) -> Result<Namespace, StartError> {
     let id = PoolId(bytes().map_err(StartError::Random)?);
-    let mut namespace = Config {
+    let namespace = Config {
         pool: id,
         lease: config.lease,
         root_owner: config.root_owner,
@@ -331,10 +332,32 @@ fn load(config: &ServeConfig, store: Option<&mut StateDir>, now: Now) -> Result<
         let loaded = Namespace::load(&mut MemoryStore::default(), namespace, now);
         return loaded.map_err(StartError::Namespace);
     };
+    let loaded = load_from(store, dir, config, namespace, now);
+    // Of a start that is refused nothing is missing either.
+    if !store.keep_room() {
+        tracing::warn!(
+            "no room can be kept for removals in {}: make some on its file system",
+            shown(dir)
+        );
+    }
+    loaded
+}
+
+fn load_from(
+    store: &mut StateDir,
+    dir: &Path,
+    config: &ServeConfig,
+    mut namespace: Config,
+    now: Now,
+) -> Result<Namespace, StartError> {
     let known = identity::check(store, dir, config)?;
-    namespace.pool = known.as_ref().and_then(|known| known.id).unwrap_or(id);
+    let id = known
+        .as_ref()
+        .and_then(|known| known.id)
+        .unwrap_or(namespace.pool);
+    namespace.pool = id;
     let notified = Identity {
-        id: Some(namespace.pool),
+        id: Some(id),
         ..known
             .clone()
             .unwrap_or_else(|| Identity::new(id, &config.pool, config.memory))
@@ -344,12 +367,6 @@ fn load(config: &ServeConfig, store: Option<&mut StateDir>, now: Now) -> Result<
         store
             .commit(&[notified.batch()], loaded.term())
             .map_err(|error| identity::unsound(dir, error))?;
-    }
-    if !store.keep_room() {
-        tracing::warn!(
-            "no room can be kept for removals in {}: make some on its file system",
-            shown(dir)
-        );
     }
     Ok(loaded)
 }
