@@ -41,6 +41,9 @@ pub enum Error {
     /// The caller is being killed.
     #[error("interrupted")]
     Interrupted,
+    /// ENFILE: as many files and directories are open as the user may have.
+    #[error("too many files are open at this mount")]
+    TooManyOpen,
     /// A handle that does not exist, or not open for this.
     #[error("bad handle")]
     BadHandle,
@@ -79,6 +82,7 @@ impl Error {
             Self::OtherPool(_) => libc::ESTALE,
             Self::NotSpoken { .. } => libc::EOPNOTSUPP,
             Self::Interrupted => libc::EINTR,
+            Self::TooManyOpen => libc::ENFILE,
             Self::BadHandle => libc::EBADF,
             Self::ReadOnly => libc::EROFS,
             Self::NoSuchPlace => libc::ENXIO,

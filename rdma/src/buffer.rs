@@ -5,16 +5,19 @@
 //! Buffers split into disjoint parts (to keep slices of one large request in flight together) and rejoin.
 //!
 //! The slab is cut into slots of two sizes. A slot counts its parts without any allocation, and free slots are
-//! reused last in, first out: the one just used is still in the cache. Who must wait is served in order: a slot
-//! that comes free goes to the first waiter directly and is never up for grabs.
+//! reused last in, first out: the one just used is still in the cache. A slot that comes free and is waited for
+//! goes to a waiter directly and is never up for grabs; to which one, [`free`] decides.
+
+#[path = "buffer/free.rs"]
+mod free;
 
 use crate::sync::{AtomicU32, Mutex, Ordering, fence};
 use crate::sys::Mapping;
-use std::collections::{HashMap, VecDeque};
+use free::{Class, Free, ShareId, WHOLE};
 use std::num::NonZeroUsize;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 
 /// A part of a pool's slab, owned exclusively; goes back to the pool when all parts of it are dropped.
 pub struct Buffer {
@@ -145,7 +148,7 @@ impl std::fmt::Debug for Buffer {
 /// The slab and its free parts: two size classes, [`BufferPool::SMALL`] and [`BufferPool::LARGE`].
 #[derive(Debug, Clone)]
 pub struct BufferPool {
-    slab: Arc<Slab>,
+    whole: Arc<Share>,
 }
 
 impl BufferPool {
@@ -167,70 +170,111 @@ impl BufferPool {
             .filter(|_| large > 0)
             .and_then(NonZeroUsize::new)
             .ok_or(std::io::ErrorKind::InvalidInput)?;
-        let free = Free {
-            small: (0..small).rev().collect(),
-            large: (small..small + large).rev().collect(),
-            ..Free::default()
-        };
         let slab = Slab {
             memory: Mapping::anonymous(bytes)?,
             small,
             parts: (0..small + large).map(|_| AtomicU32::new(0)).collect(),
-            free: Mutex::new(free),
+            free: Mutex::new(Free::new(small, large)),
         };
-        Ok(Self { slab: Arc::new(slab) })
+        let slab = Arc::new(slab);
+        Ok(Self {
+            whole: Arc::new(Share { slab, id: WHOLE }),
+        })
     }
 
-    /// A buffer of exactly `len` bytes (1 to [`BufferPool::LARGE`]), its contents unspecified but never another
-    /// file's in what the caller then reads: callers fill it before they use it. `None` when none is free. Never blocks.
+    /// [`BufferShare::try_get`], without the bound of a share: whatever is free.
     ///
     /// # Panics
-    /// When `len` is 0 or above [`BufferPool::LARGE`].
+    /// As there.
     #[must_use]
     pub fn try_get(&self, len: usize) -> Option<Buffer> {
-        let class = Class::of(len);
-        let slot = self.slab.free.lock().take(class)?;
-        Some(self.slab.buffer(slot, len))
+        self.whole.try_get(len)
     }
 
-    /// A buffer of exactly `len` bytes, waiting (parked) until one is free; waiters are served in order. Dropping the future gives up the
-    /// place.
+    /// [`BufferShare::get`], without the bound of a share.
     ///
     /// # Panics
-    /// When `len` is 0 or above [`BufferPool::LARGE`].
+    /// As there.
     pub fn get(&self, len: usize) -> impl Future<Output = Buffer> + Send + 'static {
-        Get {
-            slab: Arc::clone(&self.slab),
-            class: Class::of(len),
-            len,
-            ticket: None,
+        Get::new(&self.whole, len)
+    }
+
+    /// A share, for one of those who use the pool at once.
+    #[must_use]
+    pub fn share(&self) -> BufferShare {
+        let slab = Arc::clone(&self.whole.slab);
+        let id = slab.free.lock().open_share();
+        BufferShare {
+            share: Arc::new(Share { slab, id }),
         }
     }
 
     /// First byte and length of the slab, for registration.
     #[must_use]
     pub fn slab(&self) -> (*const u8, usize) {
-        (self.slab.memory.start(), self.slab.memory.len())
+        (self.whole.slab.memory.start(), self.whole.slab.memory.len())
     }
 }
 
-/// Which slots will do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Class {
-    /// Any; small ones are preferred.
-    Any,
-    /// Large ones.
-    Large,
+/// A part of a pool's buffers: of each size at most as many as are free meanwhile, and the next that comes free before those who hold more. What
+/// it holds when it is dropped goes back to the pool as ever.
+#[derive(Debug)]
+pub struct BufferShare {
+    share: Arc<Share>,
 }
 
-impl Class {
-    fn of(len: usize) -> Self {
-        assert!(0 < len && len <= BufferPool::LARGE, "no buffer has {len} bytes");
-        if len <= BufferPool::SMALL {
-            Self::Any
-        } else {
-            Self::Large
+impl BufferShare {
+    /// A buffer of exactly `len` bytes (1 to [`BufferPool::LARGE`]), its contents unspecified but never another
+    /// file's in what the caller then reads: callers fill it before they use it. `None` when the share may have none now. Never blocks.
+    ///
+    /// # Panics
+    /// When `len` is 0 or above [`BufferPool::LARGE`].
+    #[must_use]
+    pub fn try_get(&self, len: usize) -> Option<Buffer> {
+        self.share.try_get(len)
+    }
+
+    /// A buffer of exactly `len` bytes, waiting (parked) until the share may have one; its waiters are served in order. Dropping the future
+    /// gives up the place. Who waits here must hold nothing that the end of another transfer waits for.
+    ///
+    /// # Panics
+    /// When `len` is 0 or above [`BufferPool::LARGE`].
+    pub fn get(&self, len: usize) -> impl Future<Output = Buffer> + Send + 'static {
+        Get::new(&self.share, len)
+    }
+}
+
+#[derive(Debug)]
+struct Share {
+    slab: Arc<Slab>,
+    id: ShareId,
+}
+
+impl Share {
+    fn try_get(&self, len: usize) -> Option<Buffer> {
+        let slot = self.slab.free.lock().take(self.id, class_of(len))?;
+        Some(self.slab.buffer(slot, len))
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        if self.id != WHOLE {
+            self.slab.free.lock().close_share(self.id);
         }
+    }
+}
+
+/// The class of a length.
+///
+/// # Panics
+/// When no buffer has it.
+fn class_of(len: usize) -> Class {
+    assert!(0 < len && len <= BufferPool::LARGE, "no buffer has {len} bytes");
+    if len <= BufferPool::SMALL {
+        Class::Any
+    } else {
+        Class::Large
     }
 }
 
@@ -262,91 +306,49 @@ impl Slab {
     }
 
     fn release(&self, slot: usize) {
-        let woken = self.free.lock().give(slot, slot >= self.small);
-        if let Some(waker) = woken {
+        let woken = self.free.lock().give(slot);
+        for waker in woken {
             waker.wake();
         }
     }
 }
 
-/// Free slots and those who wait for one. A waiter that could use a free slot does not exist.
-#[derive(Debug, Default)]
-struct Free {
-    small: Vec<usize>,
-    large: Vec<usize>,
-    waiting: VecDeque<Waiter>,
-    /// Slots that belong to a waiter which has not fetched them yet, by ticket.
-    granted: HashMap<u64, usize>,
-    next_ticket: u64,
-}
-
-#[derive(Debug)]
-struct Waiter {
-    ticket: u64,
-    class: Class,
-    waker: Waker,
-}
-
-impl Free {
-    fn take(&mut self, class: Class) -> Option<usize> {
-        match class {
-            Class::Any => self.small.pop().or_else(|| self.large.pop()),
-            Class::Large => self.large.pop(),
-        }
-    }
-
-    /// Grants the slot to the first waiter that can use it, whose waker is the answer, or puts it on its free list.
-    fn give(&mut self, slot: usize, large: bool) -> Option<Waker> {
-        let first = self
-            .waiting
-            .iter()
-            .position(|waiter| large || waiter.class == Class::Any);
-        let Some(waiter) = first.and_then(|first| self.waiting.remove(first)) else {
-            let list = if large { &mut self.large } else { &mut self.small };
-            list.push(slot);
-            return None;
-        };
-        self.granted.insert(waiter.ticket, slot);
-        Some(waiter.waker)
-    }
-
-    fn enqueue(&mut self, class: Class, waker: Waker) -> u64 {
-        let ticket = self.next_ticket;
-        self.next_ticket += 1;
-        self.waiting.push_back(Waiter { ticket, class, waker });
-        ticket
-    }
-}
-
-/// Waits for a slot. With a ticket it stands in `Free::waiting` or `Free::granted`, without one in neither.
+/// Waits for a slot. With a ticket it waits or was granted one, without one neither.
 struct Get {
-    slab: Arc<Slab>,
+    share: Arc<Share>,
     class: Class,
     len: usize,
     ticket: Option<u64>,
+}
+
+impl Get {
+    fn new(share: &Arc<Share>, len: usize) -> Self {
+        Self {
+            share: Arc::clone(share),
+            class: class_of(len),
+            len,
+            ticket: None,
+        }
+    }
 }
 
 impl Future for Get {
     type Output = Buffer;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Buffer> {
-        let slab = Arc::clone(&self.slab);
-        let mut free = slab.free.lock();
+        let share = Arc::clone(&self.share);
+        let mut free = share.slab.free.lock();
         let slot = match self.ticket {
-            None => free.take(self.class),
-            Some(ticket) => free.granted.remove(&ticket),
+            None => free.take(share.id, self.class),
+            Some(ticket) => free.fetch(ticket),
         };
         if let Some(slot) = slot {
             self.ticket = None;
-            return Poll::Ready(slab.buffer(slot, self.len));
+            return Poll::Ready(share.slab.buffer(slot, self.len));
         }
         match self.ticket {
-            None => self.ticket = Some(free.enqueue(self.class, cx.waker().clone())),
-            Some(ticket) => {
-                if let Some(waiter) = free.waiting.iter_mut().find(|waiter| waiter.ticket == ticket) {
-                    waiter.waker.clone_from(cx.waker());
-                }
-            }
+            None => self.ticket = Some(free.enqueue(share.id, self.class, cx.waker().clone())),
+            Some(ticket) => free.renew(share.id, ticket, cx.waker()),
         }
         Poll::Pending
     }
@@ -355,12 +357,9 @@ impl Future for Get {
 impl Drop for Get {
     fn drop(&mut self) {
         let Some(ticket) = self.ticket else { return };
-        let mut free = self.slab.free.lock();
-        free.waiting.retain(|waiter| waiter.ticket != ticket);
-        let granted = free.granted.remove(&ticket);
-        drop(free);
+        let granted = self.share.slab.free.lock().cancel(self.share.id, ticket);
         if let Some(slot) = granted {
-            self.slab.release(slot);
+            self.share.slab.release(slot);
         }
     }
 }

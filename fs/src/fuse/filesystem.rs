@@ -11,7 +11,6 @@ use super::convert::{
 };
 use super::reply;
 use super::session::negotiate;
-use super::taken::{filled, take};
 use crate::errno::Error;
 use crate::handler::{DIRECTORY_PAGE, FilePlace, Mount};
 use fuser::{
@@ -225,15 +224,14 @@ impl Filesystem for Adapter {
     ) {
         let clears = write_flags.contains(WriteFlags::FUSE_WRITE_KILL_SUIDGID);
         let (mode, writer) = (write_mode(write_flags, flags), clears.then(|| self.caller(req)));
+        let program = (!mode.write_back).then(|| req.uid());
         self.serve(
             req,
             |mount| {
-                let taken = take(&mount, data);
+                // fuser only lends them.
+                let taken = mount.take_bytes(data, program);
                 async move {
-                    let buffer = match taken {
-                        Ok(buffer) => buffer,
-                        Err(copy) => filled(mount.clone().wait_buffer(copy.len()).await?, &copy),
-                    };
+                    let buffer = taken.into_buffer(mount.clone()).await?;
                     mount.write_as(handle(fh), offset, buffer, mode, writer).await
                 }
             },

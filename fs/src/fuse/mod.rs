@@ -8,7 +8,6 @@ mod meter;
 mod notify;
 mod reply;
 mod session;
-mod taken;
 
 #[cfg(test)]
 mod tests;

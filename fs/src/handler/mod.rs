@@ -9,6 +9,7 @@
 //! `client::SessionEvents` and `file::KernelCaches`.
 
 mod lock_order;
+mod fair;
 mod values;
 mod client;
 mod file;
@@ -24,5 +25,5 @@ pub use host::{Handler, PoolError};
 pub(crate) use mount::{DIRECTORY_PAGE, WHOLE_FILE};
 pub use mount::{
     Entry, FilePlace, HandleId, KernelNotify, LockCall, LockCaller, Mount, OpenMode, Opened, ReadData,
-    RootError, SpaceChange, WriteMode, XattrData,
+    RootError, SpaceChange, TakenBytes, WriteMode, XattrData,
 };

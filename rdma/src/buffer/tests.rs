@@ -3,7 +3,7 @@
 use super::*;
 use proptest::prelude::*;
 use std::sync::atomic::AtomicUsize;
-use std::task::Wake;
+use std::task::{Wake, Waker};
 
 #[derive(Default)]
 struct Count(AtomicUsize);
@@ -139,6 +139,82 @@ fn a_small_slot_skips_those_who_need_a_large_one() {
     assert!(poll(&mut second, &count).is_ready());
     drop(large);
     assert!(poll(&mut first, &count).is_ready());
+}
+
+/// Takes buffers of that length until the share is refused.
+fn fill(share: &BufferShare, len: usize) -> Vec<Buffer> {
+    std::iter::from_fn(|| share.try_get(len)).collect()
+}
+
+#[test]
+fn one_share_has_half_two_have_a_third_and_each_has_one() {
+    let pool = BufferPool::new(0, 32).unwrap();
+    let shares: Vec<_> = (0..8).map(|_| pool.share()).collect();
+    let held: Vec<_> = shares
+        .iter()
+        .map(|share| fill(share, BufferPool::LARGE))
+        .collect();
+    let counts: Vec<_> = held.iter().map(Vec::len).collect();
+    assert_eq!(counts, [16, 8, 4, 2, 1, 1, 0, 0], "each has as many as are left");
+    drop(held);
+    let (a, b) = (&shares[0], &shares[1]);
+    let (mut of_a, mut of_b) = (vec![], vec![]);
+    for _ in 0..32 {
+        of_a.extend(a.try_get(BufferPool::LARGE));
+        of_b.extend(b.try_get(BufferPool::LARGE));
+    }
+    assert_eq!((of_a.len(), of_b.len()), (11, 11), "10 are left");
+}
+
+#[test]
+fn small_ones_of_a_share_are_bounded_too() {
+    let pool = BufferPool::new(8, 4).unwrap();
+    let (greedy, other) = (pool.share(), pool.share());
+    let held = fill(&greedy, 1);
+    assert_eq!(held.len(), 4 + 2);
+    assert!(other.try_get(1).is_some() && other.try_get(BufferPool::LARGE).is_some());
+}
+
+#[test]
+fn what_comes_free_goes_to_who_holds_the_fewest() {
+    let pool = BufferPool::new(0, 2).unwrap();
+    let (greedy, late) = (pool.share(), pool.share());
+    let first = greedy.try_get(1).unwrap();
+    let last = pool.try_get(1).unwrap();
+    let wakes: Vec<_> = (0..3).map(|_| Arc::new(Count::default())).collect();
+    let mut early = Box::pin(greedy.get(1));
+    let mut second = Box::pin(greedy.get(1));
+    let mut victim = Box::pin(late.get(1));
+    assert!(poll(&mut early, &wakes[0]).is_pending());
+    assert!(poll(&mut second, &wakes[1]).is_pending());
+    assert!(poll(&mut victim, &wakes[2]).is_pending());
+    drop(last);
+    let Poll::Ready(got) = poll(&mut victim, &wakes[2]) else {
+        panic!("it holds none")
+    };
+    assert!(poll(&mut early, &wakes[0]).is_pending());
+    drop(got);
+    assert!(
+        poll(&mut early, &wakes[0]).is_pending(),
+        "it holds as many as are free"
+    );
+    drop(first);
+    assert!(poll(&mut early, &wakes[0]).is_ready());
+    assert!(poll(&mut second, &wakes[1]).is_ready(), "and again");
+}
+
+#[test]
+fn a_share_that_is_gone_leaves_nothing_taken() {
+    let pool = BufferPool::new(0, 4).unwrap();
+    let share = pool.share();
+    let held = fill(&share, 1);
+    drop(share);
+    let next = pool.share();
+    assert_eq!(held.len(), 2);
+    drop(held);
+    assert_eq!(fill(&next, 1).len(), 2);
+    let held: Vec<_> = (0..5).map(|_| pool.try_get(1)).collect();
+    assert_eq!(held.iter().flatten().count(), 4);
 }
 
 #[test]

@@ -28,14 +28,20 @@ impl Mount {
         if left == [wanted.range()] {
             return Ok((len, self.put_whole(file, wanted, data).await?));
         }
-        // Rare: the parts get buffers of their own, so that each can be sent again.
+        // Rare. The parts go one after another through the same buffer: nobody waits for one while he has a turn.
         let bytes = data.to_vec();
+        let mut spare = data.spare();
         drop(data);
         let mut takes = Takes::Nothing;
         for part in left {
             let from = usize::try_from(part.start - wanted.offset).unwrap_or(len);
             let to = usize::try_from(part.end - wanted.offset).unwrap_or(len);
-            let mut buffer = self.client.buffers.get(to - from).await;
+            let gone = || Error::Down(self.client.connect.label());
+            let mut buffer = spare.reclaim().ok_or_else(gone)?;
+            spare = buffer.spare();
+            if to - from < buffer.len() {
+                drop(buffer.split_off(to - from));
+            }
             buffer.copy_from_slice(&bytes[from..to]);
             match self.put_whole(file, &wanted.part(part), buffer).await? {
                 Takes::Nothing => {}

@@ -6,6 +6,7 @@
 
 use super::types::HandleId;
 use crate::errno::Error;
+use crate::handler::fair::FairPart;
 use crate::handler::lock_order::Mutex;
 use rdmafs_meta::attr::{Attr, FileKind};
 use rdmafs_meta::id::InodeId;
@@ -15,9 +16,11 @@ use std::collections::HashMap;
 pub(in crate::handler) const UNKNOWN_END: u64 = u64::MAX;
 
 /// One open directory.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 struct OpenDirectory {
     ino: InodeId,
+    /// Of those of its user.
+    _place: FairPart,
     /// The pass shows the places below this one; [`UNKNOWN_END`] before its first page.
     end: u64,
 }
@@ -37,10 +40,15 @@ struct Inner {
 
 impl Directories {
     /// A directory was opened, in which the next name gets the place `end`, or [`UNKNOWN_END`].
-    pub(in crate::handler) fn opened(&self, handle: HandleId, attr: Attr, end: u64) {
+    pub(in crate::handler) fn opened(&self, handle: HandleId, (attr, end): (Attr, u64), place: FairPart) {
         let mut inner = self.inner.lock();
         let ino = attr.ino;
-        inner.handles.insert(handle, OpenDirectory { ino, end });
+        let open = OpenDirectory {
+            ino,
+            _place: place,
+            end,
+        };
+        inner.handles.insert(handle, open);
         let known = inner.attrs.entry(ino).or_insert((0, attr.clone()));
         *known = (known.0 + 1, attr);
     }
@@ -78,6 +86,9 @@ impl Directories {
                 inner.attrs.remove(&open.ino);
             }
         }
+        // The place is given back after the lock.
+        drop(inner);
+        drop(open);
         Ok(())
     }
 

@@ -19,14 +19,15 @@ impl Mount {
     /// Opens a directory. The service says whether the caller may read it, unless that is known by what is held.
     ///
     /// # Errors
-    /// The namespace's; ENOTDIR.
+    /// The namespace's; ENOTDIR; ENFILE where the user has as many open as he may.
     pub async fn opendir(self: Arc<Self>, caller: Credentials, ino: InodeId) -> Result<HandleId, Error> {
+        let place = self.open_place(&caller)?;
         let (attr, next) = match self.held_directory(&caller, ino) {
             Some(held) => held,
             None => self.ask_to_open(caller, ino).await?,
         };
         let handle = self.new_handle();
-        self.directories.opened(handle, attr, next);
+        self.directories.opened(handle, (attr, next), place);
         Ok(handle)
     }
 

@@ -8,6 +8,7 @@ use super::to_the_end::ToTheEnd;
 use super::types::{Entry, HandleId, OpenMode, Opened};
 use crate::errno::Error;
 use crate::handler::client::OutgoingCall;
+use crate::handler::fair::FairPart;
 use crate::handler::file::{FIRST_ROOM, Held, Inode, ServiceOpen, ask_to_create, ask_to_open};
 use crate::handler::values::CallContext;
 use crate::options::CacheMode;
@@ -36,6 +37,7 @@ impl Mount {
         exclusive: bool,
     ) -> Result<(Entry, Opened), Error> {
         self.writable()?;
+        let place = self.open_place(&caller)?;
         let room = self.first_room();
         let request = Request::Make {
             parent,
@@ -58,7 +60,8 @@ impl Mount {
         match made.await {
             Ok((service, attr)) => {
                 let attr = service.held.show(attr);
-                let opened = self.register(self.opens.opened(service), &attr, open, true).await;
+                let service = (self.opens.opened(service), place);
+                let opened = self.register(service, &attr, open, true).await;
                 Ok((self.entry(attr), opened))
             }
             // The kernel judged that a name may be made, not that this file may be opened: it looks again, and judges that.
@@ -104,7 +107,7 @@ impl Mount {
     /// Opens a file.
     ///
     /// # Errors
-    /// The namespace's; EROFS.
+    /// The namespace's; EROFS; ENFILE where the user has as many open as he may.
     pub async fn open(
         self: Arc<Self>,
         caller: Credentials,
@@ -114,6 +117,7 @@ impl Mount {
         if open.write || open.truncate {
             self.writable()?;
         }
+        let place = self.open_place(&caller)?;
         let held = self.files.hold(ino);
         let inode = held.inode.clone();
         let alone = if open.truncate {
@@ -140,7 +144,7 @@ impl Mount {
         };
         if let Some((service, attr)) = self.opens.open_here(&inode, &context, access) {
             let attr = service.held.show(attr);
-            return Ok(self.register(service, &attr, open, false).await);
+            return Ok(self.register((service, place), &attr, open, false).await);
         }
         let accessed = open.read && context.access_time == AccessTime::Strict;
         let (service, attr) = self.ask_for_file(held, context, access).await?;
@@ -153,9 +157,16 @@ impl Mount {
             // What is read from the kernel's cache would not tell it.
             self.kernel_forgets(ino).await;
         }
-        Ok(self
-            .register(self.opens.opened(service), &attr, open, false)
-            .await)
+        let service = (self.opens.opened(service), place);
+        Ok(self.register(service, &attr, open, false).await)
+    }
+
+    /// A place for what a user opens.
+    ///
+    /// # Errors
+    /// [`Error::TooManyOpen`].
+    pub(super) fn open_place(&self, caller: &Credentials) -> Result<FairPart, Error> {
+        self.open_places.take(caller.uid, 1).ok_or(Error::TooManyOpen)
     }
 
     /// Asks the service for an open, and gives another one back with that where too many are kept.
@@ -178,7 +189,13 @@ impl Mount {
     }
 
     /// Gives an open file its handle, after the kernel has dropped what it may no longer believe of it.
-    async fn register(&self, open: Arc<ServiceOpen>, attr: &Attr, mode: OpenMode, new: bool) -> Opened {
+    async fn register(
+        &self,
+        (open, place): (Arc<ServiceOpen>, FairPart),
+        attr: &Attr,
+        mode: OpenMode,
+        new: bool,
+    ) -> Opened {
         let direct = self.cache == CacheMode::None || mode.append || mode.direct;
         let (keep_cache, fresh) = match self.cache {
             CacheMode::Auto => self.believes(&open.held, attr, new).await,
@@ -201,6 +218,7 @@ impl Mount {
             lock_losses: Losses::default(),
             fresh,
             used: AtomicBool::new(false),
+            _place: place,
         };
         self.handles.write().insert(handle, Arc::new(file));
         Opened {

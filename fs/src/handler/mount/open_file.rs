@@ -5,6 +5,7 @@ use super::locks::Losses;
 use super::types::OpenMode;
 use crate::errno::Error;
 use crate::handler::client::OutgoingCall;
+use crate::handler::fair::FairPart;
 use crate::handler::file::{Files, Inode, KeptOpens, ServiceOpen};
 use crate::handler::values::ChangedBy;
 use rdmafs_meta::error::MetaError;
@@ -27,6 +28,8 @@ pub(in crate::handler) struct OpenFile {
     /// What its first use says of the kernel's pages.
     pub(super) fresh: Option<Fresh>,
     pub(super) used: AtomicBool,
+    /// Of those of its user.
+    pub(super) _place: FairPart,
 }
 
 impl Drop for OpenFile {

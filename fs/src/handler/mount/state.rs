@@ -6,11 +6,13 @@ use super::kernel_cache::KernelCacheState;
 use super::last_found::LastFound;
 use super::locks::{Notes, PoolLocks};
 use super::open_file::OpenFile;
+use super::parked::PARKED;
 use super::registry::Registry;
 use super::types::{HandleId, KernelNotify};
 use crate::errno::Error;
 use crate::executor::Executor;
 use crate::handler::client::{Client, ClientSession, Flows};
+use crate::handler::fair::Fair;
 use crate::handler::file::{Files, KeptOpens};
 use crate::handler::lock_order::{Mutex, RwLock};
 use crate::handler::values::{CallContext, ChangedBy, MountId};
@@ -18,12 +20,16 @@ use crate::options::{AccessTimes, CacheMode, MountOptions};
 use rdmafs_meta::cred::Credentials;
 use rdmafs_meta::id::{InodeId, PoolId};
 use rdmafs_meta::time::AccessTime;
+use rdmafs_rdma::buffer::BufferShare;
 use rdmafs_rdma::link::FlowCounters;
 use rdmafs_rdma::qos::share::Share;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
+
+/// Files and directories that may be open at a mount. One user has at most half of them.
+pub(in crate::handler) const OPEN: u64 = 1 << 18;
 
 /// One mount of a pool.
 ///
@@ -48,6 +54,12 @@ pub struct Mount {
     /// Where it begins, once that was looked up; the pool's root unless the source names a directory.
     pub(super) root: OnceLock<InodeId>,
     flow: MountFlow,
+    /// Its part of the pool's buffers.
+    pub(super) buffers: BufferShare,
+    /// Bytes that wait for one.
+    pub(super) parked: Arc<Fair>,
+    /// What its programs have open: files and directories.
+    pub(in crate::handler) open_places: Arc<Fair>,
     pub(in crate::handler) handles: RwLock<HashMap<HandleId, Arc<OpenFile>>>,
     pub(in crate::handler) directories: Directories,
     /// Of its kernel's lookups.
@@ -70,6 +82,7 @@ impl Mount {
         Arc::new(Self {
             id: MountId::next(),
             client: files.client.clone(),
+            buffers: files.client.buffers.share(),
             files,
             opens,
             siblings,
@@ -83,6 +96,8 @@ impl Mount {
                 .root
                 .map_or_else(OnceLock::new, |root| InodeId(root).into()),
             flow: MountFlow::new(options.share),
+            parked: Fair::new(PARKED),
+            open_places: Fair::new(OPEN),
             handles: RwLock::default(),
             directories: Directories::default(),
             last_found: LastFound::default(),

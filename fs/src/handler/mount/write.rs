@@ -17,10 +17,10 @@ impl Mount {
     #[must_use]
     pub fn try_buffer(&self, len: usize) -> Option<Buffer> {
         let fits = (1..=BufferPool::LARGE).contains(&len);
-        fits.then(|| self.client.buffers.try_get(len)).flatten()
+        fits.then(|| self.buffers.try_get(len)).flatten()
     }
 
-    /// A buffer to put a write's bytes in, parked until one is free.
+    /// A buffer for bytes, parked until the mount may have one. Who waits here holds no turn and no lock: whoever has a buffer may wait for those.
     ///
     /// # Errors
     /// EINVAL when `len` is 0 or above 1 MiB.
@@ -28,7 +28,10 @@ impl Mount {
         if !(1..=BufferPool::LARGE).contains(&len) {
             return Err(MetaError::Invalid.into());
         }
-        Ok(self.client.buffers.get(len).await)
+        match self.buffers.try_get(len) {
+            Some(buffer) => Ok(buffer),
+            None => Ok(self.buffers.get(len).await),
+        }
     }
 
     /// Writes at `offset`, or at the end where the file was opened with O_APPEND: [`Mount::write_as`] with the mode of the open.

@@ -1,5 +1,6 @@
 //! The handler on a simulated node.
 
+mod bounds;
 mod bytes;
 mod direct;
 mod directories;
