@@ -156,7 +156,7 @@ fn what_is_open_is_bounded_for_each_user() {
     let list = |uid: u32| world.pool.run(world.mount.clone().opendir(user(uid), root));
     assert_eq!(list(1000), Err(Error::TooManyOpen));
     let listed = list(1001).unwrap();
-    open(1001).unwrap();
+    world.release(open(1001).unwrap());
     world.pool.run(world.mount.clone().releasedir(listed)).unwrap();
     world.release(last);
     // Its place is free when the last task that knew it is gone, a moment after close(2).
