@@ -21,8 +21,8 @@ use std::path::PathBuf;
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
-/// Registered buffers of a pool: for small requests, and of 1 MiB. 36 MiB of address space, used last-in first-out.
-const BUFFERS: (usize, usize) = (64, 32);
+/// Registered buffers of a pool: for small requests, and of 1 MiB. 38 MiB of address space, used last-in first-out. One mount alone has half of them.
+const BUFFERS: (usize, usize) = (96, 32);
 /// How long `status` waits for the nodes.
 const STATUS: Duration = Duration::from_secs(1);
 
