@@ -118,6 +118,7 @@ fn meta_errno(error: MetaError) -> i32 {
         MetaError::XattrTooBig => libc::E2BIG,
         MetaError::XattrsFull => libc::ENOSPC,
         MetaError::QuotaExceeded => libc::EDQUOT,
+        MetaError::TextBusy => libc::ETXTBSY,
         MetaError::NotStaged => libc::EIO,
         MetaError::Locked => libc::EAGAIN,
         MetaError::Deadlock => libc::EDEADLK,

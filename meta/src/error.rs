@@ -115,4 +115,7 @@ pub enum MetaError {
     /// EDQUOT: a user's files have as many names, or as much in attributes and link targets, as one user's may have.
     #[error("the user's files have as many names and attributes as one user's may have")]
     QuotaExceeded,
+    /// ETXTBSY: a program with set-id bits, or file capabilities, is not run while somebody else has its file open for writing, nor opened for that while it runs.
+    #[error("a set-id program's file is open for writing, or it runs, on another host")]
+    TextBusy,
 }

@@ -27,6 +27,8 @@ pub(crate) struct Open {
     pub(crate) count: u32,
     /// One of these opens was for writing.
     pub(crate) writable: bool,
+    /// One of them was to run it as a program.
+    pub(crate) runs: bool,
 }
 
 /// A recall, or the part of one, that is over.
@@ -261,15 +263,24 @@ impl Sessions {
         staged.remove(at).map(|(_, part)| part)
     }
 
-    pub(crate) fn open(&mut self, id: SessionId, ino: InodeId, opens: u32, writable: bool) {
+    /// Counts what the session opened, so often and so.
+    pub(crate) fn open(&mut self, id: SessionId, ino: InodeId, more: Open) {
         let none = Open {
             count: 0,
             writable: false,
+            runs: false,
         };
         let open = self.opens.entry((ino, id)).or_insert(none);
-        open.count = open.count.saturating_add(opens);
-        open.writable |= writable;
+        open.count = open.count.saturating_add(more.count);
+        open.writable |= more.writable;
+        open.runs |= more.runs;
         self.opened_by.insert((id, ino));
+    }
+
+    /// What sessions other than `id` have of the inode.
+    pub(crate) fn held_by_others(&self, id: SessionId, ino: InodeId) -> impl Iterator<Item = Open> {
+        let opens = self.opens.range(all_of(ino));
+        opens.filter(move |((_, by), _)| *by != id).map(|(_, open)| *open)
     }
 
     /// What the session has of an inode that it must have open.

@@ -8,6 +8,7 @@ use crate::extent::{GRANULE, granule_ceil, granule_floor};
 use crate::id::{InodeId, SessionId};
 use crate::layout::Run;
 use crate::permission;
+use crate::session::Open;
 use crate::time::Timestamp;
 use crate::wire::{Answer, Notice, OpenAccess, Reply};
 
@@ -37,6 +38,9 @@ impl Namespace {
             return Err(MetaError::Stale);
         }
         permission::open(step.who, attr, access)?;
+        if self.is_busy_text(step.session, ino, access) {
+            return Err(MetaError::TextBusy);
+        }
         if access.truncate {
             self.resize(ino, 0, step.now, step.out)?;
             self.tell_others(step, ino)?;
@@ -45,7 +49,12 @@ impl Namespace {
         if access.read {
             self.accessed(ino, step);
         }
-        self.sessions.open(step.session, ino, 1, access.write);
+        let open = Open {
+            count: 1,
+            writable: access.write,
+            runs: access.execute,
+        };
+        self.sessions.open(step.session, ino, open);
         self.shares_room(step.session, ino);
         self.opened(step, ino, 0)
     }

@@ -85,7 +85,7 @@ impl Namespace {
             return false;
         }
         let mut ask = Vec::new();
-        let changes = self.changed_by(&call.request);
+        let changes = self.changed_by(call.session, &call.request);
         let recalls: BTreeSet<RecallId> = match are_awaited {
             // Others are asked when that is over.
             true => changes.first().map(|_| GRACE_PERIOD).into_iter().collect(),
@@ -108,7 +108,7 @@ impl Namespace {
 
     /// Whatever of it a session may believe is changed by the request: attributes of an inode, extended ones too, or names of a directory. Access times are
     /// not counted.
-    fn changed_by(&self, request: &Request) -> Vec<InodeId> {
+    fn changed_by(&self, session: SessionId, request: &Request) -> Vec<InodeId> {
         match request {
             Request::SetAttr { ino, .. }
             | Request::SetFlags { ino, .. }
@@ -122,6 +122,8 @@ impl Namespace {
             | Request::Copy { to: ino, .. } => vec![*ino],
             Request::Layout { ino, allocate, .. } if *allocate => vec![*ino],
             Request::Open { ino, access } if access.truncate => vec![*ino],
+            // Others may only have kept it open: they give that back.
+            Request::Open { ino, access } if self.is_busy_text(session, *ino, *access) => vec![*ino],
             Request::Make { parent, .. } => vec![*parent],
             Request::Link { ino, parent, .. } => vec![*parent, *ino],
             Request::Unlink { parent, name } | Request::RemoveDir { parent, name } => {

@@ -16,6 +16,7 @@ mod locks;
 mod locked;
 mod sessions;
 mod xattrs;
+mod text;
 mod names;
 mod files;
 mod ranges;

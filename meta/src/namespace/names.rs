@@ -8,6 +8,7 @@ use crate::flags::InodeFlags;
 use crate::id::{InodeId, Stamp};
 use crate::name::Name;
 use crate::permission::{self, Access};
+use crate::session::Open;
 use crate::tree::{Body, Move, NewEntry, changed};
 use crate::wire::{Answer, ChangedName, MAX_ROOM, NewInode, Reply};
 use std::time::Duration;
@@ -111,7 +112,12 @@ impl Namespace {
             NewInode::OpenFile { room } => room.min(MAX_ROOM),
             _ => return self.attr(ino),
         };
-        self.sessions.open(step.session, ino, 1, true);
+        let open = Open {
+            count: 1,
+            writable: true,
+            runs: false,
+        };
+        self.sessions.open(step.session, ino, open);
         self.give_room(step.session, ino, room.into())?;
         self.opened(step, ino, room.into())
     }

@@ -5,6 +5,7 @@ use super::service::Namespace;
 use super::step::Step;
 use crate::error::MetaError;
 use crate::id::{ClientOwner, InodeId, RecallId, RequestId, SessionId};
+use crate::session::Open;
 use crate::time::Now;
 use crate::wire::{Answer, Arena, Begun, Reply};
 
@@ -46,7 +47,12 @@ impl Namespace {
                 gone.push(*ino);
             } else if *count > 0 {
                 self.sessions.forget(step.session, *ino);
-                self.sessions.open(step.session, *ino, *count, true);
+                let open = Open {
+                    count: *count,
+                    writable: true,
+                    runs: true,
+                };
+                self.sessions.open(step.session, *ino, open);
                 self.shares_room(step.session, *ino);
             }
         }

@@ -7,7 +7,7 @@
 //! | 3 | leases for attributes and names: [`StampedAnswer`] in the place of each answer, [`Request::Leases`], [`Request::Forgotten`], [`Notice::Forget`], [`MetaError::Delayed`] |
 //! | 4 | [`Call::closes`](super::Call::closes) behind each call; [`NewInode::OpenFile`], [`Request::TakeRoomBack`] |
 //! | 5 | [`Request::CatchUp`], [`Reply::CaughtUp`] |
-//! | 6 | [`MetaError::QuotaExceeded`]; [`Request::StatFsAt`], [`Reply::Room`]; data connections on tcp that say what protects them |
+//! | 6 | [`MetaError::QuotaExceeded`], [`MetaError::TextBusy`]; [`Request::StatFsAt`], [`Reply::Room`]; data connections on tcp that say what protects them |
 //!
 //! | feature bit | what it says |
 //! | --- | --- |
@@ -198,7 +198,7 @@ impl MetaError {
             Self::OtherPool | Self::Protected => WireVersion::FIRST,
             Self::Unreachable => WireVersion::SECOND,
             Self::Delayed => WireVersion::THIRD,
-            Self::QuotaExceeded => WireVersion::SIXTH,
+            Self::QuotaExceeded | Self::TextBusy => WireVersion::SIXTH,
         }
     }
 
@@ -210,6 +210,7 @@ impl MetaError {
             // EIO all the same.
             Self::Unreachable => Self::Lost,
             Self::QuotaExceeded => Self::NoSpace,
+            Self::TextBusy => Self::AccessDenied,
             _ => Self::Unsupported,
         }
     }

@@ -5,6 +5,7 @@
 use super::epoch::Epoch;
 use super::extent_map::{ExtentMap, Missing, Segment};
 use super::page_order::PageOrder;
+use super::text::TextUses;
 use crate::errno::Error;
 use crate::handler::client::ClientSession;
 use crate::handler::lock_order::Mutex;
@@ -26,6 +27,8 @@ pub(in crate::handler) struct Inode {
     pub(in crate::handler) data: tokio::sync::RwLock<()>,
     /// Requests for its pages, and changes past them: waited for before `data`.
     pub(in crate::handler) pages: Arc<PageOrder>,
+    /// Who writes it, and who runs it.
+    pub(in crate::handler) text: Arc<TextUses>,
     /// Held while a commit is under way: one that was asked for earlier must not undo what came after a later one.
     pub(in crate::handler) committing: tokio::sync::Mutex<()>,
     /// It waits for its time to be committed.
@@ -123,6 +126,7 @@ impl Inode {
             ino,
             data: tokio::sync::RwLock::new(()),
             pages: Arc::default(),
+            text: Arc::default(),
             committing: tokio::sync::Mutex::new(()),
             waits_for_commit: AtomicBool::new(false),
             room: AtomicU64::new(0),

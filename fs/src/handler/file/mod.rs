@@ -4,6 +4,7 @@
 mod epoch;
 mod extent_map;
 mod page_order;
+mod text;
 mod inode;
 mod layout;
 mod transfer;
@@ -30,4 +31,5 @@ pub(super) use open::{ServiceOpen, ask_to_create, ask_to_open};
 pub(super) use page_order::Turn;
 pub(super) use room::FIRST_ROOM;
 pub(super) use table::{Files, Held};
+pub(super) use text::TextUse;
 pub(super) use transfer::{fetch, send};

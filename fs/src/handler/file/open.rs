@@ -6,7 +6,7 @@ use crate::handler::client::{ClientSession, OutgoingCall};
 use crate::handler::values::Connection;
 use rdmafs_meta::attr::Attr;
 use rdmafs_meta::layout::LayoutSlice;
-use rdmafs_meta::wire::{Reply, Request};
+use rdmafs_meta::wire::{OpenAccess, Reply, Request};
 use std::sync::Arc;
 
 /// An open that the service counts for this handler; dropping it gives it back.
@@ -16,6 +16,8 @@ pub(in crate::handler) struct ServiceOpen {
     opens: u32,
     /// The service lets it write.
     pub(super) writable: bool,
+    /// The service knows that it is run.
+    pub(super) runs: bool,
     /// Somebody else gives it back.
     closed: bool,
 }
@@ -53,6 +55,7 @@ impl ServiceOpen {
         other.closed = true;
         self.opens += other.opens;
         self.writable |= other.writable;
+        self.runs |= other.runs;
     }
 }
 
@@ -103,7 +106,11 @@ pub(in crate::handler) async fn ask_to_create(
     let Reply::Opened { attr, layout, plain } = reply else {
         return Err(Error::Protocol);
     };
-    let open = count_open(files.hold(attr.ino), session.origin, true)?;
+    let access = OpenAccess {
+        write: true,
+        ..OpenAccess::default()
+    };
+    let open = count_open(files.hold(attr.ino), session.origin, access)?;
     let generation = open.held.generation();
     // Else it may have been taken back before it could be found here.
     if files.unmet() == unmet {
@@ -122,7 +129,7 @@ pub(in crate::handler) async fn ask_to_create(
 pub(in crate::handler) async fn ask_to_open(
     held: Held,
     outgoing: OutgoingCall,
-    write: bool,
+    access: OpenAccess,
     heard: impl FnOnce(&OutgoingCall, &Answered),
 ) -> Result<(ServiceOpen, Attr), Error> {
     let generation = held.generation();
@@ -132,7 +139,7 @@ pub(in crate::handler) async fn ask_to_open(
     let Reply::Opened { attr, layout, plain } = reply else {
         return Err(Error::Protocol);
     };
-    let service = count_open(held, session.origin, write)?;
+    let service = count_open(held, session.origin, access)?;
     if plain {
         files.learn_plain(&service.held, given);
     }
@@ -178,7 +185,7 @@ fn give_back_unheard(files: &Arc<Files>, outgoing: &OutgoingCall) {
     let give_back = async move {
         let outcome = files.client.ask_in(origin, Request::Outcome { of: id }).await;
         if let Some(Ok(Reply::Opened { attr, .. })) = outcome {
-            drop(count_open(files.hold(attr.ino), origin, false)?);
+            drop(count_open(files.hold(attr.ino), origin, OpenAccess::default())?);
         }
         Ok(())
     };
@@ -189,14 +196,15 @@ fn give_back_unheard(files: &Arc<Files>, outgoing: &OutgoingCall) {
 ///
 /// # Errors
 /// [`Error::Down`] when a new session has begun without this open.
-fn count_open(held: Held, origin: Connection, writable: bool) -> Result<ServiceOpen, Error> {
+fn count_open(held: Held, origin: Connection, access: OpenAccess) -> Result<ServiceOpen, Error> {
     if !held.opened(origin) {
         return Err(Error::Down(held.files.client.connect.label()));
     }
     Ok(ServiceOpen {
         held,
         opens: 1,
-        writable,
+        writable: access.write,
+        runs: access.execute,
         closed: false,
     })
 }

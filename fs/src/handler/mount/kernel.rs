@@ -32,6 +32,7 @@ impl Mount {
 
     /// The kernel is given these attributes: to be said before the answer is sent that has them.
     pub fn gives(&self, attr: &Attr) {
+        self.set_id.shown(attr);
         if self.cache == CacheMode::Auto {
             self.kernel_cache.lock().shown(attr);
         }
@@ -49,6 +50,7 @@ impl Mount {
 
     /// An entry for an answer that the kernel believes whatever it has (fs/fuse/dir.c: of SETATTR and LINK).
     pub(in crate::handler) fn settled(&self, attr: Attr) -> Entry {
+        self.set_id.shown(&attr);
         if self.cache == CacheMode::Auto {
             self.kernel_cache.lock().settled(&attr);
         }

@@ -4,12 +4,13 @@ use super::kernel_cache::Fresh;
 use super::locks::Losses;
 use super::open_file::OpenFile;
 use super::state::Mount;
+use super::text::BusyWait;
 use super::to_the_end::ToTheEnd;
 use super::types::{Entry, HandleId, OpenMode, Opened};
 use crate::errno::Error;
 use crate::handler::client::OutgoingCall;
 use crate::handler::fair::FairPart;
-use crate::handler::file::{FIRST_ROOM, Held, Inode, ServiceOpen, ask_to_create, ask_to_open};
+use crate::handler::file::{FIRST_ROOM, Held, Inode, ServiceOpen, TextUse, ask_to_create, ask_to_open};
 use crate::handler::values::CallContext;
 use crate::options::CacheMode;
 use rdmafs_meta::attr::{Attr, FileKind};
@@ -60,7 +61,8 @@ impl Mount {
         match made.await {
             Ok((service, attr)) => {
                 let attr = service.held.show(attr);
-                let service = (self.opens.opened(service), place);
+                let text = service.held.text.begin(self.id, open.write, false);
+                let service = (self.opens.opened(service), place, text);
                 let opened = self.register(service, &attr, open, true).await;
                 Ok((self.entry(attr), opened))
             }
@@ -104,22 +106,35 @@ impl Mount {
         Ok((entry, opened))
     }
 
-    /// Opens a file.
+    /// Opens a file. Waits up to 200 ms for others to close one that gives rights to who runs it, where one would run what another may write.
     ///
     /// # Errors
-    /// The namespace's; EROFS; ENFILE where the user has as many open as he may.
+    /// The namespace's; EROFS; ENFILE where the user has as many open as he may; ESTALE where a program is to be looked up anew before it is run.
     pub async fn open(
         self: Arc<Self>,
         caller: Credentials,
         ino: InodeId,
         open: OpenMode,
     ) -> Result<Opened, Error> {
+        let mut waits = BusyWait::new();
+        loop {
+            match self.open_once(caller.clone(), ino, open).await {
+                Ok(opened) => return Ok(opened),
+                Err(error) => waits.wait_or(&self, error).await?,
+            }
+        }
+    }
+
+    async fn open_once(&self, caller: Credentials, ino: InodeId, open: OpenMode) -> Result<Opened, Error> {
         if open.write || open.truncate {
             self.writable()?;
         }
         let place = self.open_place(&caller)?;
         let held = self.files.hold(ino);
         let inode = held.inode.clone();
+        let text = inode
+            .text
+            .begin(self.id, open.write || open.truncate, open.execute);
         let alone = if open.truncate {
             Some(inode.data.write().await)
         } else {
@@ -144,12 +159,15 @@ impl Mount {
         };
         if let Some((service, attr)) = self.opens.open_here(&inode, &context, access) {
             let attr = service.held.show(attr);
-            return Ok(self.register((service, place), &attr, open, false).await);
+            self.check_text(&text, &inode, &attr, open)?;
+            return Ok(self.register((service, place, text), &attr, open, false).await);
         }
         let accessed = open.read && context.access_time == AccessTime::Strict;
         let (service, attr) = self.ask_for_file(held, context, access).await?;
         drop(alone);
         let attr = service.held.show(attr);
+        let service = self.opens.opened(service);
+        self.check_text(&text, &inode, &attr, open)?;
         if open.truncate {
             self.files.tell_others(ino, &[self.id]);
         }
@@ -157,8 +175,7 @@ impl Mount {
             // What is read from the kernel's cache would not tell it.
             self.kernel_forgets(ino).await;
         }
-        let service = (self.opens.opened(service), place);
-        Ok(self.register(service, &attr, open, false).await)
+        Ok(self.register((service, place, text), &attr, open, false).await)
     }
 
     /// A place for what a user opens.
@@ -182,7 +199,7 @@ impl Mount {
             access,
         };
         let outgoing = closings.with(OutgoingCall::new(context, request));
-        let asked = ask_to_open(held, outgoing, access.write, |outgoing, answer| {
+        let asked = ask_to_open(held, outgoing, access, |outgoing, answer| {
             closings.answered(outgoing, answer);
         });
         ToTheEnd::new(&self.client.executor, asked).await
@@ -191,7 +208,7 @@ impl Mount {
     /// Gives an open file its handle, after the kernel has dropped what it may no longer believe of it.
     async fn register(
         &self,
-        (open, place): (Arc<ServiceOpen>, FairPart),
+        (open, place, text): (Arc<ServiceOpen>, FairPart, TextUse),
         attr: &Attr,
         mode: OpenMode,
         new: bool,
@@ -219,6 +236,7 @@ impl Mount {
             fresh,
             used: AtomicBool::new(false),
             _place: place,
+            _text: text,
         };
         self.handles.write().insert(handle, Arc::new(file));
         Opened {

@@ -6,7 +6,7 @@ use super::types::OpenMode;
 use crate::errno::Error;
 use crate::handler::client::OutgoingCall;
 use crate::handler::fair::FairPart;
-use crate::handler::file::{Files, Inode, KeptOpens, ServiceOpen};
+use crate::handler::file::{Files, Inode, KeptOpens, ServiceOpen, TextUse};
 use crate::handler::values::ChangedBy;
 use rdmafs_meta::error::MetaError;
 use std::sync::Arc;
@@ -30,6 +30,8 @@ pub(in crate::handler) struct OpenFile {
     pub(super) used: AtomicBool,
     /// Of those of its user.
     pub(super) _place: FairPart,
+    /// That it is run or may be written.
+    pub(super) _text: TextUse,
 }
 
 impl Drop for OpenFile {

@@ -6,9 +6,6 @@ use rdmafs_meta::extent::GRANULE;
 use rdmafs_rdma::buffer::Buffer;
 use std::sync::Arc;
 
-/// Bytes that wait in one mount. One user has at most half of them.
-pub(super) const PARKED: u64 = 64 << 20;
-
 /// Bytes of a write, taken from who asks.
 #[derive(Debug)]
 pub struct TakenBytes {

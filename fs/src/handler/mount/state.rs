@@ -6,8 +6,8 @@ use super::kernel_cache::KernelCacheState;
 use super::last_found::LastFound;
 use super::locks::{Notes, PoolLocks};
 use super::open_file::OpenFile;
-use super::parked::PARKED;
 use super::registry::Registry;
+use super::shown_set_id::ShownSetId;
 use super::types::{HandleId, KernelNotify};
 use crate::errno::Error;
 use crate::executor::Executor;
@@ -28,8 +28,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+/// Bytes of writes that wait for buffers at a mount. One user has at most half of them.
+const PARKED: u64 = 64 << 20;
+
 /// Files and directories that may be open at a mount. One user has at most half of them.
-pub(in crate::handler) const OPEN: u64 = 1 << 18;
+const OPEN: u64 = 1 << 18;
 
 /// One mount of a pool.
 ///
@@ -58,6 +61,8 @@ pub struct Mount {
     pub(super) buffers: BufferShare,
     /// Bytes that wait for one.
     pub(super) parked: Arc<Fair>,
+    /// Programs that its kernel takes for set-id ones.
+    pub(super) set_id: ShownSetId,
     /// What its programs have open: files and directories.
     pub(in crate::handler) open_places: Arc<Fair>,
     pub(in crate::handler) handles: RwLock<HashMap<HandleId, Arc<OpenFile>>>,
@@ -97,6 +102,7 @@ impl Mount {
                 .map_or_else(OnceLock::new, |root| InodeId(root).into()),
             flow: MountFlow::new(options.share),
             parked: Fair::new(PARKED),
+            set_id: ShownSetId::default(),
             open_places: Fair::new(OPEN),
             handles: RwLock::default(),
             directories: Directories::default(),

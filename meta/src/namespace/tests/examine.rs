@@ -6,6 +6,7 @@ use crate::extent::{Extent, GRANULE};
 use crate::id::{Incarnation, InodeId, NodeId, RequestId, SessionId, Stamp, Term};
 use crate::layout::{Replica, ReplicaState, Run};
 use crate::problem::{Examination, ProblemKind::*};
+use crate::session::Open;
 use crate::time::AccessTime;
 use crate::tree::{Body, Inode};
 use crate::wire::{Answer, Call, MAX_MESSAGE, Reply, Request, WireVersion, XattrMode, encode};
@@ -147,12 +148,17 @@ fn what_has_no_name_is_open_or_on_its_way_out() {
     w.space.orphans.insert(a);
     assert_eq!(w.space.examine().problems, []);
     w.space.orphans.clear();
-    w.space.sessions.open(s, a, 1, false);
+    let open = Open {
+        count: 1,
+        writable: false,
+        runs: false,
+    };
+    w.space.sessions.open(s, a, open);
     assert_eq!(w.space.examine().problems, []);
     w.space.orphans.insert(a);
     assert_eq!(kinds(&w), [WrongOpens]);
     w.space.orphans.clear();
-    w.space.sessions.open(s, InodeId(777), 1, false);
+    w.space.sessions.open(s, InodeId(777), open);
     assert_eq!(kinds(&w), [WrongOpens]);
 }
 

@@ -24,5 +24,6 @@ mod replicas;
 mod depth;
 mod effects;
 mod examine;
+mod text;
 mod damage;
 mod patient;

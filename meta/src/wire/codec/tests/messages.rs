@@ -395,6 +395,7 @@ pub(super) fn answer() -> impl Strategy<Value = Answer> {
         Just(Err(MetaError::Unreachable)),
         Just(Err(MetaError::Delayed)),
         Just(Err(MetaError::QuotaExceeded)),
+        Just(Err(MetaError::TextBusy)),
     ]
 }
 

@@ -447,6 +447,7 @@ fn errors() -> Vec<MetaError> {
         E::Unreachable,
         E::Delayed,
         E::QuotaExceeded,
+        E::TextBusy,
     ]
 }
 

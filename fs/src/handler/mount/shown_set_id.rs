@@ -1,0 +1,49 @@
+//! Which programs a mount's kernel takes for set-id ones.
+
+use crate::handler::lock_order::Mutex;
+use lru::LruCache;
+use rdmafs_meta::attr::{Attr, FileKind};
+use rdmafs_meta::id::InodeId;
+use rdmafs_meta::permission::{SET_GID, SET_UID};
+use std::num::NonZeroUsize;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Inodes remembered: more than a kernel is shown between its look at a program's mode and the program's opening.
+const MAX_SHOWN: NonZeroUsize = NonZeroUsize::new(1 << 12).expect("above 0");
+
+/// The inodes that the kernel was shown with set-id bits last.
+pub(super) struct ShownSetId {
+    any: AtomicBool,
+    inodes: Mutex<LruCache<InodeId, ()>>,
+}
+
+impl Default for ShownSetId {
+    fn default() -> Self {
+        Self {
+            any: AtomicBool::new(false),
+            inodes: Mutex::new(LruCache::new(MAX_SHOWN)),
+        }
+    }
+}
+
+impl ShownSetId {
+    /// The kernel is shown these attributes.
+    pub(super) fn shown(&self, attr: &Attr) {
+        if has_set_id(attr) {
+            self.inodes.lock().put(attr.ino, ());
+            self.any.store(true, Ordering::Release);
+        } else if self.any.load(Ordering::Acquire) {
+            self.inodes.lock().pop(&attr.ino);
+        }
+    }
+
+    /// Whether the kernel may still take it for a set-id program.
+    pub(super) fn has(&self, ino: InodeId) -> bool {
+        self.any.load(Ordering::Acquire) && self.inodes.lock().contains(&ino)
+    }
+}
+
+/// Whether who runs it may get another user's or group's rights.
+pub(super) fn has_set_id(attr: &Attr) -> bool {
+    attr.kind == FileKind::Regular && attr.mode & (SET_UID | SET_GID) != 0
+}

@@ -1,0 +1,67 @@
+//! Opening what gives rights to who runs it: programs with set-id bits or file capabilities. Nobody runs bytes with rights that were given to other bytes.
+//!
+//! The kernel decides by the mode that it was given last, when it has opened the program. So a program whose bits are gone since then is looked up anew first (ESTALE
+//! makes execve(2) do that), and one that has them is not opened to be run while another mount or host may write it, nor the other way round.
+
+use super::shown_set_id::has_set_id;
+use super::state::Mount;
+use super::types::OpenMode;
+use crate::errno::Error;
+use crate::handler::file::{Inode, TextUse};
+use rdmafs_meta::attr::Attr;
+use rdmafs_meta::error::MetaError;
+use std::time::Duration;
+
+/// For how long who opens waits for others to close the file, and how long at first and at the most from try to try.
+const BUSY: Duration = Duration::from_millis(200);
+const BUSY_STEPS: (Duration, Duration) = (Duration::from_millis(2), Duration::from_millis(50));
+
+/// Waiting for those who have a program's file open elsewhere and may be about to close it.
+pub(super) struct BusyWait {
+    next: Duration,
+    left: Duration,
+}
+
+impl BusyWait {
+    pub(super) fn new() -> Self {
+        Self {
+            next: BUSY_STEPS.0,
+            left: BUSY,
+        }
+    }
+
+    /// Waits when `error` says that trying again may help.
+    pub(super) async fn wait_or(&mut self, mount: &Mount, error: Error) -> Result<(), Error> {
+        if error != Error::Meta(MetaError::TextBusy) || self.left.is_zero() {
+            return Err(error);
+        }
+        let step = self.next.min(self.left);
+        mount.executor().sleep(step).await;
+        self.left -= step;
+        self.next = (self.next * 2).min(BUSY_STEPS.1);
+        Ok(())
+    }
+}
+
+impl Mount {
+    /// Whether a file that was opened so may be used, by its attributes of now.
+    ///
+    /// # Errors
+    /// ETXTBSY; ESTALE where the kernel believes in set-id bits that are gone.
+    pub(super) fn check_text(
+        &self,
+        text: &TextUse,
+        inode: &Inode,
+        attr: &Attr,
+        mode: OpenMode,
+    ) -> Result<(), Error> {
+        if mode.execute && !has_set_id(attr) && self.set_id.has(attr.ino) {
+            return Err(MetaError::Stale.into());
+        }
+        let gives_rights = has_set_id(attr) || !inode.is_plain();
+        match gives_rights && text.is_at_odds() {
+            true => Err(MetaError::TextBusy.into()),
+            false => Ok(()),
+        }
+    }
+}
