@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_given_back_may_be_had_again() {
+    fn what_is_given_back_may_be_taken_anew() {
         let fair = Fair::new(32);
         let parts = all(&fair, 5);
         assert_eq!(parts.len(), 15);

@@ -123,9 +123,9 @@ fn bytes_that_wait_are_bounded_for_each_user() {
     assert_eq!(lengths[40], MIB, "pages go whole");
     assert_eq!(lengths[41..], [4096, MIB], "the other user has room");
     let held = large_buffers(&world);
-    let again = world.mount.take_bytes(&data, Some(1000));
+    let next = world.mount.take_bytes(&data, Some(1000));
     drop(held);
-    assert_eq!(length(again), MIB, "what he had is free");
+    assert_eq!(length(next), MIB, "what he had is free");
 }
 
 #[test]
