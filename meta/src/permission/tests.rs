@@ -27,6 +27,7 @@ fn attr(kind: FileKind, mode: u16) -> Attr {
         version: Version(0),
         truncate_seq: 0,
         flags: InodeFlags::NONE,
+        acls: Acls::None,
     }
 }
 

@@ -1,5 +1,6 @@
 //! What messages are made of, as strategies.
 
+use crate::acl::Acls;
 use crate::attr::{Attr, FileKind, SetTime};
 use crate::flags::InodeFlags;
 use crate::id::{InodeId, Version};
@@ -50,6 +51,7 @@ pub(super) fn attr() -> impl Strategy<Value = Attr> {
             version: Version(version),
             truncate_seq,
             flags: InodeFlags::known(nlink),
+            acls: Acls::None,
         },
     )
 }

@@ -1,5 +1,6 @@
 //! What the samples of messages are made of.
 
+use crate::acl::Acls;
 use crate::attr::{Attr, FileKind};
 use crate::extent::{Extent, GRANULE};
 use crate::flags::InodeFlags;
@@ -51,6 +52,7 @@ pub(super) fn attr() -> Attr {
         version: Version(301),
         truncate_seq: 302,
         flags: InodeFlags::NO_DUMP,
+        acls: Acls::None,
     }
 }
 
