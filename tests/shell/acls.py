@@ -83,7 +83,7 @@ def tries(path):
                 done.append("yes")
             except OSError as error:
                 done.append(word(error))
-        done.extend(os.access(path, mode) for mode in range(8))
+        done.extend(os.access(path, mode) for mode in (1, 2, 4, 7))
         return done
 
     for user in USERS:
@@ -111,7 +111,7 @@ ACLS = ["u:2010:rw", "u:2010:-", "u:2010:rwx,m::r", "g:3010:rw", "g:3010:r,g:301
 
 print("# who may do what")
 for number, entries in enumerate(ACLS):
-    for mode in (0o600, 0o664, 0o077) if number % 3 else (0o640,):
+    for mode in (0o604, 0o077) if number % 3 else (0o660,):
         name = f"f{number}-{mode:o}"
         file(name, mode)
         before = os.stat(name).st_ctime_ns
@@ -238,7 +238,8 @@ for flags in (os.XATTR_CREATE, os.XATTR_REPLACE):
 setfacl("-m", "u:2010:r", "bytes")
 os.setxattr("bytes", "user.a", b"x")
 os.setxattr("bytes", "trusted.a", b"x")
-print(os.listxattr("bytes"), as_user("other", os.listxattr, "bytes"), as_user("other", os.getxattr, "bytes", ACCESS))
+# A tmpfs lists those of ACLs first, and all others in an order of its own.
+print(os.listxattr("bytes")[0], sorted(os.listxattr("bytes")), as_user("other", os.listxattr, "bytes"), as_user("other", os.getxattr, "bytes", ACCESS))
 
 print("# copies")
 setfacl("-R", "-m", "u:2010:rwX,d:u:2010:rwX,d:g:3010:rX", "i1-0")

@@ -6,7 +6,6 @@ use fuser::{
     Errno, FileAttr, FileHandle, FileType, FopenFlags, INodeNo, OpenAccMode, OpenFlags, RenameFlags,
     TimeOrNow, WriteFlags,
 };
-use rdmafs_meta::acl::Acls;
 use rdmafs_meta::attr::{Attr, FileKind, SetTime};
 use rdmafs_meta::id::InodeId;
 use rdmafs_meta::time::Timestamp;
@@ -246,7 +245,7 @@ mod tests {
             version: Version(0),
             truncate_seq: 0,
             flags: InodeFlags::NONE,
-            acls: Acls::None,
+            acls: rdmafs_meta::acl::Acls::None,
         };
         let shown = file_attr(&attr);
         assert_eq!((shown.size, shown.blocks, shown.perm), (1 << 40, 16, 0o4711));

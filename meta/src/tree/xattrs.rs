@@ -53,18 +53,18 @@ impl Xattrs {
 
     /// What the inode's owner is charged for them.
     pub(super) fn charge(&self) -> u64 {
-        let names = self
-            .values
-            .keys()
-            .map(|name| name.as_bytes().len() as u64 + XATTR);
-        names.sum::<u64>() + self.bytes as u64
+        let each = self.values.iter();
+        let each = each.map(|(name, value)| {
+            XATTR + name.as_bytes().len() as u64 + charge_of_bytes(name, value.bytes.len())
+        });
+        each.sum()
     }
 
     /// How much more that is with this value; 0 if it is not more.
     pub(super) fn growth(&self, name: &XattrName, value: &[u8]) -> u64 {
         match self.values.get(name) {
-            Some(before) => value.len().saturating_sub(before.bytes.len()) as u64,
-            None => XATTR + (name.as_bytes().len() + value.len()) as u64,
+            Some(before) => charge_of_bytes(name, value.len().saturating_sub(before.bytes.len())),
+            None => XATTR + name.as_bytes().len() as u64 + charge_of_bytes(name, value.len()),
         }
     }
 
@@ -103,6 +103,12 @@ impl Xattrs {
             && self.values.len() <= MAX_XATTRS
             && lengths().all(|len| len <= MAX_XATTR_VALUE)
     }
+}
+
+/// An ACL is kept twice: as its bytes, and with the attributes.
+fn charge_of_bytes(name: &XattrName, bytes: usize) -> u64 {
+    let copies = if name.acl().is_some() { 2 } else { 1 };
+    copies * bytes as u64
 }
 
 /// The ACL of an inode with these attributes whose extended attribute has this value.

@@ -1,7 +1,9 @@
 //! A value of each variant of each enum that crosses the wire, in the order of the variants.
 
 use super::Pins;
-use super::values::{attr, begun, changed_names, examination, ino, layout, lock, name, room, time};
+use super::values::{
+    attr, begun, changed_names, examination, ino, layout, lock, name, room, time, unasked, with_acls,
+};
 use crate::attr::{FileKind, SetAttr, SetTime};
 use crate::cred::Credentials;
 use crate::error::MetaError;
@@ -27,6 +29,8 @@ pub(super) fn pin(pins: &mut Pins) {
     };
     let bytes = crate::wire::encode(&closes, WireVersion::FOURTH).unwrap();
     pins.pin_bytes("Call since version 4", &bytes);
+    let bytes = crate::wire::encode(&closes, WireVersion::SIXTH).unwrap();
+    pins.pin_bytes("Call since version 6", &bytes);
     pins.pin("Answer Ok", &Ok::<_, MetaError>(Reply::Done));
     pins.pin("Answer Err", &Err::<Reply, _>(MetaError::Exists));
     let stamped = StampedAnswer {
@@ -35,6 +39,12 @@ pub(super) fn pin(pins: &mut Pins) {
         answer: Err(MetaError::Exists),
     };
     pins.pin("StampedAnswer", &stamped);
+    let with_acls = StampedAnswer {
+        changed: vec![attr(), with_acls(), unasked()],
+        ..stamped
+    };
+    let bytes = crate::wire::encode(&with_acls, WireVersion::SIXTH).unwrap();
+    pins.pin_bytes("StampedAnswer since version 6", &bytes);
     pins.pin_all("Request", &requests());
     pins.pin_all("Reply", &replies());
     pins.pin_all("Notice", &notices());
@@ -91,6 +101,8 @@ fn call() -> Call {
             gid: 1001,
             groups: vec![1002, 1003],
             kernel_decides: true,
+            umask: 0o22,
+            groups_unseen: true,
         },
         access_time: AccessTime::Strict,
         request: Request::StatFs,

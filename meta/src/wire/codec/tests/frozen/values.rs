@@ -1,6 +1,7 @@
 //! What the samples of messages are made of.
 
-use crate::acl::Acls;
+use crate::acl::tests::acl_of;
+use crate::acl::{AclKind, Acls};
 use crate::attr::{Attr, FileKind};
 use crate::extent::{Extent, GRANULE};
 use crate::flags::InodeFlags;
@@ -54,6 +55,20 @@ pub(super) fn attr() -> Attr {
         flags: InodeFlags::NO_DUMP,
         acls: Acls::None,
     }
+}
+
+/// With an access ACL and a default one.
+pub(super) fn with_acls() -> Attr {
+    let entries = [(1, 6, u32::MAX), (2, 4, 1000), (4, 4, u32::MAX), (16, 6, u32::MAX), (32, 0, u32::MAX)];
+    let acl = acl_of(&entries);
+    let acls = Acls::None.with(AclKind::Access, Some(acl.clone())).with(AclKind::Default, Some(acl));
+    Attr { acls, ..attr() }
+}
+
+/// With ACLs that are to be asked for.
+pub(super) fn unasked() -> Attr {
+    let acls = Acls::Unasked;
+    Attr { acls, ..attr() }
 }
 
 pub(super) fn layout() -> LayoutSlice {
