@@ -142,6 +142,20 @@ impl Acl {
         self.owner << 6 | self.mask.unwrap_or(self.group) << 3 | self.other
     }
 
+    /// Permission bits that give nobody more than this does, for who judges by them alone.
+    #[must_use]
+    pub fn least_mode(&self) -> u16 {
+        let named = self.users.iter().chain(&self.groups);
+        let least = named.fold(self.mask.unwrap_or(ALL), |least, (_, permissions)| {
+            least & permissions
+        });
+        let other = match self.users.is_empty() && self.groups.is_empty() {
+            true => self.other,
+            false => self.other & least,
+        };
+        self.owner << 6 | (self.group & least) << 3 | other
+    }
+
     /// The access ACL after chmod(2) to this mode.
     #[must_use]
     pub fn with_mode(&self, mode: u16) -> Self {
@@ -169,7 +183,11 @@ impl Acl {
             return permissions & mask;
         }
         let named = self.groups.iter().copied();
-        let mut his = [(gid, self.group)].into_iter().chain(named).filter(|(id, _)| is_in(*id)).peekable();
+        let mut his = [(gid, self.group)]
+            .into_iter()
+            .chain(named)
+            .filter(|(id, _)| is_in(*id))
+            .peekable();
         if his.peek().is_none() {
             return self.other;
         }
@@ -232,7 +250,10 @@ impl Acls {
     #[must_use]
     pub fn of(pair: AclPair) -> Self {
         match pair {
-            AclPair { access: None, default: None } => Self::None,
+            AclPair {
+                access: None,
+                default: None,
+            } => Self::None,
             pair => Self::Here(Arc::new(pair)),
         }
     }

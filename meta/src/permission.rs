@@ -23,7 +23,8 @@ pub const MODE_MASK: u16 = 0o7777;
 
 const GROUP_EXECUTE: u16 = 0o010;
 const ANY_EXECUTE: u16 = 0o111;
-const GROUP_BITS: u16 = 0o070;
+/// What a mode gives its group: of an inode with an ACL, the mask.
+pub(crate) const GROUP_BITS: u16 = 0o070;
 const PERMISSION_BITS: u16 = 0o777;
 
 /// A set of wanted kinds of access: the bits r = 4, w = 2, x = 1.
@@ -257,7 +258,11 @@ pub fn inherit(who: &Credentials, directory: &Attr, kind: FileKind, mode: u16) -
 /// directories; the mode of a symbolic link says nothing.
 #[must_use]
 pub fn inherit_acls(who: &Credentials, directory: &Attr, kind: FileKind, mode: u16) -> (u16, AclPair) {
-    let Some(default) = directory.acls.get(AclKind::Default).filter(|_| kind != FileKind::Symlink) else {
+    let Some(default) = directory
+        .acls
+        .get(AclKind::Default)
+        .filter(|_| kind != FileKind::Symlink)
+    else {
         return (mode & !(who.umask & PERMISSION_BITS), AclPair::default());
     };
     let access = default.inherited(mode & PERMISSION_BITS);

@@ -117,7 +117,10 @@ mod tests {
             groups.find(TASK, seconds(5.9), |_| text("9")).groups,
             Some(vec![4, 24, 1000])
         );
-        assert_eq!(groups.find(TASK, seconds(6.0), |_| text("9")).groups, Some(vec![9]));
+        assert_eq!(
+            groups.find(TASK, seconds(6.0), |_| text("9")).groups,
+            Some(vec![9])
+        );
     }
 
     #[test]
@@ -138,7 +141,11 @@ mod tests {
         let of = |task, status| groups.find(task, seconds(5.0), status).groups;
         assert_eq!(of((0, 1000, 1000), never), None, "a task that cannot be seen");
         assert_eq!(of((7, 0, 0), never), Some(vec![]));
-        assert_eq!(groups.find(TASK, seconds(5.0), |_| None).groups, None, "a task that is gone");
+        assert_eq!(
+            groups.find(TASK, seconds(5.0), |_| None).groups,
+            None,
+            "a task that is gone"
+        );
     }
 
     #[test]

@@ -46,7 +46,10 @@ fn is_valid(entries: &[Entry]) -> bool {
 
 /// `posix_acl_permission`, for who is not the owner.
 pub(crate) fn is_permitted(entries: &[Entry], (uid, groups): (u32, &[u32]), gid: u32, wanted: u16) -> bool {
-    let mask = entries.iter().find(|(tag, ..)| *tag == MASK).map_or(ALL, |entry| entry.1);
+    let mask = entries
+        .iter()
+        .find(|(tag, ..)| *tag == MASK)
+        .map_or(ALL, |entry| entry.1);
     let mut found = false;
     for (tag, permissions, id) in entries {
         let gives = wanted & !permissions == 0;
@@ -156,6 +159,9 @@ proptest! {
             prop_assert_eq!(wanted & !granted == 0, permitted, "{}", wanted);
             // Whoever may as a member of some group is not refused where groups are not seen.
             prop_assert!(!permitted || wanted & !acl.granted_by_any_group(uid) == 0);
+            // Whoever judges by bits alone lets nobody in whom the ACL would not.
+            let bits = if is_in(gid) { acl.least_mode() >> 3 } else { acl.least_mode() };
+            prop_assert!(permitted || wanted & !bits != 0, "{:o}", acl.least_mode());
         }
     }
 
@@ -183,7 +189,11 @@ const LEAST: [Entry; 3] = [(USER_OBJ, 6, NO_ID), (GROUP_OBJ, 4, NO_ID), (OTHER, 
 fn of_users(number: u32) -> Vec<u8> {
     let users = (0..number).map(|user| (USER, 4, user));
     let ends = [(GROUP_OBJ, 4, NO_ID), (MASK, 4, NO_ID), (OTHER, 0, NO_ID)];
-    let entries: Vec<Entry> = [(USER_OBJ, 6, NO_ID)].into_iter().chain(users).chain(ends).collect();
+    let entries: Vec<Entry> = [(USER_OBJ, 6, NO_ID)]
+        .into_iter()
+        .chain(users)
+        .chain(ends)
+        .collect();
     bytes_of(&entries)
 }
 
@@ -203,7 +213,12 @@ fn an_acl_fits_a_page() {
 fn versions_and_lengths_are_judged() {
     let least = bytes_of(&LEAST);
     assert_eq!(Acl::decode(&VERSION), Ok(None));
-    for bytes in [&[][..], &VERSION[..3], &least[..least.len() - 1], &[&least[..], &[0]].concat()] {
+    for bytes in [
+        &[][..],
+        &VERSION[..3],
+        &least[..least.len() - 1],
+        &[&least[..], &[0]].concat(),
+    ] {
         assert_eq!(Acl::decode(bytes), Err(MetaError::Invalid));
     }
     for version in [1, 3_u8] {
@@ -215,12 +230,17 @@ fn versions_and_lengths_are_judged() {
 #[test]
 fn each_kind_is_set_and_taken_away_alone() {
     let (one, other) = (acl_of(&LEAST), acl_of(&LEAST).with_mode(0o777));
-    let both = Acls::None.with(AclKind::Access, Some(one.clone())).with(AclKind::Default, Some(other.clone()));
+    let both = Acls::None
+        .with(AclKind::Access, Some(one.clone()))
+        .with(AclKind::Default, Some(other.clone()));
     assert_eq!(both.get(AclKind::Access), Some(&one));
     assert_eq!(both.get(AclKind::Default), Some(&other));
     let later = both.with_mode(0o123);
     assert_eq!(later.get(AclKind::Access).map(Acl::mode), Some(0o123));
     assert_eq!(later.get(AclKind::Default), Some(&other));
-    assert_eq!(both.with(AclKind::Access, None).with(AclKind::Default, None), Acls::None);
+    assert_eq!(
+        both.with(AclKind::Access, None).with(AclKind::Default, None),
+        Acls::None
+    );
     assert_eq!(Acls::Unasked.get(AclKind::Access), None);
 }

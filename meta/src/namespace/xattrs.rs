@@ -72,7 +72,12 @@ impl Namespace {
     pub(super) fn list_xattr(&self, step: &mut Step<'_>, ino: InodeId) -> Answer {
         self.tree.get(ino)?;
         step.out.along.push(ino);
-        let names = || self.tree.xattrs(ino).into_iter().flat_map(|xattrs| xattrs.names());
+        let names = || {
+            self.tree
+                .xattrs(ino)
+                .into_iter()
+                .flat_map(|xattrs| xattrs.names())
+        };
         // Those of ACLs come first, as on a tmpfs.
         let acls = names().filter(|name| name.acl().is_some());
         let names = acls.chain(names().filter(|name| name.acl().is_none()));
@@ -128,7 +133,8 @@ impl Namespace {
         if kind == AclKind::Default && attr.kind != FileKind::Directory {
             return self.attr(ino);
         }
-        self.tree.set_acl(step.who, ino, (kind, acl, mode), step.now.wall)?;
+        self.tree
+            .set_acl(step.who, ino, (kind, acl, mode), step.now.wall)?;
         self.attr(ino)
     }
 

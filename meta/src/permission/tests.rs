@@ -299,11 +299,24 @@ fn an_acl_decides_for_all_but_the_owner_unless_its_mask_is_empty() {
     for bits in 0..0o10_0000_u32 {
         let bit = |shift: u32| u16::try_from(bits >> shift & 7).unwrap();
         let (other, mask, named, group, in_group) = (bit(0), bit(3), bit(6), bit(9), bit(12));
-        let entries = [(1, 0, none), (2, named, 5), (4, group, none), (8, in_group, 70), (16, mask, none), (32, other, none)];
+        let entries = [
+            (1, 0, none),
+            (2, named, 5),
+            (4, group, none),
+            (8, in_group, 70),
+            (16, mask, none),
+            (32, other, none),
+        ];
         let acl = acl_of(&entries);
         let mut of = file(acl.mode());
         of.acls = Acls::None.with(AclKind::Access, Some(acl));
-        for (uid, groups) in [(5, &[2, 100][..]), (6, &[100]), (6, &[70]), (6, &[100, 70]), (6, &[3])] {
+        for (uid, groups) in [
+            (5, &[2, 100][..]),
+            (6, &[100]),
+            (6, &[70]),
+            (6, &[100, 70]),
+            (6, &[3]),
+        ] {
             let caller = who(uid, groups[0], &groups[1..]);
             let wanted = u16::try_from(bits % 7 + 1).unwrap();
             let by_mode = match groups.contains(&100) {
@@ -314,7 +327,11 @@ fn an_acl_decides_for_all_but_the_owner_unless_its_mask_is_empty() {
                 0 => by_mode,
                 _ => is_permitted(&entries, (uid, groups), 100, wanted),
             };
-            assert_eq!(check(&caller, &of, Access(wanted)).is_ok(), permitted, "{entries:?} {caller:?}");
+            assert_eq!(
+                check(&caller, &of, Access(wanted)).is_ok(),
+                permitted,
+                "{entries:?} {caller:?}"
+            );
             // Whom a kernel that sees his groups has let through is not refused.
             let unseen = Credentials {
                 groups_unseen: true,
@@ -329,7 +346,12 @@ fn an_acl_decides_for_all_but_the_owner_unless_its_mask_is_empty() {
 fn of_acls_that_are_not_known_only_the_owner_has_his_bits() {
     let mut of = file(0o777);
     of.acls = Acls::Unasked;
-    for (caller, may) in [(who(1000, 1, &[]), true), (who(0, 0, &[]), true), (who(2, 100, &[]), false), (who(2, 2, &[]), false)] {
+    for (caller, may) in [
+        (who(1000, 1, &[]), true),
+        (who(0, 0, &[]), true),
+        (who(2, 100, &[]), false),
+        (who(2, 2, &[]), false),
+    ] {
         assert_eq!(check(&caller, &of, Access::READ).is_ok(), may);
     }
 }

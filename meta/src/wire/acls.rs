@@ -3,7 +3,7 @@
 //! Attributes are named by their place in the answer. What does not fit the message is said to be there, and asked for where it is needed.
 
 use super::message::{MAX_MESSAGE, StampedAnswer};
-use crate::acl::{AclPair, Acls};
+use crate::acl::{AclKind, AclPair, Acls};
 use crate::attr::Attr;
 use postcard::Error;
 use serde::Serialize;
@@ -40,16 +40,29 @@ pub(super) fn with_acls(said: &StampedAnswer) -> postcard::Result<Vec<u8>> {
     Ok(bytes)
 }
 
+/// The answer for a handler that judges by modes alone: they give nobody more than the ACLs do. `None`: it is as it is.
+pub(super) fn without_acls(said: &StampedAnswer) -> Option<StampedAnswer> {
+    let accesses = |attr: &Attr| attr.acls.get(AclKind::Access).is_some();
+    attributes(said).any(accesses).then(|| {
+        let mut said = said.clone();
+        for attr in attributes_mut(&mut said) {
+            if let Some(acl) = attr.acls.get(AclKind::Access) {
+                attr.mode = attr.mode & !0o777 | acl.least_mode();
+            }
+        }
+        said
+    })
+}
+
 /// An answer with what stands behind it, and the bytes that follow. Total.
 pub(super) fn take_with_acls(bytes: &[u8]) -> postcard::Result<(StampedAnswer, &[u8])> {
     let (mut said, rest) = postcard::take_from_bytes::<StampedAnswer>(bytes)?;
     let (behind, rest) = postcard::take_from_bytes::<Vec<(u32, Option<AclPair>)>>(rest)?;
-    let mut attributes: Vec<&mut Attr> = match &mut said.answer {
-        Ok(reply) => said.changed.iter_mut().chain(reply.attributes_mut()).collect(),
-        Err(_) => said.changed.iter_mut().collect(),
-    };
+    let mut attributes = attributes_mut(&mut said);
     for (place, pair) in behind {
-        let attr = usize::try_from(place).ok().and_then(|place| attributes.get_mut(place));
+        let attr = usize::try_from(place)
+            .ok()
+            .and_then(|place| attributes.get_mut(place));
         attr.ok_or(Error::DeserializeBadEncoding)?.acls = pair.map_or(Acls::Unasked, Acls::of);
     }
     Ok((said, rest))
@@ -59,4 +72,9 @@ pub(super) fn take_with_acls(bytes: &[u8]) -> postcard::Result<(StampedAnswer, &
 fn attributes(said: &StampedAnswer) -> impl Iterator<Item = &Attr> {
     let of_reply = said.answer.iter().flat_map(|reply| reply.attributes());
     said.changed.iter().chain(of_reply)
+}
+
+fn attributes_mut(said: &mut StampedAnswer) -> Vec<&mut Attr> {
+    let of_reply = said.answer.iter_mut().flat_map(|reply| reply.attributes_mut());
+    said.changed.iter_mut().chain(of_reply).collect()
 }

@@ -3,7 +3,7 @@
 //! The far side may be hostile: decoding takes any bytes, allocates in proportion to them, and never panics. Both ways a message is
 //! held against what the two peers speak: one that the peer does not know is not encoded, one that it cannot have sent not decoded.
 
-use super::acls::{take_with_acls, with_acls};
+use super::acls::{take_with_acls, with_acls, without_acls};
 use super::{Answer, Call, MAX_MESSAGE, Notice, Request, StampedAnswer, WireVersion};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -60,7 +60,8 @@ impl Message for Call {
 
     fn take_from_bytes(bytes: &[u8], spoken: WireVersion) -> postcard::Result<(Self, &[u8])> {
         if spoken.covers(WireVersion::SIXTH) {
-            let ((mut call, closes, beside), rest) = postcard::take_from_bytes::<(Self, _, (u16, bool))>(bytes)?;
+            let ((mut call, closes, beside), rest) =
+                postcard::take_from_bytes::<(Self, _, (u16, bool))>(bytes)?;
             call.closes = closes;
             (call.caller.umask, call.caller.groups_unseen) = (beside.0 & UMASK, beside.1);
             return Ok((call, rest));
@@ -90,7 +91,7 @@ impl Message for StampedAnswer {
     fn to_bytes(&self, spoken: WireVersion) -> postcard::Result<Vec<u8>> {
         match spoken.covers(WireVersion::SIXTH) {
             true => with_acls(self),
-            false => postcard::to_allocvec(self),
+            false => postcard::to_allocvec(without_acls(self).as_ref().unwrap_or(self)),
         }
     }
 

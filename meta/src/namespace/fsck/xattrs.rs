@@ -10,7 +10,12 @@ pub(in crate::namespace) fn examine(tree: &Tree, found: &mut Vec<Found>) {
     let bare = tree.iter().map(|inode| &inode.attr);
     for attr in bare.filter(|attr| attr.acls != Acls::None && tree.xattrs(attr.ino).is_none()) {
         let what = "it is believed to have ACLs, and has none";
-        found.push(Found::about(ProblemKind::BadXattr, attr.ino, what, "restart the node"));
+        found.push(Found::about(
+            ProblemKind::BadXattr,
+            attr.ino,
+            what,
+            "restart the node",
+        ));
     }
     for (ino, attributes) in tree.all_xattrs() {
         let mut wrong = |kind, what: String| {

@@ -23,12 +23,29 @@ const WRITE_ONLY: OpenAccess = OpenAccess { read: false, ..WRITE };
 
 /// rw for the owner, r and w for a user and a group that are named, under a mask.
 fn named(mask: u16) -> Vec<Entry> {
-    vec![(1, 6, NONE), (2, 4, NAMED), (4, 0, NONE), (8, 2, GROUP), (16, mask, NONE), (32, 0, NONE)]
+    vec![
+        (1, 6, NONE),
+        (2, 4, NAMED),
+        (4, 0, NONE),
+        (8, 2, GROUP),
+        (16, mask, NONE),
+        (32, 0, NONE),
+    ]
 }
 
 fn chmod(w: &mut World, s: SessionId, ino: InodeId, mode: u16) -> Result<Attr, MetaError> {
-    let change = SetAttr { mode: Some(mode), ..SetAttr::default() };
-    attr_of(w.ask(s, Request::SetAttr { ino, change, by_handle: false }))
+    let change = SetAttr {
+        mode: Some(mode),
+        ..SetAttr::default()
+    };
+    attr_of(w.ask(
+        s,
+        Request::SetAttr {
+            ino,
+            change,
+            by_handle: false,
+        },
+    ))
 }
 
 fn in_group() -> Credentials {
@@ -41,7 +58,10 @@ fn an_acl_says_the_mode_and_a_mode_the_acl() {
     let s = w.session();
     let ino = w.file(s, "f");
     let set = w.set_xattr(s, ino, ACCESS, &bytes_of(&named(6))).unwrap();
-    assert_eq!((set.mode, set.acls.get(AclKind::Access)), (0o660, Some(&acl_of(&named(6)))));
+    assert_eq!(
+        (set.mode, set.acls.get(AclKind::Access)),
+        (0o660, Some(&acl_of(&named(6))))
+    );
     assert_eq!(get(&mut w, s, ino, ACCESS), Ok(bytes_of(&named(6))));
     let changed = chmod(&mut w, s, ino, 0o4640).unwrap();
     assert_eq!(changed.acls.get(AclKind::Access), Some(&acl_of(&named(4))));
@@ -59,7 +79,10 @@ fn an_acl_says_the_mode_and_a_mode_the_acl() {
         let removed = remove(&mut w, s, ino, ACCESS).unwrap();
         assert_eq!((removed.mode, &removed.acls), (0o4660, &Acls::None));
     }
-    assert_eq!(w.set_xattr(s, ino, ACCESS, &bytes_of(&named(6)[1..])), Err(MetaError::Invalid));
+    assert_eq!(
+        w.set_xattr(s, ino, ACCESS, &bytes_of(&named(6)[1..])),
+        Err(MetaError::Invalid)
+    );
 }
 
 #[test]
@@ -67,7 +90,13 @@ fn a_default_acl_is_handed_down_in_the_place_of_the_umask() {
     let mut w = World::new(8);
     let s = w.session();
     let top = w.dir(s, ROOT, "d");
-    let default = [(1, 7, NONE), (2, 7, NAMED), (4, 5, NONE), (16, 7, NONE), (32, 1, NONE)];
+    let default = [
+        (1, 7, NONE),
+        (2, 7, NAMED),
+        (4, 5, NONE),
+        (16, 7, NONE),
+        (32, 1, NONE),
+    ];
     w.who.umask = 0o027;
     assert_eq!(w.make(s, top, "plain", NewInode::Directory).mode, 0o750);
     let set = w.set_xattr(s, top, DEFAULT, &bytes_of(&default)).unwrap();
@@ -78,7 +107,10 @@ fn a_default_acl_is_handed_down_in_the_place_of_the_umask() {
     let access = acl_of(&default).with_mode(0o751);
     assert_eq!(below.acls.get(AclKind::Access), Some(&access));
     let file = w.make(s, top, "file", NewInode::File { open: false });
-    assert_eq!((file.mode, file.acls.get(AclKind::Access)), (0o751, Some(&access)));
+    assert_eq!(
+        (file.mode, file.acls.get(AclKind::Access)),
+        (0o751, Some(&access))
+    );
     assert_eq!(file.acls.get(AclKind::Default), None);
     let link = w.make(s, top, "link", NewInode::Symlink(b"x".to_vec()));
     assert_eq!((link.mode, link.acls), (0o777, Acls::None));
@@ -88,7 +120,11 @@ fn a_default_acl_is_handed_down_in_the_place_of_the_umask() {
     let least = [(1, 7, NONE), (4, 7, NONE), (32, 7, NONE)];
     w.set_xattr(s, top, DEFAULT, &bytes_of(&least)).unwrap();
     let file = w.make(s, top, "open", NewInode::File { open: false });
-    assert_eq!((file.mode, file.acls), (0o755, Acls::None), "the umask is not asked");
+    assert_eq!(
+        (file.mode, file.acls),
+        (0o755, Acls::None),
+        "the umask is not asked"
+    );
 }
 
 #[test]
@@ -101,7 +137,10 @@ fn owners_set_acls_of_what_has_them() {
     let dir = w.dir(s, ROOT, "d");
     let link = w.make(s, ROOT, "l", NewInode::Symlink(b"x".to_vec())).ino;
     let bytes = bytes_of(&named(6));
-    assert_eq!(w.set_xattr(s, file, DEFAULT, &bytes), Err(MetaError::AccessDenied));
+    assert_eq!(
+        w.set_xattr(s, file, DEFAULT, &bytes),
+        Err(MetaError::AccessDenied)
+    );
     assert!(remove(&mut w, s, file, DEFAULT).is_ok());
     assert_eq!(w.set_xattr(s, link, ACCESS, &bytes), Err(MetaError::Unsupported));
     assert!(w.set_xattr(s, file, ACCESS, &bytes).is_ok() && w.set_xattr(s, dir, DEFAULT, &bytes).is_ok());
@@ -117,12 +156,28 @@ fn owners_set_acls_of_what_has_them() {
 fn set_group_id_goes_where_the_owner_is_not_of_the_group() {
     let mut w = World::new(8);
     let s = w.session();
-    for (who, kept) in [(user(2001), 0), (Credentials::new(2001, 2001, vec![GROUP]), 0o2000), (Credentials::root(), 0o2000)] {
+    for (who, kept) in [
+        (user(2001), 0),
+        (Credentials::new(2001, 2001, vec![GROUP]), 0o2000),
+        (Credentials::root(), 0o2000),
+    ] {
         for bytes in [Some(bytes_of(&named(7))), None] {
             w.who = Credentials::root();
             let ino = w.make(s, ROOT, "f", NewInode::File { open: false }).ino;
-            let change = SetAttr { uid: Some(2001), gid: Some(GROUP), ..SetAttr::default() };
-            attr_of(w.ask(s, Request::SetAttr { ino, change, by_handle: false })).unwrap();
+            let change = SetAttr {
+                uid: Some(2001),
+                gid: Some(GROUP),
+                ..SetAttr::default()
+            };
+            attr_of(w.ask(
+                s,
+                Request::SetAttr {
+                    ino,
+                    change,
+                    by_handle: false,
+                },
+            ))
+            .unwrap();
             chmod(&mut w, s, ino, 0o2755).unwrap();
             w.who = who.clone();
             let set = match bytes {
@@ -142,12 +197,28 @@ fn every_request_is_judged_by_the_acl() {
     let s = w.session();
     let dir = w.dir(s, ROOT, "d");
     let file = w.make(s, dir, "f", NewInode::File { open: false }).ino;
-    let passing = [(1, 7, NONE), (2, 7, NAMED), (4, 0, NONE), (8, 1, GROUP), (16, 7, NONE), (32, 0, NONE)];
+    let passing = [
+        (1, 7, NONE),
+        (2, 7, NAMED),
+        (4, 0, NONE),
+        (8, 1, GROUP),
+        (16, 7, NONE),
+        (32, 0, NONE),
+    ];
     w.set_xattr(s, dir, ACCESS, &bytes_of(&passing)).unwrap();
     w.set_xattr(s, file, ACCESS, &bytes_of(&named(6))).unwrap();
     let denied = Err(MetaError::AccessDenied);
-    let list = Request::ReadDir { ino: dir, after: 0, limit: 9 };
-    let make = |text: &str| Request::Make { parent: dir, name: name(text), what: NewInode::Directory, mode: 0o700 };
+    let list = Request::ReadDir {
+        ino: dir,
+        after: 0,
+        limit: 9,
+    };
+    let make = |text: &str| Request::Make {
+        parent: dir,
+        name: name(text),
+        what: NewInode::Directory,
+        mode: 0o700,
+    };
     for (who, finds, changes, reads, writes) in [
         (user(NAMED), true, true, true, false),
         (in_group(), true, false, false, true),
@@ -166,7 +237,10 @@ fn every_request_is_judged_by_the_acl() {
         }
     }
     // His groups are not seen, and a kernel that sees them has judged.
-    w.who = Credentials { groups_unseen: true, ..user(2004) };
+    w.who = Credentials {
+        groups_unseen: true,
+        ..user(2004)
+    };
     assert!(w.open(s, file, WRITE_ONLY).is_ok());
     assert!(w.open(s, file, READ).is_err(), "no group has that");
 }
@@ -197,11 +271,21 @@ fn acls_are_charged_to_the_owner_and_listed_first() {
 
 #[test]
 fn acls_that_cannot_be_are_damage_and_go() {
-    let fits = [(1, 6, NONE), (2, 4, NAMED), (4, 4, NONE), (16, 4, NONE), (32, 4, NONE)];
+    let fits = [
+        (1, 6, NONE),
+        (2, 4, NAMED),
+        (4, 4, NONE),
+        (16, 4, NONE),
+        (32, 4, NONE),
+    ];
     for (of_directory, kind, value) in [
         (false, AclKind::Access, bytes_of(&fits)[..9].to_vec()),
         (false, AclKind::Access, vec![2, 0, 0, 0]),
-        (false, AclKind::Access, bytes_of(&[(1, 6, NONE), (4, 4, NONE), (32, 4, NONE)])),
+        (
+            false,
+            AclKind::Access,
+            bytes_of(&[(1, 6, NONE), (4, 4, NONE), (32, 4, NONE)]),
+        ),
         (false, AclKind::Access, bytes_of(&named(7))),
         (false, AclKind::Default, bytes_of(&fits)),
         (true, AclKind::Default, bytes_of(&fits[1..])),
@@ -215,6 +299,9 @@ fn acls_that_cannot_be_are_damage_and_go() {
         assert!(patient.try_load().is_err());
         patient.repair();
         assert_eq!(patient.get(&key), None);
+        let mode = patient.inode(ino).unwrap().attr.mode;
+        let closed = if kind == AclKind::Access { 0o604 } else { 0o644 };
+        assert_eq!(mode, closed, "the bits of the group were the mask");
         patient.load();
     }
     let mut patient = Patient::new();

@@ -2,9 +2,9 @@
 //! The world checks every invariant after each step.
 
 use super::world::{LEASE, READ, ROOT, World, client_owner, user};
+use crate::acl::tests::bytes_of;
 use crate::attr::SetAttr;
 use crate::extent::GRANULE;
-use crate::acl::tests::bytes_of;
 use crate::flags::InodeFlags;
 use crate::id::{InodeId, SessionId};
 use crate::name::Name;
@@ -187,7 +187,10 @@ fn some_acl(pick: u64) -> Vec<u8> {
     let user = (pick % 3 > 0).then_some((2, bits(3), 1000));
     let mask = (pick % 3 > 0).then_some((16, bits(6), none));
     let entries = [(1, bits(9), none)].into_iter().chain(user);
-    let entries = entries.chain([(4, bits(12), none)]).chain(mask).chain([(32, bits(15), none)]);
+    let entries = entries
+        .chain([(4, bits(12), none)])
+        .chain(mask)
+        .chain([(32, bits(15), none)]);
     bytes_of(&entries.collect::<Vec<_>>())
 }
 

@@ -44,7 +44,10 @@ fn mutate(mut bytes: Vec<u8>, flips: &[(prop::sample::Index, u8)], keep: prop::s
 /// As it is where nothing stands behind it.
 fn without_acls(mut answer: Answer) -> Answer {
     if let Ok(reply) = &mut answer {
-        reply.attributes_mut().into_iter().for_each(|attr| attr.acls = Acls::None);
+        reply
+            .attributes_mut()
+            .into_iter()
+            .for_each(|attr| attr.acls = Acls::None);
     }
     answer
 }

@@ -15,8 +15,13 @@ use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::TestRunner;
 
 fn attr() -> Attr {
-    let made = super::parts::attr().new_tree(&mut TestRunner::deterministic()).unwrap();
-    Attr { acls: Acls::None, ..made.current() }
+    let made = super::parts::attr()
+        .new_tree(&mut TestRunner::deterministic())
+        .unwrap();
+    Attr {
+        acls: Acls::None,
+        ..made.current()
+    }
 }
 
 /// An ACL with so many users.
@@ -24,7 +29,13 @@ fn acl(users: u32) -> Acl {
     let none = u32::MAX;
     let named = (0..users).map(|user| (2, 4, 70_000 + user));
     let ends = [(4, 4, none), (16, 4, none), (32, 0, none)];
-    acl_of(&[(1, 6, none)].into_iter().chain(named).chain(ends).collect::<Vec<_>>())
+    acl_of(
+        &[(1, 6, none)]
+            .into_iter()
+            .chain(named)
+            .chain(ends)
+            .collect::<Vec<_>>(),
+    )
 }
 
 fn with(acl: &Acl) -> Attr {
@@ -38,7 +49,12 @@ fn a_service_without_default_acls_hears_the_masked_mode() {
         let mut call = messages::renew();
         call.caller.umask = umask;
         let (parent, name, what) = (InodeId::ROOT, Name::new("new").unwrap(), NewInode::Directory);
-        call.request = Request::Make { parent, name, what, mode };
+        call.request = Request::Make {
+            parent,
+            name,
+            what,
+            mode,
+        };
         call
     };
     let call = make(0o027, 0o2777);
@@ -58,7 +74,10 @@ fn acls_are_not_asked_of_a_service_that_has_none() {
     use crate::xattr::XattrName;
     let ino = InodeId(7);
     for kind in [AclKind::Access, AclKind::Default] {
-        let request = Request::RemoveXattr { ino, name: XattrName::of_acl(kind) };
+        let request = Request::RemoveXattr {
+            ino,
+            name: XattrName::of_acl(kind),
+        };
         assert_eq!(request.needs(), WireVersion::SIXTH);
     }
     let name = XattrName::capability();
@@ -66,7 +85,7 @@ fn acls_are_not_asked_of_a_service_that_has_none() {
 }
 
 #[test]
-fn earlier_handlers_hear_the_mode_only() {
+fn earlier_handlers_hear_a_mode_that_gives_no_more_than_the_acl() {
     let said = StampedAnswer {
         stamp: Stamp(1),
         changed: vec![with(&acl(1))],
@@ -74,8 +93,11 @@ fn earlier_handlers_hear_the_mode_only() {
     };
     let bytes = super::super::encode(&said, WireVersion::FIFTH).unwrap();
     let heard = super::super::decode::<StampedAnswer>(&bytes, WireVersion::FIFTH).unwrap();
-    assert_eq!(heard.changed, [attr()]);
-    assert_eq!(heard.answer, Ok(Reply::Attr(attr())));
+    // rw for the owner; the group has no more than those who are named, which is r.
+    let mode = attr().mode & !0o777 | 0o640;
+    let plain = Attr { mode, ..attr() };
+    assert_eq!(heard.changed, [plain.clone()]);
+    assert_eq!(heard.answer, Ok(Reply::Attr(plain)));
     assert_eq!(decode::<StampedAnswer>(&encode(&said).unwrap()).unwrap(), said);
 }
 
@@ -88,7 +110,11 @@ fn acls_that_do_not_fit_are_to_be_asked_for() {
         cookie: number,
         attr: with(&long),
     };
-    let page = |names| Reply::Directory { entries: (0..names).map(entry).collect(), end: true, next: 9 };
+    let page = |names| Reply::Directory {
+        entries: (0..names).map(entry).collect(),
+        end: true,
+        next: 9,
+    };
     for (names, whole) in [(2, true), (13, true), (14, false), (150, false)] {
         let said = StampedAnswer {
             stamp: Stamp(1),
@@ -101,7 +127,10 @@ fn acls_that_do_not_fit_are_to_be_asked_for() {
         let acls = heard.answer.as_ref().unwrap().attributes();
         let whole_here = acls.iter().all(|attr| attr.acls == with(&long).acls);
         assert_eq!(whole_here, whole, "{names} names");
-        assert!(acls.iter().all(|attr| attr.acls == Acls::Unasked || attr.acls == with(&long).acls));
+        assert!(
+            acls.iter()
+                .all(|attr| attr.acls == Acls::Unasked || attr.acls == with(&long).acls)
+        );
     }
     let most = StampedAnswer {
         stamp: Stamp(1),
@@ -118,10 +147,16 @@ fn acls_of_no_attributes_are_no_message() {
     let plain = bytes.strip_suffix(&[0]).unwrap();
     let behind = |place: u32| [plain, &postcard::to_allocvec(&vec![(place, None::<u8>)]).unwrap()].concat();
     assert!(decode::<StampedAnswer>(&behind(0)).is_err());
-    let one = StampedAnswer { changed: vec![attr()], ..said };
+    let one = StampedAnswer {
+        changed: vec![attr()],
+        ..said
+    };
     let bytes = encode(&one).unwrap();
     let plain = bytes.strip_suffix(&[0]).unwrap();
     let behind = |place: u32| [plain, &postcard::to_allocvec(&vec![(place, None::<u8>)]).unwrap()].concat();
-    assert_eq!(decode::<StampedAnswer>(&behind(0)).unwrap().changed[0].acls, Acls::Unasked);
+    assert_eq!(
+        decode::<StampedAnswer>(&behind(0)).unwrap().changed[0].acls,
+        Acls::Unasked
+    );
     assert!(decode::<StampedAnswer>(&behind(1)).is_err());
 }

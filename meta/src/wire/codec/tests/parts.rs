@@ -44,24 +44,26 @@ pub(super) fn attr() -> impl Strategy<Value = Attr> {
     let ids = (ino(), any::<u16>(), any::<u32>(), any::<u32>(), any::<u32>());
     let counts = (any::<u64>(), any::<u64>(), any::<u64>(), any::<u64>());
     (ids, counts, (time(), time()), acls()).prop_map(
-        |((ino, mode, nlink, uid, gid), (size, allocated, version, truncate_seq), (atime, mtime), acls)| Attr {
-            ino,
-            kind: FileKind::Regular,
-            mode,
-            nlink,
-            uid,
-            gid,
-            rdev: 0,
-            size,
-            allocated,
-            atime,
-            mtime,
-            ctime: mtime,
-            birth: atime,
-            version: Version(version),
-            truncate_seq,
-            flags: InodeFlags::known(nlink),
-            acls,
+        |((ino, mode, nlink, uid, gid), (size, allocated, version, truncate_seq), (atime, mtime), acls)| {
+            Attr {
+                ino,
+                kind: FileKind::Regular,
+                mode,
+                nlink,
+                uid,
+                gid,
+                rdev: 0,
+                size,
+                allocated,
+                atime,
+                mtime,
+                ctime: mtime,
+                birth: atime,
+                version: Version(version),
+                truncate_seq,
+                flags: InodeFlags::known(nlink),
+                acls,
+            }
         },
     )
 }

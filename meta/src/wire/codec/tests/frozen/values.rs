@@ -59,9 +59,17 @@ pub(super) fn attr() -> Attr {
 
 /// With an access ACL and a default one.
 pub(super) fn with_acls() -> Attr {
-    let entries = [(1, 6, u32::MAX), (2, 4, 1000), (4, 4, u32::MAX), (16, 6, u32::MAX), (32, 0, u32::MAX)];
+    let entries = [
+        (1, 6, u32::MAX),
+        (2, 4, 1000),
+        (4, 4, u32::MAX),
+        (16, 6, u32::MAX),
+        (32, 0, u32::MAX),
+    ];
     let acl = acl_of(&entries);
-    let acls = Acls::None.with(AclKind::Access, Some(acl.clone())).with(AclKind::Default, Some(acl));
+    let acls = Acls::None
+        .with(AclKind::Access, Some(acl.clone()))
+        .with(AclKind::Default, Some(acl));
     Attr { acls, ..attr() }
 }
 
