@@ -184,8 +184,8 @@ pub(super) fn read_request(inodes: &[InodeId], [a, b, c]: [u64; 3]) -> Request {
 fn some_acl(pick: u64) -> Vec<u8> {
     let bits = |shift: u32| u16::try_from(pick >> shift & 7).unwrap();
     let none = u32::MAX;
-    let user = (pick % 3 > 0).then_some((2, bits(3), 1000));
-    let mask = (pick % 3 > 0).then_some((16, bits(6), none));
+    let user = (!pick.is_multiple_of(3)).then_some((2, bits(3), 1000));
+    let mask = (!pick.is_multiple_of(3)).then_some((16, bits(6), none));
     let entries = [(1, bits(9), none)].into_iter().chain(user);
     let entries = entries
         .chain([(4, bits(12), none)])

@@ -96,7 +96,7 @@ fn earlier_handlers_hear_a_mode_that_gives_no_more_than_the_acl() {
     // rw for the owner; the group has no more than those who are named, which is r.
     let mode = attr().mode & !0o777 | 0o640;
     let plain = Attr { mode, ..attr() };
-    assert_eq!(heard.changed, [plain.clone()]);
+    assert_eq!(heard.changed, std::slice::from_ref(&plain));
     assert_eq!(heard.answer, Ok(Reply::Attr(plain)));
     assert_eq!(decode::<StampedAnswer>(&encode(&said).unwrap()).unwrap(), said);
 }

@@ -1,11 +1,9 @@
 //! A value of each variant of each enum that crosses the wire, in the order of the variants.
 
 use super::Pins;
-use super::values::{
-    attr, begun, changed_names, examination, ino, layout, lock, name, room, time, unasked, with_acls,
-};
+use super::beside;
+use super::values::{attr, begun, caller, changed_names, examination, ino, layout, lock, name, room, time};
 use crate::attr::{FileKind, SetAttr, SetTime};
-use crate::cred::Credentials;
 use crate::error::MetaError;
 use crate::flags::InodeFlags;
 use crate::id::{
@@ -29,8 +27,6 @@ pub(super) fn pin(pins: &mut Pins) {
     };
     let bytes = crate::wire::encode(&closes, WireVersion::FOURTH).unwrap();
     pins.pin_bytes("Call since version 4", &bytes);
-    let bytes = crate::wire::encode(&closes, WireVersion::SIXTH).unwrap();
-    pins.pin_bytes("Call since version 6", &bytes);
     pins.pin("Answer Ok", &Ok::<_, MetaError>(Reply::Done));
     pins.pin("Answer Err", &Err::<Reply, _>(MetaError::Exists));
     let stamped = StampedAnswer {
@@ -39,12 +35,7 @@ pub(super) fn pin(pins: &mut Pins) {
         answer: Err(MetaError::Exists),
     };
     pins.pin("StampedAnswer", &stamped);
-    let with_acls = StampedAnswer {
-        changed: vec![attr(), with_acls(), unasked()],
-        ..stamped
-    };
-    let bytes = crate::wire::encode(&with_acls, WireVersion::SIXTH).unwrap();
-    pins.pin_bytes("StampedAnswer since version 6", &bytes);
+    beside::pin(pins, &closes, stamped);
     pins.pin_all("Request", &requests());
     pins.pin_all("Reply", &replies());
     pins.pin_all("Notice", &notices());
@@ -96,14 +87,7 @@ fn call() -> Call {
         session: SessionId(300),
         term: Term(301),
         id: RequestId(302),
-        caller: Credentials {
-            uid: 1000,
-            gid: 1001,
-            groups: vec![1002, 1003],
-            kernel_decides: true,
-            umask: 0o22,
-            groups_unseen: true,
-        },
+        caller: caller(),
         access_time: AccessTime::Strict,
         request: Request::StatFs,
         closes: Vec::new(),

@@ -1,8 +1,8 @@
 //! What the samples of messages are made of.
 
-use crate::acl::tests::acl_of;
-use crate::acl::{AclKind, Acls};
+use crate::acl::Acls;
 use crate::attr::{Attr, FileKind};
+use crate::cred::Credentials;
 use crate::extent::{Extent, GRANULE};
 use crate::flags::InodeFlags;
 use crate::id::{Incarnation, InodeId, LockOwner, NodeId, PoolId, SessionId, Term, Version};
@@ -35,6 +35,15 @@ pub(super) fn lock() -> Lock {
     }
 }
 
+pub(super) fn caller() -> Credentials {
+    Credentials {
+        kernel_decides: true,
+        umask: 0o22,
+        groups_unseen: true,
+        ..Credentials::new(1000, 1001, vec![1002, 1003])
+    }
+}
+
 pub(super) fn attr() -> Attr {
     Attr {
         ino: ino(2),
@@ -55,28 +64,6 @@ pub(super) fn attr() -> Attr {
         flags: InodeFlags::NO_DUMP,
         acls: Acls::None,
     }
-}
-
-/// With an access ACL and a default one.
-pub(super) fn with_acls() -> Attr {
-    let entries = [
-        (1, 6, u32::MAX),
-        (2, 4, 1000),
-        (4, 4, u32::MAX),
-        (16, 6, u32::MAX),
-        (32, 0, u32::MAX),
-    ];
-    let acl = acl_of(&entries);
-    let acls = Acls::None
-        .with(AclKind::Access, Some(acl.clone()))
-        .with(AclKind::Default, Some(acl));
-    Attr { acls, ..attr() }
-}
-
-/// With ACLs that are to be asked for.
-pub(super) fn unasked() -> Attr {
-    let acls = Acls::Unasked;
-    Attr { acls, ..attr() }
 }
 
 pub(super) fn layout() -> LayoutSlice {
