@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn root_has_none_and_those_of_nobody_and_the_dead_are_not_seen() {
+    fn root_has_none_and_of_nobody_and_the_dead_they_are_not_known() {
         let groups = Groups::new();
         let never = |_| -> Option<String> { unreachable!() };
         let of = |task, status| groups.find(task, seconds(5.0), status).groups;
