@@ -1,5 +1,6 @@
 //! Attributes of an inode and changes to them.
 
+use crate::acl::Acls;
 use crate::flags::InodeFlags;
 use crate::id::{InodeId, Version};
 use crate::time::{AccessTime, Timestamp};
@@ -67,6 +68,9 @@ pub struct Attr {
     pub truncate_seq: u64,
     /// Inode flags (chattr(1)); of files and directories only.
     pub flags: InodeFlags,
+    /// Its ACLs. They cross the wire behind the message that has the attributes (version 6).
+    #[serde(skip)]
+    pub acls: Acls,
 }
 
 /// `relatime`: an access time is renewed when it is this old, in seconds.
@@ -139,6 +143,7 @@ mod tests {
             version: Version(1),
             truncate_seq: 0,
             flags: InodeFlags::NONE,
+            acls: Acls::None,
         };
         let renews = |attr: &Attr, rule, now| attr.renews_access_time(rule, at(now));
         assert!(

@@ -16,6 +16,14 @@ pub struct Credentials {
     /// The kernel of the caller's host has judged the call, and knew more of the caller than uid and gid say (an idmapped mount, ADR 0018): the
     /// service refuses nothing for who asks. What is made belongs to uid and gid.
     pub kernel_decides: bool,
+    /// The caller's umask, 0 to 0o777, where something is made: it is taken from the mode unless the directory has a default ACL. Crosses the wire behind the
+    /// call (version 6).
+    #[serde(skip)]
+    pub umask: u16,
+    /// The handler cannot see which groups the caller has beside `gid`, and a kernel that does has judged the call: what membership of any group might give
+    /// is not refused. Crosses the wire behind the call (version 6).
+    #[serde(skip)]
+    pub groups_unseen: bool,
 }
 
 impl Credentials {
@@ -27,6 +35,8 @@ impl Credentials {
             gid,
             groups,
             kernel_decides: false,
+            umask: 0,
+            groups_unseen: false,
         }
     }
 
@@ -34,6 +44,12 @@ impl Credentials {
     #[must_use]
     pub fn root() -> Self {
         Self::new(0, 0, Vec::new())
+    }
+
+    /// The same caller with this umask.
+    #[must_use]
+    pub fn with_umask(self, umask: u16) -> Self {
+        Self { umask, ..self }
     }
 
     /// True when nothing is refused for who asks: root, and a caller whom a kernel has judged.

@@ -14,6 +14,7 @@ pub mod cred;
 pub mod name;
 pub mod extent;
 pub mod flags;
+pub mod acl;
 pub mod attr;
 pub mod xattr;
 pub mod layout;

@@ -4,6 +4,7 @@
 //! place. The rules are those of Linux for a task whose only capabilities are root's: uid 0 has all, nobody else any. A caller
 //! whom a kernel has judged may do all, and still takes set-id bits away. What is immutable or append-only is so for everybody.
 
+use crate::acl::{Acl, AclKind, AclPair, Acls};
 use crate::attr::{Attr, FileKind, SetAttr, SetTime};
 use crate::cred::Credentials;
 use crate::error::MetaError;
@@ -22,6 +23,9 @@ pub const MODE_MASK: u16 = 0o7777;
 
 const GROUP_EXECUTE: u16 = 0o010;
 const ANY_EXECUTE: u16 = 0o111;
+/// What a mode gives its group: of an inode with an ACL, the mask.
+pub(crate) const GROUP_BITS: u16 = 0o070;
+const PERMISSION_BITS: u16 = 0o777;
 
 /// A set of wanted kinds of access: the bits r = 4, w = 2, x = 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,15 +61,27 @@ pub fn check(who: &Credentials, attr: &Attr, want: Access) -> Result<(), MetaErr
         if no_one_runs_it { 6 } else { 7 }
     } else if who.uid == attr.uid {
         attr.mode >> 6
-    } else if who.in_group(attr.gid) {
-        attr.mode >> 3
     } else {
-        attr.mode
+        granted_to_others(who, attr, want.0)
     };
     if want.0 & !granted == 0 {
         Ok(())
     } else {
         Err(MetaError::AccessDenied)
+    }
+}
+
+/// What is given to a caller who is not the owner. As on Linux, an ACL whose mask is empty is not asked. Where it is not known, nothing is given by it.
+fn granted_to_others(who: &Credentials, attr: &Attr, wanted: u16) -> u16 {
+    let is_in = |gid| who.in_group(gid);
+    let asked = attr.mode & GROUP_BITS != 0;
+    match (&attr.acls, attr.acls.get(AclKind::Access)) {
+        (Acls::Unasked, _) => 0,
+        (_, Some(acl)) if asked && who.groups_unseen => acl.granted_by_any_group(who.uid),
+        (_, Some(acl)) if asked => acl.granted(who.uid, attr.gid, is_in, wanted),
+        _ if who.groups_unseen => attr.mode | attr.mode >> 3,
+        _ if is_in(attr.gid) => attr.mode >> 3,
+        _ => attr.mode,
     }
 }
 
@@ -238,6 +254,53 @@ pub fn inherit(who: &Credentials, directory: &Attr, kind: FileKind, mode: u16) -
     (directory.gid, mode)
 }
 
+/// Permission bits and ACLs of a new inode whose mode is inherited as [`inherit`] says. A default ACL of the directory decides in the place of the umask, and is handed down to
+/// directories; the mode of a symbolic link says nothing.
+#[must_use]
+pub fn inherit_acls(who: &Credentials, directory: &Attr, kind: FileKind, mode: u16) -> (u16, AclPair) {
+    let Some(default) = directory
+        .acls
+        .get(AclKind::Default)
+        .filter(|_| kind != FileKind::Symlink)
+    else {
+        return (mode & !(who.umask & PERMISSION_BITS), AclPair::default());
+    };
+    let access = default.inherited(mode & PERMISSION_BITS);
+    let mode = mode & !PERMISSION_BITS | access.mode();
+    let pair = AclPair {
+        access: (!access.is_mode()).then_some(access),
+        default: (kind == FileKind::Directory).then(|| default.clone()),
+    };
+    (mode, pair)
+}
+
+/// May `who` give the inode this ACL, or take it away? And the mode that it has then: an access ACL says all permission bits, and a caller outside the
+/// file's group cannot leave it set-group-id.
+///
+/// # Errors
+/// [`MetaError::Unsupported`] for symbolic links; [`MetaError::AccessDenied`] for a default ACL of what is no directory; [`MetaError::NotOwner`];
+/// [`MetaError::Protected`].
+pub fn set_acl(who: &Credentials, attr: &Attr, kind: AclKind, acl: Option<&Acl>) -> Result<u16, MetaError> {
+    unprotected(attr)?;
+    match (attr.kind, kind) {
+        (FileKind::Symlink, _) => return Err(MetaError::Unsupported),
+        (FileKind::Directory, _) | (_, AclKind::Access) => {}
+        (_, AclKind::Default) if acl.is_some() => return Err(MetaError::AccessDenied),
+        // There is none to be taken away.
+        (_, AclKind::Default) => return Ok(attr.mode),
+    }
+    if !owns(who, attr) {
+        return Err(MetaError::NotOwner);
+    }
+    match kind {
+        AclKind::Access => {
+            let bits = acl.map_or(attr.mode & PERMISSION_BITS, Acl::mode);
+            chmod(who, attr, attr.gid, attr.mode & !PERMISSION_BITS | bits)
+        }
+        AclKind::Default => Ok(attr.mode),
+    }
+}
+
 /// The mode after someone without CAP_FSETID changed the bytes: set-user-id goes, and set-group-id. Only where that does not stand for
 /// running with that group (without group execution it marks mandatory locking of old) does one of the group leave it.
 #[must_use]
@@ -257,7 +320,7 @@ fn in_group_of(who: &Credentials, attr: &Attr) -> bool {
 /// [`MetaError::AccessDenied`]; [`MetaError::NoXattr`] where he must not know.
 pub fn read_xattr(who: &Credentials, attr: &Attr, name: &XattrName) -> Result<(), MetaError> {
     match name.space() {
-        XattrSpace::Security => Ok(()),
+        XattrSpace::Security | XattrSpace::Acl => Ok(()),
         XattrSpace::Trusted if who.may_do_all() => Ok(()),
         XattrSpace::User if has_user_xattrs(attr.kind) => check(who, attr, Access::READ),
         XattrSpace::Trusted | XattrSpace::User => Err(MetaError::NoXattr),
@@ -274,6 +337,10 @@ pub fn change_xattr(who: &Credentials, attr: &Attr, name: &XattrName) -> Result<
     match name.space() {
         XattrSpace::Security | XattrSpace::Trusted if who.may_do_all() => Ok(()),
         XattrSpace::Security | XattrSpace::Trusted => Err(MetaError::NotOwner),
+        XattrSpace::Acl => match owns(who, attr) {
+            true => Ok(()),
+            false => Err(MetaError::NotOwner),
+        },
         XattrSpace::User if !has_user_xattrs(attr.kind) => Err(MetaError::NotOwner),
         XattrSpace::User if sticky && !owns(who, attr) => Err(MetaError::NotOwner),
         XattrSpace::User => check(who, attr, Access::WRITE),

@@ -1,5 +1,6 @@
 //! Extended attributes: what their names can be, and how many an inode may have.
 
+use crate::acl::AclKind;
 use crate::error::MetaError;
 use serde::{Deserialize, Serialize};
 
@@ -21,6 +22,8 @@ pub enum XattrSpace {
     Trusted,
     /// `security.`: everybody reads, root changes.
     Security,
+    /// `system.posix_acl_access` and `system.posix_acl_default`: everybody reads, the owner changes.
+    Acl,
 }
 
 const PREFIXES: [(&[u8], XattrSpace); 3] = [
@@ -29,7 +32,10 @@ const PREFIXES: [(&[u8], XattrSpace); 3] = [
     (b"security.", XattrSpace::Security),
 ];
 
-/// The name of an extended attribute: one of the prefixes and at least a byte more, without NUL.
+const ACCESS_ACL: &[u8] = b"system.posix_acl_access";
+const DEFAULT_ACL: &[u8] = b"system.posix_acl_default";
+
+/// The name of an extended attribute: that of an ACL, or one of the prefixes and at least a byte more, without NUL.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "Vec<u8>", into = "Vec<u8>")]
 pub struct XattrName(Vec<u8>);
@@ -44,6 +50,9 @@ impl XattrName {
     /// [`MetaError::Unsupported`] for other prefixes, [`MetaError::Invalid`] for what is no name.
     pub fn new(bytes: impl Into<Vec<u8>>) -> Result<Self, MetaError> {
         let bytes = bytes.into();
+        if acl_of(&bytes).is_some() {
+            return Ok(Self(bytes));
+        }
         let prefix = prefix_of(&bytes).ok_or(MetaError::Unsupported)?.0;
         if bytes.len() == prefix.len() || bytes.len() > MAX_XATTR_NAME || bytes.contains(&0) {
             return Err(MetaError::Invalid);
@@ -57,6 +66,22 @@ impl XattrName {
         Self(Self::CAPABILITY.to_vec())
     }
 
+    /// The name of an ACL.
+    #[must_use]
+    pub fn of_acl(kind: AclKind) -> Self {
+        let name = match kind {
+            AclKind::Access => ACCESS_ACL,
+            AclKind::Default => DEFAULT_ACL,
+        };
+        Self(name.to_vec())
+    }
+
+    /// Which ACL it is the name of, if of any.
+    #[must_use]
+    pub fn acl(&self) -> Option<AclKind> {
+        acl_of(&self.0)
+    }
+
     /// The bytes, prefix and all.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
@@ -66,7 +91,10 @@ impl XattrName {
     /// Which rules it is under.
     #[must_use]
     pub fn space(&self) -> XattrSpace {
-        // Every name has one of the prefixes: asked when it was made.
+        if self.acl().is_some() {
+            return XattrSpace::Acl;
+        }
+        // Every other name has one of the prefixes: asked when it was made.
         prefix_of(&self.0).map_or(XattrSpace::Trusted, |(_, space)| space)
     }
 
@@ -74,6 +102,14 @@ impl XattrName {
     #[must_use]
     pub fn is_capability(&self) -> bool {
         self.0 == Self::CAPABILITY
+    }
+}
+
+fn acl_of(bytes: &[u8]) -> Option<AclKind> {
+    match bytes {
+        ACCESS_ACL => Some(AclKind::Access),
+        DEFAULT_ACL => Some(AclKind::Default),
+        _ => None,
     }
 }
 
@@ -111,7 +147,10 @@ mod tests {
             (b"", Err(MetaError::Unsupported)),
             (b"user", Err(MetaError::Unsupported)),
             (b"User.a", Err(MetaError::Unsupported)),
-            (b"system.posix_acl_access", Err(MetaError::Unsupported)),
+            (b"system.posix_acl_access", Ok(XattrSpace::Acl)),
+            (b"system.posix_acl_default", Ok(XattrSpace::Acl)),
+            (b"system.posix_acl_defaults", Err(MetaError::Unsupported)),
+            (b"system.nfs4_acl", Err(MetaError::Unsupported)),
             (b"user.", Err(MetaError::Invalid)),
             (b"security.", Err(MetaError::Invalid)),
             (b"user.a\0b", Err(MetaError::Invalid)),
@@ -119,6 +158,9 @@ mod tests {
         ] {
             let parsed = XattrName::new(name).map(|name| name.space());
             assert_eq!(parsed, wanted, "{}", name.escape_ascii());
+        }
+        for kind in [AclKind::Access, AclKind::Default] {
+            assert_eq!(XattrName::of_acl(kind).acl(), Some(kind));
         }
         assert!(XattrName::capability().is_capability());
         assert_eq!(XattrName::new(XattrName::CAPABILITY), Ok(XattrName::capability()));

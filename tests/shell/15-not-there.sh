@@ -18,7 +18,7 @@ def refused(wanted, call, *arguments):
         return
     sys.exit(f"{call.__name__}{arguments} was taken")
 
-refused([errno.EOPNOTSUPP], os.setxattr, "data", "system.posix_acl_access", b"\x02\0\0\0")
+refused([errno.EOPNOTSUPP], os.setxattr, "data", "system.nfs4_acl", b"\x02\0\0\0")
 refused([errno.EOPNOTSUPP], os.open, ".", os.O_TMPFILE | os.O_RDWR)
 refused([errno.ENOTTY, errno.ENOSYS], fcntl.ioctl, fd, 0x5401, b"\0" * 64)
 PY

@@ -83,6 +83,33 @@ assert os.getxattr(sys.argv[2] + "/hard", "user.colour") == b"blue"' "$1" "$2"
     same "what is left" "$(ls "$1")" ""
 }
 
+# reads USER GROUP FILE: whether he may.
+reads() {
+    setpriv --reuid "$1" --regid "$2" --clear-groups cat "$3" >/dev/null 2>&1
+}
+
+# acls NODE: where the node knows no ACLs, setfacl is told so and the umask is taken from modes; where the other host's handler knows none, it lets
+# nobody in whom an ACL would not.
+acls() {
+    chmod 755 "$M"
+    (umask 027 && mkdir "$M/masked" && echo x >"$M/masked/file")
+    same "modes" "$(stat -c %a "$M/masked" "$M/masked/file" | tr '\n' ' ')" "750 640 "
+    chmod 755 "$M/masked"
+    chown 0:3010 "$M/masked/file"
+    reads 2004 3010 "$M/masked/file" || fail "the group is not let in"
+    if [ "$1" = old ]; then
+        refused "setfacl" "not supported" setfacl -m u:2010:r "$M/masked/file"
+        same "what getfacl shows" "$(getfacl -cp "$M/masked/file" | tr '\n' ' ')" "user::rw- group::r-- other::---  "
+    else
+        setfacl -m u:2010:rw,g::- "$M/masked/file"
+        reads 2010 2010 "$M/masked/file" || fail "who is named is not let in"
+        ! reads 2004 3010 "$M/masked/file" || fail "the group is let in"
+        ! reads 2004 3010 "$T/far/masked/file" || fail "the group is let in by the program before"
+        ! reads 2002 2002 "$T/far/masked/file" || fail "another one is let in by the program before"
+    fi
+    rm -r "$M/masked"
+}
+
 # together NODE NAME VERSION: a node of that program, a handler of each; this one speaks that version with it.
 together() {
     note "the node is the $2 program"
@@ -94,6 +121,7 @@ together() {
     same "the version that this program speaks with it" "$(protocol "$RDMAFS_RUN_DIR")" "$3"
     work "$M" "$T/far"
     work "$T/far" "$M"
+    acls "$2"
     mkdir "$M/kept"
     echo bytes >"$T/far/kept/$2"
     detach_far

@@ -1,6 +1,6 @@
 //! What all FUSE requests have in common: who asks, a run on the executor, the count, and a panic that stays in its request.
 
-use super::convert::{bytes, handle, ino};
+use super::convert::{bytes, handle, ino, permissions};
 use super::groups::{Groups, NO_UID};
 use super::meter::Meter;
 use super::reply;
@@ -134,7 +134,11 @@ impl Adapter {
     pub(super) fn caller(&self, request: &Request) -> Credentials {
         let (uid, gid, tid, now) = (request.uid(), request.gid(), self.tid(request), self.clock.now());
         if !self.callers.idmapped {
-            return Credentials::new(uid, gid, self.groups.of((tid, uid, gid), now));
+            let groups = self.groups.of((tid, uid, gid), now);
+            return Credentials {
+                groups_unseen: groups.is_none(),
+                ..Credentials::new(uid, gid, groups.unwrap_or_default())
+            };
         }
         let uid = match uid {
             NO_UID => self.groups.fs_uid(tid, now),
@@ -152,17 +156,17 @@ impl Adapter {
         request: &Request,
         place: (INodeNo, &OsStr),
         what: Option<NewInode>,
-        mode: u16,
+        (mode, umask): (u32, u32),
         reply: ReplyEntry,
     ) {
         let (parent, name) = self.name(place.0, place.1);
         self.serve(
             request,
             |mount| {
-                let caller = self.caller(request);
+                let caller = self.caller(request).with_umask(permissions(umask));
                 async move {
                     let what = what.ok_or(Error::Meta(MetaError::Invalid))?;
-                    mount.make(caller, parent, name, what, mode).await
+                    mount.make(caller, parent, name, what, permissions(mode)).await
                 }
             },
             |made| reply::entry(reply, made),

@@ -69,9 +69,9 @@ pub(super) fn new_node(mode: u32, rdev: u32) -> Option<NewInode> {
     Some(NewInode::Special { kind, rdev })
 }
 
-/// Permission and set-id bits, without those that the umask takes away.
-pub(super) fn permissions(mode: u32, umask: u32) -> u16 {
-    (mode & !umask & 0o7777) as u16
+/// Permission and set-id bits.
+pub(super) fn permissions(mode: u32) -> u16 {
+    (mode & 0o7777) as u16
 }
 
 pub(super) fn open_mode(flags: OpenFlags) -> OpenMode {
@@ -245,6 +245,7 @@ mod tests {
             version: Version(0),
             truncate_seq: 0,
             flags: InodeFlags::NONE,
+            acls: rdmafs_meta::acl::Acls::None,
         };
         let shown = file_attr(&attr);
         assert_eq!((shown.size, shown.blocks, shown.perm), (1 << 40, 16, 0o4711));
@@ -324,7 +325,7 @@ mod tests {
         assert_eq!(null, Some(NewInode::Special { kind, rdev: 0x103 }));
         assert_eq!(new_node(libc::S_IFDIR, 0), None);
         assert_eq!(new_node(libc::S_IFLNK, 0), None);
-        assert_eq!(permissions(libc::S_IFREG | 0o6777, 0o022), 0o6755);
+        assert_eq!(permissions(libc::S_IFREG | 0o6755), 0o6755);
     }
 
     #[test]

@@ -68,7 +68,7 @@ impl Filesystem for Adapter {
         reply: ReplyAttr,
     ) {
         let change = SetAttr {
-            mode: mode.map(|mode| permissions(mode, 0)),
+            mode: mode.map(permissions),
             uid,
             gid,
             size,
@@ -101,17 +101,17 @@ impl Filesystem for Adapter {
         reply: ReplyEntry,
     ) {
         let what = new_node(mode, rdev);
-        self.make(req, (parent, name), what, permissions(mode, umask), reply);
+        self.make(req, (parent, name), what, (mode, umask), reply);
     }
 
     fn mkdir(&self, req: &Request, parent: INodeNo, name: &OsStr, mode: u32, umask: u32, reply: ReplyEntry) {
         let what = Some(NewInode::Directory);
-        self.make(req, (parent, name), what, permissions(mode, umask), reply);
+        self.make(req, (parent, name), what, (mode, umask), reply);
     }
 
     fn symlink(&self, req: &Request, parent: INodeNo, name: &OsStr, target: &Path, reply: ReplyEntry) {
         let what = Some(NewInode::Symlink(bytes(target.as_os_str())));
-        self.make(req, (parent, name), what, 0o777, reply);
+        self.make(req, (parent, name), what, (0o777, 0), reply);
     }
 
     fn link(&self, req: &Request, node: INodeNo, newparent: INodeNo, newname: &OsStr, reply: ReplyEntry) {
@@ -173,11 +173,11 @@ impl Filesystem for Adapter {
         flags: i32,
         reply: ReplyCreate,
     ) {
-        let (at, mode) = (self.name(parent, name), permissions(mode, umask));
+        let (at, mode, umask) = (self.name(parent, name), permissions(mode), permissions(umask));
         let (open, exclusive) = (open_mode(OpenFlags(flags)), flags & libc::O_EXCL != 0);
         self.serve(
             req,
-            |mount| mount.create(self.caller(req), at, mode, open, exclusive),
+            |mount| mount.create(self.caller(req).with_umask(umask), at, mode, open, exclusive),
             |made| reply::created(reply, made),
         );
     }

@@ -24,7 +24,8 @@ pub(super) const NO_UID: u32 = u32::MAX;
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Found {
     fs_uid: u32,
-    groups: Vec<u32>,
+    /// `None`: nobody can see them.
+    groups: Option<Vec<u32>>,
 }
 
 /// Recently read groups and uids. The lock is held for the look-up only, never while /proc is read.
@@ -40,9 +41,9 @@ impl Groups {
         }
     }
 
-    /// The groups of `task`, not older than a second. None for uid 0, who needs none; for thread id 0, a task that
-    /// cannot be seen; and for a task that is gone.
-    pub(super) fn of(&self, task: Task, now: Duration) -> Vec<u32> {
+    /// The groups of `task`, not older than a second: of uid 0, who needs none, there are none. `None` for thread id 0, a task that
+    /// cannot be seen, and for a task that is gone.
+    pub(super) fn of(&self, task: Task, now: Duration) -> Option<Vec<u32>> {
         self.find(task, now, status_of).groups
     }
 
@@ -55,7 +56,7 @@ impl Groups {
     fn find(&self, task: Task, now: Duration, status: impl FnOnce(u32) -> Option<String>) -> Found {
         let (tid, uid, _) = task;
         if tid == 0 || uid == 0 {
-            let (fs_uid, groups) = (NO_UID, Vec::new());
+            let (fs_uid, groups) = (NO_UID, (uid == 0).then(Vec::new));
             return Found { fs_uid, groups };
         }
         if let Some((read, found)) = self.recent.lock().get(&task)
@@ -63,8 +64,9 @@ impl Groups {
         {
             return found.clone();
         }
-        let text = status(tid).unwrap_or_default();
-        let (fs_uid, groups) = (fs_uid(&text), parse(&text));
+        let text = status(tid);
+        let groups = text.as_deref().map(parse);
+        let fs_uid = fs_uid(&text.unwrap_or_default());
         let found = Found { fs_uid, groups };
         self.recent.lock().put(task, (now, found.clone()));
         found
@@ -109,38 +111,41 @@ mod tests {
         let text = |groups: &str| Some(format!("Name:\tx\nGroups:\t{groups} \nNStgid:\t7\n"));
         assert_eq!(
             groups.find(TASK, seconds(5.0), |_| text("4 24 1000")).groups,
-            [4, 24, 1000]
+            Some(vec![4, 24, 1000])
         );
         assert_eq!(
             groups.find(TASK, seconds(5.9), |_| text("9")).groups,
-            [4, 24, 1000]
+            Some(vec![4, 24, 1000])
         );
-        assert_eq!(groups.find(TASK, seconds(6.0), |_| text("9")).groups, [9]);
+        assert_eq!(
+            groups.find(TASK, seconds(6.0), |_| text("9")).groups,
+            Some(vec![9])
+        );
     }
 
     #[test]
     fn another_identity_under_the_same_thread_id_is_another_task() {
         let groups = Groups::new();
         let one = groups.find(TASK, seconds(5.0), |_| Some("Groups:\t4\n".into()));
-        assert_eq!(one.groups, [4]);
+        assert_eq!(one.groups, Some(vec![4]));
         let other = groups
             .find((7, 1001, 1000), seconds(5.1), |_| Some("Groups:\t5\n".into()))
             .groups;
-        assert_eq!(other, [5]);
+        assert_eq!(other, Some(vec![5]));
     }
 
     #[test]
-    fn nobody_root_and_the_dead_have_none() {
+    fn root_has_none_and_of_nobody_and_the_dead_they_are_not_known() {
         let groups = Groups::new();
         let never = |_| -> Option<String> { unreachable!() };
-        assert!(
-            groups
-                .find((0, 1000, 1000), seconds(5.0), never)
-                .groups
-                .is_empty()
+        let of = |task, status| groups.find(task, seconds(5.0), status).groups;
+        assert_eq!(of((0, 1000, 1000), never), None, "a task that cannot be seen");
+        assert_eq!(of((7, 0, 0), never), Some(vec![]));
+        assert_eq!(
+            groups.find(TASK, seconds(5.0), |_| None).groups,
+            None,
+            "a task that is gone"
         );
-        assert!(groups.find((7, 0, 0), seconds(5.0), never).groups.is_empty());
-        assert!(groups.find(TASK, seconds(5.0), |_| None).groups.is_empty());
     }
 
     #[test]

@@ -24,7 +24,7 @@ const MAX_BACKGROUND: u16 = 256;
 const INIT_WAIT: u16 = 5000;
 
 /// What is asked of the kernel, where it has it.
-const WANTED: [InitFlags; 8] = [
+const WANTED: [InitFlags; 10] = [
     InitFlags::FUSE_PARALLEL_DIROPS,
     InitFlags::FUSE_HANDLE_KILLPRIV_V2,
     InitFlags::FUSE_DO_READDIRPLUS,
@@ -34,6 +34,10 @@ const WANTED: [InitFlags; 8] = [
     // Locks are the service's, so that they hold between hosts.
     InitFlags::FUSE_POSIX_LOCKS,
     InitFlags::FUSE_FLOCK_LOCKS,
+    // The kernel asks for ACLs and decides by them.
+    InitFlags::FUSE_POSIX_ACL,
+    // A default ACL stands in the place of the umask, and the service has it.
+    InitFlags::FUSE_DONT_MASK,
 ];
 
 const NO_IDMAP: &str =

@@ -12,9 +12,10 @@ pub(crate) const NOTICE: u64 = 0;
 pub(crate) fn call(frame: &[u8], spoken: WireVersion) -> Option<(u64, Call)> {
     let (id, message) = frame.split_first_chunk()?;
     let id = u64::from_le_bytes(*id);
-    let form = match spoken.covers(WireVersion::FOURTH) {
-        true => WireVersion::NEWEST,
-        false => WireVersion::THIRD,
+    let form = match spoken {
+        spoken if spoken.covers(WireVersion::SIXTH) => WireVersion::NEWEST,
+        spoken if spoken.covers(WireVersion::FOURTH) => WireVersion::FIFTH,
+        _ => WireVersion::THIRD,
     };
     let call = wire::decode(message, form).ok()?;
     (id != NOTICE).then_some((id, call))

@@ -6,7 +6,8 @@
 //! | 2 | and extended attributes (`A`) | as one of the newest |
 //! | 3 | and inode flags behind an inode's record | as one of the newest |
 //! | 4 | and replicas that are stale: they may have missed writes | as one of the newest |
-//! | 5 | and who takes leases (`H`) | |
+//! | 5 | and who takes leases (`H`) | as one of the newest |
+//! | 6 | and ACLs among the extended attributes | |
 //!
 //! A store of an older format is read, and is one of the [`NEWEST`] from that start on: older programs, which would drop what they do not
 //! know, refuse it then. A store of a newer format is refused before anything of it is read or written: its start, its examination,
@@ -27,7 +28,7 @@ pub(super) const KEY: &[u8] = b"Mformat";
 /// The oldest format that is read.
 pub(super) const OLDEST: u8 = 1;
 /// The format that is written.
-pub(super) const NEWEST: u8 = 5;
+pub(super) const NEWEST: u8 = 6;
 
 /// True for a format that is read as what it is.
 pub(super) fn is_known(stored: &[u8]) -> bool {

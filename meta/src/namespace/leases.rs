@@ -6,7 +6,6 @@
 use super::output::{Delayed, Output};
 use super::service::Namespace;
 use super::step::Step;
-use crate::attr::Attr;
 use crate::error::MetaError;
 use crate::id::{InodeId, RecallId, SessionId};
 use crate::leases::{Ask, DelayedId, GRACE_PERIOD};
@@ -205,7 +204,7 @@ impl Namespace {
         changed.extend(std::mem::take(&mut out.along));
         let in_answer: BTreeSet<InodeId> = answer
             .iter()
-            .flat_map(attributes_in)
+            .flat_map(Reply::attributes)
             .map(|attr| attr.ino)
             .collect();
         let mut believed = in_answer.clone();
@@ -266,25 +265,5 @@ pub(super) fn named_by(request: &Request) -> Named {
             parent, new_parent, ..
         } => [Some(*parent), Some(*new_parent)],
         _ => [None, None],
-    }
-}
-
-/// The attributes in a reply.
-fn attributes_in(reply: &Reply) -> Vec<&Attr> {
-    match reply {
-        Reply::Attr(attr)
-        | Reply::Opened { attr, .. }
-        | Reply::Appended { attr, .. }
-        | Reply::Spaced { attr, .. }
-        | Reply::Copied { attr, .. } => vec![attr],
-        Reply::Directory { entries, .. } => entries.iter().map(|entry| &entry.attr).collect(),
-        Reply::CaughtUp { attr, names, .. } => {
-            let named = names.iter().filter_map(|name| name.attr.as_ref());
-            named.chain([attr]).collect()
-        }
-        Reply::Done | Reply::Begun(_) | Reply::Reopened { .. } | Reply::Target(_) => Vec::new(),
-        Reply::Layout(_) | Reply::Atomic { .. } | Reply::Sought(_) | Reply::Space(_) => Vec::new(),
-        Reply::Examined(_) | Reply::Xattr { .. } | Reply::XattrNames(_) => Vec::new(),
-        Reply::LockIs(_) | Reply::LockedBy(_) | Reply::Renewed { .. } | Reply::Room(_) => Vec::new(),
     }
 }

@@ -82,6 +82,9 @@ impl Namespace {
         (attr.mode, attr.uid, attr.gid) = (next.mode, next.uid, next.gid);
         (attr.atime, attr.mtime, attr.ctime) = (next.atime, next.mtime, next.ctime);
         let (regular, directory) = (attr.kind == FileKind::Regular, attr.kind == FileKind::Directory);
+        if change.mode.is_some() {
+            self.tree.acl_follows_mode(ino)?;
+        }
         if regular && change.mtime.is_some() && self.sessions.is_held(ino) {
             self.tree.mtime_chosen(ino, Some(step.now.wall));
         }

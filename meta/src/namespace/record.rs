@@ -14,6 +14,7 @@
 //! Ids are 8 bytes big-endian, names are their bytes, values are postcard where nothing else is said. An inode whose link count is 0 is its own
 //! orphan record: it and its segments are removed after a restart. The store's term is no pair.
 
+use crate::acl::Acls;
 use crate::attr::{Attr, FileKind};
 use crate::flags::InodeFlags;
 use crate::id::{ClientOwner, InodeId, Version};
@@ -177,6 +178,8 @@ impl AttrRecord {
             version: self.version,
             truncate_seq: self.truncate_seq,
             flags,
+            // They are extended attributes, and stand under keys of their own.
+            acls: Acls::None,
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use super::service::Namespace;
 use super::step::Step;
+use crate::acl::{Acl, AclKind};
 use crate::attr::FileKind;
 use crate::cred::Credentials;
 use crate::error::MetaError;
@@ -71,11 +72,15 @@ impl Namespace {
     pub(super) fn list_xattr(&self, step: &mut Step<'_>, ino: InodeId) -> Answer {
         self.tree.get(ino)?;
         step.out.along.push(ino);
-        let names = self
-            .tree
-            .xattrs(ino)
-            .into_iter()
-            .flat_map(|xattrs| xattrs.names());
+        let names = || {
+            self.tree
+                .xattrs(ino)
+                .into_iter()
+                .flat_map(|xattrs| xattrs.names())
+        };
+        // Those of ACLs come first, as on a tmpfs.
+        let acls = names().filter(|name| name.acl().is_some());
+        let names = acls.chain(names().filter(|name| name.acl().is_none()));
         let sees_all = permission::lists_all_xattrs(step.who);
         let shown = names.filter(|name| sees_all || name.space() != XattrSpace::Trusted);
         let bytes = shown.flat_map(|name| name.as_bytes().iter().chain(&[0]));
@@ -104,8 +109,11 @@ impl Namespace {
                 .ok_or(MetaError::NotStaged)?,
             None => Vec::new(),
         };
-        permission::change_xattr(step.who, &self.tree.get(ino)?.attr, &name)?;
         value.extend(part);
+        if let Some(kind) = name.acl() {
+            return self.set_acl(step, ino, kind, Acl::decode(&value)?);
+        }
+        permission::change_xattr(step.who, &self.tree.get(ino)?.attr, &name)?;
         let privileges = name.is_capability();
         self.tree
             .set_xattr(step.who, ino, name, (value, mode), step.now.wall)?;
@@ -118,7 +126,22 @@ impl Namespace {
         self.attr(ino)
     }
 
+    /// Gives an ACL, or takes it away, whether there was one or not: as Linux does it, without regard for `XATTR_CREATE` and `XATTR_REPLACE`.
+    fn set_acl(&mut self, step: &Step<'_>, ino: InodeId, kind: AclKind, acl: Option<Acl>) -> Answer {
+        let attr = &self.tree.get(ino)?.attr;
+        let mode = permission::set_acl(step.who, attr, kind, acl.as_ref())?;
+        if kind == AclKind::Default && attr.kind != FileKind::Directory {
+            return self.attr(ino);
+        }
+        self.tree
+            .set_acl(step.who, ino, (kind, acl, mode), step.now.wall)?;
+        self.attr(ino)
+    }
+
     pub(super) fn remove_xattr(&mut self, step: &Step<'_>, ino: InodeId, name: &XattrName) -> Answer {
+        if let Some(kind) = name.acl() {
+            return self.set_acl(step, ino, kind, None);
+        }
         self.may_remove(step, ino, name)?;
         self.tree.remove_xattr(ino, name, step.now.wall)?;
         self.attr(ino)

@@ -27,6 +27,7 @@ fn attr(kind: FileKind, mode: u16) -> Attr {
         version: Version(0),
         truncate_seq: 0,
         flags: InodeFlags::NONE,
+        acls: Acls::None,
     }
 }
 
@@ -287,5 +288,70 @@ fn extended_attributes_are_under_the_rules_of_their_name() {
             change,
             "{caller:?} sets {name:?} of {of:?}"
         );
+    }
+}
+
+/// `acl_permission_check` of Linux, for any caller and mode, over the entries of an ACL.
+#[test]
+fn an_acl_decides_for_all_but_the_owner_unless_its_mask_is_empty() {
+    use crate::acl::tests::{acl_of, is_permitted};
+    let none = u32::MAX;
+    for bits in 0..0o10_0000_u32 {
+        let bit = |shift: u32| u16::try_from(bits >> shift & 7).unwrap();
+        let (other, mask, named, group, in_group) = (bit(0), bit(3), bit(6), bit(9), bit(12));
+        let entries = [
+            (1, 0, none),
+            (2, named, 5),
+            (4, group, none),
+            (8, in_group, 70),
+            (16, mask, none),
+            (32, other, none),
+        ];
+        let acl = acl_of(&entries);
+        let mut of = file(acl.mode());
+        of.acls = Acls::None.with(AclKind::Access, Some(acl));
+        for (uid, groups) in [
+            (5, &[2, 100][..]),
+            (6, &[100]),
+            (6, &[70]),
+            (6, &[100, 70]),
+            (6, &[3]),
+        ] {
+            let caller = who(uid, groups[0], &groups[1..]);
+            let wanted = u16::try_from(bits % 7 + 1).unwrap();
+            let by_mode = match groups.contains(&100) {
+                true => wanted & !mask == 0,
+                false => wanted & !other == 0,
+            };
+            let permitted = match mask {
+                0 => by_mode,
+                _ => is_permitted(&entries, (uid, groups), 100, wanted),
+            };
+            assert_eq!(
+                check(&caller, &of, Access(wanted)).is_ok(),
+                permitted,
+                "{entries:?} {caller:?}"
+            );
+            // Whom a kernel that sees his groups has let through is not refused.
+            let unseen = Credentials {
+                groups_unseen: true,
+                ..who(uid, 2, &[])
+            };
+            assert!(!permitted || check(&unseen, &of, Access(wanted)).is_ok());
+        }
+    }
+}
+
+#[test]
+fn of_acls_that_are_not_known_only_the_owner_has_his_bits() {
+    let mut of = file(0o777);
+    of.acls = Acls::Unasked;
+    for (caller, may) in [
+        (who(1000, 1, &[]), true),
+        (who(0, 0, &[]), true),
+        (who(2, 100, &[]), false),
+        (who(2, 2, &[]), false),
+    ] {
+        assert_eq!(check(&caller, &of, Access::READ).is_ok(), may);
     }
 }

@@ -4,6 +4,7 @@ use super::accounts::NAME;
 use super::charges::charge_of_new;
 use super::inode::{Body, Directory, Inode, blank};
 use super::table::{MAX_LINKS, Tree};
+use super::xattrs::charge_of_acls;
 use crate::attr::{Attr, FileKind};
 use crate::cred::Credentials;
 use crate::error::MetaError;
@@ -15,8 +16,8 @@ use crate::time::Timestamp;
 use crate::wire::{DirEntry, MAX_MESSAGE, MAX_SYMLINK, NewInode};
 
 /// Bytes that an entry takes in a message beside its name, at most: cookie, length and attributes, every varint at its
-/// longest.
-const ENTRY_OVERHEAD: usize = 160;
+/// longest, and that its ACLs are to be asked for.
+const ENTRY_OVERHEAD: usize = 168;
 /// Bytes for entries in a page; the rest of a message is for the envelope.
 const PAGE_BYTES: usize = MAX_MESSAGE - 1024;
 
@@ -93,8 +94,10 @@ impl Tree {
             NewInode::Special { kind, rdev } => (special(who, *kind)?, Body::Special, *rdev),
         };
         let (gid, mode) = permission::inherit(who, parent, kind, new.mode);
+        let (mode, acls) = permission::inherit_acls(who, parent, kind, mode);
         let handed_down = parent.flags.inherited();
-        self.accounts.may_grow(who, who.uid, charge_of_new(&body))?;
+        let charge = charge_of_new(&body) + charge_of_acls(&acls);
+        self.accounts.may_grow(who, who.uid, charge)?;
         let ino = self.new_id();
         let mut attr = blank(ino, kind, now);
         (attr.uid, attr.gid, attr.rdev, attr.mode) = (who.uid, gid, rdev, mode);
@@ -111,6 +114,7 @@ impl Tree {
             self.add_links(new.parent, 1, now)?;
         }
         self.insert(Inode::new(attr, body));
+        self.begin_acls(ino, acls)?;
         self.edit_entry(new.parent, &new.name, now, |entries, name| entries.add(name, ino))?;
         Ok(ino)
     }

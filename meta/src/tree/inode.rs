@@ -4,6 +4,7 @@
 //! entry that stayed once, whatever came and went meanwhile.
 
 use super::accounts::Charge;
+use crate::acl::Acls;
 use crate::attr::{Attr, FileKind};
 use crate::flags::InodeFlags;
 use crate::id::{InodeId, Version};
@@ -149,5 +150,6 @@ pub(crate) fn blank(ino: InodeId, kind: FileKind, now: Timestamp) -> Attr {
         version: Version(1),
         truncate_seq: 0,
         flags: InodeFlags::NONE,
+        acls: Acls::None,
     }
 }

@@ -6,6 +6,7 @@ mod ancestry;
 mod xattrs;
 mod table;
 mod charges;
+mod acls;
 mod attributes;
 mod entries;
 mod rename;

@@ -3,7 +3,7 @@
 use super::accounts::{Accounts, Charge};
 use super::ancestry::Ancestry;
 use super::inode::{Body, Directory, Inode, blank};
-use super::xattrs::Xattrs;
+use super::xattrs::{Xattrs, acl_of};
 use crate::attr::FileKind;
 use crate::cred::Credentials;
 use crate::error::MetaError;
@@ -224,6 +224,15 @@ impl Tree {
         Ok(())
     }
 
+    /// Sets an extended attribute of an inode that is there, which is as long as it was, or accounted for.
+    pub(super) fn replace_xattr(&mut self, ino: InodeId, name: XattrName, value: Vec<u8>) {
+        self.edition += 1;
+        let xattrs = self.xattrs.entry(ino).or_default();
+        xattrs.put(name.clone(), value, self.edition);
+        self.changes.inodes.insert(ino);
+        self.changes.xattrs.insert((ino, name));
+    }
+
     /// Removes an extended attribute and stamps the change.
     pub(crate) fn remove_xattr(
         &mut self,
@@ -251,6 +260,10 @@ impl Tree {
         let none = Xattrs::default();
         let xattrs = self.xattrs.get(&ino).unwrap_or(&none);
         xattrs.may_set(&name, value, XattrMode::default())?;
+        if let Some(kind) = name.acl() {
+            let attr = &mut self.inodes.get_mut(&ino).ok_or(MetaError::Stale)?.attr;
+            attr.acls = attr.acls.with(kind, Some(acl_of(attr, kind, value)?));
+        }
         let xattrs = self.xattrs.entry(ino).or_default();
         xattrs.put(name, value.to_vec(), self.edition);
         Ok(())

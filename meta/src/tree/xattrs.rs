@@ -1,6 +1,8 @@
 //! The extended attributes of one inode.
 
 use super::accounts::XATTR;
+use crate::acl::{Acl, AclKind, AclPair, Acls};
+use crate::attr::{Attr, FileKind};
 use crate::error::MetaError;
 use crate::wire::XattrMode;
 use crate::xattr::{MAX_XATTR_BYTES, MAX_XATTR_VALUE, MAX_XATTRS, XattrName};
@@ -51,18 +53,18 @@ impl Xattrs {
 
     /// What the inode's owner is charged for them.
     pub(super) fn charge(&self) -> u64 {
-        let names = self
-            .values
-            .keys()
-            .map(|name| name.as_bytes().len() as u64 + XATTR);
-        names.sum::<u64>() + self.bytes as u64
+        let each = self.values.iter();
+        let each = each.map(|(name, value)| {
+            XATTR + name.as_bytes().len() as u64 + charge_of_bytes(name, value.bytes.len())
+        });
+        each.sum()
     }
 
     /// How much more that is with this value; 0 if it is not more.
     pub(super) fn growth(&self, name: &XattrName, value: &[u8]) -> u64 {
         match self.values.get(name) {
-            Some(before) => value.len().saturating_sub(before.bytes.len()) as u64,
-            None => XATTR + (name.as_bytes().len() + value.len()) as u64,
+            Some(before) => charge_of_bytes(name, value.len().saturating_sub(before.bytes.len())),
+            None => XATTR + name.as_bytes().len() as u64 + charge_of_bytes(name, value.len()),
         }
     }
 
@@ -79,6 +81,20 @@ impl Xattrs {
         Ok(())
     }
 
+    /// What the attributes of an inode with these have of ACLs.
+    ///
+    /// # Errors
+    /// One cannot be read, or is none that the inode can have.
+    pub(crate) fn acls(&self, attr: &Attr) -> Result<Acls, MetaError> {
+        let mut acls = Acls::None;
+        for kind in [AclKind::Access, AclKind::Default] {
+            if let Some((value, _)) = self.get(&XattrName::of_acl(kind)) {
+                acls = acls.with(kind, Some(acl_of(attr, kind, value)?));
+            }
+        }
+        Ok(acls)
+    }
+
     /// The limits hold, and the sum is right.
     pub(crate) fn is_sound(&self) -> bool {
         let lengths = || self.values.values().map(|value| value.bytes.len());
@@ -87,4 +103,36 @@ impl Xattrs {
             && self.values.len() <= MAX_XATTRS
             && lengths().all(|len| len <= MAX_XATTR_VALUE)
     }
+}
+
+/// An ACL is kept twice: as its bytes, and with the attributes.
+fn charge_of_bytes(name: &XattrName, bytes: usize) -> u64 {
+    let copies = if name.acl().is_some() { 2 } else { 1 };
+    copies * bytes as u64
+}
+
+/// The ACL of an inode with these attributes whose extended attribute has this value.
+///
+/// # Errors
+/// [`MetaError`]: it cannot be read, is none that the inode can have, or the inode's mode says something else.
+pub(super) fn acl_of(attr: &Attr, kind: AclKind, value: &[u8]) -> Result<Acl, MetaError> {
+    let acl = Acl::decode(value)?.ok_or(MetaError::Invalid)?;
+    let fits = match kind {
+        AclKind::Access => {
+            attr.kind != FileKind::Symlink && !acl.is_mode() && acl.mode() == attr.mode & 0o777
+        }
+        AclKind::Default => attr.kind == FileKind::Directory,
+    };
+    fits.then_some(acl).ok_or(MetaError::Invalid)
+}
+
+/// What the owner of an inode is charged for these.
+pub(super) fn charge_of_acls(pair: &AclPair) -> u64 {
+    let kinds = [(AclKind::Access, &pair.access), (AclKind::Default, &pair.default)];
+    let none = Xattrs::default();
+    let charges = kinds.into_iter().filter_map(|(kind, acl)| {
+        let value = acl.as_ref()?.encode();
+        Some(none.growth(&XattrName::of_acl(kind), &value))
+    });
+    charges.sum()
 }

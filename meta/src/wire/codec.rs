@@ -3,10 +3,14 @@
 //! The far side may be hostile: decoding takes any bytes, allocates in proportion to them, and never panics. Both ways a message is
 //! held against what the two peers speak: one that the peer does not know is not encoded, one that it cannot have sent not decoded.
 
-use super::{Answer, Call, MAX_MESSAGE, Notice, StampedAnswer, WireVersion};
+use super::acls::{take_with_acls, with_acls, without_acls};
+use super::{Answer, Call, MAX_MESSAGE, Notice, Request, StampedAnswer, WireVersion};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use thiserror::Error;
+
+/// The bits that a umask has.
+const UMASK: u16 = 0o777;
 
 /// What crosses the wire whole: a [`Call`], an [`Answer`] or a [`Notice`].
 pub trait Message: Serialize + DeserializeOwned {
@@ -39,13 +43,29 @@ impl Message for Call {
     }
 
     fn to_bytes(&self, spoken: WireVersion) -> postcard::Result<Vec<u8>> {
+        if spoken.covers(WireVersion::SIXTH) {
+            let beside = (self.caller.umask, self.caller.groups_unseen);
+            return postcard::to_allocvec(&(self, &self.closes, beside));
+        }
+        // A service that knows of no umask knows of no default ACL either.
+        let mut masked = self.clone();
+        if let Request::Make { mode, .. } = &mut masked.request {
+            *mode &= !self.caller.umask;
+        }
         match spoken.covers(WireVersion::FOURTH) {
-            true => postcard::to_allocvec(&(self, &self.closes)),
-            false => postcard::to_allocvec(self),
+            true => postcard::to_allocvec(&(&masked, &self.closes)),
+            false => postcard::to_allocvec(&masked),
         }
     }
 
     fn take_from_bytes(bytes: &[u8], spoken: WireVersion) -> postcard::Result<(Self, &[u8])> {
+        if spoken.covers(WireVersion::SIXTH) {
+            let ((mut call, closes, beside), rest) =
+                postcard::take_from_bytes::<(Self, _, (u16, bool))>(bytes)?;
+            call.closes = closes;
+            (call.caller.umask, call.caller.groups_unseen) = (beside.0 & UMASK, beside.1);
+            return Ok((call, rest));
+        }
         if !spoken.covers(WireVersion::FOURTH) {
             return postcard::take_from_bytes(bytes);
         }
@@ -66,6 +86,20 @@ impl Message for Answer {
 impl Message for StampedAnswer {
     fn needs(&self) -> WireVersion {
         StampedAnswer::needs(self)
+    }
+
+    fn to_bytes(&self, spoken: WireVersion) -> postcard::Result<Vec<u8>> {
+        match spoken.covers(WireVersion::SIXTH) {
+            true => with_acls(self),
+            false => postcard::to_allocvec(without_acls(self).as_ref().unwrap_or(self)),
+        }
+    }
+
+    fn take_from_bytes(bytes: &[u8], spoken: WireVersion) -> postcard::Result<(Self, &[u8])> {
+        match spoken.covers(WireVersion::SIXTH) {
+            true => take_with_acls(bytes),
+            false => postcard::take_from_bytes(bytes),
+        }
     }
 }
 

@@ -6,6 +6,7 @@ mod reply;
 mod effect;
 mod message;
 mod version;
+mod acls;
 mod codec;
 
 pub use codec::{Message, WireError, decode, decode_answer, encode};

@@ -199,3 +199,46 @@ pub struct Room {
     /// Names that can be added by who may use all of it.
     pub names_free: u64,
 }
+
+impl Reply {
+    /// The attributes in it, in their order.
+    #[must_use]
+    pub fn attributes(&self) -> Vec<&Attr> {
+        match self {
+            Self::Attr(attr)
+            | Self::Opened { attr, .. }
+            | Self::Appended { attr, .. }
+            | Self::Spaced { attr, .. }
+            | Self::Copied { attr, .. } => vec![attr],
+            Self::Directory { entries, .. } => entries.iter().map(|entry| &entry.attr).collect(),
+            Self::CaughtUp { attr, names, .. } => {
+                let named = names.iter().filter_map(|name| name.attr.as_ref());
+                named.chain([attr]).collect()
+            }
+            Self::Done | Self::Begun(_) | Self::Reopened { .. } | Self::Target(_) => Vec::new(),
+            Self::Layout(_) | Self::Atomic { .. } | Self::Sought(_) | Self::Space(_) => Vec::new(),
+            Self::Examined(_) | Self::Xattr { .. } | Self::XattrNames(_) => Vec::new(),
+            Self::LockIs(_) | Self::LockedBy(_) | Self::Renewed { .. } | Self::Room(_) => Vec::new(),
+        }
+    }
+
+    /// The same, to be completed.
+    pub(super) fn attributes_mut(&mut self) -> Vec<&mut Attr> {
+        match self {
+            Self::Attr(attr)
+            | Self::Opened { attr, .. }
+            | Self::Appended { attr, .. }
+            | Self::Spaced { attr, .. }
+            | Self::Copied { attr, .. } => vec![attr],
+            Self::Directory { entries, .. } => entries.iter_mut().map(|entry| &mut entry.attr).collect(),
+            Self::CaughtUp { attr, names, .. } => {
+                let named = names.iter_mut().filter_map(|name| name.attr.as_mut());
+                named.chain([attr]).collect()
+            }
+            Self::Done | Self::Begun(_) | Self::Reopened { .. } | Self::Target(_) => Vec::new(),
+            Self::Layout(_) | Self::Atomic { .. } | Self::Sought(_) | Self::Space(_) => Vec::new(),
+            Self::Examined(_) | Self::Xattr { .. } | Self::XattrNames(_) => Vec::new(),
+            Self::LockIs(_) | Self::LockedBy(_) | Self::Renewed { .. } | Self::Room(_) => Vec::new(),
+        }
+    }
+}

@@ -7,7 +7,7 @@
 //! | 3 | leases for attributes and names: [`StampedAnswer`] in the place of each answer, [`Request::Leases`], [`Request::Forgotten`], [`Notice::Forget`], [`MetaError::Delayed`] |
 //! | 4 | [`Call::closes`](super::Call::closes) behind each call; [`NewInode::OpenFile`], [`Request::TakeRoomBack`] |
 //! | 5 | [`Request::CatchUp`], [`Reply::CaughtUp`] |
-//! | 6 | [`MetaError::QuotaExceeded`], [`MetaError::TextBusy`]; [`Request::StatFsAt`], [`Reply::Room`]; data connections on tcp that say what protects them |
+//! | 6 | [`MetaError::QuotaExceeded`], [`MetaError::TextBusy`]; [`Request::StatFsAt`], [`Reply::Room`]; data connections on tcp that say what protects them; ACLs: their extended attributes, those of [`Attr`](crate::attr::Attr) behind each [`StampedAnswer`], and behind each call the caller's umask and whether his groups are seen |
 //!
 //! | feature bit | what it says |
 //! | --- | --- |
@@ -117,6 +117,11 @@ impl Request {
             Self::Append { .. } | Self::Atomic { .. } | Self::Commit { .. } => WireVersion::FIRST,
             Self::Sync | Self::StatFs | Self::Outcome { .. } | Self::Drained => WireVersion::FIRST,
             Self::Examine { .. } => WireVersion::FIRST,
+            Self::GetXattr { name, .. } | Self::SetXattr { name, .. } | Self::RemoveXattr { name, .. }
+                if name.acl().is_some() =>
+            {
+                WireVersion::SIXTH
+            }
             Self::GetXattr { .. } | Self::ListXattr { .. } | Self::StageXattr { .. } => WireVersion::FIRST,
             Self::SetXattr { .. } | Self::RemoveXattr { .. } | Self::SetFlags { .. } => WireVersion::FIRST,
             Self::Leases { .. } | Self::Forgotten { .. } => WireVersion::THIRD,

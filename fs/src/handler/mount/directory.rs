@@ -159,6 +159,7 @@ impl Mount {
         }
         if let Some(mode) = change.mode {
             next.mode = permission::chmod(who, &attr, next.gid, mode)?;
+            next.acls = attr.acls.with_mode(next.mode);
         }
         for (time, field) in [(change.atime, &mut next.atime), (change.mtime, &mut next.mtime)] {
             let Some(time) = time else { continue };

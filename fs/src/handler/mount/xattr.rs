@@ -4,11 +4,12 @@
 //! in two parts, of which the first waits in the session for the second.
 //!
 //! Short values, and lists of names, are held by lease, as far as they are the same for everybody. Who may read them is judged as the service would, by the attributes
-//! that are held; where they say no, the service is asked.
+//! that are held; where they say no, the service is asked. ACLs are held with the attributes.
 
 use super::state::Mount;
 use crate::errno::Error;
 use crate::handler::client::{Extra, Known, LONGEST_HELD, OutgoingCall};
+use rdmafs_meta::acl::Acls;
 use rdmafs_meta::attr::Attr;
 use rdmafs_meta::cred::Credentials;
 use rdmafs_meta::error::MetaError;
@@ -45,6 +46,15 @@ impl Mount {
         room: u32,
     ) -> Result<XattrData, Error> {
         let name = XattrName::new(name)?;
+        if let Some(kind) = name.acl() {
+            match self.acls(&caller, ino).await? {
+                Acls::Unasked => {}
+                acls => {
+                    let acl = acls.get(kind).ok_or(MetaError::NoXattr)?;
+                    return fitting(acl.encode(), room);
+                }
+            }
+        }
         let inode = self.files.find(ino).filter(|_| name.is_capability());
         // The kernel asks before it changes bytes, and again whenever its attributes are a second old.
         if inode.as_ref().is_some_and(|inode| inode.is_plain()) {
@@ -62,6 +72,19 @@ impl Mount {
             self.files.learn_plain(inode, given);
         }
         value
+    }
+
+    /// What the inode's attributes say of ACLs: they are asked for after these, so that is no other call. Of a node that knows none they say that there
+    /// are none.
+    async fn acls(&self, caller: &Credentials, ino: InodeId) -> Result<Acls, Error> {
+        match self.files.attributes(self.context(caller.clone()), ino).await {
+            Ok(attr) => Ok(attr.acls),
+            Err(Error::Meta(MetaError::Stale)) => {
+                let attr = self.directories.removed(ino).ok_or(MetaError::Stale)?;
+                Ok(attr.acls)
+            }
+            Err(error) => Err(error),
+        }
     }
 
     async fn value(

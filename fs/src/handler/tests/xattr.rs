@@ -88,7 +88,7 @@ fn names_that_are_not_offered_ask_nobody() {
     let a = world(4 << 20);
     let (ino, _file) = a.create("f");
     let operations = asked(&a.pool, || {
-        for name in ["system.posix_acl_access", "system.nfs4_acl", "foo", "foo.bar"] {
+        for name in ["system.posix_acl_accesses", "system.nfs4_acl", "foo", "foo.bar"] {
             for done in [
                 get(&a, ino, name, 0).map(drop),
                 set(&a, ino, name, b"x"),

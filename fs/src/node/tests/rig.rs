@@ -238,11 +238,10 @@ impl TestHandler<'_> {
         }
         let frame = self.peer.sent.lock().last().unwrap().clone();
         assert_eq!(frame[..8], self.calls.to_le_bytes());
-        let stamped = crate::protocol::spoken(self.peer.identity.negotiated).covers(WireVersion::THIRD);
-        let spoken = if stamped {
-            WireVersion::THIRD
-        } else {
-            WireVersion::FIRST
+        let spoken = crate::protocol::spoken(self.peer.identity.negotiated);
+        let spoken = match spoken.covers(WireVersion::THIRD) {
+            true => spoken,
+            false => WireVersion::FIRST,
         };
         let said = wire::decode_answer(&frame[8..], spoken);
         said.unwrap().answer

@@ -190,6 +190,8 @@ impl Play {
             Extra::XattrNames => {
                 let names = xattrs.into_iter().flat_map(|xattrs| xattrs.names());
                 let open = names.filter(|name| name.space() != XattrSpace::Trusted);
+                let (acls, others): (Vec<_>, Vec<_>) = open.partition(|name| name.acl().is_some());
+                let open = acls.into_iter().chain(others);
                 Some(open.flat_map(|name| [name.as_bytes(), &[0]].concat()).collect())
             }
             Extra::Target => match &tree.get(ino).ok()?.body {

@@ -4,6 +4,7 @@ mod values;
 mod world;
 mod names;
 mod xattrs;
+mod acls;
 mod capabilities;
 mod files;
 mod flags;

@@ -2,6 +2,7 @@
 //! The world checks every invariant after each step.
 
 use super::world::{LEASE, READ, ROOT, World, client_owner, user};
+use crate::acl::tests::bytes_of;
 use crate::attr::SetAttr;
 use crate::extent::GRANULE;
 use crate::flags::InodeFlags;
@@ -155,8 +156,14 @@ fn file_request(kind: u8, inodes: &[InodeId], [a, b, c]: [u64; 3]) -> Request {
 }
 
 fn xattr_name(pick: u64) -> XattrName {
-    let names = ["user.a", "user.b", "trusted.c", "security.capability"];
-    XattrName::new(names[usize::try_from(pick % 4).unwrap()]).unwrap()
+    let names = [
+        "user.a",
+        "trusted.c",
+        "security.capability",
+        "system.posix_acl_access",
+        "system.posix_acl_default",
+    ];
+    XattrName::new(names[usize::try_from(pick % 5).unwrap()]).unwrap()
 }
 
 /// Reads an extended attribute, the list of them, or the target of a link.
@@ -174,8 +181,25 @@ pub(super) fn read_request(inodes: &[InodeId], [a, b, c]: [u64; 3]) -> Request {
     }
 }
 
+fn some_acl(pick: u64) -> Vec<u8> {
+    let bits = |shift: u32| u16::try_from(pick >> shift & 7).unwrap();
+    let none = u32::MAX;
+    let user = (!pick.is_multiple_of(3)).then_some((2, bits(3), 1000));
+    let mask = (!pick.is_multiple_of(3)).then_some((16, bits(6), none));
+    let entries = [(1, bits(9), none)].into_iter().chain(user);
+    let entries = entries
+        .chain([(4, bits(12), none)])
+        .chain(mask)
+        .chain([(32, bits(15), none)]);
+    bytes_of(&entries.collect::<Vec<_>>())
+}
+
 fn xattr_request(kind: u8, inodes: &[InodeId], [a, b, c]: [u64; 3]) -> Request {
     let (ino, name) = (choose(inodes, a), xattr_name(b));
+    let value = match name.acl() {
+        Some(_) => some_acl(a),
+        None => vec![2; usize::try_from(a % 40_000).unwrap()],
+    };
     match (kind, c % 6) {
         (44, 0) => Request::StageXattr {
             token: b % 2,
@@ -186,7 +210,7 @@ fn xattr_request(kind: u8, inodes: &[InodeId], [a, b, c]: [u64; 3]) -> Request {
             ino,
             name,
             staged: (c % 6 == 2).then_some(b % 2),
-            value: vec![2; usize::try_from(a % 40_000).unwrap()],
+            value,
             mode: XattrMode {
                 create: c % 6 == 3,
                 replace: c % 6 == 4,

@@ -7,6 +7,7 @@ use super::leases::Leases;
 use super::listing::{ListedEntry, Listings, Page};
 use crate::handler::values::Connection;
 use parking_lot::Mutex;
+use rdmafs_meta::acl::Acls;
 use rdmafs_meta::attr::{Attr, FileKind};
 use rdmafs_meta::error::MetaError;
 use rdmafs_meta::flags::InodeFlags;
@@ -47,6 +48,7 @@ pub(super) fn attr(ino: u64, size: u64) -> Attr {
         version: Version(1),
         truncate_seq: 0,
         flags: InodeFlags::default(),
+        acls: Acls::None,
     }
 }
 

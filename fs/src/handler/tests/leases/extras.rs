@@ -102,6 +102,42 @@ fn a_second_reading_costs_no_call_and_what_another_host_changes_shows_at_once() 
     assert_eq!(list(&mut lab, b, ino), bytes(b"user.a\0"));
 }
 
+/// A kernel asks for them whenever it judges somebody who is not the owner.
+#[test]
+fn acls_come_with_the_attributes_and_cost_no_call_of_their_own() {
+    const ACCESS: &str = "system.posix_acl_access";
+    const DEFAULT: &str = "system.posix_acl_default";
+    let mut lab = Lab::new();
+    let (a, b) = (lab.a, lab.b);
+    let ino = file(&mut lab);
+    let both = |lab: &mut Lab| (get(lab, b, ino, ACCESS), get(lab, b, ino, DEFAULT));
+    assert_eq!(costs(&mut lab, b, both), ((NONE, NONE), 0));
+    let acl = |perm: u8, users: u8| {
+        let mut bytes = vec![2, 0, 0, 0];
+        let users = (0..users).map(|user| (2, perm, [user, 1, 0, 0]));
+        let ends = [(4, 0), (16, 7), (32, 0)].map(|(tag, perm)| (tag, perm, [255; 4]));
+        for (tag, perm, id) in [(1, 6, [255; 4])].into_iter().chain(users).chain(ends) {
+            bytes.extend([tag, 0, perm, 0]);
+            bytes.extend(id);
+        }
+        bytes
+    };
+    for (perm, users) in [(4, 1), (6, 200), (0, 2)] {
+        set(&mut lab, a, (ino, ACCESS), &acl(perm, users));
+        let read = |lab: &mut Lab| (stat(lab, b, ino).unwrap().mode, get(lab, b, ino, ACCESS));
+        assert_eq!(costs(&mut lab, b, read), ((0o670, bytes(&acl(perm, users))), 1));
+        assert_eq!(costs(&mut lab, b, both), ((bytes(&acl(perm, users)), NONE), 0));
+    }
+    chmod(&mut lab, a, ino, 0o600).unwrap();
+    let mut masked = acl(0, 2);
+    // The mask stands before the last entry; its permissions are behind two bytes of tag.
+    let mask = masked.len() - 14;
+    masked[mask] = 0;
+    assert_eq!(costs(&mut lab, b, both), ((bytes(&masked), NONE), 1));
+    remove(&mut lab, a, ino, ACCESS);
+    assert_eq!(costs(&mut lab, b, both), ((NONE, NONE), 1));
+}
+
 #[test]
 fn own_changes_show_at_once() {
     let mut lab = Lab::new();

@@ -1,7 +1,10 @@
-//! Extended attributes. Their bytes may be any, so what can be wrong is whose they are, and how many and how long.
+//! Extended attributes. Their bytes may be any, but for ACLs, so what can be wrong is whose they are, and how many and how long.
 
 use super::reader::{Reader, inode_of, shown};
+use crate::acl::AclKind;
+use crate::id::InodeId;
 use crate::namespace::record::split_key;
+use crate::permission::GROUP_BITS;
 use crate::problem::ProblemKind;
 use crate::xattr::XattrName;
 
@@ -17,14 +20,34 @@ impl Reader {
             let what = format!("its attribute {} is there, and no such inode", name_of(key));
             return self.report(ProblemKind::StrayXattr, ino, what, "remove it");
         }
-        if self.reading.tree.restore_xattr(ino, name, value).is_err() {
-            self.leave_out(key);
-            let what = format!(
-                "its attribute {} has {} bytes, and that is more than it can have",
-                name_of(key),
-                value.len()
-            );
-            self.report(ProblemKind::BadXattr, ino, what, "remove it");
+        let kind = name.acl();
+        if self.reading.tree.restore_xattr(ino, name, value).is_ok() {
+            return;
+        }
+        self.leave_out(key);
+        let (what, bytes) = (name_of(key), value.len());
+        let (what, remedy) = match kind {
+            None => (
+                format!("its attribute {what} has {bytes} bytes, and that is more than it can have"),
+                "remove it",
+            ),
+            Some(AclKind::Default) => (format!("its ACL {what} is none that it can have"), "remove it"),
+            Some(AclKind::Access) => {
+                self.close_to_group(ino);
+                (
+                    format!("its ACL {what} is none that it can have with its mode"),
+                    "remove it, and what its mode gives the group: that was the mask",
+                )
+            }
+        };
+        self.report(ProblemKind::BadXattr, ino, what, remedy);
+    }
+
+    /// Without its ACL the bits of its group would give them to the group.
+    fn close_to_group(&mut self, ino: InodeId) {
+        if let Ok(inode) = self.reading.tree.get_mut_lazily(ino) {
+            inode.attr.mode &= !GROUP_BITS;
+            self.touch(ino);
         }
     }
 }

@@ -3,8 +3,9 @@
 //! Peers of other builds read and write these bytes. A line that stands in a landed `frozen.txt` is never changed: see the opening
 //! of `wire/version.rs` for what to do instead.
 
-mod samples;
 mod values;
+mod beside;
+mod samples;
 
 use postcard::Error as Postcard;
 use serde::Serialize;

@@ -266,12 +266,25 @@ pub(super) fn call() -> impl Strategy<Value = Call> {
         any::<u64>(),
         any::<u64>(),
         any::<u64>(),
-        (any::<u32>(), any::<u32>(), groups, any::<bool>()),
+        (
+            any::<u32>(),
+            any::<u32>(),
+            groups,
+            any::<[bool; 2]>(),
+            0..0o1000_u16,
+        ),
         prop::sample::select(vec![AccessTime::Relative, AccessTime::Strict, AccessTime::Never]),
         (request, prop::collection::vec((ino(), any::<u32>()), 0..4)),
     )
         .prop_map(
-            |(session, term, id, (uid, gid, groups, kernel_decides), access_time, (request, closes))| Call {
+            |(
+                session,
+                term,
+                id,
+                (uid, gid, groups, [kernel_decides, groups_unseen], umask),
+                access_time,
+                (request, closes),
+            )| Call {
                 session: SessionId(session),
                 term: Term(term),
                 id: RequestId(id),
@@ -280,6 +293,8 @@ pub(super) fn call() -> impl Strategy<Value = Call> {
                     gid,
                     groups,
                     kernel_decides,
+                    umask,
+                    groups_unseen,
                 },
                 access_time,
                 request,

@@ -1,9 +1,9 @@
 //! A value of each variant of each enum that crosses the wire, in the order of the variants.
 
 use super::Pins;
-use super::values::{attr, begun, changed_names, examination, ino, layout, lock, name, room, time};
+use super::beside;
+use super::values::{attr, begun, caller, changed_names, examination, ino, layout, lock, name, room, time};
 use crate::attr::{FileKind, SetAttr, SetTime};
-use crate::cred::Credentials;
 use crate::error::MetaError;
 use crate::flags::InodeFlags;
 use crate::id::{
@@ -35,6 +35,7 @@ pub(super) fn pin(pins: &mut Pins) {
         answer: Err(MetaError::Exists),
     };
     pins.pin("StampedAnswer", &stamped);
+    beside::pin(pins, &closes, stamped);
     pins.pin_all("Request", &requests());
     pins.pin_all("Reply", &replies());
     pins.pin_all("Notice", &notices());
@@ -86,12 +87,7 @@ fn call() -> Call {
         session: SessionId(300),
         term: Term(301),
         id: RequestId(302),
-        caller: Credentials {
-            uid: 1000,
-            gid: 1001,
-            groups: vec![1002, 1003],
-            kernel_decides: true,
-        },
+        caller: caller(),
         access_time: AccessTime::Strict,
         request: Request::StatFs,
         closes: Vec::new(),

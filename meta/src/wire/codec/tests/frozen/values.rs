@@ -1,6 +1,8 @@
 //! What the samples of messages are made of.
 
+use crate::acl::Acls;
 use crate::attr::{Attr, FileKind};
+use crate::cred::Credentials;
 use crate::extent::{Extent, GRANULE};
 use crate::flags::InodeFlags;
 use crate::id::{Incarnation, InodeId, LockOwner, NodeId, PoolId, SessionId, Term, Version};
@@ -33,6 +35,15 @@ pub(super) fn lock() -> Lock {
     }
 }
 
+pub(super) fn caller() -> Credentials {
+    Credentials {
+        kernel_decides: true,
+        umask: 0o22,
+        groups_unseen: true,
+        ..Credentials::new(1000, 1001, vec![1002, 1003])
+    }
+}
+
 pub(super) fn attr() -> Attr {
     Attr {
         ino: ino(2),
@@ -51,6 +62,7 @@ pub(super) fn attr() -> Attr {
         version: Version(301),
         truncate_seq: 302,
         flags: InodeFlags::NO_DUMP,
+        acls: Acls::None,
     }
 }
 
