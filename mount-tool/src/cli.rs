@@ -2,7 +2,8 @@
 
 use crate::failure::{Code, Failure};
 use crate::{
-    completions, drain, fsck, handler, layout, man, mount, qos, serve, status, stop, umount, version,
+    completions, drain, fsck, handler, layout, man, mount, privileges, qos, serve, status, stop, umount,
+    version,
 };
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, Subcommand};
@@ -61,6 +62,8 @@ enum Command {
     Version(version::Args),
     #[command(hide = true)]
     Man(man::Args),
+    #[command(hide = true)]
+    Privileges(privileges::Args),
 }
 
 /// Mount a pool on a directory, for mount(8)
@@ -120,6 +123,7 @@ fn run(args: Vec<OsString>) -> (&'static str, Result<(), Failure>) {
         Command::Fsck(args) => fsck::run(args),
         Command::Completions(args) => completions::run(args, Cli::command()),
         Command::Version(args) => version::run(args, &Cli::command()),
+        Command::Privileges(args) => privileges::run(args),
         Command::Man(args) => man::run(args, Cli::command(), Helper::command()),
     };
     (named, result)
@@ -128,7 +132,7 @@ fn run(args: Vec<OsString>) -> (&'static str, Result<(), Failure>) {
 fn subcommand(name: &str) -> &'static str {
     NAMES
         .into_iter()
-        .chain(["man"])
+        .chain(["man", "privileges"])
         .find(|known| *known == name)
         .unwrap_or("")
 }

@@ -7,7 +7,10 @@ use super::shared::Daemon;
 use crate::control::{Connection, ControlReply, Listener, Refusal, socket_path};
 use crate::executor::Executor;
 use crate::handler::Handler;
-use crate::process::{NotHardened, PidFile, PidFileError, RunDirError, Signals, harden, prepare_run_dir};
+use crate::process::{
+    NotHardened, PidFile, PidFileError, Role, RunDirError, Signals, confine, harden, has_rdma_devices,
+    look_for_roce_rule, prepare_run_dir,
+};
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 use rdmafs_rdma::clock::{Clock, SystemClock};
@@ -97,7 +100,11 @@ pub enum RunError {
 /// Another handler runs, or a directory or socket cannot be had.
 pub fn run(run_dir: PathBuf, ready: impl FnOnce()) -> Result<(), RunError> {
     let signals = Signals::block().map_err(RunError::Signals)?;
-    let left_out = harden()?;
+    let mut left_out = harden()?;
+    if has_rdma_devices() {
+        look_for_roce_rule();
+    }
+    confine(Role::Handler, &mut left_out);
     prepare_run_dir(&run_dir)?;
     let _lock = lock(&run_dir)?;
     let listener = Listener::bind(&run_dir).map_err(|source| {
