@@ -31,6 +31,7 @@ mod fsck;
 mod status;
 mod stop;
 mod umount;
+mod mounter;
 mod privileges;
 mod version;
 

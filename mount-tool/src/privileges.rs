@@ -12,6 +12,8 @@ enum Which {
     Node,
     /// The handler
     Handler,
+    /// The process that mounts for it
+    Mounter,
 }
 
 /// Print the capabilities and system calls that a daemon keeps
@@ -29,6 +31,7 @@ pub(crate) fn run(args: Args) -> Result<(), Failure> {
     let role = match args.daemon {
         Which::Node => Role::Node { low_port: false },
         Which::Handler => Role::Handler,
+        Which::Mounter => Role::Mounter,
     };
     output::print(describe(role).trim_end())
 }

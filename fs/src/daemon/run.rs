@@ -7,6 +7,7 @@ use super::shared::Daemon;
 use crate::control::{Connection, ControlReply, Listener, Refusal, socket_path};
 use crate::executor::Executor;
 use crate::handler::Handler;
+use crate::mounter::Mounter;
 use crate::process::{
     NotHardened, PidFile, PidFileError, Role, RunDirError, Signals, confine, harden, has_rdma_devices,
     look_for_roce_rule, prepare_run_dir,
@@ -47,6 +48,9 @@ pub enum RunError {
     /// Signals cannot be held back.
     #[error("cannot block signals: {0}")]
     Signals(#[source] io::Error),
+    /// The process that mounts cannot be started.
+    #[error("cannot start the process that mounts: {0}")]
+    Mounter(#[source] io::Error),
     /// The process cannot be made safe.
     #[error(transparent)]
     Harden(#[from] NotHardened),
@@ -104,6 +108,7 @@ pub fn run(run_dir: PathBuf, ready: impl FnOnce()) -> Result<(), RunError> {
     if has_rdma_devices() {
         look_for_roce_rule();
     }
+    let mounter = Mounter::start().map_err(RunError::Mounter)?;
     confine(Role::Handler, &mut left_out);
     prepare_run_dir(&run_dir)?;
     let _lock = lock(&run_dir)?;
@@ -116,6 +121,7 @@ pub fn run(run_dir: PathBuf, ready: impl FnOnce()) -> Result<(), RunError> {
         records: Records::open(&run_dir)?,
         handler: Handler::new(Executor::start(), run_dir),
         mounts: Mounts::new(),
+        mounter,
     });
     let listener = Arc::new(listener);
     spawn("signals", {

@@ -164,11 +164,20 @@ const EVERY: &[Group] = &[
         ],
     },
     Group {
-        reason: "sockets: peers, the control socket, descriptors passed on, the service manager, names of hosts",
+        reason: "messages over sockets that are there, and descriptors passed on",
         calls: calls![
-            SYS_socket: Family, SYS_socketpair: Family, SYS_bind, SYS_listen, SYS_accept, SYS_accept4, SYS_connect, SYS_getsockname,
-            SYS_getpeername, SYS_getsockopt, SYS_setsockopt, SYS_sendto, SYS_recvfrom, SYS_sendmsg, SYS_recvmsg, SYS_sendmmsg,
-            SYS_recvmmsg, SYS_shutdown
+            SYS_sendto, SYS_recvfrom, SYS_sendmsg, SYS_recvmsg, SYS_shutdown, SYS_socketpair: Family
+        ],
+    },
+];
+
+/// Of those that have peers.
+const PEERS: &[Group] = &[
+    Group {
+        reason: "sockets: peers, the control socket, the service manager, names of hosts",
+        calls: calls![
+            SYS_socket: Family, SYS_bind, SYS_listen, SYS_accept, SYS_accept4, SYS_connect, SYS_getsockname,
+            SYS_getpeername, SYS_getsockopt, SYS_setsockopt, SYS_sendmmsg, SYS_recvmmsg
         ],
     },
     Group {
@@ -228,8 +237,8 @@ const MOUNTS: &[Group] = &[
 /// The groups of a daemon.
 pub(super) fn groups(role: Role) -> impl Iterator<Item = &'static Group> {
     let own = match role {
-        Role::Node { .. } => &[],
-        Role::Handler => MOUNTS,
+        Role::Node { .. } | Role::Handler => PEERS,
+        Role::Mounter => MOUNTS,
     };
     EVERY.iter().chain(OLD).chain(own)
 }

@@ -16,6 +16,8 @@ pub enum Role {
     },
     /// The handler of a host.
     Handler,
+    /// The process that mounts for it.
+    Mounter,
 }
 
 /// What is kept for which reason.
@@ -38,8 +40,9 @@ const NODE_ON_LOW_PORT: Kept = &[
     ),
 ];
 
-const HANDLER: Kept = &[
-    LOCKED,
+const HANDLER: Kept = &[LOCKED];
+
+const MOUNTER: Kept = &[
     (
         CapabilitySet::SYS_ADMIN,
         "CAP_SYS_ADMIN",
@@ -69,6 +72,7 @@ impl Role {
             Self::Node { low_port: false } => NODE,
             Self::Node { low_port: true } => NODE_ON_LOW_PORT,
             Self::Handler => HANDLER,
+            Self::Mounter => MOUNTER,
         }
     }
 
