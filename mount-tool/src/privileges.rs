@@ -30,7 +30,7 @@ pub(crate) struct Args {
 pub(crate) fn run(args: Args) -> Result<(), Failure> {
     let role = match args.daemon {
         Which::Node => Role::Node { low_port: false },
-        Which::Handler => Role::Handler,
+        Which::Handler => Role::Handler { hidden_tasks: false },
         Which::Mounter => Role::Mounter,
     };
     output::print(describe(role).trim_end())

@@ -10,7 +10,7 @@ use crate::handler::Handler;
 use crate::mounter::Mounter;
 use crate::process::{
     NotHardened, PidFile, PidFileError, Role, RunDirError, Signals, confine, harden, has_rdma_devices,
-    look_for_roce_rule, prepare_run_dir,
+    hides_tasks, look_for_roce_rule, prepare_run_dir,
 };
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
@@ -109,7 +109,9 @@ pub fn run(run_dir: PathBuf, ready: impl FnOnce()) -> Result<(), RunError> {
         look_for_roce_rule();
     }
     let mounter = Mounter::start().map_err(RunError::Mounter)?;
-    confine(Role::Handler, &mut left_out);
+    let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    let hidden_tasks = hides_tasks(&mounts);
+    confine(Role::Handler { hidden_tasks }, &mut left_out);
     prepare_run_dir(&run_dir)?;
     let _lock = lock(&run_dir)?;
     let listener = Listener::bind(&run_dir).map_err(|source| {

@@ -17,7 +17,7 @@ mod testing;
 pub use detach::{Daemon, DaemonFailed, DetachError, Report, detach};
 pub use harden::{LeftOut, NotHardened, abort_on_panic, harden};
 pub use manager::notify_manager;
-pub(crate) use of_task::of_task;
+pub(crate) use of_task::{hides_tasks, of_task};
 pub use privileges::{Role, confine, describe};
 pub use roce_rule::{has_rdma_devices, look_for_roce_rule, warn_without_roce_rule};
 pub use run_dir::{PidFile, PidFileError, RunDirError, prepare_run_dir};

@@ -104,9 +104,9 @@ const EVERY: &[Group] = &[
         ],
     },
     Group {
-        reason: "threads: their beginning and end, names, stacks for signals, and a low priority of what may wait",
+        reason: "threads: their beginning and end, names, and stacks for signals",
         calls: calls![
-            SYS_clone: Thread, SYS_set_robust_list, SYS_rseq, SYS_sigaltstack, SYS_sched_getaffinity, SYS_setpriority, SYS_gettid,
+            SYS_clone: Thread, SYS_set_robust_list, SYS_rseq, SYS_sigaltstack, SYS_sched_getaffinity, SYS_gettid,
             SYS_prctl: Names, SYS_exit, SYS_exit_group
         ],
     },
@@ -214,6 +214,12 @@ const OLD: &[Group] = &[Group {
 #[cfg(not(target_arch = "x86_64"))]
 const OLD: &[Group] = &[];
 
+/// Of a node.
+const LENDS: &[Group] = &[Group {
+    reason: "a low priority of the thread that unauthenticated connections wait on",
+    calls: calls![SYS_setpriority],
+}];
+
 /// Of the process that mounts.
 const MOUNTS: &[Group] = &[
     Group {
@@ -236,9 +242,10 @@ const MOUNTS: &[Group] = &[
 
 /// The groups of a daemon.
 pub(super) fn groups(role: Role) -> impl Iterator<Item = &'static Group> {
-    let own = match role {
-        Role::Node { .. } | Role::Handler => PEERS,
-        Role::Mounter => MOUNTS,
+    let (peers, own) = match role {
+        Role::Node { .. } => (PEERS, LENDS),
+        Role::Handler { .. } => (PEERS, &[][..]),
+        Role::Mounter => (&[][..], MOUNTS),
     };
-    EVERY.iter().chain(OLD).chain(own)
+    EVERY.iter().chain(OLD).chain(peers).chain(own)
 }

@@ -15,7 +15,10 @@ pub enum Role {
         low_port: bool,
     },
     /// The handler of a host.
-    Handler,
+    Handler {
+        /// `/proc` hides callers from who may not trace them.
+        hidden_tasks: bool,
+    },
     /// The process that mounts for it.
     Mounter,
 }
@@ -41,6 +44,15 @@ const NODE_ON_LOW_PORT: Kept = &[
 ];
 
 const HANDLER: Kept = &[LOCKED];
+
+const HANDLER_BEHIND_HIDEPID: Kept = &[
+    LOCKED,
+    (
+        CapabilitySet::SYS_PTRACE,
+        "CAP_SYS_PTRACE",
+        "/proc is mounted with hidepid= and gid=: callers' groups, and whether they are being killed, cannot be seen without",
+    ),
+];
 
 const MOUNTER: Kept = &[
     (
@@ -71,7 +83,8 @@ impl Role {
         match self {
             Self::Node { low_port: false } => NODE,
             Self::Node { low_port: true } => NODE_ON_LOW_PORT,
-            Self::Handler => HANDLER,
+            Self::Handler { hidden_tasks: false } => HANDLER,
+            Self::Handler { hidden_tasks: true } => HANDLER_BEHIND_HIDEPID,
             Self::Mounter => MOUNTER,
         }
     }

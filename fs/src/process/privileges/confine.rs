@@ -67,3 +67,6 @@ pub fn describe(role: Role) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests;
