@@ -8,6 +8,7 @@ use crate::control::{Connection, ControlReply, Listener, Refusal, socket_path};
 use crate::executor::Executor;
 use crate::handler::Handler;
 use crate::mounter::Mounter;
+use crate::process::lock_call;
 use crate::process::{
     NotHardened, PidFile, PidFileError, Role, RunDirError, Signals, confine, harden, has_rdma_devices,
     hides_tasks, look_for_roce_rule, prepare_run_dir,
@@ -109,6 +110,10 @@ pub fn run(run_dir: PathBuf, ready: impl FnOnce()) -> Result<(), RunError> {
         look_for_roce_rule();
     }
     let mounter = Mounter::start().map_err(RunError::Mounter)?;
+    lock_call::look_by({
+        let mounter = mounter.clone();
+        move |tid| mounter.lock_call(tid)
+    });
     let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
     let hidden_tasks = hides_tasks(&mounts);
     confine(Role::Handler { hidden_tasks }, &mut left_out);

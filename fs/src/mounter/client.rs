@@ -1,10 +1,12 @@
 //! The handler's side.
 
-use super::message::{Ours, Place, Reply, Request, Token};
+use super::message::{LOOKS, Ours, Place, REQUEST, Reply, Request, Token};
 use crate::control::descriptor::{self, Receiver};
 use crate::control::frame::{self, MAX_REPLY};
 use crate::mount::{Device, Identity, KernelFlags, MountPoint, NamespaceId, Put, Standing};
-use std::io;
+use crate::process::lock_call::Sight;
+use parking_lot::Mutex;
+use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
@@ -34,7 +36,11 @@ pub enum MounterError {
 
 /// The process that mounts, asked from any thread. It ends when this is dropped.
 #[derive(Debug)]
-pub struct Mounter(UnixStream);
+pub struct Mounter {
+    requests: UnixStream,
+    /// Of looks at threads, one after the other: a lock waits for each.
+    looks: Mutex<UnixStream>,
+}
 
 /// Something that the mounter holds until this is dropped.
 #[derive(Debug)]
@@ -84,7 +90,13 @@ impl Mounter {
             .stdout(Stdio::null())
             .process_group(0)
             .spawn()?;
-        Ok(Arc::new(Self(ours)))
+        let (looks, far) = UnixStream::pair()?;
+        descriptor::send(&ours, &[LOOKS], Some(far.as_fd()))?;
+        let looks = Mutex::new(looks);
+        Ok(Arc::new(Self {
+            requests: ours,
+            looks,
+        }))
     }
 
     /// Finds a mount namespace; `None` where it is gone.
@@ -168,6 +180,16 @@ impl Mounter {
         }
     }
 
+    /// By which call a thread asks for a lock. Blocking, for some microseconds.
+    pub(crate) fn lock_call(&self, tid: u32) -> Sight {
+        let mut looks = self.looks.lock();
+        let mut byte = [0];
+        let looked = looks
+            .write_all(&tid.to_ne_bytes())
+            .and_then(|()| looks.read_exact(&mut byte));
+        looked.map_or(Sight::Unseen, |()| Sight::of_byte(byte[0]))
+    }
+
     fn remote(self: &Arc<Self>, token: Token) -> Remote {
         let mounter = Arc::clone(self);
         Remote { mounter, token }
@@ -183,7 +205,7 @@ impl Mounter {
     fn ask(&self, request: &Request) -> Result<(Reply, Vec<OwnedFd>), MounterError> {
         let gone = |error: io::Error| MounterError::Gone(error.to_string());
         let (ours, theirs) = UnixStream::pair().map_err(gone)?;
-        descriptor::send(&self.0, b"?", Some(theirs.as_fd())).map_err(gone)?;
+        descriptor::send(&self.requests, &[REQUEST], Some(theirs.as_fd())).map_err(gone)?;
         drop(theirs);
         let unsaid = |error: frame::FrameError| MounterError::Gone(error.to_string());
         let line = frame::encode(request).map_err(unsaid)?;

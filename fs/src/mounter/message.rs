@@ -4,6 +4,11 @@ use crate::mount::{Device, Identity, KernelFlags, MountPoint, NamespaceId, Stand
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
+/// Comes with a socket on which one request is asked.
+pub(super) const REQUEST: u8 = b'?';
+/// Comes with a socket on which threads are looked at: four bytes of a thread's number are answered by one byte.
+pub(super) const LOOKS: u8 = b'l';
+
 /// Names something that the mounter holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(transparent)]

@@ -1,16 +1,17 @@
 //! The mounter's side: requests are served side by side, each in a thread of its own, since a directory may not answer.
 
 use super::held::{Held, Holder};
-use super::message::{Place, Reply, Request, Token};
+use super::message::{LOOKS, Place, Reply, Request, Token};
 use crate::control::descriptor::{self, Receiver};
 use crate::control::frame::{self, MAX_REPLY};
 use crate::mount::{
     Device, Holder as HolderOfMount, Identity, MountError, MountPoint, Namespace, NamespaceId, Put, Sought,
     View, holders,
 };
+use crate::process::lock_call::look;
 use crate::process::{LeftOut, Role, Signals, confine};
 use std::fs;
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -66,19 +67,34 @@ pub fn serve(socket: UnixStream) -> Result<(), ServeError> {
     let holder = Arc::new(Holder::default());
     loop {
         let mut receiver = Receiver::new(&socket);
-        match receiver.read(&mut [0]) {
+        let mut kind = [0];
+        match receiver.read(&mut kind) {
             Ok(0) => return Ok(()),
             Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
             Err(error) => return Err(ServeError::Socket(error)),
         }
-        for request in receiver.descriptors {
+        for socket in receiver.descriptors.into_iter().map(UnixStream::from) {
             let holder = Arc::clone(&holder);
             let thread = thread::Builder::new().name("request".into());
+            let work = move || match kind {
+                [LOOKS] => look_at_threads(socket),
+                _ => answer(&holder, &socket),
+            };
             // The handler sees that its pair is closed.
-            if let Err(error) = thread.spawn(move || answer(&holder, &UnixStream::from(request))) {
+            if let Err(error) = thread.spawn(work) {
                 tracing::error!("a request of the handler is not served: {error}");
             }
+        }
+    }
+}
+
+fn look_at_threads(mut socket: UnixStream) {
+    let mut number = [0; 4];
+    while socket.read_exact(&mut number).is_ok() {
+        let sight = look(u32::from_ne_bytes(number));
+        if socket.write_all(&[sight.to_byte()]).is_err() {
+            return;
         }
     }
 }

@@ -68,7 +68,7 @@ const MOUNTER: Kept = &[
     (
         CapabilitySet::SYS_PTRACE,
         "CAP_SYS_PTRACE",
-        "the namespaces of other users' processes in /proc: to find one again, and to see whether a caller's ids are of this one",
+        "of other users' processes in /proc: their namespaces, to find one again and to see whether a caller's ids are of this one; and by which call a caller asks for a lock",
     ),
     (
         CapabilitySet::DAC_READ_SEARCH,
