@@ -147,7 +147,7 @@ impl Family {
     }
 
     fn ours(&self) -> Vec<Ours> {
-        self.lost.iter().flat_map(Lost::ours).collect()
+        self.lost.iter().flat_map(|lost| lost.record.ours()).collect()
     }
 
     fn pass_in(&mut self, daemon: &Arc<Daemon>, namespace: &RemoteNamespace, first: bool) {
@@ -371,22 +371,6 @@ impl Family {
 }
 
 impl Lost {
-    /// Which lines of the mount table are, or may be, this dead mount, or the one that it covers.
-    fn ours(&self) -> impl Iterator<Item = Ours> {
-        let dir = || self.record.dir.clone();
-        let itself = Ours {
-            source: Some(self.record.source.to_string()),
-            dir: dir(),
-            device: (!self.record.unmade).then_some(self.record.device),
-        };
-        let covered = self.record.covered.map(|device| Ours {
-            source: None,
-            dir: dir(),
-            device: Some(device),
-        });
-        [itself].into_iter().chain(covered)
-    }
-
     fn is_itself(&self, mount: &MountPoint) -> bool {
         self.is_like(mount)
             && mount.dir == self.record.dir

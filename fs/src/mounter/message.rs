@@ -12,7 +12,7 @@ pub(super) const LOOKS: u8 = b'l';
 /// Names something that the mounter holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
-pub(super) struct Token(pub(super) u64);
+pub(crate) struct Token(pub(super) u64);
 
 /// A mount that counts as the handler's own: one of rdmafs, made by root, on this directory, and with this source and number where they are
 /// said.
@@ -40,7 +40,7 @@ impl Ours {
 
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
-pub(super) enum Request {
+pub(crate) enum Request {
     /// Finds a mount namespace and holds it.
     Find(NamespaceId),
     /// Holds it no more.
@@ -98,7 +98,7 @@ pub(super) enum Request {
 /// A directory in a namespace, and what counts as the handler's own there.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Place {
+pub(crate) struct Place {
     pub(super) namespace: Token,
     pub(super) dir: PathBuf,
     pub(super) ours: Vec<Ours>,
@@ -116,7 +116,7 @@ impl Place {
 
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
-pub(super) enum Reply {
+pub(crate) enum Reply {
     Done,
     /// It is not there.
     Nothing,

@@ -11,4 +11,6 @@ mod client;
 
 pub use client::{Mounter, MounterError, RemoteCap, RemoteMount, RemoteNamespace, StandingSeen};
 pub use message::Ours;
+#[cfg(any(test, fuzzing))]
+pub(crate) use message::{Reply, Request};
 pub use server::{ServeError, serve};

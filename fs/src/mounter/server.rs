@@ -5,8 +5,8 @@ use super::message::{LOOKS, Place, Reply, Request, Token};
 use crate::control::descriptor::{self, Receiver};
 use crate::control::frame::{self, MAX_REPLY};
 use crate::mount::{
-    Device, Holder as HolderOfMount, Identity, MountError, MountPoint, Namespace, NamespaceId, Put, Sought,
-    View, holders,
+    Device, Holder as HolderOfMount, Identity, KernelFlags, MountError, MountPoint, Namespace, NamespaceId,
+    Put, Sought, View, holders,
 };
 use crate::process::lock_call::look;
 use crate::process::{LeftOut, Role, Signals, confine};
@@ -118,13 +118,7 @@ fn answer(holder: &Holder, socket: &UnixStream) {
 
 fn serve_one(holder: &Holder, request: Request) -> Answer {
     let reply = match request {
-        Request::Find(id) => match Namespace::find(id) {
-            Some(namespace) => {
-                let token = holder.hold(Held::Namespace(namespace));
-                Reply::Held { token, device: None }
-            }
-            None => Reply::Nothing,
-        },
+        Request::Find(id) => find(holder, id),
         Request::Release(token) => {
             holder.release(token);
             Reply::Done
@@ -135,13 +129,7 @@ fn serve_one(holder: &Holder, request: Request) -> Answer {
             namespace,
             source,
             flags,
-        } => {
-            let made = inside(holder, namespace, |view| view.make(&source, flags))?;
-            let (new, fuse) = made?;
-            let device = Some(new.device().map_err(Refused::NoNumber)?);
-            let token = holder.hold(Held::Mount(new));
-            return Ok((Reply::Held { token, device }, Some(fuse)));
-        }
+        } => return make(holder, namespace, &source, flags),
         Request::Put {
             namespace,
             new,
@@ -155,12 +143,7 @@ fn serve_one(holder: &Holder, request: Request) -> Answer {
             path,
             expected,
         } => put_on(holder, namespace, (new, within), &path, expected)?,
-        Request::Uncover { namespace, cap, dir } => {
-            let cap = holder.get(cap)?;
-            let cap = cap.cap()?;
-            inside(holder, namespace, |view| view.uncover(cap, &dir))??;
-            Reply::Done
-        }
+        Request::Uncover { namespace, cap, dir } => uncover(holder, namespace, cap, &dir)?,
         Request::Detach {
             namespace,
             dir,
@@ -179,6 +162,28 @@ fn serve_one(holder: &Holder, request: Request) -> Answer {
         Request::SeesPids(pid) => Reply::Is(same_pid_namespace(pid)),
     };
     Ok((reply, None))
+}
+
+fn find(holder: &Holder, id: NamespaceId) -> Reply {
+    let found = Namespace::find(id);
+    found.map_or(Reply::Nothing, |namespace| Reply::Held {
+        token: holder.hold(Held::Namespace(namespace)),
+        device: None,
+    })
+}
+
+fn make(holder: &Holder, namespace: Token, source: &str, flags: KernelFlags) -> Answer {
+    let (new, fuse) = inside(holder, namespace, |view| view.make(source, flags))??;
+    let device = Some(new.device().map_err(Refused::NoNumber)?);
+    let token = holder.hold(Held::Mount(new));
+    Ok((Reply::Held { token, device }, Some(fuse)))
+}
+
+fn uncover(holder: &Holder, namespace: Token, cap: Token, dir: &Path) -> Result<Reply, Refused> {
+    let cap = holder.get(cap)?;
+    let cap = cap.cap()?;
+    inside(holder, namespace, |view| view.uncover(cap, dir))??;
+    Ok(Reply::Done)
 }
 
 fn inside<T: Send>(

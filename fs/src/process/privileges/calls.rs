@@ -36,7 +36,7 @@ pub(super) enum Only {
     /// Everything but typing into a terminal (TIOCSTI, TIOCLINUX).
     NoTyping,
     /// Of the working directory alone.
-    DirectoryOnly,
+    WorkingDirectory,
     /// Mount namespaces.
     MountNamespace,
 }
@@ -236,7 +236,7 @@ const MOUNTS: &[Group] = &[
     },
     Group {
         reason: "work in the mount namespace that a mount was made in",
-        calls: calls![SYS_setns: MountNamespace, SYS_unshare: DirectoryOnly, SYS_chdir, SYS_fchdir],
+        calls: calls![SYS_setns: MountNamespace, SYS_unshare: WorkingDirectory, SYS_chdir, SYS_fchdir],
     },
 ];
 

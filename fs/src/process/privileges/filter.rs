@@ -103,7 +103,7 @@ fn of_call(call: &Call) -> Result<Vec<SeccompRule>, BackendError> {
                 .map(|option| vec![(0, Eq, u64::from(option.unsigned_abs()))]),
         ),
         Only::NoTyping => any_of([vec![(1, Ne, libc::TIOCSTI), (1, Ne, libc::TIOCLINUX)]]),
-        Only::DirectoryOnly => any_of([vec![(0, Eq, u64::from(libc::CLONE_FS.unsigned_abs()))]]),
+        Only::WorkingDirectory => any_of([vec![(0, Eq, u64::from(libc::CLONE_FS.unsigned_abs()))]]),
         Only::MountNamespace => any_of([vec![(1, Eq, u64::from(libc::CLONE_NEWNS.unsigned_abs()))]]),
     }
 }
