@@ -72,7 +72,10 @@ daemons "after a restore"
 note "after a reconnect"
 stop p
 serve p 64M --state "$T/state" --lease 2s
-wait_until 10 sh -c 'echo back >"$1/back"' sh "$T/shm" 2>/dev/null || fail "the mount is not back after a restart of the node"
+back() {
+    echo back 2>"$T/said" >"$T/shm/back"
+}
+wait_until 10 back || fail "the mount is not back after a restart of the node"
 daemons "after a reconnect"
 
 note "the mounter ends with its handler"
