@@ -205,10 +205,10 @@ impl Family {
         group: &[usize],
     ) -> Result<(), Otherwise> {
         let dir = self.lost[group[0]].record.dir.clone();
-        let seen = namespace.standing(&dir, self.ours());
-        let seen = seen.map_err(RestoreError::Mounter)?;
-        let table = seen.mounts;
-        match seen.standing {
+        let found = namespace.standing(&dir, self.ours());
+        let found = found.map_err(RestoreError::Mounter)?;
+        let table = found.mounts;
+        match found.standing {
             Standing::Dead(_) => {}
             Standing::Nothing => {
                 return Err(Box::new(move |lost| lost.nothing_is_there(&table)));

@@ -69,7 +69,7 @@ pub struct RemoteMount {
 
 /// What stands on a directory, and all mounts of rdmafs in its namespace.
 #[derive(Debug)]
-pub struct StandingSeen {
+pub struct StandingFound {
     /// On the directory.
     pub standing: Standing,
     /// Those that root made, oldest first.
@@ -254,9 +254,9 @@ impl RemoteNamespace {
     ///
     /// # Errors
     /// The namespace cannot be entered, or its mount table cannot be read.
-    pub fn standing(&self, dir: &Path, ours: Vec<Ours>) -> Result<StandingSeen, MounterError> {
+    pub fn standing(&self, dir: &Path, ours: Vec<Ours>) -> Result<StandingFound, MounterError> {
         match self.ask(&Request::Standing(self.place(dir, ours)))? {
-            Reply::Standing { standing, mounts } => Ok(StandingSeen { standing, mounts }),
+            Reply::Standing { standing, mounts } => Ok(StandingFound { standing, mounts }),
             other => Err(other.into()),
         }
     }

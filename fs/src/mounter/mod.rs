@@ -9,7 +9,7 @@ mod held;
 mod server;
 mod client;
 
-pub use client::{Mounter, MounterError, RemoteCap, RemoteMount, RemoteNamespace, StandingSeen};
+pub use client::{Mounter, MounterError, RemoteCap, RemoteMount, RemoteNamespace, StandingFound};
 pub use message::Ours;
 #[cfg(any(test, fuzzing))]
 pub(crate) use message::{Reply, Request};
