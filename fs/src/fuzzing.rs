@@ -13,6 +13,7 @@ use crate::flags_ioctl::{self, IoctlRequest};
 use crate::fuse::groups;
 use crate::layout_ioctl::{self, PAGE};
 use crate::mount::{MountPoint, MountTable};
+use crate::mounter;
 use crate::node::framing;
 use crate::node::limits::parse_mem_available;
 use crate::options::{MAX_POOL_NAME, NodeAddress, Source, is_pool_name};
@@ -128,7 +129,7 @@ fn answered_layout(answer: &[u8]) {
     );
 }
 
-/// JSON on the control socket, on a daemon's pipe, and in the records of mounts. The first byte chooses.
+/// JSON on the control socket, on a daemon's pipe, in the records of mounts, and between a handler and its mounter. The first byte chooses.
 fn control(bytes: &[u8]) {
     match bytes.split_first() {
         Some((0, line)) => message::<ControlRequest>(line, MAX_REQUEST),
@@ -140,6 +141,8 @@ fn control(bytes: &[u8]) {
             assert!(shown + usize::from(outcome.is_some()) <= lines);
         }
         Some((3, record)) => records::holds(record),
+        Some((4, line)) => message::<mounter::Request>(line, MAX_REPLY),
+        Some((5, line)) => message::<mounter::Reply>(line, MAX_REPLY),
         _ => {}
     }
 }

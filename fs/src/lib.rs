@@ -10,6 +10,7 @@ pub mod process;
 pub mod options;
 pub mod mount;
 pub mod control;
+pub mod mounter;
 mod ioctl_call;
 pub mod layout_ioctl;
 pub mod atomic_ioctl;

@@ -2,7 +2,8 @@
 
 use crate::failure::{Code, Failure};
 use crate::{
-    completions, drain, fsck, handler, layout, man, mount, qos, serve, status, stop, umount, version,
+    completions, drain, fsck, handler, layout, man, mount, mounter, privileges, qos, serve, status, stop,
+    umount, version,
 };
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, Subcommand};
@@ -61,6 +62,10 @@ enum Command {
     Version(version::Args),
     #[command(hide = true)]
     Man(man::Args),
+    #[command(hide = true)]
+    Mounter(mounter::Args),
+    #[command(hide = true)]
+    Privileges(privileges::Args),
 }
 
 /// Mount a pool on a directory, for mount(8)
@@ -120,6 +125,8 @@ fn run(args: Vec<OsString>) -> (&'static str, Result<(), Failure>) {
         Command::Fsck(args) => fsck::run(args),
         Command::Completions(args) => completions::run(args, Cli::command()),
         Command::Version(args) => version::run(args, &Cli::command()),
+        Command::Mounter(args) => mounter::run(args),
+        Command::Privileges(args) => privileges::run(args),
         Command::Man(args) => man::run(args, Cli::command(), Helper::command()),
     };
     (named, result)
@@ -128,7 +135,7 @@ fn run(args: Vec<OsString>) -> (&'static str, Result<(), Failure>) {
 fn subcommand(name: &str) -> &'static str {
     NAMES
         .into_iter()
-        .chain(["man"])
+        .chain(["man", "mounter", "privileges"])
         .find(|known| *known == name)
         .unwrap_or("")
 }

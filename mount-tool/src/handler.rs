@@ -22,6 +22,9 @@ pub(crate) struct Args {
     /// Stay in the foreground and log to standard error
     #[arg(long)]
     foreground: bool,
+    /// Stay in the mount namespace that this is started in, as the systemd unit wants it
+    #[arg(long)]
+    stay: bool,
 }
 
 /// Serves until the last mount is gone, or starts a daemon that does. Blocking.
@@ -31,7 +34,11 @@ pub(crate) fn run(args: Args) -> Result<(), Failure> {
             "only root may run the handler: it mounts file systems (try sudo)",
         ));
     }
-    if args.foreground { serve() } else { start() }
+    if args.foreground {
+        serve()
+    } else {
+        start(args.stay)
+    }
 }
 
 fn serve() -> Result<(), Failure> {
@@ -46,11 +53,13 @@ fn serve() -> Result<(), Failure> {
     })
 }
 
-fn start() -> Result<(), Failure> {
+fn start(stay: bool) -> Result<(), Failure> {
     let run_dir = run_dir();
     prepare_run_dir(&run_dir).map_err(Failure::system)?;
-    // Best effort: a handler in the caller's namespace works as well, as long as that lives.
-    let _ = enter_first_namespace(&run_dir);
+    if !stay {
+        // Best effort: a handler in the caller's namespace works as well, as long as that lives.
+        let _ = enter_first_namespace(&run_dir);
+    }
     let arguments = vec!["handler".into(), "--foreground".into()];
     let text = detach(
         &Daemon {

@@ -31,6 +31,8 @@ mod fsck;
 mod status;
 mod stop;
 mod umount;
+mod mounter;
+mod privileges;
 mod version;
 
 mod cli;

@@ -152,6 +152,38 @@ pub fn keep_large_blocks_apart() {
     let _ = unsafe { libc::mallopt(libc::M_MMAP_THRESHOLD, 1 << 20) };
 }
 
+/// An instruction of a filter of system calls (classic BPF).
+pub use libc::sock_filter as Instruction;
+
+/// The kernel runs this program before each system call of every thread of this process, from now on; `log` says that it logs what the
+/// program refuses. No new privileges must be set, or the process have CAP_SYS_ADMIN.
+///
+/// # Errors
+/// The kernel or a filter that is there already refuses it, or the program is empty or of more than 4096 instructions.
+pub fn filter_system_calls(program: &[Instruction], log: bool) -> io::Result<()> {
+    let invalid = |_| io::Error::from(io::ErrorKind::InvalidInput);
+    let whole = libc::sock_fprog {
+        len: u16::try_from(program.len()).map_err(invalid)?,
+        filter: program.as_ptr().cast_mut(),
+    };
+    let logged = if log { libc::SECCOMP_FILTER_FLAG_LOG } else { 0 };
+    let flags = libc::SECCOMP_FILTER_FLAG_TSYNC | logged;
+    // SAFETY: `whole` is valid for reads, and its `filter` for reads of `len` instructions; the kernel copies them and writes nothing.
+    let done = unsafe {
+        libc::syscall(
+            libc::SYS_seccomp,
+            libc::SECCOMP_SET_MODE_FILTER,
+            flags,
+            &raw const whole,
+        )
+    };
+    match done {
+        0 => Ok(()),
+        ..0 => Err(io::Error::last_os_error()),
+        thread => Err(io::Error::other(format!("thread {thread} has another filter"))),
+    }
+}
+
 /// A descriptor that becomes readable when process `pid` has ended.
 pub(crate) fn pidfd(pid: u32) -> io::Result<OwnedFd> {
     // SAFETY: pidfd_open(2) takes two integers and touches no memory of ours.

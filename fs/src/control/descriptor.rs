@@ -8,7 +8,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 
 /// Sends all bytes; the descriptor goes with the first of them.
-pub(super) fn send(
+pub(crate) fn send(
     mut socket: &UnixStream,
     bytes: &[u8],
     descriptor: Option<BorrowedFd<'_>>,
@@ -27,15 +27,15 @@ pub(super) fn send(
 }
 
 /// Reads from a socket and keeps every descriptor that comes along; they are close-on-exec, and closed when this is dropped.
-pub(super) struct Receiver<'a> {
+pub(crate) struct Receiver<'a> {
     socket: &'a UnixStream,
-    pub(super) descriptors: Vec<OwnedFd>,
+    pub(crate) descriptors: Vec<OwnedFd>,
     /// Some that were sent did not arrive: this process has no room for them.
-    pub(super) cut: bool,
+    pub(crate) cut: bool,
 }
 
 impl<'a> Receiver<'a> {
-    pub(super) fn new(socket: &'a UnixStream) -> Self {
+    pub(crate) fn new(socket: &'a UnixStream) -> Self {
         Self {
             socket,
             descriptors: Vec::new(),

@@ -4,7 +4,7 @@
 //! descriptor (SCM_RIGHTS).
 
 mod client;
-mod descriptor;
+pub(crate) mod descriptor;
 pub(crate) mod frame;
 mod message;
 mod node;

@@ -7,12 +7,12 @@ use super::shared::Daemon;
 use super::shown::options_of;
 use crate::control::{ControlReply, ControlRequest, MountStatus, ShareChange, Status, TimesChange};
 use crate::handler::PoolError;
-use crate::mount::{Holder, KernelFlags, Namespace, View, holders};
+use crate::mount::KernelFlags;
+use crate::mounter::MounterError;
 use crate::options::{AccessTimes, CacheMode, MountOptions, Source};
 use rdmafs_meta::id::InodeId;
 use rdmafs_rdma::qos::share::Share;
 use rdmafs_rdma::shown::shown;
-use std::fs;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -30,6 +30,8 @@ enum AnswerError {
     Pool(#[from] PoolError),
     #[error(transparent)]
     Begin(#[from] BeginError),
+    #[error(transparent)]
+    Mounter(#[from] MounterError),
     #[error(
         "it is mounted there already: 'mount -o remount,...' changes options, 'umount {}' ends it",
         shown(.0)
@@ -114,7 +116,7 @@ impl Daemon {
             None => self.handler.mount(&record.source, &record.options)?,
         };
         let dir = shown(&record.dir).to_string();
-        let callers_visible = same_pid_namespace(caller);
+        let callers_visible = self.mounter.sees_pids_of(caller)?;
         if !callers_visible {
             tracing::warn!(
                 dir,
@@ -152,8 +154,36 @@ impl Daemon {
         let pools = self.handler.pools();
         Status {
             links: self.handler.links(),
-            mounts: self.mounts.all().iter().map(|live| mount_status(live)).collect(),
+            mounts: self
+                .mounts
+                .all()
+                .iter()
+                .map(|live| self.mount_status(live))
+                .collect(),
             pools,
+        }
+    }
+
+    fn mount_status(&self, live: &Live) -> MountStatus {
+        let reading = live.meter.read();
+        let record = &live.record;
+        let copies = self.mounter.copies(record.namespace, &record.dir, record.device);
+        let cache = match live.record.options.cache {
+            CacheMode::Auto => "auto",
+            CacheMode::None => "none",
+        };
+        MountStatus {
+            dir: live.record.dir.clone(),
+            source: live.record.source.to_string(),
+            stale: live.mount.is_stale(),
+            cache: cache.into(),
+            options: options_of(&live.as_it_is()),
+            share: live.mount.share(),
+            traffic: live.mount.traffic(),
+            requests: reading.answered,
+            parked: reading.in_flight,
+            mean_latency_us: microseconds(reading.mean_latency),
+            copies: copies.unwrap_or_else(|error| vec![error.to_string()]),
         }
     }
 
@@ -220,54 +250,8 @@ fn changed(share: Share, change: ShareChange) -> Result<Share, AnswerError> {
     })
 }
 
-fn mount_status(live: &Live) -> MountStatus {
-    let reading = live.meter.read();
-    let cache = match live.record.options.cache {
-        CacheMode::Auto => "auto",
-        CacheMode::None => "none",
-    };
-    MountStatus {
-        dir: live.record.dir.clone(),
-        source: live.record.source.to_string(),
-        stale: live.mount.is_stale(),
-        cache: cache.into(),
-        options: options_of(&live.as_it_is()),
-        share: live.mount.share(),
-        traffic: live.mount.traffic(),
-        requests: reading.answered,
-        parked: reading.in_flight,
-        mean_latency_us: microseconds(reading.mean_latency),
-        copies: copies(&live.record),
-    }
-}
-
-/// Who keeps a mount that is unmounted where it was made. Nobody is asked while it is there.
-fn copies(record: &Record) -> Vec<String> {
-    let is_there = |view: &View| {
-        let table = view.table().ok();
-        table.is_none_or(|table| {
-            table
-                .iter()
-                .any(|mount| mount.device == record.device && mount.dir == record.dir)
-        })
-    };
-    let namespace = Namespace::find(record.namespace);
-    let found = namespace.map(|namespace| namespace.enter(is_there));
-    match found {
-        Some(Ok(false)) | None => holders(record.device).iter().map(Holder::to_string).collect(),
-        Some(_) => Vec::new(),
-    }
-}
-
 fn microseconds(time: Duration) -> u64 {
     u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
-}
-
-/// FUSE numbers tasks as the namespace of the process that called mount(2) does.
-fn same_pid_namespace(caller: u32) -> bool {
-    let namespace = |process: &str| fs::read_link(format!("/proc/{process}/ns/pid")).ok();
-    let own = namespace("self");
-    own.is_some() && own == namespace(&caller.to_string())
 }
 
 #[cfg(test)]
@@ -305,11 +289,5 @@ mod tests {
             };
             assert_eq!(changed(Share::default(), change).is_ok(), fits, "{weight}");
         }
-    }
-
-    #[test]
-    fn this_process_lives_in_its_own_namespace() {
-        assert!(same_pid_namespace(std::process::id()));
-        assert!(!same_pid_namespace(0));
     }
 }

@@ -5,7 +5,7 @@ use super::records::{Beneath, Number, Record};
 use super::shared::Daemon;
 use crate::fuse::{Callers, FuseSession};
 use crate::handler::Mount;
-use crate::mount::{Identity, Namespace, Sought};
+use crate::mount::Identity;
 use parking_lot::Mutex;
 use rdmafs_rdma::shown::shown;
 use std::io;
@@ -134,7 +134,7 @@ impl Daemon {
         if let (Err(error), false) = (&ran, live.has_ended()) {
             tracing::error!(dir = %shown(&live.record.dir), "the FUSE session failed: {error}");
             // Else the kernel might wait for answers until this process ends.
-            abort(live);
+            self.abort(live);
         }
         live.ended.store(true, Ordering::Relaxed);
         self.forget(live);
@@ -183,26 +183,23 @@ impl Daemon {
             return;
         };
         let source = record.source.to_string();
-        let sought = Sought {
-            dir: &record.dir,
-            source: &source,
-            device: Some(covered),
-            dead: true,
-        };
-        let namespace = Namespace::find(record.namespace);
-        let detached = namespace.map(|namespace| namespace.enter(|view| view.detach(sought, &|_| false)));
-        tracing::debug!(dir = %shown(&record.dir), ?detached, "the dead mount below");
+        let detached = self
+            .mounter
+            .detach(record.namespace, &record.dir, &source, covered);
+        if let Err(error) = detached {
+            tracing::warn!(dir = %shown(&record.dir), "the dead mount below stays: {error}");
+        }
     }
 
     /// Ends the FUSE connections: from now on no call of a program succeeds that was not answered before.
     pub(super) fn abort_all(&self) {
-        self.mounts.all().iter().for_each(|live| abort(live));
+        self.mounts.all().iter().for_each(|live| self.abort(live));
     }
-}
 
-fn abort(live: &Live) {
-    if let Err(error) = live.record.device.abort() {
-        tracing::warn!(dir = %shown(&live.record.dir), "cannot abort the FUSE connection: {error}");
+    fn abort(&self, live: &Live) {
+        if let Err(error) = self.mounter.abort(live.record.device) {
+            tracing::warn!(dir = %shown(&live.record.dir), "cannot abort the FUSE connection: {error}");
+        }
     }
 }
 

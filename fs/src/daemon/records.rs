@@ -5,6 +5,7 @@
 
 use crate::control::records_folder;
 use crate::mount::{Device, Identity, KernelFlags, NamespaceId};
+use crate::mounter::Ours;
 use crate::options::{MountOptions, Source};
 use rdmafs_meta::id::PoolId;
 use rdmafs_rdma::shown::shown;
@@ -123,6 +124,24 @@ enum RecordError {
     Contradiction,
     #[error("a path in it is none")]
     Path,
+}
+
+impl Record {
+    /// Which lines of the mount table are, or may be, this mount when it is dead, or the one that it covers.
+    pub(super) fn ours(&self) -> impl Iterator<Item = Ours> {
+        let dir = || self.dir.clone();
+        let itself = Ours {
+            source: Some(self.source.to_string()),
+            dir: dir(),
+            device: (!self.unmade).then_some(self.device),
+        };
+        let covered = self.covered.map(|device| Ours {
+            source: None,
+            dir: dir(),
+            device: Some(device),
+        });
+        [itself].into_iter().chain(covered)
+    }
 }
 
 impl Records {

@@ -14,7 +14,8 @@ use super::mounts::Live;
 use super::records::{Beneath, Number, Record};
 use super::restore_error::RestoreError;
 use super::shared::Daemon;
-use crate::mount::{Cap, Detached, Identity, MountPoint, Namespace, Put, Standing};
+use crate::mount::{Identity, MountPoint, Put, Standing};
+use crate::mounter::{MounterError, Ours, RemoteCap, RemoteMount, RemoteNamespace};
 use rdmafs_rdma::shown::shown;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, mpsc};
@@ -49,9 +50,9 @@ enum RestoreState {
 /// A directory whose new mounts are served and still covered.
 struct Covering {
     dir: PathBuf,
-    cap: Cap,
+    cap: RemoteCap,
     /// `None` where they could not be put beneath: then they cover the dead one.
-    top: Option<Detached>,
+    top: Option<RemoteMount>,
 }
 
 impl From<RestoreError> for RestoreState {
@@ -125,13 +126,17 @@ impl Family {
         let Some(namespace) = self
             .lost
             .first()
-            .map(|lost| Namespace::find(lost.record.namespace))
+            .map(|lost| daemon.mounter.find(lost.record.namespace))
         else {
             return;
         };
         match namespace {
-            Some(namespace) => self.pass_in(daemon, &namespace, first),
-            None => {
+            Err(error) => {
+                let waiting = || RestoreState::Waiting(error.to_string());
+                self.lost.iter_mut().for_each(|lost| lost.state = waiting());
+            }
+            Ok(Some(namespace)) => self.pass_in(daemon, &namespace, first),
+            Ok(None) => {
                 let gone = || RestoreState::Forgotten("the mount namespace that it was in is gone".into());
                 self.lost.iter_mut().for_each(|lost| lost.state = gone());
             }
@@ -141,7 +146,11 @@ impl Family {
             .extend(tried.into_iter().filter_map(|lost| lost.settle(daemon)));
     }
 
-    fn pass_in(&mut self, daemon: &Arc<Daemon>, namespace: &Namespace, first: bool) {
+    fn ours(&self) -> Vec<Ours> {
+        self.lost.iter().flat_map(|lost| lost.record.ours()).collect()
+    }
+
+    fn pass_in(&mut self, daemon: &Arc<Daemon>, namespace: &RemoteNamespace, first: bool) {
         let mut dirs: Vec<PathBuf> = self.lost.iter().map(|lost| lost.record.dir.clone()).collect();
         dirs.sort();
         dirs.dedup();
@@ -192,20 +201,17 @@ impl Family {
     fn take_over(
         &mut self,
         daemon: &Arc<Daemon>,
-        namespace: &Namespace,
+        namespace: &RemoteNamespace,
         group: &[usize],
     ) -> Result<(), Otherwise> {
         let dir = self.lost[group[0]].record.dir.clone();
-        let ours = |mount: &MountPoint| self.lost.iter().any(|lost| lost.is(mount));
-        let (standing, table) = namespace
-            .enter(|view| (view.standing(&dir, &ours), view.table()))
-            .map_err(RestoreError::Namespace)?;
-        let table = table.map_err(RestoreError::Table)?;
-        match standing {
+        let found = namespace.standing(&dir, self.ours());
+        let found = found.map_err(RestoreError::Mounter)?;
+        let table = found.mounts;
+        match found.standing {
             Standing::Dead(_) => {}
             Standing::Nothing => {
-                let lines: Vec<_> = table.iter().cloned().collect();
-                return Err(Box::new(move |lost| lost.nothing_is_there(&lines)));
+                return Err(Box::new(move |lost| lost.nothing_is_there(&table)));
             }
             Standing::Alive => {
                 return Err(Box::new(|_| {
@@ -229,13 +235,9 @@ impl Family {
             }
             return Err(Box::new(|lost| lost.nothing_is_there(&[])));
         }
-        let table: Vec<_> = table.iter().cloned().collect();
         self.mark(daemon, &dir, &table);
-        let ours = |mount: &MountPoint| self.lost.iter().any(|lost| lost.is(mount));
-        let cap = namespace
-            .enter(|view| view.cap(&dir, &ours))
-            .map_err(RestoreError::Namespace)?
-            .map_err(|standing| RestoreError::Standing(format!("{standing:?}")))?;
+        let cap = namespace.cap(&dir, self.ours());
+        let cap = cap.map_err(RestoreError::Mounter)?;
         let made = self.make_all(daemon, namespace, group)?;
         Ok(self.put_all(daemon, namespace, (group, dir, cap), made)?)
     }
@@ -254,9 +256,9 @@ impl Family {
     fn make_all(
         &self,
         daemon: &Daemon,
-        namespace: &Namespace,
+        namespace: &RemoteNamespace,
         group: &[usize],
-    ) -> Result<Vec<(Detached, Shaken)>, RestoreError> {
+    ) -> Result<Vec<(RemoteMount, Shaken)>, RestoreError> {
         group
             .iter()
             .map(|index| self.lost[*index].make(daemon, namespace))
@@ -267,15 +269,13 @@ impl Family {
     fn put_all(
         &mut self,
         daemon: &Arc<Daemon>,
-        namespace: &Namespace,
-        (group, dir, cap): (&[usize], PathBuf, Cap),
-        made: Vec<(Detached, Shaken)>,
+        namespace: &RemoteNamespace,
+        (group, dir, cap): (&[usize], PathBuf, RemoteCap),
+        made: Vec<(RemoteMount, Shaken)>,
     ) -> Result<(), RestoreError> {
         let mut top = None;
         for (index, (new, mut shaken)) in group.iter().zip(made) {
-            let put = namespace
-                .enter(|view| view.put(&new, &cap, &dir))
-                .map_err(RestoreError::Namespace)??;
+            let put = namespace.put(&new, &cap, &dir)?;
             if put == Put::Over && top.is_none() {
                 shaken.record.covered = Some(cap.device());
             }
@@ -295,7 +295,7 @@ impl Family {
     fn put_up(
         &self,
         daemon: &Arc<Daemon>,
-        namespace: &Namespace,
+        namespace: &RemoteNamespace,
         index: usize,
     ) -> Result<RestoreState, RestoreState> {
         let lost = &self.lost[index];
@@ -309,19 +309,21 @@ impl Family {
         let within = around.and_then(|covering| Some((covering.top.as_ref()?, &covering.dir)));
         let path = within.and_then(|(_, outer)| dir.strip_prefix(outer).ok());
         let root = within.map(|(root, _)| root);
-        let put = namespace.enter(|view| view.put_on(&new, root, path.unwrap_or(dir), expected));
-        put.map_err(RestoreError::Namespace)?
-            .map_err(|error| match error.is_of_the_place() {
-                true => RestoreState::Forgotten(error.to_string()),
-                false => RestoreState::Waiting(error.to_string()),
-            })?;
+        let put = namespace.put_on(&new, root, path.unwrap_or(dir), expected);
+        put.map_err(|error| match error {
+            MounterError::Refused {
+                line,
+                of_the_place: true,
+            } => RestoreState::Forgotten(line),
+            other => RestoreState::Waiting(other.to_string()),
+        })?;
         let live = daemon.serve_from_now(shaken).map_err(RestoreError::Begin)?;
         daemon.settle(&live);
         Ok(RestoreState::Back)
     }
 
     /// Detaches the dead mounts in whose successors nothing is missing.
-    fn uncover(&mut self, daemon: &Daemon, namespace: &Namespace) {
+    fn uncover(&mut self, daemon: &Daemon, namespace: &RemoteNamespace) {
         let is_missing = |lost: &Lost, dir: &PathBuf| lost.record.dir.starts_with(dir) && lost.is_missing();
         let (whole, not_yet): (Vec<_>, Vec<_>) = std::mem::take(&mut self.covering)
             .into_iter()
@@ -329,10 +331,9 @@ impl Family {
         self.covering = not_yet;
         for Covering { dir, cap, top } in whole {
             let done = match top {
-                Some(_) => namespace.enter(|view| view.uncover(&cap, &dir)),
-                None => Ok(Ok(())),
+                Some(_) => namespace.uncover(&cap, &dir),
+                None => Ok(()),
             };
-            let done = done.map_err(RestoreError::Namespace).and_then(|done| Ok(done?));
             if let Err(why) = done {
                 tracing::error!(dir = %shown(&dir), "a dead mount covers the one that is served: {why}");
             }
@@ -370,14 +371,6 @@ impl Family {
 }
 
 impl Lost {
-    /// Whether a line of the mount table is, or may be, this dead mount, or the one that it covers.
-    fn is(&self, mount: &MountPoint) -> bool {
-        let covered = mount.is_ours
-            && mount.dir == self.record.dir
-            && self.record.covered.is_some_and(|device| device == mount.device);
-        self.is_itself(mount) || covered
-    }
-
     fn is_itself(&self, mount: &MountPoint) -> bool {
         self.is_like(mount)
             && mount.dir == self.record.dir
@@ -414,12 +407,15 @@ impl Lost {
     }
 
     /// Makes its new mount, not anywhere yet, and shakes hands on it.
-    fn make(&self, daemon: &Daemon, namespace: &Namespace) -> Result<(Detached, Shaken), RestoreError> {
+    fn make(
+        &self,
+        daemon: &Daemon,
+        namespace: &RemoteNamespace,
+    ) -> Result<(RemoteMount, Shaken), RestoreError> {
         let record = &self.record;
         let source = record.source.to_string();
-        let made = namespace.enter(|view| view.make(&source, record.flags));
-        let (new, fuse) = made.map_err(RestoreError::Namespace)??;
-        let device = new.device().map_err(RestoreError::NoNumber)?;
+        let (new, fuse) = namespace.make(&source, record.flags)?;
+        let device = new.device();
         let mount = daemon
             .handler
             .mount_unreached(&record.source, &record.options, record.pool)?;

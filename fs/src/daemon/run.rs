@@ -7,7 +7,12 @@ use super::shared::Daemon;
 use crate::control::{Connection, ControlReply, Listener, Refusal, socket_path};
 use crate::executor::Executor;
 use crate::handler::Handler;
-use crate::process::{NotHardened, PidFile, PidFileError, RunDirError, Signals, harden, prepare_run_dir};
+use crate::mounter::Mounter;
+use crate::process::lock_call;
+use crate::process::{
+    NotHardened, PidFile, PidFileError, Role, RunDirError, Signals, confine, harden, has_rdma_devices,
+    hides_tasks, look_for_roce_rule, prepare_run_dir,
+};
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 use rdmafs_rdma::clock::{Clock, SystemClock};
@@ -44,6 +49,9 @@ pub enum RunError {
     /// Signals cannot be held back.
     #[error("cannot block signals: {0}")]
     Signals(#[source] io::Error),
+    /// The process that mounts cannot be started.
+    #[error("cannot start the process that mounts: {0}")]
+    Mounter(#[source] io::Error),
     /// The process cannot be made safe.
     #[error(transparent)]
     Harden(#[from] NotHardened),
@@ -97,7 +105,18 @@ pub enum RunError {
 /// Another handler runs, or a directory or socket cannot be had.
 pub fn run(run_dir: PathBuf, ready: impl FnOnce()) -> Result<(), RunError> {
     let signals = Signals::block().map_err(RunError::Signals)?;
-    let left_out = harden()?;
+    let mut left_out = harden()?;
+    if has_rdma_devices() {
+        look_for_roce_rule();
+    }
+    let mounter = Mounter::start().map_err(RunError::Mounter)?;
+    lock_call::look_by({
+        let mounter = mounter.clone();
+        move |tid| mounter.lock_call(tid)
+    });
+    let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    let hidden_tasks = hides_tasks(&mounts);
+    confine(Role::Handler { hidden_tasks }, &mut left_out);
     prepare_run_dir(&run_dir)?;
     let _lock = lock(&run_dir)?;
     let listener = Listener::bind(&run_dir).map_err(|source| {
@@ -109,6 +128,7 @@ pub fn run(run_dir: PathBuf, ready: impl FnOnce()) -> Result<(), RunError> {
         records: Records::open(&run_dir)?,
         handler: Handler::new(Executor::start(), run_dir),
         mounts: Mounts::new(),
+        mounter,
     });
     let listener = Arc::new(listener);
     spawn("signals", {

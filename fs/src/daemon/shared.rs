@@ -3,6 +3,7 @@
 use super::mounts::Mounts;
 use super::records::Records;
 use crate::handler::Handler;
+use crate::mounter::Mounter;
 use std::sync::Arc;
 
 /// The handler and its mounts.
@@ -10,4 +11,6 @@ pub(super) struct Daemon {
     pub(super) handler: Arc<Handler>,
     pub(super) mounts: Mounts,
     pub(super) records: Records,
+    /// The process that mounts.
+    pub(super) mounter: Arc<Mounter>,
 }

@@ -26,7 +26,8 @@ pub struct Device {
 }
 
 /// A line of the table.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct MountPoint {
     /// Of this mount, as the `fdinfo` of an open file has it.
     pub id: u64,

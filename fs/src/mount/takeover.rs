@@ -17,6 +17,7 @@ use nix::errno::Errno;
 use nix::fcntl::ResolveFlag;
 use nix::mount::{MntFlags, umount2};
 use rustix::mount::{MoveMountFlags, OpenTreeFlags, move_mount, open_tree};
+use serde::{Deserialize, Serialize};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
@@ -24,7 +25,8 @@ use std::path::Path;
 const VARIABLE: &str = "RDMAFS_MOVE_MOUNT";
 
 /// What stands on the directory of mounts that nobody serves.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Standing {
     /// So many dead mounts of ours, one on another, and nothing else over or in them.
     Dead(usize),

@@ -2,7 +2,10 @@
 
 use super::config::{Ready, ServeConfig};
 use super::running::{Node, Prepared, StartError, StopError};
-use crate::process::{NotHardened, Signals, abort_on_panic, harden, notify_manager, warn_without_roce_rule};
+use crate::process::{
+    NotHardened, Role, Signals, abort_on_panic, confine, harden, look_for_roce_rule, notify_manager,
+    warn_without_roce_rule,
+};
 use rdmafs_rdma::fabric::FabricKind;
 use rdmafs_rdma::shown::shown;
 use std::io;
@@ -40,7 +43,7 @@ pub enum ServeError {
 /// Serves until SIGTERM, SIGINT or SIGHUP, then drains: no session begins any more, the handlers are asked to commit what their programs
 /// wrote, and that is made durable. A second signal ends the wait for the handlers, a third one the process. `progress` gets bytes of memory prepared so far. Blocking.
 ///
-/// It hardens the process and makes every panic end it, so it is for the node's own process only. It listens before its memory is
+/// It hardens and confines the process and makes every panic end it, so it is for the node's own process only. It listens before its memory is
 /// prepared: who comes meanwhile hears how far that is, and a signal ends it at once. The service manager is told of readiness and of the end,
 /// where there is one (`NOTIFY_SOCKET`). With a state directory, a call that was answered
 /// survives a crash only if it was an fsync or came before one; a drain keeps them all.
@@ -52,7 +55,7 @@ pub fn serve(
     mut progress: impl FnMut(u64),
     ready: impl FnOnce(&Ready),
 ) -> Result<(), ServeError> {
-    let left_out = harden()?;
+    let mut left_out = harden()?;
     abort_on_panic();
     // A daemon works in `/`, whatever directory the paths were named from.
     for path in [&mut config.key, &mut config.run_dir]
@@ -65,6 +68,11 @@ pub fn serve(
         })?;
     }
     let verbs = config.fabrics.contains(&FabricKind::Verbs);
+    if verbs {
+        look_for_roce_rule();
+    }
+    let low_port = (1..1024).contains(&config.listen.port());
+    confine(Role::Node { low_port }, &mut left_out);
     let drain = config.drain;
     let signals = Signals::block().map_err(ServeError::BlockSignals)?;
     let prepared = Prepared::new(config, |bytes| {

@@ -26,7 +26,7 @@ impl LeftOut {
         }
     }
 
-    fn note(&mut self, done: Result<(), impl Display>, what: &str) {
+    pub(super) fn note(&mut self, done: Result<(), impl Display>, what: &str) {
         if let Err(error) = done {
             self.0.push(format!("{what}: {error}"));
         }

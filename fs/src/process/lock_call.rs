@@ -5,6 +5,7 @@
 
 use super::of_task::of_task;
 use rdmafs_meta::lock::LockKind;
+use std::sync::OnceLock;
 
 /// flock, fcntl and fcntl64 of 32-bit programs, on x86 and ARM alike (arch/x86/entry/syscalls/syscall_32.tbl). No call of a 64-bit
 /// program with such a number takes locks.
@@ -26,9 +27,46 @@ pub(crate) enum Sight {
     Unseen,
 }
 
-/// Looks at a thread.
+/// Who looks, where this process may not.
+type Looker = Box<dyn Fn(u32) -> Sight + Send + Sync>;
+static LOOKER: OnceLock<Looker> = OnceLock::new();
+
+/// From now on another process looks, since that takes CAP_SYS_PTRACE. A second one is not taken.
+pub(crate) fn look_by(looker: impl Fn(u32) -> Sight + Send + Sync + 'static) {
+    let _ = LOOKER.set(Box::new(looker));
+}
+
+/// Looks at a thread. Blocking, for some microseconds where another process looks.
 pub(crate) fn lock_call(tid: u32) -> Sight {
+    LOOKER.get().map_or_else(|| look(tid), |looker| looker(tid))
+}
+
+/// Looks at a thread from this process.
+pub(crate) fn look(tid: u32) -> Sight {
     of_task(tid, "syscall").map_or(Sight::Unseen, |line| parse(&line))
+}
+
+impl Sight {
+    const ALL: [Self; 5] = [
+        Self::Unseen,
+        Self::Running,
+        Self::Kind(LockKind::Flock),
+        Self::Kind(LockKind::Posix),
+        Self::Kind(LockKind::Ofd),
+    ];
+
+    /// As a byte between processes.
+    pub(crate) fn to_byte(self) -> u8 {
+        (0..)
+            .zip(Self::ALL)
+            .find(|(_, sight)| *sight == self)
+            .map_or(0, |(byte, _)| byte)
+    }
+
+    /// What a byte says; one that says nothing is [`Sight::Unseen`].
+    pub(crate) fn of_byte(byte: u8) -> Self {
+        Self::ALL.get(usize::from(byte)).copied().unwrap_or(Self::Unseen)
+    }
 }
 
 /// `NUMBER ARGUMENT..`, the arguments in hexadecimal with `0x`; or `running`.
@@ -79,6 +117,14 @@ mod tests {
         for strange in ["", "-1 0x7ff 0x0", "72", "72 3", "72 0x3 0xzz", "x y z"] {
             assert_eq!(parse(strange), Sight::Unseen, "{strange}");
         }
+    }
+
+    #[test]
+    fn a_sight_is_a_byte_of_its_own() {
+        for sight in Sight::ALL {
+            assert_eq!(Sight::of_byte(sight.to_byte()), sight);
+        }
+        assert_eq!(Sight::of_byte(5), Sight::Unseen);
     }
 
     #[test]

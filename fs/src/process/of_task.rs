@@ -35,6 +35,24 @@ pub(crate) fn of_task(tid: u32, file: &str) -> io::Result<String> {
     read
 }
 
+/// Whether `/proc`, by a process's mountinfo, shows tasks of other users only to who may trace them (`hidepid=`): without CAP_SYS_PTRACE a process of
+/// root sees them only where the group that is let in is root's, as it is without a word.
+#[must_use]
+pub(crate) fn hides_tasks(mountinfo: &str) -> bool {
+    let options = mountinfo.lines().rev().find_map(|line| {
+        let (place, kind) = line.split_once(" - proc ")?;
+        let is_proc = place.split(' ').nth(4) == Some("/proc");
+        is_proc.then(|| kind.rsplit(' ').next()).flatten()
+    });
+    let has = |begins: &str, none: &[&str]| {
+        let words = options.unwrap_or_default().split(',');
+        words
+            .filter_map(|word| word.strip_prefix(begins))
+            .any(|value| !none.contains(&value))
+    };
+    has("hidepid=", &["0", "off"]) && has("gid=", &["0"])
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -66,6 +84,29 @@ mod tests {
         }
         // What looks for leaks at the end needs some.
         setrlimit(Resource::RLIMIT_NOFILE, soft, hard).unwrap();
+    }
+
+    #[test]
+    fn tasks_are_hidden_where_proc_says_so_and_lets_another_group_in() {
+        let with = |options: &str| {
+            format!(
+                "30 1 0:20 / /sys rw - sysfs sysfs rw\n31 1 0:5 / /proc rw,nosuid shared:3 - proc proc {options}\n"
+            )
+        };
+        for (options, hidden) in [
+            ("rw", false),
+            ("rw,hidepid=invisible", false),
+            ("rw,gid=27,hidepid=off", false),
+            ("rw,gid=0,hidepid=2", false),
+            ("rw,gid=27,hidepid=invisible", true),
+            ("rw,gid=27,hidepid=1", true),
+        ] {
+            assert_eq!(hides_tasks(&with(options)), hidden, "{options}");
+        }
+        assert!(!hides_tasks(
+            "31 1 0:5 / /c/proc rw - proc proc rw,gid=27,hidepid=2\n"
+        ));
+        assert!(!hides_tasks(""));
     }
 
     #[test]

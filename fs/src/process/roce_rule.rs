@@ -9,7 +9,7 @@ use std::fs;
 use std::io;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::sync::Once;
+use std::sync::{Once, OnceLock};
 use thiserror::Error;
 
 /// Where nft is: a daemon's PATH need not name them.
@@ -36,28 +36,43 @@ const GUARDS: [Guard; 5] = [
     Guard::new("bridge", "input", FROM_OTHERS),
 ];
 
-static LOOKED: Once = Once::new();
+/// What was found at the start. Later nothing can be looked for: a confined process executes no program.
+static FOUND: OnceLock<Result<(), Unguarded>> = OnceLock::new();
+static SAID: Once = Once::new();
 
-/// Logs one warning when a part of the rule is not loaded, or drops what this host's devices shall get, at the first call in this process.
-/// Call it when verbs is used. Runs nft twice: some milliseconds.
-pub fn warn_without_roce_rule() {
-    LOOKED.call_once(|| {
+/// True where this host has an RDMA device now.
+pub fn has_rdma_devices() -> bool {
+    fs::read_dir(DEVICES).is_ok_and(|mut devices| devices.next().is_some())
+}
+
+/// Looks for the rule, at the first call in this process. Call it before the process is confined. Runs nft twice: some milliseconds.
+pub fn look_for_roce_rule() {
+    FOUND.get_or_init(|| {
         let listed = FAMILIES.map(list);
-        let found = listed
-            .into_iter()
-            .collect::<Result<Vec<_>, _>>()
-            .and_then(|tables| check(&tables.concat(), &software_interfaces(Path::new(DEVICES))));
-        match found {
-            Ok(()) => {}
-            Err(why @ Unguarded::Excluded(_)) => {
-                tracing::warn!("{why}: run 'rdmafs-roce', which names it there");
-            }
-            Err(why) => {
-                tracing::warn!(
-                    "programs on this host can forge RoCE packets, because {why}: run scripts/install, or 'rdmafs-roce' \
-                     where that is done (not needed on InfiniBand)"
-                );
-            }
+        let tables = listed.into_iter().collect::<Result<Vec<_>, _>>()?;
+        check(&tables.concat(), &software_interfaces(Path::new(DEVICES)))
+    });
+}
+
+/// Logs one warning when a part of the rule was not loaded, or dropped what this host's devices shall get, at the first call in this process.
+/// Call it when verbs is used.
+pub fn warn_without_roce_rule() {
+    SAID.call_once(|| match FOUND.get() {
+        Some(Ok(())) => {}
+        Some(Err(why @ Unguarded::Excluded(_))) => {
+            tracing::warn!("{why}: run 'rdmafs-roce', which names it there");
+        }
+        Some(Err(why)) => {
+            tracing::warn!(
+                "programs on this host can forge RoCE packets, because {why}: run scripts/install, or 'rdmafs-roce' \
+                 where that is done (not needed on InfiniBand)"
+            );
+        }
+        None => {
+            tracing::warn!(
+                "whether programs on this host can forge RoCE packets is not known, because its RDMA device came after this daemon had \
+                 started: start the daemon again (not needed on InfiniBand)"
+            );
         }
     });
 }

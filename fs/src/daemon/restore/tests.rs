@@ -51,7 +51,7 @@ fn a_dead_mount_is_known_by_its_number_unless_it_is_being_made_anew() {
     let those = |lost: &Lost| {
         table
             .iter()
-            .filter(|mount| lost.is(mount))
+            .filter(|mount| lost.record.ours().any(|ours| ours.is(mount)))
             .map(|mount| mount.id)
             .collect::<Vec<_>>()
     };
