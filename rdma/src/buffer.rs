@@ -6,7 +6,7 @@
 //!
 //! The slab is cut into slots of two sizes. A slot counts its parts without any allocation, and free slots are
 //! reused last in, first out: the one just used is still in the cache. A slot that comes free and is waited for
-//! goes to a waiter directly and is never up for grabs; to which one, [`free`] decides.
+//! goes to a waiter directly and is never up for grabs; to which one, `buffer/free.rs` decides.
 
 #[path = "buffer/free.rs"]
 mod free;

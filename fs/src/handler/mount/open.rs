@@ -61,7 +61,7 @@ impl Mount {
         match made.await {
             Ok((service, attr)) => {
                 let attr = service.held.show(attr);
-                let text = service.held.text.begin(self.id, open.write, false);
+                let text = service.held.text.begin(open.write, false);
                 let service = (self.opens.opened(service), place, text);
                 let opened = self.register(service, &attr, open, true).await;
                 Ok((self.entry(attr), opened))
@@ -132,9 +132,7 @@ impl Mount {
         let place = self.open_place(&caller)?;
         let held = self.files.hold(ino);
         let inode = held.inode.clone();
-        let text = inode
-            .text
-            .begin(self.id, open.write || open.truncate, open.execute);
+        let text = inode.text.begin(open.write || open.truncate, open.execute);
         let alone = if open.truncate {
             Some(inode.data.write().await)
         } else {

@@ -1,7 +1,7 @@
 //! Opening what gives rights to who runs it: programs with set-id bits or file capabilities. Nobody runs bytes with rights that were given to other bytes.
 //!
 //! The kernel decides by the mode that it was given last, when it has opened the program. So a program whose bits are gone since then is looked up anew first (ESTALE
-//! makes execve(2) do that), and one that has them is not opened to be run while another mount or host may write it, nor the other way round.
+//! makes execve(2) do that), and one that has them is not opened to be run while somebody else may write it, nor the other way round.
 
 use super::shown_set_id::has_set_id;
 use super::state::Mount;
