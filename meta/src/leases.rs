@@ -179,14 +179,18 @@ impl Leases {
         now: Duration,
         ask: &mut Vec<Ask>,
     ) -> Option<RecallId> {
-        if let Some(going_on) = self.recalled.get(&ino) {
-            return Some(*going_on);
-        }
         let others: BTreeSet<SessionId> = self
             .believers(ino)
             .filter(|other| Some(*other) != session)
             .collect();
-        self.begin(ino, others, now, ask)
+        let Some(going_on) = self.recalled.get(&ino).copied() else {
+            return self.begin(ino, others, now, ask);
+        };
+        // Whoever wants the change that it is for was not asked yet.
+        for other in others {
+            self.recall_from(other, ino, now, ask);
+        }
+        Some(going_on)
     }
 
     /// What the session believes of the inode is not so any more, and its answer does not say how it is: it is asked to forget that, and who changes
