@@ -158,7 +158,7 @@ attach_second() {
 
 # end_other: once its mounts are unmounted, the other host's handler ends too.
 end_other() {
-    wait_until 10 gone "$(cat "$T/other.pid")" || fail "the handler of the other host still runs 10 s after its last unmount"
+    wait_until 30 gone "$(cat "$T/other.pid")" || fail "the handler of the other host still runs 30 s after its last unmount"
     rm "$T/other.pid"
     rm -f "$OTHER"/node-*.sock
 }
