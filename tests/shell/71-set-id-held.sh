@@ -14,7 +14,9 @@ mkdir "$T/tmpfs"
 mount -t tmpfs -o mode=755 tmpfs "$T/tmpfs"
 "$HERE/held-set-id.py" "$T/tmpfs" "$T/tmpfs" "$ROUNDS" >"$T/wanted" || fail "held-set-id.py does not run on a tmpfs"
 umount "$T/tmpfs"
-[ "$(wc -l <"$T/wanted")" -ge 60 ] || fail "only $(wc -l <"$T/wanted") lines were compared"
+# Stores through a mapping leave capabilities on a tmpfs; here the commit of their bytes takes them.
+sed -i 's/^\(setcap mmap .*\) capable$/\1 -/' "$T/wanted"
+[ "$(wc -l <"$T/wanted")" -ge 96 ] || fail "only $(wc -l <"$T/wanted") lines were compared"
 
 attach p "$T/beside" suid
 attach_second p "$T/far" suid

@@ -4,6 +4,7 @@ descriptor that is open: prints what is left of each by CHANGES when the call ha
 
 held-set-id.py CHANGES HOLDS ROUNDS: two directories, which may be one. 71-set-id-held.sh runs it on a tmpfs and on mounts and wants the same lines."""
 import errno
+import fcntl
 import mmap
 import os
 import stat
@@ -14,6 +15,12 @@ CHANGES, HOLDS, ROUNDS = sys.argv[1], sys.argv[2], int(sys.argv[3])
 USER, GROUP, OWNER = 65534, 3001, 2001
 # Revision 2, effective; permitted: CAP_SETUID.
 CAPABILITY = struct.pack("<IIIII", 0x02000001, 1 << 7, 0, 0, 0)
+# An entry of a user beside the owner's, the group's, the mask and the others' (linux/posix_acl_xattr.h).
+ACL = struct.pack("<I", 2) + b"".join(
+    struct.pack("<HHI", tag, 7, who) for tag, who in ((1, 0xFFFFFFFF), (2, OWNER + 5), (4, 0xFFFFFFFF), (0x10, 0xFFFFFFFF), (0x20, 0xFFFFFFFF))
+)
+# RDMAFS_FETCH_ADD of rdmafs.h.
+FETCH_ADD = 0xC0205202
 PAGE = 4096
 
 
@@ -31,6 +38,7 @@ def changed(path):
         "g+s": lambda: os.chmod(path, 0o2775),
         "both": lambda: os.chmod(path, 0o6775),
         "chown": lambda: (os.chown(path, OWNER + 1, GROUP + 1), os.chmod(path, 0o6777)),
+        "setfacl": lambda: (os.chmod(path, 0o6775), os.setxattr(path, "system.posix_acl_access", ACL)),
         "setcap": lambda: os.setxattr(path, "security.capability", CAPABILITY),
     }
 
@@ -41,6 +49,21 @@ def aligned():
     return block
 
 
+def store(fd, _):
+    with mmap.mmap(fd, PAGE) as view:
+        view[0:5] = b"other"
+        view.flush()
+
+
+def add(fd, _):
+    """To a word at once; where there is no such thing, a write of those bytes."""
+    try:
+        fcntl.ioctl(fd, FETCH_ADD, struct.pack("=4Q", 8, 1, 0, 0))
+    except OSError as error:
+        assert error.errno == errno.ENOTTY, error
+        os.pwrite(fd, bytes(8), 8)
+
+
 WAYS = {
     "write": (0, lambda fd, _: os.pwrite(fd, b"other bytes", 0)),
     "direct": (os.O_DIRECT, lambda fd, _: os.pwritev(fd, [aligned()], 0)),
@@ -48,6 +71,8 @@ WAYS = {
     "truncate": (0, lambda fd, _: os.ftruncate(fd, 10)),
     "allocate": (0, lambda fd, _: os.posix_fallocate(fd, 0, 3 * PAGE)),
     "copy": (0, lambda fd, source: os.copy_file_range(source, fd, 100, 0, PAGE)),
+    "mmap": (0, store),
+    "atomic": (0, add),
 }
 
 
@@ -58,7 +83,8 @@ def left(path):
     except OSError as error:
         assert error.errno == errno.ENODATA, error
         capable = False
-    return f"{stat.S_IMODE(status.st_mode):o} {status.st_uid}:{status.st_gid} {'capable' if capable else '-'}"
+    listed = " acl" if "system.posix_acl_access" in os.listxattr(path) else ""
+    return f"{stat.S_IMODE(status.st_mode):o} {status.st_uid}:{status.st_gid} {'capable' if capable else '-'}{listed}"
 
 
 def play(name, what, way, knows):
