@@ -40,8 +40,8 @@ pub(crate) struct Ask {
 #[derive(Debug)]
 struct Recall {
     ino: InodeId,
-    waiting: BTreeSet<SessionId>,
-    since: Duration,
+    /// Who was asked, and when.
+    waiting: BTreeMap<SessionId, Duration>,
 }
 
 /// All leases of a pool.
@@ -108,7 +108,7 @@ impl Leases {
         let owed = self
             .recalls
             .iter()
-            .filter(|(_, recall)| recall.waiting.contains(&session));
+            .filter(|(_, recall)| recall.waiting.contains_key(&session));
         let owed: Vec<RecallId> = owed.map(|(id, _)| *id).collect();
         owed.into_iter()
             .flat_map(|recall| self.acknowledge(session, recall))
@@ -210,7 +210,7 @@ impl Leases {
             Some(recall) => {
                 self.drop_lease(session, ino);
                 if let Some(going_on) = self.recalls.get_mut(&recall) {
-                    going_on.waiting.insert(session);
+                    going_on.waiting.insert(session, now.max(self.latest));
                 }
                 ask.push(Ask { session, recall, ino });
             }
@@ -281,30 +281,32 @@ impl Leases {
 
     /// Sessions that have kept a recall waiting since before `since`.
     pub(crate) fn late(&self, since: Duration) -> BTreeSet<SessionId> {
-        let late = self.recalls.values().filter(|recall| recall.since < since);
-        late.flat_map(|recall| &recall.waiting).copied().collect()
+        let asked = self.recalls.values().flat_map(|recall| &recall.waiting);
+        let late = asked.filter(|(_, asked_at)| **asked_at < since);
+        late.map(|(session, _)| *session).collect()
     }
 
     fn begin(
         &mut self,
         ino: InodeId,
-        waiting: BTreeSet<SessionId>,
+        sessions: BTreeSet<SessionId>,
         now: Duration,
         ask: &mut Vec<Ask>,
     ) -> Option<RecallId> {
-        if waiting.is_empty() {
+        if sessions.is_empty() {
             return None;
         }
         let recall = RecallId(self.next_recall);
         self.next_recall += 1;
-        for session in &waiting {
-            self.drop_lease(*session, ino);
-            let session = *session;
+        for session in sessions.iter().copied() {
+            self.drop_lease(session, ino);
             ask.push(Ask { session, recall, ino });
         }
         self.recalled.insert(ino, recall);
-        let since = now.max(self.latest);
-        self.recalls.insert(recall, Recall { ino, waiting, since });
+        let asked_at = now.max(self.latest);
+        let waiting = sessions.into_iter().map(|session| (session, asked_at));
+        let waiting = waiting.collect();
+        self.recalls.insert(recall, Recall { ino, waiting });
         Some(recall)
     }
 

@@ -25,6 +25,8 @@ const GROUP_EXECUTE: u16 = 0o010;
 const ANY_EXECUTE: u16 = 0o111;
 /// What a mode gives its group: of an inode with an ACL, the mask.
 pub(crate) const GROUP_BITS: u16 = 0o070;
+/// What a mode gives everybody else.
+pub(crate) const OTHER_BITS: u16 = 0o007;
 const PERMISSION_BITS: u16 = 0o777;
 
 /// A set of wanted kinds of access: the bits r = 4, w = 2, x = 1.
@@ -295,7 +297,13 @@ pub fn set_acl(who: &Credentials, attr: &Attr, kind: AclKind, acl: Option<&Acl>)
     match kind {
         AclKind::Access => {
             let bits = acl.map_or(attr.mode & PERMISSION_BITS, Acl::mode);
-            chmod(who, attr, attr.gid, attr.mode & !PERMISSION_BITS | bits)
+            let mode = attr.mode & !PERMISSION_BITS | bits;
+            // A kernel that decides leaves this to us: it says so by a flag that is not asked for.
+            Ok(if in_group_of(who, attr) {
+                mode
+            } else {
+                mode & !SET_GID
+            })
         }
         AclKind::Default => Ok(attr.mode),
     }

@@ -29,6 +29,8 @@ pub(crate) struct Open {
     pub(crate) writable: bool,
     /// One of them was to run it as a program.
     pub(crate) runs: bool,
+    /// And it gave rights to who ran it.
+    pub(crate) ran_with_rights: bool,
 }
 
 /// A recall, or the part of one, that is over.
@@ -269,11 +271,13 @@ impl Sessions {
             count: 0,
             writable: false,
             runs: false,
+            ran_with_rights: false,
         };
         let open = self.opens.entry((ino, id)).or_insert(none);
         open.count = open.count.saturating_add(more.count);
         open.writable |= more.writable;
         open.runs |= more.runs;
+        open.ran_with_rights |= more.ran_with_rights;
         self.opened_by.insert((id, ino));
     }
 

@@ -42,6 +42,10 @@ pub struct MountPoint {
     /// Made by root, of type `fuse.rdmafs`, and whole: no bind mount of a directory in it. An ordinary user can make a mount of this
     /// type with fusermount3, which writes the user's id into it.
     pub is_ours: bool,
+    /// Set-id programs in it give rights: it is not nosuid.
+    pub suid: bool,
+    /// Devices in it are devices: it is not nodev.
+    pub dev: bool,
 }
 
 /// What a process sees, a later mount above an earlier one of the same directory.
@@ -145,6 +149,10 @@ fn parse(line: &[u8]) -> Option<MountPoint> {
         .any(|word| word == b"user_id=0");
     let whole = *fields.get(3)? == b"/";
     let kind = *fields.get(dash + 1)?;
+    let is_without = |word: &str| {
+        let options = fields.get(5).map(|options| options.split(|byte| *byte == b','));
+        options.is_some_and(|mut options| options.any(|option| option == word.as_bytes()))
+    };
     Some(MountPoint {
         id: text(0)?.parse().ok()?,
         parent: text(1)?.parse().ok()?,
@@ -155,6 +163,8 @@ fn parse(line: &[u8]) -> Option<MountPoint> {
         dir: PathBuf::from(OsString::from_vec(unescape(fields.get(4)?))),
         source: String::from_utf8_lossy(&unescape(fields.get(dash + 2)?)).into_owned(),
         is_ours: of_root && whole && kind == FS_TYPE.as_bytes(),
+        suid: !is_without("nosuid"),
+        dev: !is_without("nodev"),
     })
 }
 
@@ -197,6 +207,11 @@ broken
             .map(|mount| mount.id)
             .collect();
         assert_eq!(ours, [36, 37]);
+        let gives = |id: u64| table.get(id).map(|mount| (mount.suid, mount.dev));
+        assert_eq!(
+            (gives(36), gives(37), gives(22)),
+            (Some((false, false)), Some((true, true)), Some((false, true)))
+        );
         assert_eq!(table.get(38).unwrap().dir, Path::new("/mnt/far/a b\\c"));
         assert_eq!(table.get(36).unwrap().source, "node1:/pool");
     }

@@ -44,7 +44,7 @@ pub enum Standing {
 #[derive(Debug)]
 pub struct Cap {
     top: Directory,
-    device: Device,
+    mount: MountPoint,
 }
 
 /// How a mount was put in the place of a dead one.
@@ -66,7 +66,13 @@ impl Cap {
     /// The number of the dead mount.
     #[must_use]
     pub fn device(&self) -> Device {
-        self.device
+        self.mount.device
+    }
+
+    /// The dead mount.
+    #[must_use]
+    pub fn mount(&self) -> &MountPoint {
+        &self.mount
     }
 }
 
@@ -91,9 +97,9 @@ impl View {
     /// What stands there is not what was expected.
     pub fn cap(&self, dir: &Path, ours: Falls<'_>) -> Result<Cap, Standing> {
         loop {
-            let (top, device, count) = self.topmost_dead(dir, ours)?;
+            let (top, mount, count) = self.topmost_dead(dir, ours)?;
             if count == 1 {
-                return Ok(Cap { top, device });
+                return Ok(Cap { top, mount });
             }
             take_off(&top).map_err(|error| cannot_unmount(dir, error))?;
         }
@@ -168,8 +174,8 @@ impl View {
             return Err(within(dir, other));
         }
         let same = self.mount_id(&top).is_ok_and(|id| id == mount.id);
-        let device = mount.device;
-        same.then_some(Cap { top, device }).ok_or_else(changed)
+        let mount = mount.clone();
+        same.then_some(Cap { top, mount }).ok_or_else(changed)
     }
 
     /// Which directory is beneath the only mount on `dir`; `None` where that cannot be seen, for another mount stands on it as well.
@@ -190,8 +196,8 @@ impl View {
         covered.identity().ok()
     }
 
-    /// The topmost of them, held, its number, and how many there are.
-    fn topmost_dead(&self, dir: &Path, ours: Falls<'_>) -> Result<(Directory, Device, usize), Standing> {
+    /// The topmost of them, held, its line of the table, and how many there are.
+    fn topmost_dead(&self, dir: &Path, ours: Falls<'_>) -> Result<(Directory, MountPoint, usize), Standing> {
         let table = self.table().map_err(MountError::Table)?;
         let (top, count) = run_of(&table, dir, ours)?;
         let held = Directory::open(dir).map_err(|error| MountError::unusable(dir, error))?;
@@ -201,7 +207,7 @@ impl View {
         if !held.is_dead() {
             return Err(Standing::Alive);
         }
-        Ok((held, top.device, count))
+        Ok((held, top.clone(), count))
     }
 }
 

@@ -1,7 +1,7 @@
 //! What the mounter holds for the handler, by number.
 
 use super::message::Token;
-use crate::mount::{Cap, Detached, Namespace};
+use crate::mount::{Cap, Detached, KernelFlags, MountPoint, Namespace};
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::io;
@@ -13,7 +13,21 @@ pub(super) enum Held {
     Namespace(Namespace),
     Cap(Cap),
     /// A mount that this process made.
-    Mount(Detached),
+    Mount(NewMount),
+}
+
+/// A mount that is nowhere yet.
+#[derive(Debug)]
+pub(super) struct NewMount {
+    pub(super) mount: Detached,
+    pub(super) flags: KernelFlags,
+}
+
+impl NewMount {
+    /// Whether it gives what the mounts that root has made here do not: set-id bits, or devices.
+    pub(super) fn gives_more_than(&self, known: &MountPoint) -> bool {
+        self.flags.suid && !known.suid || self.flags.dev && !known.dev
+    }
 }
 
 /// All of it. The lock is held for a look only.
@@ -64,7 +78,7 @@ impl Held {
 
     /// # Errors
     /// It is something else.
-    pub(super) fn mount(&self) -> io::Result<&Detached> {
+    pub(super) fn mount(&self) -> io::Result<&NewMount> {
         match self {
             Self::Mount(mount) => Ok(mount),
             Self::Namespace(_) | Self::Cap(_) => Err(io::Error::other("not a new mount")),

@@ -1,6 +1,6 @@
 //! The mounter's side: requests are served side by side, each in a thread of its own, since a directory may not answer.
 
-use super::held::{Held, Holder};
+use super::held::{Held, Holder, NewMount};
 use super::message::{LOOKS, Place, Reply, Request, Token};
 use crate::control::descriptor::{self, Receiver};
 use crate::control::frame::{self, MAX_REPLY};
@@ -48,6 +48,8 @@ enum Refused {
     NoNumber(#[source] io::Error),
     #[error("it lies in no mount of rdmafs")]
     NotWithin,
+    #[error("it would be suid or dev, and what root mounted there was not: mount it anew")]
+    GivesMore,
 }
 
 /// A reply, with the open /dev/fuse of a mount that was made.
@@ -175,7 +177,7 @@ fn find(holder: &Holder, id: NamespaceId) -> Reply {
 fn make(holder: &Holder, namespace: Token, source: &str, flags: KernelFlags) -> Answer {
     let (new, fuse) = inside(holder, namespace, |view| view.make(source, flags))??;
     let device = Some(new.device().map_err(Refused::NoNumber)?);
-    let token = holder.hold(Held::Mount(new));
+    let token = holder.hold(Held::Mount(NewMount { mount: new, flags }));
     Ok((Reply::Held { token, device }, Some(fuse)))
 }
 
@@ -222,13 +224,16 @@ fn cap(holder: &Holder, place: &Place) -> Result<Reply, Refused> {
 fn put(holder: &Holder, namespace: Token, (new, cap): (Token, Token), dir: &Path) -> Result<Reply, Refused> {
     let (new, cap) = (holder.get(new)?, holder.get(cap)?);
     let (new, cap) = (new.mount()?, cap.cap()?);
-    let put = inside(holder, namespace, |view| view.put(new, cap, dir))??;
+    if new.gives_more_than(cap.mount()) {
+        return Err(Refused::GivesMore);
+    }
+    let put = inside(holder, namespace, |view| view.put(&new.mount, cap, dir))??;
     Ok(Reply::Put {
         beneath: put == Put::Beneath,
     })
 }
 
-/// What is mounted again in another mount lies in one of rdmafs: nothing is put on a directory of another file system.
+/// What is mounted again in another mount lies in one of rdmafs, and gives no more than that: nothing is put on a directory of another file system.
 fn put_on(
     holder: &Holder,
     namespace: Token,
@@ -242,13 +247,17 @@ fn put_on(
     );
     let new = new.mount()?;
     let within = within.as_ref().map(|held| held.mount()).transpose()?;
+    let within = within.map(|within| &within.mount);
     inside(holder, namespace, |view| {
         let table = view.table().map_err(Refused::Table)?;
-        let in_ours = |mount: &MountPoint| mount.is_ours && mount.device == expected.device;
-        if !table.iter().any(in_ours) {
-            return Err(Refused::NotWithin);
+        let mut around = table
+            .iter()
+            .filter(|mount| mount.is_ours && mount.device == expected.device);
+        let around = around.next().ok_or(Refused::NotWithin)?;
+        if new.gives_more_than(around) {
+            return Err(Refused::GivesMore);
         }
-        Ok(view.put_on(new, within, path, expected)?)
+        Ok(view.put_on(&new.mount, within, path, expected)?)
     })??;
     Ok(Reply::Done)
 }

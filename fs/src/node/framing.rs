@@ -37,7 +37,10 @@ pub(crate) fn answer(id: u64, stamped: &StampedAnswer, spoken: WireVersion) -> V
                 spoken,
             )
         }
-        false => frame(id, &known(&stamped.answer), spoken),
+        false => {
+            let shown = stamped.without_acls();
+            frame(id, &known(&shown.as_ref().unwrap_or(stamped).answer), spoken)
+        }
     };
     framed.unwrap_or_else(|error| {
         tracing::error!("an answer cannot be sent: {error}");

@@ -50,7 +50,9 @@ pub(crate) fn hides_tasks(mountinfo: &str) -> bool {
             .filter_map(|word| word.strip_prefix(begins))
             .any(|value| !none.contains(&value))
     };
-    has("hidepid=", &["0", "off"]) && has("gid=", &["0"])
+    // By `ptraceable` that alone decides, whatever group there is.
+    let by_trace_only = has("hidepid=", &["0", "off", "1", "noaccess", "2", "invisible"]);
+    by_trace_only || has("hidepid=", &["0", "off"]) && has("gid=", &["0"])
 }
 
 #[cfg(test)]

@@ -53,6 +53,7 @@ impl Namespace {
             count: 1,
             writable: access.write,
             runs: access.execute,
+            ran_with_rights: access.execute && self.gives_rights(ino),
         };
         self.sessions.open(step.session, ino, open);
         self.shares_room(step.session, ino);

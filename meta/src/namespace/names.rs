@@ -10,7 +10,7 @@ use crate::name::Name;
 use crate::permission::{self, Access};
 use crate::session::Open;
 use crate::tree::{Body, Move, NewEntry, changed};
-use crate::wire::{Answer, ChangedName, MAX_ROOM, NewInode, Reply};
+use crate::wire::{Answer, ChangedName, MAX_ROOM, NewInode, OpenAccess, Reply};
 use std::time::Duration;
 
 /// How long a file that another one replaced is kept: a program that found it by its name a moment ago may still open it. It
@@ -73,6 +73,9 @@ impl Namespace {
         let next = changed(step.who, attr, change, by_handle, step.now.wall)?;
         if let Some(size) = change.size {
             let before = attr.size;
+            if self.is_busy_text(step.session, ino, OpenAccess::WRITING) {
+                return Err(MetaError::TextBusy);
+            }
             self.resize(ino, size, step.now, step.out)?;
             if size != before {
                 self.tell_others(step, ino)?;
@@ -119,6 +122,7 @@ impl Namespace {
             count: 1,
             writable: true,
             runs: false,
+            ran_with_rights: false,
         };
         self.sessions.open(step.session, ino, open);
         self.give_room(step.session, ino, room.into())?;

@@ -51,6 +51,7 @@ impl Namespace {
                     count: *count,
                     writable: true,
                     runs: true,
+                    ran_with_rights: true,
                 };
                 self.sessions.open(step.session, *ino, open);
                 self.shares_room(step.session, *ino);

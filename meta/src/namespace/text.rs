@@ -7,20 +7,22 @@ use crate::permission::{SET_GID, SET_UID};
 use crate::wire::OpenAccess;
 
 impl Namespace {
-    /// Whether the file gives rights to who runs it, and this session would open it to run it while another one may write it, or the other way round.
+    /// Whether this session would open the file to run it while another one may write it, and it gives rights to who runs it; or to write it while another
+    /// one runs it, and it does or did when that began: whoever may write a file can take its bits away first.
     pub(super) fn is_busy_text(&self, session: SessionId, ino: InodeId, access: OpenAccess) -> bool {
         let writes = access.write || access.truncate;
         if !writes && !access.execute {
             return false;
         }
-        let Ok(inode) = self.tree.get(ino) else {
-            return false;
-        };
-        let gives_rights = inode.attr.mode & (SET_UID | SET_GID) != 0 || !self.is_plain(ino);
-        gives_rights
-            && self
-                .sessions
-                .held_by_others(session, ino)
-                .any(|open| access.execute && open.writable || writes && open.runs)
+        let others = || self.sessions.held_by_others(session, ino);
+        let ran_with_rights = writes && others().any(|open| open.ran_with_rights);
+        let at_odds = || others().any(|open| access.execute && open.writable || writes && open.runs);
+        ran_with_rights || at_odds() && self.gives_rights(ino)
+    }
+
+    /// Whether who runs the file may get other rights than his own.
+    pub(super) fn gives_rights(&self, ino: InodeId) -> bool {
+        let inode = self.tree.get(ino);
+        inode.is_ok_and(|inode| inode.attr.mode & (SET_UID | SET_GID) != 0) || !self.is_plain(ino)
     }
 }

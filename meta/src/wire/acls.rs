@@ -40,18 +40,21 @@ pub(super) fn with_acls(said: &StampedAnswer) -> postcard::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// The answer for a handler that judges by modes alone: they give nobody more than the ACLs do. `None`: it is as it is.
-pub(super) fn without_acls(said: &StampedAnswer) -> Option<StampedAnswer> {
-    let accesses = |attr: &Attr| attr.acls.get(AclKind::Access).is_some();
-    attributes(said).any(accesses).then(|| {
-        let mut said = said.clone();
-        for attr in attributes_mut(&mut said) {
-            if let Some(acl) = attr.acls.get(AclKind::Access) {
-                attr.mode = attr.mode & !0o777 | acl.least_mode();
+impl StampedAnswer {
+    /// The answer for a handler that judges by modes alone: they give nobody more than the ACLs do. `None`: it is as it is.
+    #[must_use]
+    pub fn without_acls(&self) -> Option<Self> {
+        let accesses = |attr: &Attr| attr.acls.get(AclKind::Access).is_some();
+        attributes(self).any(accesses).then(|| {
+            let mut said = self.clone();
+            for attr in attributes_mut(&mut said) {
+                if let Some(acl) = attr.acls.get(AclKind::Access) {
+                    attr.mode = attr.mode & !0o777 | acl.least_mode();
+                }
             }
-        }
-        said
-    })
+            said
+        })
+    }
 }
 
 /// An answer with what stands behind it, and the bytes that follow. Total.

@@ -3,7 +3,7 @@
 //! The far side may be hostile: decoding takes any bytes, allocates in proportion to them, and never panics. Both ways a message is
 //! held against what the two peers speak: one that the peer does not know is not encoded, one that it cannot have sent not decoded.
 
-use super::acls::{take_with_acls, with_acls, without_acls};
+use super::acls::{take_with_acls, with_acls};
 use super::{Answer, Call, MAX_MESSAGE, Notice, Request, StampedAnswer, WireVersion};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -91,7 +91,7 @@ impl Message for StampedAnswer {
     fn to_bytes(&self, spoken: WireVersion) -> postcard::Result<Vec<u8>> {
         match spoken.covers(WireVersion::SIXTH) {
             true => with_acls(self),
-            false => postcard::to_allocvec(without_acls(self).as_ref().unwrap_or(self)),
+            false => postcard::to_allocvec(self.without_acls().as_ref().unwrap_or(self)),
         }
     }
 

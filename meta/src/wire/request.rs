@@ -71,6 +71,17 @@ pub struct OpenAccess {
     pub append: bool,
 }
 
+impl OpenAccess {
+    /// To write, whatever else.
+    pub const WRITING: OpenAccess = OpenAccess {
+        read: false,
+        write: true,
+        execute: false,
+        truncate: false,
+        append: false,
+    };
+}
+
 /// `renameat2(2)` flags.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum RenameMode {

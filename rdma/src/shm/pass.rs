@@ -29,6 +29,10 @@ pub(super) fn receive_descriptor(socket: &Socket, limits: &Limits) -> Result<Own
         let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_CMSG_CLOEXEC;
         let fd = socket.as_fd().as_raw_fd();
         match recvmsg::<()>(fd, &mut parts, Some(&mut space), flags) {
+            // The kernel leaves a descriptor out for which this process has no place (unix(7)).
+            Ok(message) if message.flags.contains(MsgFlags::MSG_CTRUNC) => {
+                return Err(SetupError::Io(Errno::EMFILE.into()));
+            }
             Ok(message) => {
                 let carried = message.cmsgs().map_err(io::Error::from)?;
                 let all: Vec<OwnedFd> = carried.flat_map(sys::carried).collect();

@@ -112,7 +112,7 @@ impl KeptOpens {
         let attr = client.leases.attributes(inode.ino)?;
         let now = client.node_clock.stamp(attr.atime, client.clock.now());
         let asks = access.write && !open.writable
-            || access.execute && !open.runs
+            || access.execute && !open.runs_as(&attr)
             || access.read && attr.renews_access_time(context.access_time, now)
             || permission::open(&context.who, &attr, access).is_err();
         (!asks && inode.check().is_ok()).then_some((open, attr))

@@ -6,6 +6,7 @@ use crate::handler::client::{ClientSession, OutgoingCall};
 use crate::handler::values::Connection;
 use rdmafs_meta::attr::Attr;
 use rdmafs_meta::layout::LayoutSlice;
+use rdmafs_meta::permission::{SET_GID, SET_UID};
 use rdmafs_meta::wire::{OpenAccess, Reply, Request};
 use std::sync::Arc;
 
@@ -47,6 +48,11 @@ impl ServiceOpen {
             counted_in,
             unused,
         }
+    }
+
+    /// Whether the service knows that the file is run, with the rights that it gives now. It may have been given some since it was told.
+    pub(super) fn runs_as(&self, attr: &Attr) -> bool {
+        self.runs && attr.mode & (SET_UID | SET_GID) == 0 && self.held.is_plain()
     }
 
     /// It stands for another open of the same file as well, which is kept for nobody else.

@@ -14,6 +14,8 @@ pub(in crate::handler) struct TextUses {
 struct Counts {
     writers: usize,
     runners: usize,
+    /// Of those who run it: it gave them rights.
+    with_rights: usize,
 }
 
 /// One of them, until it is dropped.
@@ -22,6 +24,7 @@ pub(in crate::handler) struct TextUse {
     of: Arc<TextUses>,
     writes: bool,
     runs: bool,
+    with_rights: bool,
 }
 
 impl TextUses {
@@ -33,16 +36,30 @@ impl TextUses {
             uses.runners += usize::from(runs);
         }
         let of = self.clone();
-        TextUse { of, writes, runs }
+        let with_rights = false;
+        TextUse {
+            of,
+            writes,
+            runs,
+            with_rights,
+        }
     }
 }
 
 impl TextUse {
-    /// Whether somebody else runs what this use writes, or writes what it runs.
-    pub(in crate::handler) fn is_at_odds(&self) -> bool {
-        let uses = self.of.uses.lock();
-        let others_run = uses.runners > usize::from(self.runs);
-        let others_write = uses.writers > usize::from(self.writes);
+    /// Whether somebody else runs what this use writes, or writes what it runs, where the file `gives_rights` to who runs it now, or did when that began:
+    /// whoever may write a file can take its bits away first.
+    pub(in crate::handler) fn is_at_odds(&mut self, gives_rights: bool) -> bool {
+        let mut uses = self.of.uses.lock();
+        if self.runs && gives_rights && !self.with_rights {
+            self.with_rights = true;
+            uses.with_rights += 1;
+        }
+        let others_run = match gives_rights {
+            true => uses.runners > usize::from(self.runs),
+            false => uses.with_rights > usize::from(self.with_rights),
+        };
+        let others_write = gives_rights && uses.writers > usize::from(self.writes);
         self.writes && others_run || self.runs && others_write
     }
 }
@@ -53,6 +70,7 @@ impl Drop for TextUse {
             let mut uses = self.of.uses.lock();
             uses.writers -= usize::from(self.writes);
             uses.runners -= usize::from(self.runs);
+            uses.with_rights -= usize::from(self.with_rights);
         }
     }
 }
@@ -64,21 +82,26 @@ mod tests {
     #[test]
     fn what_one_writes_another_does_not_run() {
         let uses = Arc::new(TextUses::default());
-        let reads = uses.begin(false, false);
-        let writes = uses.begin(true, false);
-        assert!(!reads.is_at_odds() && !writes.is_at_odds());
-        let other = uses.begin(true, false);
-        assert!(!writes.is_at_odds(), "two may write");
-        let runs = uses.begin(false, true);
-        assert!(runs.is_at_odds() && writes.is_at_odds() && other.is_at_odds() && !reads.is_at_odds());
+        let mut reads = uses.begin(false, false);
+        let mut writes = uses.begin(true, false);
+        assert!(!reads.is_at_odds(true) && !writes.is_at_odds(true));
+        let mut other = uses.begin(true, false);
+        assert!(!writes.is_at_odds(true), "two may write");
+        let mut runs = uses.begin(false, true);
+        assert!(!runs.is_at_odds(false), "as anybody");
+        assert!(writes.is_at_odds(true) && !writes.is_at_odds(false));
+        assert!(runs.is_at_odds(true) && other.is_at_odds(true) && !reads.is_at_odds(true));
         drop((writes, other));
-        assert!(!runs.is_at_odds());
-        let two = uses.begin(false, true);
-        assert!(!runs.is_at_odds() && !two.is_at_odds(), "two may run it");
-        let late = uses.begin(true, false);
-        assert!(late.is_at_odds());
-        drop((runs, two, late, reads));
+        assert!(!runs.is_at_odds(true));
+        let mut two = uses.begin(false, true);
+        assert!(!runs.is_at_odds(true) && !two.is_at_odds(true), "two may run it");
+        let mut late = uses.begin(true, false);
+        assert!(late.is_at_odds(true));
+        assert!(late.is_at_odds(false), "it was run with rights that are gone now");
+        drop((runs, two));
+        assert!(!late.is_at_odds(true));
+        drop((late, reads));
         let counts = uses.uses.lock();
-        assert_eq!((counts.writers, counts.runners), (0, 0));
+        assert_eq!((counts.writers, counts.runners, counts.with_rights), (0, 0, 0));
     }
 }

@@ -132,7 +132,7 @@ impl Mount {
         let place = self.open_place(&caller)?;
         let held = self.files.hold(ino);
         let inode = held.inode.clone();
-        let text = inode.text.begin(open.write || open.truncate, open.execute);
+        let mut text = inode.text.begin(open.write || open.truncate, open.execute);
         let alone = if open.truncate {
             Some(inode.data.write().await)
         } else {
@@ -157,7 +157,7 @@ impl Mount {
         };
         if let Some((service, attr)) = self.opens.open_here(&inode, &context, access) {
             let attr = service.held.show(attr);
-            self.check_text(&text, &inode, &attr, open)?;
+            self.check_text(&mut text, &inode, &attr, open)?;
             return Ok(self.register((service, place, text), &attr, open, false).await);
         }
         let accessed = open.read && context.access_time == AccessTime::Strict;
@@ -165,7 +165,7 @@ impl Mount {
         drop(alone);
         let attr = service.held.show(attr);
         let service = self.opens.opened(service);
-        self.check_text(&text, &inode, &attr, open)?;
+        self.check_text(&mut text, &inode, &attr, open)?;
         if open.truncate {
             self.files.tell_others(ino, &[self.id]);
         }

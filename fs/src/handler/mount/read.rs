@@ -40,6 +40,10 @@ impl Mount {
         let end = offset.saturating_add(u64::try_from(len).unwrap_or(u64::MAX));
         let mut room = likely_len(&file, offset, len);
         loop {
+            // Who cuts the file may wait for a transfer of a slow mount: so long nobody keeps a buffer of this one.
+            if file.inode().data.try_read().is_err() {
+                drop(file.inode().data.read().await);
+            }
             // First of all: whoever has a buffer may wait for this read's place among the requests, or for the inode.
             let buffer = match room {
                 0 => None,
@@ -68,13 +72,13 @@ impl Mount {
         loop {
             let session = self.client.session(self.timeout()).await?;
             file.check_locks()?;
-            let spare = buffer.as_ref().map(Buffer::spare);
+            let (had, spare) = (buffer.is_some(), buffer.as_ref().map(Buffer::spare));
             let error = match self.read_over(&session, file, range, buffer).await {
                 Err(error) => error,
                 done => return done,
             };
             buffer = spare.and_then(Spare::reclaim);
-            if buffer.is_none() || !anew.after(&session, &error).await {
+            if had && buffer.is_none() || !anew.after(&session, &error).await {
                 return Err(error);
             }
         }

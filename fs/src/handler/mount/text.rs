@@ -50,7 +50,7 @@ impl Mount {
     /// ETXTBSY; ESTALE where the kernel believes in set-id bits that are gone.
     pub(super) fn check_text(
         &self,
-        text: &TextUse,
+        text: &mut TextUse,
         inode: &Inode,
         attr: &Attr,
         mode: OpenMode,
@@ -59,7 +59,7 @@ impl Mount {
             return Err(MetaError::Stale.into());
         }
         let gives_rights = has_set_id(attr) || !inode.is_plain();
-        match gives_rights && text.is_at_odds() {
+        match text.is_at_odds(gives_rights) {
             true => Err(MetaError::TextBusy.into()),
             false => Ok(()),
         }

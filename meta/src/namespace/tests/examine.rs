@@ -152,6 +152,7 @@ fn what_has_no_name_is_open_or_on_its_way_out() {
         count: 1,
         writable: false,
         runs: false,
+        ran_with_rights: false,
     };
     w.space.sessions.open(s, a, open);
     assert_eq!(w.space.examine().problems, []);

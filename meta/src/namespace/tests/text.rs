@@ -1,6 +1,6 @@
 //! Programs that change who runs them: they do not run while another host may write them.
 
-use super::world::{READ, WRITE, World};
+use super::world::{READ, WRITE, World, user};
 use crate::attr::SetAttr;
 use crate::error::MetaError::TextBusy;
 use crate::id::{InodeId, SessionId};
@@ -65,6 +65,47 @@ fn what_runs_with_rights_of_its_own_is_not_written_elsewhere() {
     w.open(a, ino, READ).unwrap();
     w.open(b, ino, WRITE).unwrap();
     w.release(b, ino);
+    w.release(b, ino);
+    w.open(a, ino, WRITE).unwrap();
+}
+
+/// Whoever may write a file may take its bits away without opening it.
+#[test]
+fn rights_that_are_taken_away_meanwhile_count_for_who_runs_with_them() {
+    let (mut w, ino, a, b) = world(0o4777);
+    w.open(b, ino, RUN).unwrap();
+    let cut = Request::SetAttr {
+        ino,
+        change: SetAttr {
+            size: Some(0),
+            ..SetAttr::default()
+        },
+        by_handle: false,
+    };
+    w.who = user(7);
+    assert_eq!(w.ask(a, cut), Err(TextBusy), "it would run on without its bytes");
+    let nobody = Request::SetAttr {
+        ino,
+        change: SetAttr {
+            uid: Some(u32::MAX),
+            ..SetAttr::default()
+        },
+        by_handle: false,
+    };
+    // Whatever comes of it.
+    let _ = w.ask(a, nobody);
+    let bare = Request::SetAttr {
+        ino,
+        change: SetAttr {
+            mode: Some(0o777),
+            ..SetAttr::default()
+        },
+        by_handle: false,
+    };
+    w.who = user(0);
+    w.ask(b, bare).unwrap();
+    w.who = user(7);
+    assert_eq!(w.open(a, ino, WRITE), Err(TextBusy));
     w.release(b, ino);
     w.open(a, ino, WRITE).unwrap();
 }

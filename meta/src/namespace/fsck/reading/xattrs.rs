@@ -4,7 +4,7 @@ use super::reader::{Reader, inode_of, shown};
 use crate::acl::AclKind;
 use crate::id::InodeId;
 use crate::namespace::record::split_key;
-use crate::permission::GROUP_BITS;
+use crate::permission::{GROUP_BITS, OTHER_BITS};
 use crate::problem::ProblemKind;
 use crate::xattr::XattrName;
 
@@ -33,20 +33,20 @@ impl Reader {
             ),
             Some(AclKind::Default) => (format!("its ACL {what} is none that it can have"), "remove it"),
             Some(AclKind::Access) => {
-                self.close_to_group(ino);
+                self.close_to_others(ino);
                 (
                     format!("its ACL {what} is none that it can have with its mode"),
-                    "remove it, and what its mode gives the group: that was the mask",
+                    "remove it, and what its mode gives the group and others: it may have denied them that",
                 )
             }
         };
         self.report(ProblemKind::BadXattr, ino, what, remedy);
     }
 
-    /// Without its ACL the bits of its group would give them to the group.
-    fn close_to_group(&mut self, ino: InodeId) {
+    /// Without its ACL the bits of its group, which were the mask, would give them to the group, and those of others to users whom it denied them.
+    fn close_to_others(&mut self, ino: InodeId) {
         if let Ok(inode) = self.reading.tree.get_mut_lazily(ino) {
-            inode.attr.mode &= !GROUP_BITS;
+            inode.attr.mode &= !(GROUP_BITS | OTHER_BITS);
             self.touch(ino);
         }
     }
