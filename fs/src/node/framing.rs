@@ -69,9 +69,14 @@ fn frame<M: Message>(id: u64, message: &M, spoken: WireVersion) -> Result<Vec<u8
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use rdmafs_meta::acl::{Acl, AclKind, Acls};
+    use rdmafs_meta::attr::{Attr, FileKind};
     use rdmafs_meta::cred::Credentials;
+    use rdmafs_meta::flags::InodeFlags;
+    use rdmafs_meta::id::{InodeId, Version};
     use rdmafs_meta::id::{RequestId, SessionId, Term};
     use rdmafs_meta::time::AccessTime;
+    use rdmafs_meta::time::Timestamp;
     use rdmafs_meta::wire::{Reply, Request};
 
     fn renew() -> Call {
@@ -118,6 +123,54 @@ mod tests {
         let frame = answer(7, &long, WireVersion::FIRST);
         let heard = wire::decode::<Answer>(&frame[8..], WireVersion::FIRST);
         assert_eq!(heard.unwrap(), Err(MetaError::Unsupported));
+    }
+
+    /// A file of mode 0770, of which the group's bits are one user's.
+    fn with_acl() -> Attr {
+        let entries = [
+            (1_u16, 7_u16, 0_u32),
+            (2, 7, 1000),
+            (4, 0, 0),
+            (16, 7, 0),
+            (32, 0, 0),
+        ];
+        let of = |(tag, rights, who): (u16, u16, u32)| {
+            let ends = [tag.to_le_bytes(), rights.to_le_bytes()];
+            [ends.concat(), who.to_le_bytes().to_vec()].concat()
+        };
+        let bytes = [2_u32.to_le_bytes().to_vec(), entries.map(of).concat()].concat();
+        let acl = Acl::decode(&bytes).unwrap();
+        let never = Timestamp::default();
+        Attr {
+            ino: InodeId(7),
+            kind: FileKind::Regular,
+            mode: 0o770,
+            nlink: 1,
+            uid: 0,
+            gid: 0,
+            rdev: 0,
+            size: 0,
+            allocated: 0,
+            atime: never,
+            mtime: never,
+            ctime: never,
+            birth: never,
+            version: Version(1),
+            truncate_seq: 0,
+            flags: InodeFlags::default(),
+            acls: Acls::None.with(AclKind::Access, acl),
+        }
+    }
+
+    #[test]
+    fn the_oldest_handlers_see_no_more_than_an_acl_gives() {
+        let said = StampedAnswer::from(Ok(Reply::Attr(with_acl())));
+        let frame = answer(7, &said, WireVersion::FIRST);
+        let heard = wire::decode::<Answer>(&frame[8..], WireVersion::FIRST).unwrap();
+        let Ok(Reply::Attr(attr)) = heard else {
+            panic!("{heard:?}")
+        };
+        assert_eq!(attr.mode & 0o777, 0o700, "the mask is for one user only");
     }
 
     #[test]

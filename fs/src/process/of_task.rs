@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn tasks_are_hidden_where_proc_says_so_and_lets_another_group_in() {
+    fn tasks_are_hidden_where_proc_says_so_and_lets_root_in_by_no_group() {
         let with = |options: &str| {
             format!(
                 "30 1 0:20 / /sys rw - sysfs sysfs rw\n31 1 0:5 / /proc rw,nosuid shared:3 - proc proc {options}\n"
@@ -102,6 +102,9 @@ mod tests {
             ("rw,gid=0,hidepid=2", false),
             ("rw,gid=27,hidepid=invisible", true),
             ("rw,gid=27,hidepid=1", true),
+            ("rw,hidepid=noaccess", false),
+            ("rw,hidepid=ptraceable", true),
+            ("rw,gid=0,hidepid=4", true),
         ] {
             assert_eq!(hides_tasks(&with(options)), hidden, "{options}");
         }

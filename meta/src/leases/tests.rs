@@ -138,6 +138,26 @@ fn a_call_goes_on_once_all_its_recalls_are_over_and_not_when_it_was_given_up() {
     assert_eq!(leases.acknowledge(B, both[0]), [delayed]);
 }
 
+/// Whoever's own change waits for others believes on, until somebody else changes the inode meanwhile.
+#[test]
+fn who_is_asked_later_has_as_much_time() {
+    let mut leases = of(&[A, B, C], 100);
+    for session in [A, B] {
+        assert!(grant(&mut leases, session, 5));
+    }
+    let (first, asked) = recall(&mut leases, 5, A);
+    assert_eq!(asked, [B]);
+    let mut ask = Vec::new();
+    let joined = leases.recall(InodeId(5), Some(C), NOW + NOW, &mut ask);
+    assert_eq!(joined, first);
+    assert_eq!(ask.iter().map(|ask| ask.session).collect::<Vec<_>>(), [A]);
+    assert_eq!(leases.late(NOW + NOW), BTreeSet::from([B]));
+    assert_eq!(leases.late(NOW * 3), BTreeSet::from([A, B]));
+    let waits = leases.delay([first.unwrap()].into());
+    assert_eq!(leases.acknowledge(B, first.unwrap()), []);
+    assert_eq!(leases.acknowledge(A, first.unwrap()), [waits]);
+}
+
 #[test]
 fn who_keeps_others_waiting_is_late() {
     let mut leases = of(&[A, B], 100);
