@@ -342,7 +342,7 @@ set_id() {
     same "the user of the other host" "$line" open
     as_user 2001 chmod 4775 "$M/tool"
     same "its mode when its owner made it set-id" "$(stat -c %a "$M/tool" "$T/far/tool" | tr '\n' ' ')" "4775 4775 "
-    same "who the set-id program is" "$(as_user 4004 "$M/tool" -u)" 2001
+    refused "the set-id program while another host's user may write it" "Text file busy" as_user 4004 "$M/tool" -u
     echo go >&8
     read -r line <&9
     same "the user of the other host" "$line" written
@@ -355,6 +355,8 @@ set_id() {
     same "who the written program is, $1" "$(as_user 4004 "$M/tool" -u)" 4004
     exec 8>&- 9<&-
     wait "$writer" || fail "the user of the other host"
+    as_user 2001 chmod 4775 "$M/tool"
+    same "who the set-id program is once the other host's user has closed it" "$(as_user 4004 "$M/tool" -u)" 2001
 }
 
 note "set-id bits go with what another host's user writes"

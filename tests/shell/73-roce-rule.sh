@@ -89,6 +89,8 @@ mkdir -p "$T/sys/class/net/br0/brif/card1" "$T/sys/class/net/br0/brif/veth1" "$T
 try() {
     what=$1
     there=${6:-$$}
+    # What the one before said is gone before this one is waited for.
+    : >"$T/heard"
     nsenter -t "$there" -n /usr/bin/python3 "$T/udp.py" hear - "$4" >"$T/heard" &
     hearer=$!
     until grep -q ready "$T/heard"; do sleep 0.02; done
