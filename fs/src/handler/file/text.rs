@@ -46,6 +46,13 @@ impl TextUses {
     }
 }
 
+impl TextUses {
+    /// Whether the file is open for writing here.
+    pub(in crate::handler) fn is_written(&self) -> bool {
+        self.uses.lock().writers > 0
+    }
+}
+
 impl TextUse {
     /// Whether somebody else runs what this use writes, or writes what it runs, where the file `gives_rights` to who runs it now, or did when that began:
     /// whoever may write a file can take its bits away first.

@@ -32,10 +32,15 @@ impl Mount {
 
     /// The kernel is given these attributes: to be said before the answer is sent that has them.
     pub fn gives(&self, attr: &Attr) {
-        self.set_id.shown(attr);
+        self.set_id.shown(attr, || self.is_written(attr.ino));
         if self.cache == CacheMode::Auto {
             self.kernel_cache.lock().shown(attr);
         }
+    }
+
+    /// Whether programs of this host have the file open for writing.
+    fn is_written(&self, ino: InodeId) -> bool {
+        self.files.find(ino).is_some_and(|inode| inode.text.is_written())
     }
 
     /// An entry for the kernel.
@@ -50,7 +55,7 @@ impl Mount {
 
     /// An entry for an answer that the kernel believes whatever it has (fs/fuse/dir.c: of SETATTR and LINK).
     pub(in crate::handler) fn settled(&self, attr: Attr) -> Entry {
-        self.set_id.shown(&attr);
+        self.set_id.shown(&attr, || self.is_written(attr.ino));
         if self.cache == CacheMode::Auto {
             self.kernel_cache.lock().settled(&attr);
         }

@@ -27,12 +27,13 @@ impl Default for ShownSetId {
 }
 
 impl ShownSetId {
-    /// The kernel is shown these attributes.
-    pub(super) fn shown(&self, attr: &Attr) {
+    /// The kernel is shown these attributes. While its programs write the file it may pass them over for older ones, since of an answer and a write that cross it keeps
+    /// what it had (`fuse_change_attributes` of Linux): then bits that are gone still count.
+    pub(super) fn shown(&self, attr: &Attr, is_written: impl FnOnce() -> bool) {
         if has_set_id(attr) {
             self.inodes.lock().put(attr.ino, ());
             self.any.store(true, Ordering::Release);
-        } else if self.any.load(Ordering::Acquire) {
+        } else if self.has(attr.ino) && !is_written() {
             self.inodes.lock().pop(&attr.ino);
         }
     }

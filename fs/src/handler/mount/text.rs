@@ -56,7 +56,10 @@ impl Mount {
         mode: OpenMode,
     ) -> Result<(), Error> {
         if mode.execute && !has_set_id(attr) && self.set_id.has(attr.ino) {
-            return Err(MetaError::Stale.into());
+            return Err(match inode.text.is_written() {
+                true => MetaError::TextBusy.into(),
+                false => MetaError::Stale.into(),
+            });
         }
         let gives_rights = has_set_id(attr) || !inode.is_plain();
         match text.is_at_odds(gives_rights) {
