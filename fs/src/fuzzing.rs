@@ -229,14 +229,10 @@ fn line_of(mount: &MountPoint, owner: u32) -> Vec<u8> {
     let dir = escape(mount.dir.as_os_str().as_bytes());
     let source = escape(mount.source.as_bytes());
     let tail = format!(" rw,user_id={owner},group_id=0");
-    [
-        head.as_bytes(),
-        &dir,
-        b" rw shared:1 - fuse.rdmafs ",
-        &source,
-        tail.as_bytes(),
-    ]
-    .concat()
+    let suid = if mount.suid { "" } else { ",nosuid" };
+    let dev = if mount.dev { "" } else { ",nodev" };
+    let middle = format!(" rw{suid}{dev} shared:1 - fuse.rdmafs ");
+    [head.as_bytes(), &dir, middle.as_bytes(), &source, tail.as_bytes()].concat()
 }
 
 /// A program's name changes nothing in what /proc/PID/stat says of its end.

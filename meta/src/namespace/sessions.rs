@@ -51,7 +51,7 @@ impl Namespace {
                     count: *count,
                     writable: true,
                     runs: true,
-                    ran_with_rights: true,
+                    ran_with_rights: self.gives_rights(*ino),
                 };
                 self.sessions.open(step.session, *ino, open);
                 self.shares_room(step.session, *ino);
