@@ -159,7 +159,7 @@ fn an_atomic_change_is_newer_than_what_was_written_before() {
 fn an_append_whose_place_was_cut_off_takes_nobody_elses() {
     const APPEND: OpenMode = OpenMode { append: true, ..RW };
     let mut crossed = 0;
-    for n in 1..=12 {
+    for n in 1..=40 {
         let mut lab = Lab::new();
         lab.create(lab.a, "f").unwrap();
         lab.write("f", 0, &pattern(100, 1)).unwrap();
