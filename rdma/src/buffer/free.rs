@@ -17,6 +17,8 @@ pub(super) enum Class {
     Large,
 }
 
+const CLASSES: [Class; 2] = [Class::Any, Class::Large];
+
 impl Class {
     fn takes(self, size: Size) -> bool {
         self == Self::Any || size == Size::Large
@@ -60,19 +62,22 @@ struct Share {
     /// False where the place may be given to a new share.
     is_used: bool,
     held: [usize; 2],
-    /// In order of arrival.
-    waiting: BTreeMap<u64, Waiter>,
-}
-
-#[derive(Debug)]
-struct Waiter {
-    class: Class,
-    waker: Waker,
+    /// By class, in order of arrival: who can use what comes free is found without a look at those who cannot.
+    waiting: [BTreeMap<u64, Waker>; 2],
 }
 
 impl Share {
     fn held(&self) -> usize {
         self.held.iter().sum()
+    }
+
+    /// The first to arrive of these classes.
+    fn first(&self, classes: impl Iterator<Item = Class>) -> Option<(u64, Class)> {
+        let firsts = classes.filter_map(|class| {
+            let (ticket, _) = self.waiting[class as usize].first_key_value()?;
+            Some((*ticket, class))
+        });
+        firsts.min_by_key(|(ticket, _)| *ticket)
     }
 }
 
@@ -106,7 +111,10 @@ impl Free {
 
     /// Nobody asks for it any more. The caller knows that nobody waits; what it holds comes back to the slab all the same.
     pub(super) fn close_share(&mut self, id: ShareId) {
-        debug_assert!(self.shares[id].waiting.is_empty(), "a waiter keeps its share");
+        debug_assert!(
+            self.shares[id].waiting.iter().all(BTreeMap::is_empty),
+            "a waiter keeps its share"
+        );
         self.shares[id].is_used = false;
     }
 
@@ -140,39 +148,34 @@ impl Free {
         self.slots[size as usize].push(slot);
         let mut woken = Vec::new();
         while self.waiting > 0
-            && let Some((share, ticket)) = self.next()
+            && let Some((share, ticket, class)) = self.next()
         {
-            woken.extend(self.grant(share, ticket));
+            woken.extend(self.grant(share, ticket, class));
         }
         woken
     }
 
     /// The waiter that comes next: of the share that holds the fewest of those that may take one.
-    fn next(&self) -> Option<(ShareId, u64)> {
-        let waiters = self.shares.iter().enumerate().filter_map(|(id, share)| {
-            let may = |class: Class| {
+    fn next(&self) -> Option<(ShareId, u64, Class)> {
+        let firsts = self.shares.iter().enumerate().filter_map(|(id, share)| {
+            let may = |class: &Class| {
                 SIZES
                     .into_iter()
                     .any(|size| class.takes(size) && self.may_take(id, size))
             };
-            let (any, large) = (may(Class::Any), may(Class::Large));
-            if !any {
-                return None;
-            }
-            let mut waiting = share.waiting.iter();
-            let first = waiting.find(|(_, waiter)| large || waiter.class == Class::Any)?;
-            Some((share.held(), *first.0, id))
+            let (ticket, class) = share.first(CLASSES.into_iter().filter(may))?;
+            Some((share.held(), ticket, id, class))
         });
-        let (_, ticket, id) = waiters.min()?;
-        Some((id, ticket))
+        let (_, ticket, id, class) = firsts.min_by_key(|(held, ticket, ..)| (*held, *ticket))?;
+        Some((id, ticket, class))
     }
 
-    fn grant(&mut self, share: ShareId, ticket: u64) -> Option<Waker> {
-        let waiter = self.shares[share].waiting.remove(&ticket)?;
+    fn grant(&mut self, share: ShareId, ticket: u64, class: Class) -> Option<Waker> {
+        let waker = self.shares[share].waiting[class as usize].remove(&ticket)?;
         self.waiting -= 1;
-        let slot = self.take(share, waiter.class)?;
+        let slot = self.take(share, class)?;
         self.granted.insert(ticket, slot);
-        Some(waiter.waker)
+        Some(waker)
     }
 
     /// A place among those who wait.
@@ -180,7 +183,7 @@ impl Free {
         let ticket = self.next_ticket;
         self.next_ticket += 1;
         self.waiting += 1;
-        self.shares[share].waiting.insert(ticket, Waiter { class, waker });
+        self.shares[share].waiting[class as usize].insert(ticket, waker);
         ticket
     }
 
@@ -191,14 +194,16 @@ impl Free {
 
     /// Another waker for a place.
     pub(super) fn renew(&mut self, share: ShareId, ticket: u64, waker: &Waker) {
-        if let Some(waiter) = self.shares[share].waiting.get_mut(&ticket) {
-            waiter.waker.clone_from(waker);
+        let mut waiting = self.shares[share].waiting.iter_mut();
+        if let Some(waiter) = waiting.find_map(|waiting| waiting.get_mut(&ticket)) {
+            waiter.clone_from(waker);
         }
     }
 
     /// Gives a place up. A slot that it was granted already is to be given back.
     pub(super) fn cancel(&mut self, share: ShareId, ticket: u64) -> Option<usize> {
-        if self.shares[share].waiting.remove(&ticket).is_some() {
+        let mut waiting = self.shares[share].waiting.iter_mut();
+        if waiting.any(|waiting| waiting.remove(&ticket).is_some()) {
             self.waiting -= 1;
         }
         self.granted.remove(&ticket)
