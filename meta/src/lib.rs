@@ -13,6 +13,7 @@ pub mod error;
 pub mod cred;
 pub mod name;
 pub mod extent;
+pub mod share;
 pub mod flags;
 pub mod acl;
 pub mod attr;

@@ -1,14 +1,11 @@
 //! Something that users of a mount can make the handler hold, shared so that nobody can take it away from others.
 //!
-//! A user has as much as is left, less a sixteenth of all that only root may use: one alone at most half, two a third each, and who has little
-//! can always have more (dynamic thresholds, as for names at the service: `meta/src/tree/accounts.rs`). Root is bound by the whole only.
+//! A user has as much as is left ([`rdmafs_meta::share`]), as of names at the service. Root is bound by the whole only.
 
 use super::lock_order::Mutex;
+use rdmafs_meta::share::most_for_one;
 use std::collections::HashMap;
 use std::sync::Arc;
-
-/// Only root may use the last of so many parts.
-const RESERVE: u64 = 16;
 
 /// So much of something, and who has how much. The lock is a leaf.
 #[derive(Debug)]
@@ -44,7 +41,7 @@ impl Fair {
         let mut taken = self.taken.lock();
         let own = taken.users.get(&uid).copied().unwrap_or(0);
         let left = self.limit.saturating_sub(taken.all).checked_sub(amount)?;
-        let may = uid == 0 || own.saturating_add(amount) <= left.saturating_sub(self.limit / RESERVE);
+        let may = uid == 0 || own.saturating_add(amount) <= most_for_one(self.limit, left);
         may.then(|| {
             taken.all += amount;
             *taken.users.entry(uid).or_default() += amount;

@@ -4,12 +4,11 @@
 //! them by making names, each inode is charged to its owner, [`NAME`] for each of its names and for what it has beside them, and all
 //! together are bounded.
 //!
-//! **A user has as much as is left.** An ordinary user may grow while what is his is not more than what is free, less a sixteenth of
-//! all that only root may use: one user alone has at most half, two have a third each, and who has little can always grow, whatever others
-//! did (dynamic thresholds: Choudhury and Hahne, IEEE/ACM Transactions on Networking 6(2), 1998). Root is bound by the whole only.
+//! **A user has as much as is left** ([`crate::share`]). Root is bound by the whole only.
 
 use crate::cred::Credentials;
 use crate::error::MetaError;
+use crate::share::most_for_one;
 use std::collections::BTreeMap;
 
 /// What a name is charged, and the inode behind it: more than it takes if the name is as long as it can be (`meta/tests/charged.rs`).
@@ -18,8 +17,6 @@ pub(crate) const NAME: u64 = 1024;
 pub(super) const DIRECTORY: u64 = 768;
 /// What an extended attribute is charged beside its name and its value.
 pub(super) const XATTR: u64 = 256;
-/// Only root may use the last of so many parts.
-const RESERVE: u64 = 16;
 
 /// What an inode is charged, and to whom.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -72,7 +69,7 @@ impl Accounts {
         let left = self.limit.saturating_sub(self.charged);
         let free = left.checked_sub(bytes).ok_or(MetaError::NoSpace)?;
         let own = self.users.get(&owner).copied().unwrap_or(0).saturating_add(bytes);
-        let part = free.saturating_sub(self.limit / RESERVE);
+        let part = most_for_one(self.limit, free);
         let fits = match owner {
             _ if who.uid == 0 => true,
             _ if owner == who.uid => own <= part,
