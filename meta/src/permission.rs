@@ -16,6 +16,12 @@ use crate::xattr::{XattrName, XattrSpace};
 pub const SET_GID: u16 = 0o2000;
 /// S_ISUID.
 pub const SET_UID: u16 = 0o4000;
+/// Whether whoever runs a file of this mode may get another user's or group's rights.
+#[must_use]
+pub fn has_set_id(mode: u16) -> bool {
+    mode & (SET_UID | SET_GID) != 0
+}
+
 /// S_ISVTX: in a directory, only owners delete.
 pub const STICKY: u16 = 0o1000;
 /// Every bit that `chmod(2)` can set.

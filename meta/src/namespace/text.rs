@@ -3,7 +3,7 @@
 
 use super::service::Namespace;
 use crate::id::{InodeId, SessionId};
-use crate::permission::{SET_GID, SET_UID};
+use crate::permission::has_set_id;
 use crate::wire::OpenAccess;
 
 impl Namespace {
@@ -23,6 +23,6 @@ impl Namespace {
     /// Whether who runs the file may get other rights than his own.
     pub(super) fn gives_rights(&self, ino: InodeId) -> bool {
         let inode = self.tree.get(ino);
-        inode.is_ok_and(|inode| inode.attr.mode & (SET_UID | SET_GID) != 0) || !self.is_plain(ino)
+        inode.is_ok_and(|inode| has_set_id(inode.attr.mode)) || !self.is_plain(ino)
     }
 }

@@ -6,7 +6,7 @@ use crate::handler::client::{ClientSession, OutgoingCall};
 use crate::handler::values::Connection;
 use rdmafs_meta::attr::Attr;
 use rdmafs_meta::layout::LayoutSlice;
-use rdmafs_meta::permission::{SET_GID, SET_UID};
+use rdmafs_meta::permission::has_set_id;
 use rdmafs_meta::wire::{OpenAccess, Reply, Request};
 use std::sync::Arc;
 
@@ -52,7 +52,7 @@ impl ServiceOpen {
 
     /// Whether the service knows that the file is run, with the rights that it gives now. It may have been given some since it was told.
     pub(super) fn runs_as(&self, attr: &Attr) -> bool {
-        self.runs && attr.mode & (SET_UID | SET_GID) == 0 && self.held.is_plain()
+        self.runs && !has_set_id(attr.mode) && self.held.is_plain()
     }
 
     /// It stands for another open of the same file as well, which is kept for nobody else.
@@ -112,11 +112,7 @@ pub(in crate::handler) async fn ask_to_create(
     let Reply::Opened { attr, layout, plain } = reply else {
         return Err(Error::Protocol);
     };
-    let access = OpenAccess {
-        write: true,
-        ..OpenAccess::default()
-    };
-    let open = count_open(files.hold(attr.ino), session.origin, access)?;
+    let open = count_open(files.hold(attr.ino), session.origin, OpenAccess::WRITING)?;
     let generation = open.held.generation();
     // Else it may have been taken back before it could be found here.
     if files.unmet() == unmet {

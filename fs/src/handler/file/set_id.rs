@@ -10,7 +10,7 @@ use crate::errno::Error;
 use crate::handler::values::ChangedBy;
 use rdmafs_meta::attr::Attr;
 use rdmafs_meta::cred::Credentials;
-use rdmafs_meta::permission::{self, SET_GID, SET_UID};
+use rdmafs_meta::permission::{self, has_set_id};
 use rdmafs_meta::wire::Request;
 
 impl Files {
@@ -20,7 +20,7 @@ impl Files {
             true => self.client.leases.mode(inode.ino),
             false => inode.attr().map(|attr| attr.mode),
         };
-        mode.is_none_or(|mode| mode & (SET_UID | SET_GID) != 0)
+        mode.is_none_or(has_set_id)
     }
 
     /// Whether bytes that this caller changes may take set-id bits away. The kernel does not expect that of what is not a write, and would show the

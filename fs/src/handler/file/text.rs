@@ -44,9 +44,7 @@ impl TextUses {
             with_rights,
         }
     }
-}
 
-impl TextUses {
     /// Whether the file is open for writing here.
     pub(in crate::handler) fn is_written(&self) -> bool {
         self.uses.lock().writers > 0

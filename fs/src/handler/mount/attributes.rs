@@ -79,6 +79,8 @@ impl Mount {
             self.directories.saw(&attr);
             return Ok(self.settled(attr));
         }
+        let mut text = held.text.begin(true, false);
+        self.check_cut(&mut text, &held).await?;
         let alone = held.data.write().await;
         self.files.commit(&held, self.by(), false).await?;
         match wanted.size {

@@ -139,6 +139,7 @@ impl Mount {
             None
         };
         if open.truncate {
+            self.check_cut(&mut text, &inode).await?;
             // What was written before must not make the file longer again when it is committed later.
             self.files.commit(&held, self.by(), false).await?;
             // It goes with the bytes.

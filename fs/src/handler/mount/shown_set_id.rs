@@ -4,7 +4,7 @@ use crate::handler::lock_order::Mutex;
 use lru::LruCache;
 use rdmafs_meta::attr::{Attr, FileKind};
 use rdmafs_meta::id::InodeId;
-use rdmafs_meta::permission::{SET_GID, SET_UID};
+use rdmafs_meta::permission::has_set_id;
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -30,11 +30,14 @@ impl ShownSetId {
     /// The kernel is shown these attributes. While its programs write the file it may pass them over for older ones, since of an answer and a write that cross it keeps
     /// what it had (`fuse_change_attributes` of Linux): then bits that are gone still count.
     pub(super) fn shown(&self, attr: &Attr, is_written: impl FnOnce() -> bool) {
-        if has_set_id(attr) {
-            self.inodes.lock().put(attr.ino, ());
+        if attr.kind == FileKind::Regular && has_set_id(attr.mode) {
+            let mut inodes = self.inodes.lock();
+            inodes.put(attr.ino, ());
             self.any.store(true, Ordering::Release);
         } else if self.has(attr.ino) && !is_written() {
-            self.inodes.lock().pop(&attr.ino);
+            let mut inodes = self.inodes.lock();
+            inodes.pop(&attr.ino);
+            self.any.store(!inodes.is_empty(), Ordering::Release);
         }
     }
 
@@ -42,9 +45,4 @@ impl ShownSetId {
     pub(super) fn has(&self, ino: InodeId) -> bool {
         self.any.load(Ordering::Acquire) && self.inodes.lock().contains(&ino)
     }
-}
-
-/// Whether who runs it may get another user's or group's rights.
-pub(super) fn has_set_id(attr: &Attr) -> bool {
-    attr.kind == FileKind::Regular && attr.mode & (SET_UID | SET_GID) != 0
 }

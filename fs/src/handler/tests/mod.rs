@@ -18,6 +18,7 @@ mod replaced;
 mod restart;
 mod sharing;
 mod space;
+mod text;
 mod sweep;
 mod world;
 mod xattr;
